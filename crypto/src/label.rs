@@ -1,0 +1,92 @@
+//! Every domain-separation label of the system. A label is used for one purpose only; `docs/CRYPTO.md` shows this
+//! table and `cargo xtask docs` compares the two.
+
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// What a hash, derivation, seal or signature is for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Label { $($(#[$doc])* $name,)* }
+
+        impl Label {
+            /// Every label, in the order of the table.
+            pub const ALL: &'static [Label] = &[$(Label::$name,)*];
+
+            /// The bytes that enter the computation.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Label::$name => $text,)* }
+            }
+        }
+    };
+}
+
+labels! {
+    /// Commitment to one field: SHA-256.
+    FieldCommitment = "xinqiao/v1/field-commitment",
+    /// Commitment to the outcome of a masked or verified field: SHA-256.
+    OutcomeCommitment = "xinqiao/v1/outcome-commitment",
+    /// Digest of a question, grant or other signed object, as referred to by entries: SHA-256.
+    ObjectDigest = "xinqiao/v1/object-digest",
+    /// Digest of a key tree's state: SHA-256.
+    KeyTreeDigest = "xinqiao/v1/key-tree-digest",
+    /// Left child of a key tree node: keyed BLAKE3.
+    KeyTreeLeft = "xinqiao/v1/key-tree-left",
+    /// Right child of a key tree node: keyed BLAKE3.
+    KeyTreeRight = "xinqiao/v1/key-tree-right",
+    /// Sealing key of a field from the record key: keyed BLAKE3.
+    FieldKey = "xinqiao/v1/field-key",
+    /// Salt of a field from the record key: keyed BLAKE3.
+    FieldSalt = "xinqiao/v1/field-salt",
+    /// Associated data of a field sealed at rest: AES-256-GCM.
+    FieldAtRest = "xinqiao/v1/seal-at-rest",
+    /// Info string of an answer's HPKE context.
+    AnswerSeal = "xinqiao/v1/seal-answer",
+    /// Info string of the federation record key wrapped to a member.
+    RecordKeyWrap = "xinqiao/v1/wrap-record-key",
+    /// Record id from the federation record key: keyed BLAKE3.
+    RecordId = "xinqiao/v1/record-id",
+    /// Subject tag from the node's pepper: keyed BLAKE3.
+    SubjectTag = "xinqiao/v1/subject-tag",
+    /// A subject's access key from the node's access secret: keyed BLAKE3.
+    SubjectAccessKey = "xinqiao/v1/subject-access-key",
+    /// The n-th link of a subject in the access log: keyed BLAKE3.
+    SubjectLink = "xinqiao/v1/subject-link",
+    /// Associated data of a keystore: AES-256-GCM.
+    Keystore = "xinqiao/v1/keystore",
+    /// Associated data of the key tree's file: AES-256-GCM.
+    KeyTreeFile = "xinqiao/v1/keytree-file",
+    /// Derivation of independent secrets from a member's seed: keyed BLAKE3.
+    MemberSeed = "xinqiao/v1/member-seed",
+    /// Content type of a signed batch of records.
+    SignBatch = "application/vnd.xinqiao.v1.batch+cbor",
+    /// Content type of a signed status entry.
+    SignStatus = "application/vnd.xinqiao.v1.status+cbor",
+    /// Content type of a signed question.
+    SignQuestion = "application/vnd.xinqiao.v1.question+cbor",
+    /// Content type of a signed grant.
+    SignGrant = "application/vnd.xinqiao.v1.grant+cbor",
+    /// Content type of a repair application forwarded between members.
+    SignApplication = "application/vnd.xinqiao.v1.application+cbor",
+    /// Content type of the registry signed by a governor.
+    SignRegistry = "application/vnd.xinqiao.v1.registry+cbor",
+    /// Content type of a member's request to be admitted.
+    SignRequest = "application/vnd.xinqiao.v1.member-request+cbor",
+    /// Content type of a short-lived reading pass for log entries.
+    SignPass = "application/vnd.xinqiao.v1.pass+cbor",
+    /// Content type of a signed access entry of an asker's own log.
+    SignAnswerLine = "application/vnd.xinqiao.v1.answer-line+cbor",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Label;
+
+    #[test]
+    fn labels_are_distinct_prefix_free_and_without_a_zero_byte() {
+        for (i, a) in Label::ALL.iter().enumerate() {
+            assert!(!a.as_str().contains('\0') && a.as_str().is_ascii());
+            for (j, b) in Label::ALL.iter().enumerate() {
+                assert!(i == j || !a.as_str().starts_with(b.as_str()), "{a:?} starts with {b:?}");
+            }
+        }
+    }
+}

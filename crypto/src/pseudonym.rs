@@ -1,0 +1,41 @@
+//! Keyed identifiers. All are BLAKE3 keyed hashes of a label and length-prefixed parts: without the key they say
+//! nothing, although what they name (a credit code, a document number) could be guessed.
+
+use crate::{label::Label, secret::Secret};
+
+/// Keyed BLAKE3(key, label ‖ 0x00 ‖ len(part) ‖ part …), lengths as 8 bytes big endian.
+pub fn keyed(key: &Secret, label: Label, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hash = blake3::Hasher::new_keyed(key.expose());
+    hash.update(label.as_str().as_bytes()).update(&[0]);
+    for part in parts {
+        hash.update(&(part.len() as u64).to_be_bytes()).update(part);
+    }
+    *hash.finalize().as_bytes()
+}
+
+/// BLAKE3 digest of a file, the form in which submissions are named.
+pub fn file_digest(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}
+
+crate::id! {
+    /// A node's private index key of a subject. Never leaves the node.
+    pub struct SubjectTag(32);
+    /// The n-th access about one subject, unlinkable without the subject's access key.
+    pub struct SubjectLink(32);
+}
+
+/// The tag of `subject` (its normalised text) under the node's pepper.
+pub fn subject_tag(pepper: &Secret, subject: &str) -> SubjectTag {
+    SubjectTag(keyed(pepper, Label::SubjectTag, &[subject.as_bytes()]))
+}
+
+/// The key with which a subject recognises its own entries in a node's access log.
+pub fn subject_access_key(access_secret: &Secret, subject: &str) -> Secret {
+    Secret::new(keyed(access_secret, Label::SubjectAccessKey, &[subject.as_bytes()]))
+}
+
+/// The link of the `n`-th access (from 0) about the subject that owns `access_key`.
+pub fn subject_link(access_key: &Secret, n: u64) -> SubjectLink {
+    SubjectLink(keyed(access_key, Label::SubjectLink, &[&n.to_be_bytes()]))
+}

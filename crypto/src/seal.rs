@@ -1,0 +1,223 @@
+//! Sealing: fields at rest under a record key, and answers to an asker under HPKE.
+//!
+//! | seal | key | bound by associated data to |
+//! |---|---|---|
+//! | field at rest | BLAKE3(record key, field) | suite, whatever the caller passes: member, record, field, catalog version |
+//! | answer | one HPKE context per answer | question digest and member (info string); record and field (per seal) |
+//! | box | a key of the caller, random nonce | label |
+
+use aes_gcm::{
+    Aes256Gcm, KeyInit, Nonce,
+    aead::{Aead, Payload},
+};
+use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha256};
+
+use crate::{Bytes, label::Label, pseudonym, secret::Secret, sign::PublicKey, suite::Suite};
+
+type Kem = hpke::kem::X25519HkdfSha256;
+/// The asker's end of a context.
+type Opener = hpke::aead::AeadCtxR<AesGcm256, HkdfSha256, Kem>;
+/// The answering member's end of a context.
+type Sealer = hpke::aead::AeadCtxS<AesGcm256, HkdfSha256, Kem>;
+
+/// A seal did not open: wrong key, wrong context, or changed bytes. Which of them is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealError;
+
+impl core::fmt::Display for SealError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("sealed data does not open with this key and context")
+    }
+}
+
+impl std::error::Error for SealError {}
+
+/// The key of one record version, from which its field keys and salts are derived; nothing per field is stored.
+pub struct RecordKey(Secret);
+
+impl RecordKey {
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self(secret)
+    }
+
+    /// The salt of a field's commitment.
+    pub fn salt(&self, field: u16) -> [u8; 32] {
+        pseudonym::keyed(&self.0, Label::FieldSalt, &[&field.to_be_bytes()])
+    }
+
+    /// Seals `content` of `field`. A record key seals each field at most once, so the nonce may be constant.
+    pub fn seal(&self, field: u16, bound_to: &[u8], content: &[u8]) -> Vec<u8> {
+        let sealed = self.cipher(field).encrypt(&Nonce::default(), Payload { msg: content, aad: &aad(field, bound_to) });
+        match sealed {
+            Ok(sealed) => sealed,
+            // INVARIANT: AES-GCM refuses only messages of 64 GiB and more; a field is below 64 KiB.
+            Err(_) => unreachable!("field too long for AES-GCM"),
+        }
+    }
+
+    /// Opens what [`RecordKey::seal`] sealed for the same field and binding.
+    pub fn open(&self, field: u16, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        let payload = Payload { msg: sealed, aad: &aad(field, bound_to) };
+        self.cipher(field).decrypt(&Nonce::default(), payload).map_err(|_| SealError)
+    }
+
+    fn cipher(&self, field: u16) -> Aes256Gcm {
+        let key = Secret::new(pseudonym::keyed(&self.0, Label::FieldKey, &[&field.to_be_bytes()]));
+        Aes256Gcm::new(key.expose().into())
+    }
+}
+
+fn aad(field: u16, bound_to: &[u8]) -> Vec<u8> {
+    let mut aad = Label::FieldAtRest.as_str().as_bytes().to_vec();
+    aad.extend_from_slice(&[0, Suite::Standard.number()]);
+    aad.extend_from_slice(&field.to_be_bytes());
+    aad.extend_from_slice(bound_to);
+    aad
+}
+
+/// An asker's private X25519 key.
+pub struct OpeningKey(<Kem as hpke::Kem>::PrivateKey, PublicKey);
+
+impl OpeningKey {
+    /// The key pair derived from a seed (RFC 9180 §7.1.3).
+    pub fn from_seed(seed: &Secret) -> Self {
+        let (private, public) = Kem::derive_keypair(seed.expose());
+        Self(private, PublicKey(public.to_bytes().into()))
+    }
+
+    /// The public half, as it stands in the registry.
+    pub fn public(&self) -> PublicKey {
+        self.1
+    }
+
+    /// Opens the context that a member set up with [`AnswerSealer::new`] for the same label and binding.
+    pub fn open(&self, label: Label, bound_to: &[u8], encapsulated: &[u8]) -> Result<AnswerOpener, SealError> {
+        let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| SealError)?;
+        hpke::setup_receiver(&OpModeR::Base, &self.0, &enc, &info(label, bound_to)).map(AnswerOpener).map_err(|_| SealError)
+    }
+}
+
+/// Seals the fields of one answer, in order, to one asker.
+pub struct AnswerSealer(Sealer);
+
+impl AnswerSealer {
+    /// One encapsulation to `asker`; returns the encapsulated key that travels with the answer. `seed` must be fresh.
+    pub fn new(
+        asker: &PublicKey,
+        label: Label,
+        bound_to: &[u8],
+        seed: &Secret,
+    ) -> Result<(Self, Bytes), SealError> {
+        let public = <Kem as hpke::Kem>::PublicKey::from_bytes(&asker.0).map_err(|_| SealError)?;
+        let (enc, sealer) =
+            hpke::setup_sender_with_rng(&OpModeS::Base, &public, &info(label, bound_to), &mut SeedRng::new(seed))
+                .map_err(|_| SealError)?;
+        Ok((Self(sealer), Bytes(enc.to_bytes().to_vec())))
+    }
+
+    /// Seals the next field.
+    pub fn seal(&mut self, bound_to: &[u8], content: &[u8]) -> Result<Bytes, SealError> {
+        self.0.seal(content, bound_to).map(Bytes).map_err(|_| SealError)
+    }
+}
+
+/// Opens the fields of one answer, in the order they were sealed.
+pub struct AnswerOpener(Opener);
+
+impl AnswerOpener {
+    /// Opens the next field.
+    pub fn open(&mut self, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.0.open(sealed, bound_to).map_err(|_| SealError)
+    }
+}
+
+fn info(label: Label, bound_to: &[u8]) -> Vec<u8> {
+    [label.as_str().as_bytes(), &[0, Suite::Standard.number()], bound_to].concat()
+}
+
+/// Seals a small file under `key`: nonce ‖ ciphertext. `nonce` must be fresh for the key.
+pub fn seal_box(key: &Secret, label: Label, nonce: [u8; 12], content: &[u8]) -> Vec<u8> {
+    let payload = Payload { msg: content, aad: label.as_str().as_bytes() };
+    match Aes256Gcm::new(key.expose().into()).encrypt(&nonce.into(), payload) {
+        Ok(sealed) => [&nonce[..], &sealed].concat(),
+        // INVARIANT: as in `RecordKey::seal`.
+        Err(_) => unreachable!("content too long for AES-GCM"),
+    }
+}
+
+/// Opens what [`seal_box`] sealed.
+pub fn open_box(key: &Secret, label: Label, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    let (nonce, sealed) = sealed.split_first_chunk::<12>().ok_or(SealError)?;
+    let payload = Payload { msg: sealed, aad: label.as_str().as_bytes() };
+    Aes256Gcm::new(key.expose().into()).decrypt(&(*nonce).into(), payload).map_err(|_| SealError)
+}
+
+/// Randomness for the key encapsulation, expanded from a seed: the crate itself draws none.
+struct SeedRng(blake3::OutputReader);
+
+impl SeedRng {
+    fn new(seed: &Secret) -> Self {
+        Self(blake3::Hasher::new_keyed(seed.expose()).update(b"encapsulation").finalize_xof())
+    }
+}
+
+impl hpke::rand_core::TryRng for SeedRng {
+    type Error = core::convert::Infallible;
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        let mut bytes = [0; 4];
+        self.0.fill(&mut bytes);
+        Ok(u32::from_le_bytes(bytes))
+    }
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        Ok(u64::from_le_bytes(bytes))
+    }
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Self::Error> {
+        self.0.fill(dst);
+        Ok(())
+    }
+}
+
+impl hpke::rand_core::TryCryptoRng for SeedRng {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(b: u8) -> Secret {
+        Secret::new([b; 32])
+    }
+
+    #[test]
+    fn a_field_opens_only_where_it_was_sealed() {
+        let key = RecordKey::new(secret(1));
+        let sealed = key.seal(3, b"sh/record/2024", b"value");
+        assert_eq!(key.open(3, b"sh/record/2024", &sealed).unwrap(), b"value");
+        assert_eq!(key.open(4, b"sh/record/2024", &sealed), Err(SealError));
+        assert_eq!(key.open(3, b"js/record/2024", &sealed), Err(SealError));
+        assert_eq!(RecordKey::new(secret(2)).open(3, b"sh/record/2024", &sealed), Err(SealError));
+    }
+
+    #[test]
+    fn an_answer_opens_only_for_the_asker_and_in_order() {
+        let asker = OpeningKey::from_seed(&secret(5));
+        let (mut sealer, enc) = AnswerSealer::new(&asker.public(), Label::AnswerSeal, b"q", &secret(9)).unwrap();
+        let (a, b) = (sealer.seal(b"1", b"first").unwrap(), sealer.seal(b"2", b"second").unwrap());
+        let mut opener = asker.open(Label::AnswerSeal, b"q", &enc).unwrap();
+        assert_eq!(opener.open(b"1", &a).unwrap(), b"first");
+        assert_eq!(opener.open(b"2", &b).unwrap(), b"second");
+        let mut other = OpeningKey::from_seed(&secret(6)).open(Label::AnswerSeal, b"q", &enc).unwrap();
+        assert!(other.open(b"1", &a).is_err());
+        let mut elsewhere = asker.open(Label::AnswerSeal, b"other question", &enc).unwrap();
+        assert!(elsewhere.open(b"1", &a).is_err());
+    }
+
+    #[test]
+    fn a_box_opens_only_with_its_key_and_label() {
+        let sealed = seal_box(&secret(1), Label::Keystore, [7; 12], b"keys");
+        assert_eq!(open_box(&secret(1), Label::Keystore, &sealed).unwrap(), b"keys");
+        assert!(open_box(&secret(1), Label::KeyTreeFile, &sealed).is_err());
+        assert!(open_box(&secret(1), Label::Keystore, &sealed[..11]).is_err());
+    }
+}

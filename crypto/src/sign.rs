@@ -1,0 +1,383 @@
+//! Ed25519 signatures as COSE_Sign1 (RFC 9052) with CWT claims in the protected header (RFC 9597).
+//!
+//! `Signed<T>` is what arrives; only [`Signed::verify`] turns it into `Verified<T>`, which alone gives access to the
+//! statement. The content type is the statement's label, so a signature over one kind of statement never passes
+//! for another.
+
+use core::{fmt, marker::PhantomData};
+
+use coset::{
+    CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, RegisteredLabel, RegisteredLabelWithPrivate,
+    TaggedCborSerializable, cbor::value::Value, iana,
+};
+use ed25519_dalek::Signer;
+use minicbor::{Decode, Encode};
+
+use crate::{Bytes, Digest, Timestamp, codec, label::Label, secret::Secret, suite::Suite};
+
+/// Longest signed object: a question or grant is below 8 KiB; a batch statement below 1 KiB.
+pub const SIGNED_BYTES_MAX: usize = 60 * 1024;
+
+/// CWT claims header parameter (RFC 9597).
+const CWT_CLAIMS: i64 = 15;
+/// Private header parameter with the suite number.
+const SUITE: i64 = -65_537;
+
+crate::id! {
+    /// First 8 bytes of SHA-256 of a public key: finds a key, proves nothing.
+    pub struct KeyId(8);
+    /// An Ed25519 or X25519 public key as it stands in the registry.
+    pub struct PublicKey(32);
+}
+
+/// A private Ed25519 key.
+#[derive(Clone)]
+pub struct SigningKey(ed25519_dalek::SigningKey);
+
+impl SigningKey {
+    /// The key of a 32-byte seed (RFC 8032 §5.1.5).
+    pub fn from_seed(seed: &Secret) -> Self {
+        Self(ed25519_dalek::SigningKey::from_bytes(seed.expose()))
+    }
+
+    /// The public half.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        VerifyingKey(self.0.verifying_key())
+    }
+
+    /// Signs plain bytes: for formats that define their own envelope (signed notes).
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.verifying_key().id())
+    }
+}
+
+/// A public Ed25519 key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct VerifyingKey(ed25519_dalek::VerifyingKey);
+
+impl VerifyingKey {
+    /// Reads a compressed point; `None` when it is not on the curve.
+    pub fn from_bytes(bytes: [u8; 32]) -> Option<Self> {
+        ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok().map(Self)
+    }
+
+    /// The compressed point.
+    pub fn to_bytes(&self) -> [u8; 32] {
+        self.0.to_bytes()
+    }
+
+    /// The short name of this key.
+    pub fn id(&self) -> KeyId {
+        KeyId::of(&self.to_bytes())
+    }
+
+    /// Strict verification: small-order and non-canonical points are refused, so that two members never differ
+    /// on a crafted signature.
+    pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({})", self.id())
+    }
+}
+
+impl KeyId {
+    /// The id of a public key.
+    pub fn of(public: &[u8; 32]) -> Self {
+        let mut id = [0; 8];
+        id.copy_from_slice(&Digest::of(public).0[..8]);
+        Self(id)
+    }
+}
+
+/// Something a member signs. The label is the content type in the protected header.
+pub trait Statement: Encode<()> + for<'b> Decode<'b, ()> {
+    /// What the signature is for.
+    const LABEL: Label;
+}
+
+/// Why a signed object is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignError {
+    /// Not a COSE_Sign1 of this profile; carries what is missing.
+    Malformed(&'static str),
+    /// A statement of another kind, or of a suite this build does not have.
+    WrongKind,
+    /// The key id in the header is not that of the key given.
+    WrongKey,
+    /// The signature does not belong to the content and the key.
+    BadSignature,
+}
+
+impl fmt::Display for SignError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(what) => write!(f, "signed object is malformed: {what}"),
+            Self::WrongKind => f.write_str("signed object is of another kind or suite"),
+            Self::WrongKey => f.write_str("signed object names another key"),
+            Self::BadSignature => f.write_str("signature does not verify"),
+        }
+    }
+}
+
+impl std::error::Error for SignError {}
+
+/// A signed statement as received: well-formed, nothing checked.
+pub struct Signed<T> {
+    bytes: Vec<u8>,
+    issuer: String,
+    key: KeyId,
+    issued_s: u64,
+    statement: PhantomData<fn() -> T>,
+}
+
+/// A statement whose signature has been checked against a known key.
+#[derive(Clone)]
+pub struct Verified<T> {
+    signed: Signed<T>,
+    statement: T,
+}
+
+impl<T: Statement> Signed<T> {
+    /// Signs `statement` as `issuer`, at `now` (seconds enter the header).
+    pub fn new(key: &SigningKey, issuer: &str, now: Timestamp, statement: &T) -> Self {
+        let (id, issued_s) = (key.verifying_key().id(), now.0 / 1000);
+        let cose = envelope::<T>(id, issuer, issued_s)
+            .payload(codec::to_vec(statement))
+            .create_signature(&[], |message| key.sign(message).to_vec())
+            .build();
+        let bytes = match cose.to_tagged_vec() {
+            Ok(bytes) => bytes,
+            // INVARIANT: the envelope holds integers, text and byte strings only, which always encode.
+            Err(e) => unreachable!("COSE encoding failed: {e}"),
+        };
+        Self { bytes, issuer: issuer.to_owned(), key: id, issued_s, statement: PhantomData }
+    }
+
+    /// Reads a COSE_Sign1 of this profile; refuses every other form of the same content.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SignError> {
+        if bytes.len() > SIGNED_BYTES_MAX {
+            return Err(SignError::Malformed("longer than 60 KiB"));
+        }
+        let cose = CoseSign1::from_tagged_slice(bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        let header = &cose.protected.header;
+        let kind = match &header.content_type {
+            Some(RegisteredLabel::Text(kind)) => kind,
+            _ => return Err(SignError::Malformed("no content type")),
+        };
+        if header.alg != Some(RegisteredLabelWithPrivate::Assigned(iana::Algorithm::EdDSA))
+            || kind != T::LABEL.as_str()
+        {
+            return Err(SignError::WrongKind);
+        }
+        let key = KeyId(header.key_id[..].try_into().map_err(|_| SignError::Malformed("no key id of 8 bytes"))?);
+        let (issuer, issued_s) = claims(&cose).ok_or(SignError::Malformed("no issuer and issue time"))?;
+        // One encoding per object: rebuild from what was read and compare.
+        let rebuilt = envelope::<T>(key, &issuer, issued_s)
+            .payload(cose.payload.clone().unwrap_or_default())
+            .signature(cose.signature.clone())
+            .build();
+        if rebuilt.to_tagged_vec().ok().as_deref() != Some(bytes) {
+            return Err(SignError::Malformed("not in the one accepted form"));
+        }
+        Ok(Self { bytes: bytes.to_vec(), issuer, key, issued_s, statement: PhantomData })
+    }
+
+    /// Checks the signature and gives access to the statement.
+    pub fn verify(&self, key: &VerifyingKey) -> Result<Verified<T>, SignError> {
+        if key.id() != self.key {
+            return Err(SignError::WrongKey);
+        }
+        let cose = CoseSign1::from_tagged_slice(&self.bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        cose.verify_signature(&[], |signature, message| {
+            let signature = signature.try_into().map_err(|_| SignError::BadSignature)?;
+            key.verify(message, signature).then_some(()).ok_or(SignError::BadSignature)
+        })?;
+        let payload = cose.payload.as_deref().unwrap_or_default();
+        let statement = codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
+        Ok(Verified { signed: self.clone(), statement })
+    }
+}
+
+impl<T> Signed<T> {
+    /// The member (or governor, or collector) that claims to have signed.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The key that claims to have signed.
+    pub fn key_id(&self) -> KeyId {
+        self.key
+    }
+
+    /// When it claims to have been signed, to the second.
+    pub fn issued_at(&self) -> Timestamp {
+        Timestamp(self.issued_s.saturating_mul(1000))
+    }
+
+    /// The COSE_Sign1 bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How entries and answers refer to this object.
+    pub fn digest(&self) -> Digest {
+        Digest::labelled(Label::ObjectDigest, &self.bytes)
+    }
+}
+
+impl<T> Verified<T> {
+    /// The statement.
+    pub fn get(&self) -> &T {
+        &self.statement
+    }
+
+    /// The statement, by value.
+    pub fn into_inner(self) -> T {
+        self.statement
+    }
+
+    /// The signed form, for passing on.
+    pub fn signed(&self) -> &Signed<T> {
+        &self.signed
+    }
+}
+
+// Derives would ask `T` for traits that the bytes do not need.
+impl<T> Clone for Signed<T> {
+    fn clone(&self) -> Self {
+        Self {
+            bytes: self.bytes.clone(),
+            issuer: self.issuer.clone(),
+            key: self.key,
+            issued_s: self.issued_s,
+            statement: PhantomData,
+        }
+    }
+}
+
+impl<T> PartialEq for Signed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl<T> Eq for Signed<T> {}
+
+impl<T> fmt::Debug for Signed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signed({} by {}, {} bytes)", self.key, self.issuer, self.bytes.len())
+    }
+}
+
+impl<T> fmt::Debug for Verified<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verified({:?})", self.signed)
+    }
+}
+
+impl<T, C> Encode<C> for Signed<T> {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.bytes)?.ok()
+    }
+}
+
+impl<'b, T: Statement, C> Decode<'b, C> for Signed<T> {
+    fn decode(d: &mut minicbor::Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let bytes: Bytes = d.decode_with(ctx)?;
+        Self::parse(&bytes).map_err(|e| minicbor::decode::Error::message(e.to_string()))
+    }
+}
+
+/// The unsigned envelope; header keys stand in the order of RFC 8949 §4.2.1.
+fn envelope<T: Statement>(key: KeyId, issuer: &str, issued_s: u64) -> CoseSign1Builder {
+    let claims = Value::Map(vec![(1.into(), issuer.into()), (6.into(), issued_s.into())]);
+    let header = HeaderBuilder::new()
+        .algorithm(iana::Algorithm::EdDSA)
+        .content_type(T::LABEL.as_str().to_owned())
+        .key_id(key.0.to_vec())
+        .value(CWT_CLAIMS, claims)
+        .value(SUITE, u64::from(Suite::Standard.number()).into())
+        .build();
+    CoseSign1Builder::new().protected(header)
+}
+
+/// Issuer and issue time from the claims; the suite is compared when the envelope is rebuilt.
+fn claims(cose: &CoseSign1) -> Option<(String, u64)> {
+    let (_, claims) = cose.protected.header.rest.iter().find(|(label, _)| *label == coset::Label::Int(CWT_CLAIMS))?;
+    let get = |key: u64| claims.as_map()?.iter().find(|(k, _)| *k == key.into()).map(|(_, v)| v.clone());
+    let issuer = get(1)?.into_text().ok()?;
+    let issued = u64::try_from(get(6)?.into_integer().ok()?).ok()?;
+    Some((issuer, issued))
+}
+
+/// Round trip used by tests of other crates: the untagged COSE bytes parse with any COSE library.
+#[doc(hidden)]
+pub fn untagged(bytes: &[u8]) -> Option<Vec<u8>> {
+    CoseSign1::from_tagged_slice(bytes).ok()?.to_vec().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Encode, Decode)]
+    struct Note(#[n(0)] u64);
+    impl Statement for Note {
+        const LABEL: Label = Label::SignStatus;
+    }
+    #[derive(Debug, PartialEq, Encode, Decode)]
+    struct Other(#[n(0)] u64);
+    impl Statement for Other {
+        const LABEL: Label = Label::SignGrant;
+    }
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&Secret::new([seed; 32]))
+    }
+
+    #[test]
+    fn gives_the_statement_only_with_the_right_key() {
+        let signed = Signed::new(&key(1), "sh", Timestamp(5_000), &Note(7));
+        let parsed = Signed::<Note>::parse(signed.as_bytes()).unwrap();
+        assert_eq!((parsed.issuer(), parsed.issued_at()), ("sh", Timestamp(5_000)));
+        assert_eq!(parsed.verify(&key(1).verifying_key()).unwrap().get(), &Note(7));
+        assert_eq!(parsed.verify(&key(2).verifying_key()).unwrap_err(), SignError::WrongKey);
+        assert_eq!(Signed::<Other>::parse(signed.as_bytes()).unwrap_err(), SignError::WrongKind);
+    }
+
+    #[test]
+    fn refuses_every_single_changed_byte() {
+        let signed = Signed::new(&key(1), "sh", Timestamp(5_000), &Note(7));
+        for at in 0..signed.as_bytes().len() {
+            let mut bytes = signed.as_bytes().to_vec();
+            bytes[at] ^= 1;
+            let accepted = Signed::<Note>::parse(&bytes).and_then(|s| s.verify(&key(1).verifying_key()));
+            assert!(accepted.is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn refuses_trailing_bytes_and_an_unprotected_header() {
+        let signed = Signed::new(&key(1), "sh", Timestamp(5_000), &Note(7));
+        let mut longer = signed.as_bytes().to_vec();
+        longer.push(0);
+        assert!(Signed::<Note>::parse(&longer).is_err());
+        let mut cose = CoseSign1::from_tagged_slice(signed.as_bytes()).unwrap();
+        cose.unprotected = HeaderBuilder::new().key_id(vec![1]).build();
+        assert!(Signed::<Note>::parse(&cose.to_tagged_vec().unwrap()).is_err());
+    }
+}
