@@ -32,6 +32,10 @@ labels! {
     KeyTreeLeft = "xinqiao/v1/key-tree-left",
     /// Right child of a key tree node: keyed BLAKE3.
     KeyTreeRight = "xinqiao/v1/key-tree-right",
+    /// Record key of a slot bound to the record's content: keyed BLAKE3.
+    RecordContent = "xinqiao/v1/record-content",
+    /// Keyed digest of a record's content: keyed BLAKE3.
+    ContentTag = "xinqiao/v1/content-tag",
     /// Sealing key of a field from the record key: keyed BLAKE3.
     FieldKey = "xinqiao/v1/field-key",
     /// Salt of a field from the record key: keyed BLAKE3.

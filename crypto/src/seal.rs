@@ -40,6 +40,12 @@ impl RecordKey {
         Self(secret)
     }
 
+    /// The key for one content of this slot: another content never shares key or salt with it.
+    #[must_use]
+    pub fn bound_to(&self, content: &[u8; 32]) -> Self {
+        Self(self.0.derive(Label::RecordContent, content))
+    }
+
     /// The salt of a field's commitment.
     pub fn salt(&self, field: u16) -> [u8; 32] {
         pseudonym::keyed(&self.0, Label::FieldSalt, &[&field.to_be_bytes()])

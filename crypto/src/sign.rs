@@ -137,6 +137,7 @@ pub struct Signed<T> {
     issuer: String,
     key: KeyId,
     issued_s: u64,
+    signature: [u8; 64],
     statement: PhantomData<fn() -> T>,
 }
 
@@ -155,12 +156,14 @@ impl<T: Statement> Signed<T> {
             .payload(codec::to_vec(statement))
             .create_signature(&[], |message| key.sign(message).to_vec())
             .build();
+        // INVARIANT: this very function made the signature.
+        let signature = cose.signature[..].try_into().unwrap_or([0; 64]);
         let bytes = match cose.to_tagged_vec() {
             Ok(bytes) => bytes,
             // INVARIANT: the envelope holds integers, text and byte strings only, which always encode.
             Err(e) => unreachable!("COSE encoding failed: {e}"),
         };
-        Self { bytes, issuer: issuer.to_owned(), key: id, issued_s, statement: PhantomData }
+        Self { bytes, issuer: issuer.to_owned(), key: id, issued_s, signature, statement: PhantomData }
     }
 
     /// Reads a COSE_Sign1 of this profile; refuses every other form of the same content.
@@ -180,6 +183,7 @@ impl<T: Statement> Signed<T> {
             return Err(SignError::WrongKind);
         }
         let key = KeyId(header.key_id[..].try_into().map_err(|_| SignError::Malformed("no key id of 8 bytes"))?);
+        let signature = cose.signature[..].try_into().map_err(|_| SignError::Malformed("no signature of 64 bytes"))?;
         let (issuer, issued_s) = claims(&cose).ok_or(SignError::Malformed("no issuer and issue time"))?;
         // One encoding per object: rebuild from what was read and compare.
         let rebuilt = envelope::<T>(key, &issuer, issued_s)
@@ -189,7 +193,7 @@ impl<T: Statement> Signed<T> {
         if rebuilt.to_tagged_vec().ok().as_deref() != Some(bytes) {
             return Err(SignError::Malformed("not in the one accepted form"));
         }
-        Ok(Self { bytes: bytes.to_vec(), issuer, key, issued_s, statement: PhantomData })
+        Ok(Self { bytes: bytes.to_vec(), issuer, key, issued_s, signature, statement: PhantomData })
     }
 
     /// Checks the signature and gives access to the statement.
@@ -222,6 +226,11 @@ impl<T> Signed<T> {
     /// When it claims to have been signed, to the second.
     pub fn issued_at(&self) -> Timestamp {
         Timestamp(self.issued_s.saturating_mul(1000))
+    }
+
+    /// The signature alone: with the object it proves who signed, without it it says nothing.
+    pub fn signature(&self) -> &[u8; 64] {
+        &self.signature
     }
 
     /// The COSE_Sign1 bytes.
@@ -260,6 +269,7 @@ impl<T> Clone for Signed<T> {
             issuer: self.issuer.clone(),
             key: self.key,
             issued_s: self.issued_s,
+            signature: self.signature,
             statement: PhantomData,
         }
     }

@@ -1,0 +1,1240 @@
+//! A submitted file → records, or errors with row and column in Chinese and English.
+//!
+//! Reads the double-publicity layout of 2018 (发改办财金〔2018〕790号) and the catalog's local layouts as CSV, by column
+//! code or Chinese heading, separated by commas or tabs.
+//!
+//! *Not here*: XLSX, streaming (the whole file is in memory, bounded by [`FILE_BYTES_MAX`]), duplicates against what
+//! a node already holds (`RecordId`, later), and the layout of 2016. That one is refused by name: its numbered codes
+//! changed meaning, and a resident number in slot `_5` would be published as a 事业单位证书号 (domain.md §2.4).
+//!
+//! No error carries a value of the file: it may be the personal one that was put in the wrong column.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::catalog::{Catalog, Field, Forbidden, Item};
+use crate::id::{FieldId, ItemId};
+use crate::normalize::{
+    Encoding, NormalizeError, decode_text, is_void, normalize_code, normalize_document_number, normalize_text,
+};
+use crate::subject::{SubjectId, SubjectKind, USCC_SENTINEL};
+use crate::value::{Amount, Date, FieldType, Value};
+
+/// 64 MiB: a month of a large city (1.3 × 10^5 rows of about 400 bytes) fits, and the file, its text and its records
+/// fit in memory together.
+pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// One million rows: more than 64 MiB can hold of any official layout, so this bounds files of nearly empty rows.
+pub const ROWS_MAX: usize = 1_000_000;
+
+/// 128 columns: four times the widest layout; a wider file is another table or has the wrong separator.
+pub const COLUMNS_MAX: usize = 128;
+
+/// 1,000 lines in one row: texts have line breaks, but so many mean that a quotation mark is not closed and the rest
+/// of the file would silently become one cell.
+pub const ROW_LINES_MAX: u64 = 1_000;
+
+/// Reads a file of `item`.
+///
+/// Shape: pure; one [`Row`] per row of the file that is not blank, in order. `today` bounds decision dates.
+/// Errors: [`FileError`] if the file as a whole cannot be read; a fault in one row only rejects that row.
+/// Invariant: a column that is neither in the catalog, nor forbidden, nor a known technical column stops the file:
+/// outside the catalog nothing is collected, and nothing is dropped without a word.
+pub fn read(bytes: &[u8], catalog: &Catalog, item: &Item, today: Date) -> Result<Intake, FileError> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(FileError::TooLarge { bytes: bytes.len() });
+    }
+    let (text, encoding) = decode_text(bytes).map_err(FileError::Text)?;
+    // One line end, so that line numbers are right; and always a last one, which `Lines::next` relies on.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n") + "\n";
+    let mut lines = Lines::new(&text);
+    let mut record = ::csv::StringRecord::new();
+    if lines.next(&mut record)?.is_none() {
+        return Err(FileError::Empty);
+    }
+    let header = Header::read(&record, catalog, item)?;
+    let mut intake = Intake {
+        encoding,
+        rows: Vec::new(),
+        skipped: header.skipped.clone(),
+        forbidden: header.forbidden.clone(),
+    };
+    let mut seen = BTreeSet::new();
+    while let Some(number) = lines.next(&mut record)? {
+        if record.iter().all(|cell| cell.trim().is_empty()) {
+            // Spreadsheets leave rows of bare separators behind.
+            continue;
+        }
+        if intake.rows.len() == ROWS_MAX {
+            return Err(FileError::TooManyRows);
+        }
+        let mut reader = RowReader { item, today, row: number, normalised: false, errors: Vec::new() };
+        let plain = reader.read(&header, &record);
+        let outcome = match plain {
+            Some(plain) if reader.errors.is_empty() => {
+                let key = (plain.subject.clone(), plain.document.clone(), plain.authority_code.clone());
+                if seen.insert(key) {
+                    Ok(plain)
+                } else {
+                    let key = item.field(item.key);
+                    reader.fault(
+                        key,
+                        "duplicate_in_file",
+                        "本文件中已有同一主体、同一文号、同一机关的记录",
+                        "the file already has a record of this subject, document number and authority",
+                    );
+                    Err(reader.errors)
+                }
+            }
+            _ => Err(reader.errors),
+        };
+        intake.rows.push(Row { number, outcome, normalised: reader.normalised });
+    }
+    Ok(intake)
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Intake {
+    /// How it was encoded.
+    pub encoding: Encoding,
+    /// Its rows in order, blank ones left out.
+    pub rows: Vec<Row>,
+    /// Headings of technical columns that were read past and not kept.
+    pub skipped: Vec<String>,
+    /// Headings of columns that may not be collected. They were read past; rows with a value in one are rejected.
+    pub forbidden: Vec<String>,
+}
+
+impl Intake {
+    /// Rows that gave a record.
+    pub fn accepted(&self) -> usize {
+        self.rows.iter().filter(|row| row.outcome.is_ok()).count()
+    }
+
+    /// Rows that did not.
+    pub fn rejected(&self) -> usize {
+        self.rows.len() - self.accepted()
+    }
+}
+
+/// One row of a file.
+#[derive(Debug)]
+pub struct Row {
+    /// The line of the file on which it begins, from 1 (the heading is line 1).
+    pub number: u32,
+    /// The record, or at least one error.
+    pub outcome: Result<PlainRecord, Vec<RowError>>,
+    /// Some cell was changed by normalisation (full-width digits, case, brackets, spaces) before it was checked.
+    pub normalised: bool,
+}
+
+/// A validated record in the clear. The value of every field has the type the catalog states.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PlainRecord {
+    /// Who it is about: field 0. The column it came from is not repeated in `fields`.
+    pub subject: SubjectId,
+    /// Its record type.
+    pub item: ItemId,
+    /// The document number, normalised; also the value of the item's key field.
+    pub document: String,
+    /// The credit code of the deciding body; `None` if the item has no such column.
+    pub authority_code: Option<String>,
+    /// The date of the decision.
+    pub decided: Option<Date>,
+    /// The other fields that have a value.
+    pub fields: BTreeMap<FieldId, Value>,
+}
+
+impl fmt::Debug for PlainRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Everything but the type of the record is somebody's data.
+        write!(f, "PlainRecord({}, {} fields, redacted)", self.item, self.fields.len())
+    }
+}
+
+/// Why a row was rejected. Names place and rule, never the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowError {
+    /// As [`Row::number`].
+    pub row: u32,
+    /// Column code, or the heading of a forbidden column; empty if the row as a whole is meant.
+    pub column: String,
+    /// Stable code, `snake_case`.
+    pub code: &'static str,
+    /// For people, in Chinese; contains the column's Chinese name.
+    pub zh: String,
+    /// The same in English.
+    pub en: String,
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.row)?;
+        if !self.column.is_empty() {
+            write!(f, ", column `{}`", self.column)?;
+        }
+        write!(f, ": {} / {}", self.en, self.zh)
+    }
+}
+
+/// Why a file was not read at all. Headings are shown cut to [`HEADING_SHOWN_CHARS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileError {
+    /// More than [`FILE_BYTES_MAX`].
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// More than [`ROWS_MAX`] rows.
+    TooManyRows,
+    /// More than [`COLUMNS_MAX`] columns.
+    TooManyColumns {
+        /// How many.
+        columns: usize,
+    },
+    /// More than [`ROW_LINES_MAX`] lines in one row.
+    RowTooLong {
+        /// Line on which the row begins.
+        line: u32,
+    },
+    /// No text.
+    Text(NormalizeError),
+    /// No line with content.
+    Empty,
+    /// Not one heading of the item in the first line. It is not shown: it may be a row of data.
+    NoHeader,
+    /// The same field under two headings.
+    DuplicateColumn {
+        /// The second heading.
+        column: String,
+    },
+    /// A heading outside the catalog.
+    UnknownColumn {
+        /// The heading.
+        column: String,
+        /// The nearest heading of the item, if one is near.
+        suggestion: Option<String>,
+    },
+    /// No column for a required field.
+    MissingColumn {
+        /// Its column code.
+        column: String,
+        /// Its Chinese name.
+        name: String,
+    },
+    /// A heading of the 2016 layout, or a numbered code without the words that say what it holds.
+    OldLayout {
+        /// The heading.
+        column: String,
+    },
+}
+
+impl FileError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "file_too_large",
+            Self::TooManyRows => "file_too_many_rows",
+            Self::TooManyColumns { .. } => "file_too_many_columns",
+            Self::RowTooLong { .. } => "file_row_too_long",
+            Self::Text(why) => why.code(),
+            Self::Empty => "file_empty",
+            Self::NoHeader => "file_no_header",
+            Self::DuplicateColumn { .. } => "column_duplicate",
+            Self::UnknownColumn { .. } => "column_unknown",
+            Self::MissingColumn { .. } => "column_missing",
+            Self::OldLayout { .. } => "layout_2016",
+        }
+    }
+
+    /// The same statement in Chinese.
+    pub fn zh(&self) -> String {
+        match self {
+            Self::TooLarge { bytes } => {
+                format!("文件为{bytes}字节，超过上限{FILE_BYTES_MAX}字节，请分批提交")
+            }
+            Self::TooManyRows => format!("文件超过{ROWS_MAX}行，请分批提交"),
+            Self::TooManyColumns { columns } => {
+                format!("文件有{columns}列，超过上限{COLUMNS_MAX}列，请检查分隔符")
+            }
+            Self::RowTooLong { line } => {
+                format!("从第{line}行起的一条记录超过{ROW_LINES_MAX}行，可能缺少右引号")
+            }
+            Self::Text(why) => why.zh(),
+            Self::Empty => "文件没有内容".into(),
+            Self::NoHeader => "首行不是该目录项的表头，请检查表头、分隔符和目录项".into(),
+            Self::DuplicateColumn { column } => format!("列“{column}”重复"),
+            Self::UnknownColumn { column, suggestion: Some(near) } => {
+                format!("列“{column}”不在目录中，是否应为“{near}”？未纳入目录的信息不得归集")
+            }
+            Self::UnknownColumn { column, suggestion: None } => {
+                format!("列“{column}”不在目录中；未纳入目录的信息不得归集")
+            }
+            Self::MissingColumn { column, name } => format!("缺少必填列{column}（{name}）"),
+            Self::OldLayout { column } => {
+                format!(
+                    "列“{column}”属于2016年版格式或含义不明，暂不支持2016年版；2018年版请写全称，如“行政相对人代码_3(组织机构代码)”"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { bytes } => {
+                write!(f, "file of {bytes} bytes exceeds the limit of {FILE_BYTES_MAX}; submit it in parts")
+            }
+            Self::TooManyRows => write!(f, "file has more than {ROWS_MAX} rows; submit it in parts"),
+            Self::TooManyColumns { columns } => {
+                write!(f, "file has {columns} columns, more than {COLUMNS_MAX}; check the separator")
+            }
+            Self::RowTooLong { line } => {
+                write!(
+                    f,
+                    "the row that begins on line {line} exceeds {ROW_LINES_MAX} lines; a quotation mark may be open"
+                )
+            }
+            Self::Text(why) => why.fmt(f),
+            Self::Empty => f.write_str("file is empty"),
+            Self::NoHeader => {
+                f.write_str("the first line is no heading of this item; check heading, separator and item")
+            }
+            Self::DuplicateColumn { column } => write!(f, "column `{column}` occurs twice"),
+            Self::UnknownColumn { column, suggestion } => {
+                write!(f, "column `{column}` is not in the catalog")?;
+                suggestion.as_ref().map_or(Ok(()), |near| write!(f, "; did you mean `{near}`?"))
+            }
+            Self::MissingColumn { column, name } => {
+                write!(f, "required column `{column}` ({name}) is missing")
+            }
+            Self::OldLayout { column } => write!(
+                f,
+                "column `{column}` belongs to the 2016 layout, which is not read yet; numbered codes changed meaning in 2018, so give the full heading"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// The file's rows with the line each begins on.
+struct Lines<'a> {
+    reader: ::csv::Reader<&'a [u8]>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let tabs = first.matches('\t').count() > first.matches(',').count();
+        let delimiter = if tabs { b'\t' } else { b',' };
+        let reader = ::csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .from_reader(text.as_bytes());
+        Self { reader }
+    }
+
+    /// Reads the next row that is not an empty line; returns its line. The reader's own start position counts empty
+    /// lines before a row as part of it, so the start is counted back from the end.
+    fn next(&mut self, record: &mut ::csv::StringRecord) -> Result<Option<u32>, FileError> {
+        let before = self.reader.position().line();
+        // The text was decoded and rows may have any length, so the reader has nothing left to complain about.
+        let more = self.reader.read_record(record).unwrap_or(false);
+        if !more {
+            return Ok(None);
+        }
+        let inner: u64 = record.iter().map(|cell| cell.matches('\n').count() as u64).sum();
+        let end = self.reader.position().line();
+        let line = end.saturating_sub(1 + inner).max(before) as u32;
+        if inner > ROW_LINES_MAX {
+            return Err(FileError::RowTooLong { line });
+        }
+        Ok(Some(line))
+    }
+}
+
+/// What each column of the file is.
+struct Header {
+    /// Per field of the item, in its order: the position in the file.
+    positions: Vec<Option<usize>>,
+    /// Columns that may not be collected.
+    never: Vec<(usize, String, Forbidden)>,
+    /// Columns without heading.
+    unnamed: Vec<usize>,
+    columns: usize,
+    skipped: Vec<String>,
+    forbidden: Vec<String>,
+}
+
+impl Header {
+    fn read(record: &::csv::StringRecord, catalog: &Catalog, item: &Item) -> Result<Self, FileError> {
+        if record.len() > COLUMNS_MAX {
+            return Err(FileError::TooManyColumns { columns: record.len() });
+        }
+        let mut known = BTreeMap::new();
+        for (index, field) in item.fields.iter().enumerate() {
+            for heading in [&field.column, &field.name].into_iter().chain(&field.aliases) {
+                known.insert(normalize_document_number(heading), index);
+            }
+        }
+        let headings: Vec<String> = record.iter().map(normalize_document_number).collect();
+        if let Some(at) = headings.iter().position(|h| !known.contains_key(h) && is_2016(h)) {
+            return Err(FileError::OldLayout { column: shown(&record[at]) });
+        }
+        if !headings.iter().any(|heading| known.contains_key(heading)) {
+            return Err(FileError::NoHeader);
+        }
+        let mut header = Self {
+            positions: vec![None; item.fields.len()],
+            never: Vec::new(),
+            unnamed: Vec::new(),
+            columns: record.len(),
+            skipped: Vec::new(),
+            forbidden: Vec::new(),
+        };
+        for (at, heading) in headings.iter().enumerate() {
+            let column = shown(&record[at]);
+            if heading.is_empty() {
+                header.unnamed.push(at);
+            } else if let Some(index) = known.get(heading) {
+                if header.positions[*index].replace(at).is_some() {
+                    return Err(FileError::DuplicateColumn { column });
+                }
+            } else if let Some(never) = catalog.forbidden(heading) {
+                header.never.push((at, column.clone(), never.clone()));
+                header.forbidden.push(column);
+            } else if catalog.skips(heading) {
+                header.skipped.push(column);
+            } else {
+                let suggestion = nearest(heading, known.keys()).and_then(|near| known.get(near));
+                let chinese = !heading.is_ascii();
+                let suggestion = suggestion
+                    .map(|index| &item.fields[*index])
+                    .map(|field| if chinese { field.name.clone() } else { field.column.clone() });
+                return Err(FileError::UnknownColumn { column, suggestion });
+            }
+        }
+        let missing = item.fields.iter().zip(&header.positions).find(|(f, at)| f.required && at.is_none());
+        if let Some((field, _)) = missing {
+            return Err(FileError::MissingColumn { column: field.column.clone(), name: field.name.clone() });
+        }
+        Ok(header)
+    }
+}
+
+/// One row on its way to a record. Collects every error of the row instead of stopping at the first.
+struct RowReader<'a> {
+    item: &'a Item,
+    today: Date,
+    row: u32,
+    normalised: bool,
+    errors: Vec<RowError>,
+}
+
+impl RowReader<'_> {
+    /// 1. Refuse what does not fit the heading or may not be collected. 2. Clean every cell. 3. Find the subject.
+    /// 4. Check and type every other field. The result counts only if no error was noted.
+    fn read(&mut self, header: &Header, record: &::csv::StringRecord) -> Option<PlainRecord> {
+        // 1. A row of another width has slipped; its cells would be checked under the wrong headings.
+        if record.len() != header.columns {
+            self.fault(
+                None,
+                "column_count",
+                &format!("有{}列，表头为{}列", record.len(), header.columns),
+                &format!("has {} cells, the heading has {}", record.len(), header.columns),
+            );
+            return None;
+        }
+        for (at, column, never) in &header.never {
+            if !is_blank(&record[*at]) {
+                self.errors.push(RowError {
+                    row: self.row,
+                    column: column.clone(),
+                    code: "forbidden_field",
+                    zh: format!("禁止采集“{}”信息（{}），该行已拒收，请删除此列", never.keyword, never.law),
+                    en: format!("{} may not be collected ({}); remove the column", never.name_en, never.law),
+                });
+            }
+        }
+        if header.unnamed.iter().any(|at| !is_blank(&record[*at])) {
+            self.fault(None, "column_unnamed", "没有表头的列中有内容", "a cell without heading has content");
+        }
+        // 2. INVARIANT: from here every field of the item has an entry in `cells`, empty if the file has no such column.
+        let mut cells = BTreeMap::new();
+        for (field, at) in self.item.fields.iter().zip(&header.positions) {
+            let raw = at.map_or("", |at| &record[at]);
+            let clean = if is_blank(raw) { String::new() } else { self.clean(field, raw) };
+            cells.insert(field.id, clean);
+        }
+        // Some sources write the filler for everybody without a credit code; for a person it says nothing.
+        let person = self.item.subject_category_field.is_some_and(|id| cells[&id] == "自然人");
+        if person
+            && let Some(id) = self.item.uscc_field
+            && cells[&id] == USCC_SENTINEL
+        {
+            cells.insert(id, String::new());
+            self.normalised = true;
+        }
+        // 3.
+        let subject = self.subject(&cells);
+        // 4.
+        let item = self.item;
+        let mut fields = BTreeMap::new();
+        for field in &item.fields {
+            let text = &cells[&field.id];
+            if text.is_empty() {
+                let due = field.required_when.as_ref().is_some_and(|when| when.holds(&cells[&when.field]));
+                if field.required || due {
+                    let zh = if due { "在此情形下为必填项" } else { "为必填项" };
+                    self.fault(Some(field), "required_missing", zh, "is required here and is empty");
+                }
+            } else if !item.names_subject(field.id)
+                && let Some(value) = self.value(field, text)
+            {
+                fields.insert(field.id, value);
+            }
+        }
+        let date = |id: Option<FieldId>| match id.and_then(|id| fields.get(&id)) {
+            Some(Value::Date(date)) => Some(*date),
+            _ => None,
+        };
+        let decided = date(item.decided_field);
+        for (id, date) in [(item.decided_field, decided), (item.published_field, date(item.published_field))]
+        {
+            if date.is_some_and(|date| date > self.today) {
+                let field = id.and_then(|id| item.field(id));
+                self.fault(field, "date_in_future", "晚于今日", "lies in the future");
+            }
+        }
+        let authority = item.authority_field.and_then(|id| cells.get(&id)).filter(|text| !text.is_empty());
+        Some(PlainRecord {
+            subject: subject?,
+            item: item.id.clone(),
+            document: cells[&item.key].clone(),
+            authority_code: authority.cloned(),
+            decided,
+            fields,
+        })
+    }
+
+    /// The cell in the normal form of its type.
+    fn clean(&mut self, field: &Field, raw: &str) -> String {
+        let clean = match &field.ty {
+            _ if field.id == self.item.key => normalize_document_number(raw),
+            FieldType::Text { .. } => normalize_text(raw),
+            FieldType::Code(_) if field.several => {
+                let code = normalize_code(raw);
+                let parts = code.split([';', ',', '、']).map(str::trim).filter(|part| !part.is_empty());
+                parts.collect::<Vec<_>>().join(";")
+            }
+            FieldType::Date => {
+                let code = normalize_code(raw);
+                // Databases append midnight to a date. Any other time of day stays and is refused.
+                let date = [" 00:00:00.0", " 00:00:00", "T00:00:00", " 0:00:00", " 0:00"]
+                    .iter()
+                    .find_map(|midnight| code.strip_suffix(midnight))
+                    .unwrap_or(&code);
+                // Live registers write 9999 where the official layouts write 2099/12/31.
+                let long = matches!(date, "长期" | "永久" | "9999-9-9" | "9999/9/9" | "99990909")
+                    || matches!(date, "9999-12-31" | "9999/12/31" | "99991231" | "9999-09-09" | "9999/09/09");
+                if long { Date::LONG_TERM.to_string() } else { date.to_owned() }
+            }
+            FieldType::Amount
+            | FieldType::Integer
+            | FieldType::Code(_)
+            | FieldType::Uscc
+            | FieldType::Subject => normalize_code(raw),
+        };
+        self.normalised |= clean != raw;
+        clean
+    }
+
+    /// Who the row is about. Notes its own errors, except for an empty column that the catalog requires anyway.
+    fn subject(&mut self, cells: &BTreeMap<FieldId, String>) -> Option<SubjectId> {
+        let item = self.item;
+        let field = |id: Option<FieldId>| id.and_then(|id| item.field(id));
+        let text = |id: Option<FieldId>| id.and_then(|id| cells.get(&id)).map_or("", String::as_str);
+        let (uscc, resident) = (text(item.uscc_field), text(item.resident_field));
+        let (uscc_field, resident_field) = (field(item.uscc_field), field(item.resident_field));
+        let person = match (item.subject_category_field, text(item.subject_category_field)) {
+            (Some(_), "自然人") => true,
+            (Some(_), "法人及非法人组织" | "个体工商户") => false,
+            // An unknown or missing category has its own error; without it nothing says which number counts.
+            (Some(_), _) => return None,
+            (None, _) => uscc.is_empty() && item.resident_field.is_some() && !resident.is_empty(),
+        };
+        if person {
+            if !uscc.is_empty() {
+                self.mismatch(
+                    uscc_field,
+                    "自然人不应填写统一社会信用代码",
+                    "a natural person has no credit code",
+                );
+            }
+            let document = text(item.resident_document_field);
+            if !document.is_empty() && !RESIDENT_DOCUMENTS.contains(&document) {
+                self.fault(
+                    field(item.resident_document_field),
+                    "identity_type_unsupported",
+                    "目前只能以居民身份证识别自然人",
+                    "only the resident identity card can name a natural person yet",
+                );
+                return None;
+            }
+            if resident.is_empty() {
+                return None;
+            }
+            return self.identify(resident_field, SubjectKind::Resident, resident);
+        }
+        if !resident.is_empty() {
+            // More personal data than the record needs, and a second identity for one row.
+            self.mismatch(
+                resident_field,
+                "只有自然人才能填写证件号码",
+                "only a natural person's row may carry a resident number",
+            );
+        }
+        if uscc == USCC_SENTINEL {
+            let business = text(item.subject_category_field) == "个体工商户";
+            let (code, zh, en) = if business {
+                (
+                    "sentinel_not_identity",
+                    "占位符（17个0加X）表示没有代码；工商注册号不能跨平台识别主体，无法归集，请补办或查询统一社会信用代码",
+                    "the filler says there is no code, and a registration number does not name a subject across \
+                     platforms; look up the credit code",
+                )
+            } else {
+                (
+                    "sentinel_not_allowed",
+                    "占位符（17个0加X）只允许用于个体工商户",
+                    "the filler of seventeen zeros and X is allowed for individual businesses only",
+                )
+            };
+            self.fault(uscc_field, code, zh, en);
+            return None;
+        }
+        if uscc.is_empty() {
+            let noted = uscc_field.is_some_and(|f| {
+                f.required || f.required_when.as_ref().is_some_and(|when| when.holds(&cells[&when.field]))
+            });
+            if !noted {
+                let (zh, en) = ("未填写任何可识别主体的代码", "no number names the subject");
+                self.fault(uscc_field.or(resident_field), "required_missing", zh, en);
+            }
+            return None;
+        }
+        self.identify(uscc_field, SubjectKind::Uscc, uscc)
+    }
+
+    fn identify(&mut self, field: Option<&Field>, kind: SubjectKind, text: &str) -> Option<SubjectId> {
+        match SubjectId::parse_as(kind, text) {
+            Ok(id) => Some(id),
+            Err(why) => {
+                self.fault(field, why.code(), &why.zh(), &why.to_string());
+                None
+            }
+        }
+    }
+
+    /// The typed value of a cleaned cell that is not empty.
+    fn value(&mut self, field: &Field, text: &str) -> Option<Value> {
+        match &field.ty {
+            FieldType::Text { max } => {
+                let len = text.chars().count();
+                if len > usize::from(*max) {
+                    let zh = format!("有{len}个字，超过上限{max}");
+                    self.fault(
+                        Some(field),
+                        "text_too_long",
+                        &zh,
+                        &format!("has {len} characters, more than {max}"),
+                    );
+                    return None;
+                }
+                // The trap of slot _5, whichever way the number came here: it would be published.
+                let open = field.class == crate::catalog::FieldClass::Public && field.id != self.item.key;
+                if open && len == 18 && SubjectId::parse(text).is_ok_and(|id| id.is_natural_person()) {
+                    let zh = "填写的是公民身份号码，而此列会公示";
+                    self.fault(
+                        Some(field),
+                        "resident_number_misplaced",
+                        zh,
+                        "is a resident number in a public column",
+                    );
+                    return None;
+                }
+                Some(Value::Text(text.to_owned()))
+            }
+            FieldType::Date => {
+                let date = Date::parse(text);
+                if date.is_none() {
+                    let zh = "不是有效日期，应为YYYY/MM/DD（长期填2099/12/31）";
+                    self.fault(
+                        Some(field),
+                        "date_invalid",
+                        zh,
+                        "is no date; write YYYY/MM/DD (2099/12/31 for long term)",
+                    );
+                }
+                date.map(Value::Date)
+            }
+            FieldType::Amount => {
+                let amount = Amount::parse(text);
+                if amount.is_none() && text.contains(['元', '万', '¥', '￥']) {
+                    let zh = "只填数字，单位固定为万元：2000元填0.2";
+                    let en = "write the bare number; the unit is 10,000 yuan, so 2000 yuan is 0.2";
+                    self.fault(Some(field), "amount_unit", zh, en);
+                } else if amount.is_none() {
+                    let zh = "不是有效金额：单位万元，至多12位整数、6位小数，不加千分位";
+                    let en = "is no amount: unit 10,000 yuan, at most 12 digits and 6 decimals, no grouping";
+                    self.fault(Some(field), "amount_invalid", zh, en);
+                }
+                amount.map(Value::Amount)
+            }
+            FieldType::Integer => {
+                let digits = text.len() <= INTEGER_DIGITS_MAX && text.bytes().all(|b| b.is_ascii_digit());
+                let number = digits.then(|| text.parse().ok()).flatten();
+                if number.is_none() {
+                    self.fault(
+                        Some(field),
+                        "integer_invalid",
+                        "应为非负整数",
+                        "must be a whole number without sign",
+                    );
+                }
+                number.map(Value::Integer)
+            }
+            FieldType::Code(list) => {
+                let allowed = |part: &str| list.iter().any(|entry| matches_code(entry, part));
+                let good = if field.several { text.split(';').all(allowed) } else { allowed(text) };
+                if !good {
+                    let joined = if field.several { "（可用;连接多项）" } else { "" };
+                    let zh = format!("不在代码表内，可填：{}{joined}", list.join("、"));
+                    self.fault(
+                        Some(field),
+                        "code_unknown",
+                        &zh,
+                        &format!("must be of the list: {}", list.join(", ")),
+                    );
+                    return None;
+                }
+                Some(Value::Text(text.to_owned()))
+            }
+            FieldType::Uscc if field.filler && text == USCC_SENTINEL => Some(Value::Text(text.to_owned())),
+            FieldType::Uscc => self
+                .identify(Some(field), SubjectKind::Uscc, text)
+                .map(|id| Value::Text(id.as_str().to_owned())),
+            FieldType::Subject => match SubjectId::parse(text) {
+                Ok(id) => Some(Value::Text(id.as_str().to_owned())),
+                Err(why) => {
+                    self.fault(Some(field), why.code(), &why.zh(), &why.to_string());
+                    None
+                }
+            },
+        }
+    }
+
+    fn mismatch(&mut self, field: Option<&Field>, zh: &str, en: &str) {
+        self.fault(field, "subject_kind_mismatch", zh, en);
+    }
+
+    fn fault(&mut self, field: Option<&Field>, code: &'static str, zh: &str, en: &str) {
+        let (column, zh, en) = match field {
+            Some(field) => (
+                field.column.clone(),
+                format!("{}（{}）：{zh}", field.name, field.column),
+                format!("`{}`: {en}", field.column),
+            ),
+            None => (String::new(), zh.to_owned(), en.to_owned()),
+        };
+        self.errors.push(RowError { row: self.row, column, code, zh, en });
+    }
+}
+
+/// Whether a cell says nothing. Databases export `NULL` and `\N` for it.
+fn is_blank(cell: &str) -> bool {
+    let cell = cell.trim();
+    cell.is_empty() || matches!(cell, "NULL" | "null" | "\\N" | "\\n") || cell.chars().all(is_void)
+}
+
+/// `entry` as the catalog lists it: a value, or with a final `-` a family that any text may specify.
+fn matches_code(entry: &str, text: &str) -> bool {
+    match entry.strip_suffix('-') {
+        Some(family) => text == family || text.strip_prefix(entry).is_some_and(|rest| !rest.is_empty()),
+        None => text == entry,
+    }
+}
+
+/// Whether a normalised heading, not of the catalog, is one of the 2016 layout or a bare numbered code.
+fn is_2016(heading: &str) -> bool {
+    let numbered = heading
+        .split_once("代码")
+        .is_some_and(|(_, rest)| rest.trim_start_matches('_').starts_with(|c: char| c.is_ascii_digit()));
+    numbered || HEADINGS_2016.contains(&heading)
+}
+
+/// A heading as errors show it: without control characters, cut.
+fn shown(heading: &str) -> String {
+    normalize_text(heading).chars().take(HEADING_SHOWN_CHARS).collect()
+}
+
+/// The heading of least edit distance, if at most a third of its characters differ.
+fn nearest<'a>(heading: &str, known: impl Iterator<Item = &'a String>) -> Option<&'a String> {
+    let length = heading.chars().count();
+    let bound = (length / 3).max(1);
+    let near = known.filter(|k| k.chars().count().abs_diff(length) <= bound);
+    let best = near.map(|k| (edit_distance(heading, k), k)).min_by_key(|(distance, _)| *distance)?;
+    (best.0 <= bound).then_some(best.1)
+}
+
+/// Levenshtein distance in characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Headings that only the 2016 layout has (domain.md §2.4), normalised.
+const HEADINGS_2016: [&str; 12] = [
+    "项目名称",
+    "审批类别",
+    "许可截止期",
+    "行政许可编码",
+    "处罚名称",
+    "处罚类别1",
+    "处罚类别2",
+    "处罚事由",
+    "处罚结果",
+    "公示期限",
+    "地方编码",
+    "数据更新时间戳",
+];
+
+/// Names of the resident identity card in 证件类型. The foreigners' 外国人永久居留身份证 is another document.
+const RESIDENT_DOCUMENTS: [&str; 4] = ["身份证", "居民身份证", "中华人民共和国居民身份证", "二代居民身份证"];
+
+/// An i64 holds every number of 18 digits.
+const INTEGER_DIGITS_MAX: usize = 18;
+
+/// Longer than every heading of the catalog, and short enough for one line of a terminal.
+pub const HEADING_SHOWN_CHARS: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::subject::uscc_from_parts;
+
+    fn item(id: &str) -> (Catalog, Item) {
+        let catalog = Catalog::builtin();
+        let item = catalog.item(&ItemId::parse(id).unwrap()).unwrap().clone();
+        (catalog, item)
+    }
+
+    fn today() -> Date {
+        Date::parse("2026-11-20").unwrap()
+    }
+
+    fn uscc(serial: u64) -> String {
+        uscc_from_parts("91", "310110", serial).unwrap().as_str().to_owned()
+    }
+
+    /// A sound penalty row as (column, value); a test replaces what it is about.
+    fn penalty(changes: &[(&str, &str)]) -> Vec<(String, String)> {
+        let (company, authority) = (uscc(7), uscc_from_parts("11", "310110", 8).unwrap().as_str().to_owned());
+        let base = [
+            ("CF_XDR_MC", "某某商贸有限公司"),
+            ("CF_XDR_LB", "法人及非法人组织"),
+            ("CF_XDR_SHXYM", company.as_str()),
+            ("CF_XDR_GSZC", ""),
+            ("CF_XDR_SYDW", ""),
+            ("CF_FRDB", "张某"),
+            ("CF_XDR_ZJLX", ""),
+            ("CF_XDR_ZJHM", ""),
+            ("CF_WSH", "沪市监杨处〔2026〕102026000123号"),
+            ("CF_WFXW", "虚假宣传"),
+            ("CF_SY", "当事人在店堂内作虚假宣传，情节轻微"),
+            ("CF_YJ", "《中华人民共和国反不正当竞争法》第八条"),
+            ("CF_CFLB", "警告;罚款"),
+            ("CF_NR", "警告，罚款2000元"),
+            ("CF_NR_FK", "0.2"),
+            ("CF_NR_WFFF", ""),
+            ("CF_NR_ZKDX", ""),
+            ("CF_JDRQ", "2026/04/01"),
+            ("CF_YXQ", "2099/12/31"),
+            ("CF_GSJZQ", ""),
+            ("CF_CFJG", "某区市场监督管理局"),
+            ("CF_CFJGDM", authority.as_str()),
+            ("CF_SJLY", "某区市场监督管理局"),
+            ("CF_SJLYDM", authority.as_str()),
+            ("BZ", ""),
+            ("X_GSRQ", ""),
+        ];
+        let mut row: Vec<_> = base.iter().map(|(c, v)| ((*c).to_owned(), (*v).to_owned())).collect();
+        for (column, value) in changes {
+            match row.iter_mut().find(|(c, _)| c == column) {
+                Some(cell) => cell.1 = (*value).to_owned(),
+                None => row.push(((*column).to_owned(), (*value).to_owned())),
+            }
+        }
+        row
+    }
+
+    fn file(rows: &[Vec<(String, String)>]) -> String {
+        let line = |cells: Vec<&String>| {
+            let quoted: Vec<_> = cells.iter().map(|c| format!("\"{}\"", c.replace('"', "\"\""))).collect();
+            quoted.join(",") + "\n"
+        };
+        let mut text = line(rows[0].iter().map(|(c, _)| c).collect());
+        for row in rows {
+            text += &line(row.iter().map(|(_, v)| v).collect());
+        }
+        text
+    }
+
+    fn read_cf(text: &[u8]) -> Result<Intake, FileError> {
+        let (catalog, item) = item("CF");
+        read(text, &catalog, &item, today())
+    }
+
+    /// The (column, code) pairs with which one changed row is rejected.
+    fn faults(changes: &[(&str, &str)]) -> Vec<(String, &'static str)> {
+        let intake = read_cf(file(&[penalty(changes)]).as_bytes()).unwrap();
+        let outcome = intake.rows.into_iter().next().unwrap().outcome;
+        outcome.err().unwrap_or_default().into_iter().map(|e| (e.column, e.code)).collect()
+    }
+
+    #[test]
+    fn reads_a_sound_row() {
+        let intake = read_cf(file(&[penalty(&[])]).as_bytes()).unwrap();
+        let row = &intake.rows[0];
+        let record = row.outcome.as_ref().unwrap();
+        assert_eq!((row.number, row.normalised), (2, false));
+        assert_eq!(record.subject.as_str(), uscc(7));
+        assert_eq!(record.document, "沪市监杨处〔2026〕102026000123号");
+        assert_eq!(record.decided, Date::parse("2026-04-01"));
+        assert_eq!(record.fields[&FieldId(20)], Value::Amount(Amount::parse("0.2").unwrap()));
+        assert_eq!(record.fields[&FieldId(24)], Value::Date(Date::LONG_TERM));
+        assert_eq!(
+            record.authority_code.as_deref(),
+            Some(uscc_from_parts("11", "310110", 8).unwrap().as_str())
+        );
+        assert!(!record.fields.contains_key(&FieldId(3)), "the subject is field 0 only");
+        assert!(!record.fields.contains_key(&FieldId(30)), "an empty cell is no field");
+        assert_eq!(
+            format!("{record:?}"),
+            format!("PlainRecord(CF, {} fields, redacted)", record.fields.len())
+        );
+    }
+
+    #[test]
+    fn reads_gbk_bom_tabs_and_chinese_headings() {
+        let (_, cf) = item("CF");
+        let plain = file(&[penalty(&[])]);
+        let mut chinese = plain.clone();
+        for field in &cf.fields {
+            let quoted = |text: &str| format!("\"{text}\"");
+            chinese = chinese.replacen(&quoted(&field.column), &quoted(&field.name), 1);
+        }
+        assert!(chinese.contains("行政相对人代码_1(统一社会信用代码)"));
+        let chinese = chinese.replacen("罚款金额(万元)", "罚款金额（万元）", 1);
+        let (gbk, _, _) = encoding_rs::GB18030.encode(&chinese);
+        let bom = [b"\xef\xbb\xbf", plain.as_bytes()].concat();
+        let tabs = plain.replace("\",\"", "\"\t\"");
+        let crlf = plain.replace('\n', "\r\n");
+        let record = read_cf(plain.as_bytes()).unwrap().rows.remove(0).outcome.unwrap();
+        let forms: [(&[u8], Encoding); 5] = [
+            (&gbk, Encoding::Gb18030),
+            (&bom, Encoding::Utf8Bom),
+            (tabs.as_bytes(), Encoding::Utf8),
+            (crlf.as_bytes(), Encoding::Utf8),
+            (chinese.as_bytes(), Encoding::Utf8),
+        ];
+        for (bytes, encoding) in forms {
+            let intake = read_cf(bytes).unwrap();
+            assert_eq!(intake.encoding, encoding);
+            assert_eq!(intake.rows[0].outcome.as_ref().unwrap(), &record);
+        }
+    }
+
+    #[test]
+    fn normalises_before_it_checks_and_says_so() {
+        let wide: String = uscc(7).chars().map(|c| char::from_u32(c as u32 + 0xfee0).unwrap()).collect();
+        let intake = read_cf(
+            file(&[penalty(&[
+                ("CF_XDR_SHXYM", &wide),
+                ("CF_WSH", "沪市监杨处【2026】 102026000123号"),
+                ("CF_JDRQ", "2026-04-01 00:00:00"),
+                ("CF_YXQ", "9999-9-9"),
+                ("CF_CFLB", "警告；罚款"),
+                ("CF_NR_FK", "０.2"),
+            ])])
+            .as_bytes(),
+        )
+        .unwrap();
+        assert!(intake.rows[0].normalised);
+        let plain = read_cf(file(&[penalty(&[])]).as_bytes()).unwrap();
+        assert_eq!(intake.rows[0].outcome, plain.rows[0].outcome);
+    }
+
+    #[test]
+    fn every_fault_of_a_row_has_its_code() {
+        let company = uscc(7);
+        let wrong_check = format!("{}{}", &company[..17], if company.ends_with('0') { "1" } else { "0" });
+        let long = "字".repeat(201);
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'static str)]);
+        let table: [Case<'_>; 30] = [
+            (&[("CF_WFXW", "")], &[("CF_WFXW", "required_missing")]),
+            (&[("CF_WFXW", "NULL")], &[("CF_WFXW", "required_missing")]),
+            (&[("CF_XDR_MC", &long)], &[("CF_XDR_MC", "text_too_long")]),
+            (&[("CF_JDRQ", "2026-02-30")], &[("CF_JDRQ", "date_invalid")]),
+            (&[("CF_JDRQ", "2026-04-01 08:30:00")], &[("CF_JDRQ", "date_invalid")]),
+            (&[("CF_JDRQ", "2026-11-21")], &[("CF_JDRQ", "date_in_future")]),
+            (&[("X_GSRQ", "2026-11-21")], &[("X_GSRQ", "date_in_future")]),
+            (&[("CF_NR_FK", "2000元")], &[("CF_NR_FK", "amount_unit")]),
+            (&[("CF_NR_FK", "1,000")], &[("CF_NR_FK", "amount_invalid")]),
+            (&[("CF_NR_FK", "-1")], &[("CF_NR_FK", "amount_invalid")]),
+            (&[("CF_NR_FK", "0.1234567")], &[("CF_NR_FK", "amount_invalid")]),
+            (&[("CF_NR_FK", "")], &[("CF_NR_FK", "required_missing")]),
+            (&[("CF_CFLB", "没收非法财物"), ("CF_NR_FK", "")], &[("CF_NR_WFFF", "required_missing")]),
+            (&[("CF_CFLB", "暂扣许可证件")], &[("CF_NR_ZKDX", "required_missing")]),
+            (&[("CF_CFLB", "警告;罚酒")], &[("CF_CFLB", "code_unknown")]),
+            (&[("CF_CFLB", "警告;其他-责令改正")], &[]),
+            (&[("CF_CFLB", "其他-")], &[("CF_CFLB", "code_unknown")]),
+            (&[("CF_XDR_LB", "法人")], &[("CF_XDR_LB", "code_unknown")]),
+            (&[("CF_XDR_LB", "自然人;个体工商户")], &[("CF_XDR_LB", "code_unknown")]),
+            (&[("CF_XDR_SHXYM", &wrong_check)], &[("CF_XDR_SHXYM", "uscc_check_digit")]),
+            (&[("CF_XDR_SHXYM", "91310000631295002H")], &[("CF_XDR_SHXYM", "uscc_organisation_check_digit")]),
+            (&[("CF_XDR_SHXYM", "9131000O132260250X")], &[("CF_XDR_SHXYM", "uscc_alphabet")]),
+            (&[("CF_XDR_SHXYM", "123")], &[("CF_XDR_SHXYM", "subject_length")]),
+            (&[("CF_XDR_SHXYM", "")], &[("CF_XDR_SHXYM", "required_missing")]),
+            (&[("CF_XDR_SHXYM", "11010519491231002X")], &[("CF_XDR_SHXYM", "subject_kind")]),
+            (&[("CF_CFJGDM", USCC_SENTINEL)], &[("CF_CFJGDM", "sentinel_not_identity")]),
+            (&[("CF_SJLYDM", USCC_SENTINEL)], &[]),
+            (&[("CF_XDR_ZJHM", "11010519491231002X")], &[("CF_XDR_ZJHM", "subject_kind_mismatch")]),
+            (&[("CF_XDR_GSZC", "11010519491231002X")], &[("CF_XDR_GSZC", "resident_number_misplaced")]),
+            (
+                &[("CF_WFXW", ""), ("CF_JDRQ", "x")],
+                &[("CF_WFXW", "required_missing"), ("CF_JDRQ", "date_invalid")],
+            ),
+        ];
+        for (changes, expected) in table {
+            let expected: Vec<_> =
+                expected.iter().map(|(column, code)| ((*column).to_owned(), *code)).collect();
+            assert_eq!(faults(changes), expected, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn the_sentinel_is_a_filler_and_never_an_identity() {
+        let business = [("CF_XDR_LB", "个体工商户"), ("CF_XDR_SHXYM", USCC_SENTINEL)];
+        let with = |number| [business[0], business[1], ("CF_XDR_GSZC", number)];
+        assert_eq!(faults(&with("310110600123456")), [("CF_XDR_SHXYM".to_owned(), "sentinel_not_identity")]);
+        let codes: Vec<_> = faults(&with("")).into_iter().collect();
+        assert!(codes.contains(&("CF_XDR_GSZC".to_owned(), "required_missing")), "{codes:?}");
+        assert_eq!(
+            faults(&[("CF_XDR_SHXYM", USCC_SENTINEL), ("CF_XDR_GSZC", "1")]),
+            [("CF_XDR_SHXYM".to_owned(), "sentinel_not_allowed")]
+        );
+    }
+
+    #[test]
+    fn a_natural_person_is_named_by_the_resident_number() {
+        let person = [
+            ("CF_XDR_LB", "自然人"),
+            ("CF_XDR_SHXYM", ""),
+            ("CF_FRDB", ""),
+            ("CF_XDR_ZJLX", "身份证"),
+            ("CF_XDR_ZJHM", "11010519491231002x"),
+        ];
+        let intake = read_cf(file(&[penalty(&person)]).as_bytes()).unwrap();
+        let record = intake.rows[0].outcome.as_ref().unwrap();
+        assert!(record.subject.is_natural_person() && intake.rows[0].normalised);
+        assert!(!record.fields.contains_key(&FieldId(13)));
+        fn change(person: &[(&str, &str)], column: &str, value: &str) -> Vec<(String, &'static str)> {
+            faults(&[person, &[(column, value)]].concat())
+        }
+        assert_eq!(
+            change(&person, "CF_XDR_ZJHM", "110105194912310021"),
+            [("CF_XDR_ZJHM".into(), "resident_check_digit")]
+        );
+        assert_eq!(change(&person, "CF_XDR_ZJHM", ""), [("CF_XDR_ZJHM".into(), "required_missing")]);
+        assert_eq!(
+            change(&person, "CF_XDR_ZJLX", "护照号"),
+            [("CF_XDR_ZJLX".into(), "identity_type_unsupported")]
+        );
+        assert_eq!(
+            change(&person, "CF_XDR_SHXYM", &uscc(1)),
+            [("CF_XDR_SHXYM".into(), "subject_kind_mismatch")]
+        );
+        assert_eq!(change(&person, "CF_XDR_SHXYM", USCC_SENTINEL), []);
+    }
+
+    #[test]
+    fn no_error_repeats_a_value() {
+        let secret = "110105194912310021";
+        for column in
+            ["CF_XDR_SHXYM", "CF_XDR_LB", "CF_JDRQ", "CF_NR_FK", "CF_CFJGDM", "CF_CFLB", "CF_XDR_ZJHM"]
+        {
+            let intake = read_cf(file(&[penalty(&[(column, secret)])]).as_bytes()).unwrap();
+            let errors = intake.rows[0].outcome.as_ref().unwrap_err();
+            assert!(!errors.is_empty() && !format!("{errors:?}{intake:?}").contains("1949"), "{column}");
+        }
+    }
+
+    #[test]
+    fn a_value_in_a_forbidden_column_rejects_its_row_and_names_the_law() {
+        let rows = [
+            penalty(&[("法定代表人血型", "A")]),
+            penalty(&[("法定代表人血型", ""), ("CF_WSH", "沪〔2026〕2号")]),
+        ];
+        let intake = read_cf(file(&rows).as_bytes()).unwrap();
+        let error = &intake.rows[0].outcome.as_ref().unwrap_err()[0];
+        assert_eq!((error.code, error.column.as_str()), ("forbidden_field", "法定代表人血型"));
+        assert!(error.zh.contains("上海市社会信用条例第十四条") && error.en.contains("blood group"));
+        assert!(intake.rows[1].outcome.is_ok());
+        assert_eq!(intake.forbidden, ["法定代表人血型"]);
+    }
+
+    #[test]
+    fn the_second_of_two_equal_rows_is_rejected() {
+        let authority = uscc_from_parts("11", "310110", 99).unwrap();
+        let rows = [
+            penalty(&[("CF_NR_FK", "x")]), // rejected, so it is not the first
+            penalty(&[]),
+            penalty(&[("CF_WSH", "沪市监杨处[2026]102026000123号"), ("BZ", "又一次")]),
+            penalty(&[("CF_CFJGDM", authority.as_str())]),
+        ];
+        let intake = read_cf(file(&rows).as_bytes()).unwrap();
+        assert_eq!((intake.accepted(), intake.rejected()), (2, 2));
+        let error = &intake.rows[2].outcome.as_ref().unwrap_err()[0];
+        assert_eq!((error.row, error.column.as_str(), error.code), (4, "CF_WSH", "duplicate_in_file"));
+    }
+
+    #[test]
+    fn line_numbers_survive_blank_lines_and_line_breaks_in_cells() {
+        let rows = [
+            penalty(&[("CF_SY", "第一行\n第二行")]),
+            penalty(&[("CF_WSH", "2号")]),
+            penalty(&[("CF_WSH", "3号"), ("CF_WFXW", "")]),
+        ];
+        let text = file(&rows);
+        let cut = text.find("\"某某商贸有限公司\"").unwrap();
+        let commas = ",".repeat(rows[0].len() - 1);
+        let text = format!("\n{}\n\n{commas}\n{}", &text[..cut], &text[cut..]);
+        for text in [text.clone(), text.replace('\n', "\r\n"), text.trim_end().to_owned()] {
+            let intake = read_cf(text.as_bytes()).unwrap();
+            let lines: Vec<u32> = intake.rows.iter().map(|row| row.number).collect();
+            // 1 blank, 2 heading, 3 and 4 blank, 5 commas.
+            assert_eq!(lines, [6, 8, 9]);
+            assert_eq!(intake.rows[2].outcome.as_ref().unwrap_err()[0].row, 9);
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_rejected() {
+        let text = file(&[penalty(&[])]) + "\"a\",\"b\"\n";
+        let intake = read_cf(text.as_bytes()).unwrap();
+        assert_eq!(intake.rows[1].outcome.as_ref().unwrap_err()[0].code, "column_count");
+        let text = file(&[penalty(&[("", "")])]);
+        assert!(read_cf(text.as_bytes()).unwrap().rows[0].outcome.is_ok());
+        let text = file(&[penalty(&[("", "x")])]);
+        let intake = read_cf(text.as_bytes()).unwrap();
+        assert_eq!(intake.rows[0].outcome.as_ref().unwrap_err()[0].code, "column_unnamed");
+    }
+
+    #[test]
+    fn a_file_with_a_wrong_heading_is_not_read() {
+        let code = |text: &str| read_cf(text.as_bytes()).unwrap_err().code();
+        let sound = file(&[penalty(&[])]);
+        assert_eq!(code(""), "file_empty");
+        assert_eq!(code("\n\n"), "file_empty");
+        assert_eq!(code("张三,110105194912310021\n"), "file_no_header");
+        assert_eq!(code(&sound.replacen("CF_WSH", "CF_MC", 1)), "column_unknown");
+        assert_eq!(code(&file(&[penalty(&[("处罚机关", "x")])])), "column_duplicate");
+        assert_eq!(
+            code(&file(&[penalty(&[]).into_iter().filter(|(c, _)| c != "CF_JDRQ").collect()])),
+            "column_missing"
+        );
+        assert_eq!(code(&file(&[penalty(&[("CF_SYFW", "0")])])), "column_unknown");
+        let extra: Vec<_> = (0..COLUMNS_MAX).map(|n| format!("c{n}")).collect();
+        assert_eq!(code(&format!("CF_WSH,{}\n", extra.join(","))), "file_too_many_columns");
+        assert_eq!(code(&(sound.clone() + "\"" + &"x\n".repeat(1_200))), "file_row_too_long");
+        assert_eq!(read_cf(&vec![b'x'; FILE_BYTES_MAX + 1]).unwrap_err().code(), "file_too_large");
+        let intake = read_cf(file(&[penalty(&[("ADD_TIME", "2026-01-01")])]).as_bytes()).unwrap();
+        assert_eq!((intake.accepted(), intake.skipped), (1, vec!["ADD_TIME".to_owned()]));
+    }
+
+    #[test]
+    fn suggests_the_heading_that_was_meant() {
+        let sound = file(&[penalty(&[])]);
+        let e = read_cf(sound.replacen("CF_WSH", "CF_WHS", 1).as_bytes()).unwrap_err();
+        assert_eq!(e.to_string(), "column `CF_WHS` is not in the catalog; did you mean `CF_WSH`?");
+        let e = read_cf(sound.replacen("CF_WSH", "行政处罚决定文书号", 1).as_bytes()).unwrap_err();
+        assert!(e.zh().contains("是否应为“行政处罚决定书文号”"), "{}", e.zh());
+    }
+
+    #[test]
+    fn the_2016_layout_is_refused_by_name() {
+        for heading in [
+            "行政相对人代码_5(居民身份证号)",
+            "行政相对人代码_5",
+            "代码_2",
+            "处罚事由",
+            "行政相对人代码_2（组织机构代码）",
+        ] {
+            let e = read_cf(file(&[penalty(&[(heading, "x")])]).as_bytes()).unwrap_err();
+            assert_eq!(e.code(), "layout_2016", "{heading}");
+            assert!(e.to_string().contains("2016 layout, which is not read yet"));
+        }
+    }
+
+    #[test]
+    fn reads_a_local_layout_with_either_kind_of_subject() {
+        let (catalog, zx) = item("ZX");
+        let head = "失信被执行人名称,统一社会信用代码,身份证号";
+        let head = head.replace("失信被执行人名称", "主体名称");
+        let head = format!("{head},ZX_WSH,ZX_AH,ZX_YW,ZX_LX,ZX_XW,ZX_FBRQ,ZX_JG,ZX_JGDM,ZX_JDRQ\n");
+        let court = uscc_from_parts("11", "310110", 5).unwrap();
+        let row = |uscc: &str, resident: &str, n: u32| {
+            format!(
+                "某某,{uscc},{resident},失信{n},（2026）沪0110执{n}号,支付货款,全部未履行,有能力而拒不履行,2026-05-01,某区人民法院,{},2026-04-20\n",
+                court.as_str()
+            )
+        };
+        let text = head
+            + &row(&uscc(1), "", 1)
+            + &row("", "11010519491231002X", 2)
+            + &row("", "", 3)
+            + &row(&uscc(1), "11010519491231002X", 4);
+        let intake = read(text.as_bytes(), &catalog, &zx, today()).unwrap();
+        let codes: Vec<_> =
+            intake.rows.iter().map(|r| r.outcome.as_ref().err().map(|errors| errors[0].code)).collect();
+        assert_eq!(codes, [None, None, Some("required_missing"), Some("subject_kind_mismatch")]);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in "[a-zA-Z_,\"\\n\\r\t处罚0-9]{0,200}", tail in "\\PC{0,60}") {
+            let text = format!("CF_WSH,CF_XDR_LB\n{text}{tail}");
+            let _ = read_cf(text.as_bytes());
+            let mut rows = file(&[penalty(&[])]);
+            rows.push_str(&tail);
+            let _ = read_cf(rows.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Every fact a log can hold, past tense. Commitments, opaque ids, catalog codes and times; never a value.
+//!
+//! One shape for all three logs: `prev` chains an entry to the one before it, `at` is the member's clock, `fact` says
+//! what happened. `docs/DATA.md` lists the facts with their bytes.
+
+use crypto::{
+    Bytes, Digest, Timestamp, codec,
+    keytree::Slot,
+    label::Label,
+    pseudonym::SubjectLink,
+    sign::{Signed, Statement},
+};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    catalog::{Mode, Purpose},
+    id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId, SourceId},
+    policy::RuleName,
+    status::Change,
+};
+
+/// One entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Entry {
+    /// RFC 6962 leaf hash of the entry before this one; zero for the first.
+    #[n(0)]
+    pub prev: Digest,
+    /// When it was decided, by the member's clock.
+    #[n(1)]
+    pub at: Timestamp,
+    /// What happened.
+    #[n(2)]
+    pub fact: Fact,
+}
+
+impl Entry {
+    /// The bytes that enter the log.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_vec(self)
+    }
+
+    /// Reads an entry's canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, codec::CodecError> {
+        codec::from_slice(bytes)
+    }
+}
+
+/// What happened. Facts 0 to 9 stand in `records`, 10 to 19 in `status`, 20 to 29 in `access`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Fact {
+    /// A record version was collected and sealed.
+    #[n(0)]
+    Recorded(#[n(0)] Recorded),
+    /// A run of `Recorded` entries is complete; the author's signature over all of them.
+    #[n(1)]
+    Batched(#[n(0)] Signed<Batch>),
+    /// A record version's key was destroyed.
+    #[n(2)]
+    Erased(#[n(0)] Erased),
+    /// Something others must act on, or have acted on. Signed on its own, because it travels alone.
+    #[n(10)]
+    Status(#[n(0)] Signed<StatusFact>),
+    /// Fields were disclosed.
+    #[n(20)]
+    Disclosed(#[n(0)] Disclosed),
+    /// A question was refused as a whole.
+    #[n(21)]
+    Refused(#[n(0)] Refused),
+    /// An outlet passed a question on.
+    #[n(22)]
+    Relayed(#[n(0)] Relayed),
+    /// This member asked.
+    #[n(23)]
+    Asked(#[n(0)] Asked),
+    /// This member received and verified an answer.
+    #[n(24)]
+    Received(#[n(0)] Received),
+}
+
+/// A record version: what the ledger commits to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Recorded {
+    /// The record, the same at every member.
+    #[n(0)]
+    pub record: RecordId,
+    /// Its catalog item.
+    #[n(1)]
+    pub item: ItemId,
+    /// Catalog version it was read under.
+    #[n(2)]
+    pub catalog: u32,
+    /// The member whose status log decides its standing.
+    #[n(3)]
+    pub authority: MemberId,
+    /// Key slot of this version.
+    #[n(4)]
+    pub slot: Slot,
+    /// Root over the field commitments.
+    #[n(5)]
+    pub fields_root: Digest,
+    /// Index of the version this one amends.
+    #[n(6)]
+    pub supersedes: Option<u64>,
+}
+
+/// The signed close of a submission (存证): covers `count` entries from `first` by one root.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Batch {
+    /// Index of the first entry.
+    #[n(0)]
+    pub first: u64,
+    /// Number of entries; may be 0 when a file brought nothing new.
+    #[n(1)]
+    pub count: u64,
+    /// RFC 6962 root over the leaf hashes of those entries.
+    #[n(2)]
+    pub root: Digest,
+    /// The department that handed the file in.
+    #[n(3)]
+    pub source: SourceId,
+    /// The catalog item of the file.
+    #[n(4)]
+    pub item: ItemId,
+    /// BLAKE3 digest of the file's bytes.
+    #[n(5)]
+    pub file: Digest,
+    /// Rows of the file: new, amended, duplicate, rejected.
+    #[n(6)]
+    pub rows: RowCounts,
+}
+
+/// How the rows of a file fared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RowCounts {
+    /// Sealed as new records.
+    #[n(0)]
+    pub accepted: u64,
+    /// Sealed as new versions of known records.
+    #[n(1)]
+    pub amended: u64,
+    /// Known already with the same content.
+    #[n(2)]
+    pub duplicate: u64,
+    /// Refused, with reasons in the report.
+    #[n(3)]
+    pub rejected: u64,
+}
+
+impl Statement for Batch {
+    const LABEL: Label = Label::SignBatch;
+}
+
+/// An erasure (删除): the keys of every version of the record can no longer be derived by anybody.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Erased {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Its versions: index and punctured slot of each, the newest last.
+    #[n(1)]
+    pub versions: Vec<Version>,
+    /// Legal reason, in 1 to 200 bytes.
+    #[n(2)]
+    pub reason: String,
+    /// Digest of the key tree before.
+    #[n(3)]
+    pub tree_before: Digest,
+    /// Digest of the key tree after.
+    #[n(4)]
+    pub tree_after: Digest,
+}
+
+/// One version of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Version {
+    /// Index of its `Recorded` entry.
+    #[n(0)]
+    pub index: u64,
+    /// Its key slot.
+    #[n(1)]
+    pub slot: Slot,
+}
+
+/// A statement of a member's status log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum StatusFact {
+    /// The authority changed a record's standing.
+    #[n(0)]
+    Changed(#[n(0)] Changed),
+    /// A counter received an application and forwarded it to the authority.
+    #[n(1)]
+    Applied(#[n(0)] CaseStep),
+    /// The authority accepted an application.
+    #[n(2)]
+    Accepted(#[n(0)] CaseStep),
+    /// The authority did not grant it; the record stays.
+    #[n(3)]
+    NotGranted(#[n(0)] CaseStep),
+    /// This member has verified another member's change and acts on it.
+    #[n(4)]
+    Acknowledged(#[n(0)] Acknowledged),
+    /// The collector's subject revoked a grant.
+    #[n(5)]
+    GrantRevoked(#[n(0)] Digest),
+    /// This member decides under a registry from here on: version and digest.
+    #[n(6)]
+    RegistryAdopted(#[n(0)] u64, #[n(1)] Digest),
+}
+
+impl Statement for StatusFact {
+    const LABEL: Label = Label::SignStatus;
+}
+
+/// A change of standing by the record's authority.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Changed {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// What changes.
+    #[n(1)]
+    pub change: Change,
+    /// The case it comes from, where there is one.
+    #[n(2)]
+    pub case: Option<CaseId>,
+    /// The legal rule set decided under.
+    #[n(3)]
+    pub rule: String,
+}
+
+/// One step of a case.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CaseStep {
+    /// The case.
+    #[n(0)]
+    pub case: CaseId,
+    /// The record it is about.
+    #[n(1)]
+    pub record: RecordId,
+    /// Digest of the application.
+    #[n(2)]
+    pub application: Digest,
+    /// Reason, for a refusal; empty otherwise. At most 200 bytes, and no personal data.
+    #[n(3)]
+    pub reason: String,
+}
+
+/// Verified and acted on.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Acknowledged {
+    /// The member whose entry it is.
+    #[n(0)]
+    pub origin: MemberId,
+    /// Index of the entry in the origin's status log.
+    #[n(1)]
+    pub index: u64,
+    /// Leaf hash of the entry.
+    #[n(2)]
+    pub leaf: Digest,
+}
+
+/// What one permitted asker received. Source of the mandatory parts (time, who asked, who authorised, proof of
+/// authorisation): 深圳经济特区社会信用条例 art. 45.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Disclosed {
+    /// The question.
+    #[n(0)]
+    pub asked: AskedBy,
+    /// Records disclosed, in the order of the answer.
+    #[n(1)]
+    pub records: Vec<DisclosedRecord>,
+    /// Fields withheld by policy, each with its rule. Without a record, so it does not tell what exists.
+    #[n(2)]
+    pub withheld: Vec<Withheld>,
+}
+
+/// A question refused as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Refused {
+    /// The question.
+    #[n(0)]
+    pub asked: AskedBy,
+    /// Per field asked, the rule that withholds it.
+    #[n(1)]
+    pub withheld: Vec<Withheld>,
+}
+
+/// Who asked, for what, on whose word.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AskedBy {
+    /// Idempotency key of the question.
+    #[n(0)]
+    pub id: QuestionId,
+    /// Digest of the signed question.
+    #[n(1)]
+    pub question: Digest,
+    /// The asker's signature over it, 64 bytes: with the question from the asker's file it proves who asked.
+    #[n(2)]
+    pub signature: Bytes,
+    /// The asking member.
+    #[n(3)]
+    pub asker: MemberId,
+    /// Its clerk.
+    #[n(4)]
+    pub clerk: ClerkId,
+    /// The outlet it came through.
+    #[n(5)]
+    pub via: Option<MemberId>,
+    /// For what.
+    #[n(6)]
+    pub purpose: Purpose,
+    /// On whose word.
+    #[n(7)]
+    pub basis: BasisRef,
+    /// The subject's n-th access at this member; only the subject can link it.
+    #[n(8)]
+    pub subject_link: SubjectLink,
+    /// Registry version decided under.
+    #[n(9)]
+    pub registry: u64,
+}
+
+/// Reference to the legal basis.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum BasisRef {
+    /// Digest of the signed grant and its collector.
+    #[n(0)]
+    Grant(#[n(0)] Digest, #[n(1)] MemberId),
+    /// The article.
+    #[n(1)]
+    Duty(#[n(0)] String),
+    /// None was given.
+    #[n(2)]
+    None,
+}
+
+/// One disclosed record.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DisclosedRecord {
+    /// Index of the record version in this member's `records` log.
+    #[n(0)]
+    pub version: u64,
+    /// Whether the record carried the dispute mark.
+    #[n(1)]
+    pub disputed: bool,
+    /// Fields and how much was said of each, ascending.
+    #[n(2)]
+    pub fields: Vec<DisclosedField>,
+}
+
+/// One disclosed field.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DisclosedField {
+    /// The field.
+    #[n(0)]
+    pub field: FieldId,
+    /// How much was said.
+    #[n(1)]
+    pub mode: Mode,
+    /// The rule that allows it.
+    #[n(2)]
+    pub rule: RuleName,
+}
+
+/// A field withheld, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Withheld {
+    /// The item.
+    #[n(0)]
+    pub item: ItemId,
+    /// The field.
+    #[n(1)]
+    pub field: FieldId,
+    /// The rule.
+    #[n(2)]
+    pub rule: RuleName,
+}
+
+/// An outlet's own line about a question.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Relayed {
+    /// Digest of the question.
+    #[n(0)]
+    pub question: Digest,
+    /// The asker.
+    #[n(1)]
+    pub asker: MemberId,
+    /// The members it was passed to.
+    #[n(2)]
+    pub to: Vec<MemberId>,
+}
+
+/// An asker's own line about a question it asked.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Asked {
+    /// Digest of the question.
+    #[n(0)]
+    pub question: Digest,
+    /// Its clerk.
+    #[n(1)]
+    pub clerk: ClerkId,
+    /// For what.
+    #[n(2)]
+    pub purpose: Purpose,
+    /// The outlet asked.
+    #[n(3)]
+    pub outlet: MemberId,
+}
+
+/// An asker's own line about an answer: the mirror image of the answering member's entry.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Received {
+    /// Digest of the question.
+    #[n(0)]
+    pub question: Digest,
+    /// The answering member.
+    #[n(1)]
+    pub from: MemberId,
+    /// Index of the answering member's access entry.
+    #[n(2)]
+    pub index: u64,
+    /// Leaf hash of that entry.
+    #[n(3)]
+    pub leaf: Digest,
+    /// The records received: id at every member and its authority, so that a later repair finds the asker.
+    #[n(4)]
+    pub records: Vec<RecordId>,
+}

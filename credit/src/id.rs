@@ -1,0 +1,156 @@
+//! Every identifier of the domain, one line each: text identifiers that people read and write, byte identifiers
+//! that are derived or drawn at random, and field numbers.
+//!
+//! Parsing is the proof: a value of one of these types has the shape its documentation states, wherever it came
+//! from (a command line, a file or a decoded message).
+
+use core::fmt;
+
+use crypto::codec::{Decode, Encode};
+
+/// Declares text identifiers. `$ok` is the whole shape: a value exists only if it returned true.
+macro_rules! text_id {
+    ($($(#[$doc:meta])* pub struct $name:ident($ok:expr);)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the text as it is, without trimming or folding; `None` if it has not the documented shape.
+            pub fn parse(text: &str) -> Option<Self> {
+                let ok: fn(&str) -> bool = $ok;
+                ok(text).then(|| Self(text.to_owned()))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+
+        impl<C> Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.str(&self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> Decode<'b, C> for $name {
+            fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+                Self::parse(d.str()?)
+                    .ok_or_else(|| minicbor::decode::Error::message(concat!("not a ", stringify!($name))))
+            }
+        }
+    )*};
+}
+
+text_id! {
+    /// A member of the federation (成员单位): `sh`, `yp.sh`, `xyd`, `bank-a`.
+    ///
+    /// Shape: 1 to 32 characters of `[a-z0-9.-]`, the first a letter. Short enough for a log origin and for a
+    /// file name, and without characters that either would have to escape.
+    pub struct MemberId(is_label);
+
+    /// A department that submits records to its node (数源单位); an account of that node, not a member.
+    ///
+    /// Shape: as [`MemberId`].
+    pub struct SourceId(is_label);
+
+    /// A record type of the catalog (目录项): `CF`, `XK`, `NSXY`.
+    ///
+    /// Shape: 1 to 16 characters of `[A-Z0-9_]`.
+    pub struct ItemId(is_item);
+
+    /// The person at an asking member in whose name a question is put (经办人). Named by the member as it likes.
+    ///
+    /// Shape: 1 to 64 characters, none a control character: it is shown in audit reports, where a line break or an
+    /// escape sequence could forge a line.
+    pub struct ClerkId(|text| (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control));
+}
+
+/// A field of a catalog item, by number. 0 is the subject itself; the catalog's columns count from 1 in the order of
+/// the official layout. Numbers are never reused between versions of a catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct FieldId(#[n(0)] pub u16);
+
+impl FieldId {
+    /// The subject: its identifier is committed as field 0 of every record.
+    pub const SUBJECT: Self = Self(0);
+}
+
+impl fmt::Display for FieldId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+crypto::id! {
+    /// Names one record in the whole federation: a keyed hash of authority, item, document number and subject, so
+    /// copies on several nodes have the same id and, without the key, the id says nothing.
+    pub struct RecordId(32);
+    /// Names one grant (授权书).
+    pub struct GrantId(16);
+    /// Names one repair or objection case (修复/异议案件).
+    pub struct CaseId(16);
+    /// Names one question; also its idempotency key.
+    pub struct QuestionId(16);
+}
+
+fn is_label(text: &str) -> bool {
+    let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
+    (1..=32).contains(&text.len()) && text.as_bytes()[0].is_ascii_lowercase() && text.bytes().all(label)
+}
+
+fn is_item(text: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    (1..=16).contains(&text.len()) && text.bytes().all(letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use crypto::codec::{from_slice, to_vec};
+
+    use super::*;
+
+    #[test]
+    fn member_labels_have_their_shape() {
+        for good in ["sh", "yp.sh", "bank-a", "a", &"x".repeat(32)] {
+            assert!(MemberId::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "Sh", "1a", ".sh", "-a", "a_b", "上海", "a/b", "a b", &"x".repeat(33)] {
+            assert!(MemberId::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn item_and_clerk_ids_have_their_shape() {
+        assert!(ItemId::parse("NSXY").is_some() && ItemId::parse("A_1").is_some());
+        assert!(ItemId::parse("cf").is_none() && ItemId::parse("").is_none());
+        assert!(ClerkId::parse("王五 (信贷部)").is_some());
+        assert!(ClerkId::parse("a\nb").is_none() && ClerkId::parse(&"字".repeat(65)).is_none());
+    }
+
+    #[test]
+    fn a_decoded_id_is_as_checked_as_a_parsed_one() {
+        let id = MemberId::parse("yp.sh").unwrap();
+        assert_eq!(from_slice::<MemberId>(&to_vec(&id)).unwrap(), id);
+        assert!(from_slice::<MemberId>(&to_vec(&"NOT OK")).is_err());
+        assert_eq!(to_vec(&FieldId(3)), [3]);
+    }
+}

@@ -1,0 +1,34 @@
+//! What public-credit data means: who a subject is, what may be collected, who may ask, when a record stops.
+//!
+//! *Not here*: logs and proofs (`ledger`), messages and what a member does with them (`exchange`), files, clocks and
+//! sockets (`node`). Rules that a statute sets are dated data under `credit/data`, each row naming its source; the
+//! code holds only the mechanism.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`], [`subject`], [`value`] | identifiers and typed values; parsing is the proof |
+//! | [`catalog`] | record types, their fields, classes and modes |
+//! | [`normalize`], [`csv`] | a department's file to checked rows |
+//! | [`record`] | a plain record to a sealed one, and back field by field |
+//! | [`question`], [`grant`], [`policy`] | who asks, with whose word, and one verdict per field |
+//! | [`disclosure`] | what a permitted reader receives of a field |
+//! | [`status`] | the standing of a record: a value that merges |
+//! | [`repair`], [`rules`], [`calendar`] | one application's way, dated rule sets, working days |
+//! | [`entry`] | every fact a log can hold |
+
+pub mod calendar;
+pub mod catalog;
+pub mod csv;
+pub mod disclosure;
+pub mod entry;
+pub mod grant;
+pub mod id;
+pub mod normalize;
+pub mod policy;
+pub mod question;
+pub mod record;
+pub mod repair;
+pub mod rules;
+pub mod status;
+pub mod subject;
+pub mod value;

@@ -1,0 +1,644 @@
+//! Dated rule sets of credit repair (信用修复) and of retention, as data with their legal source.
+//!
+//! Which set rules over a record depends on who decided and when: a penalty of a market-regulation body and one of
+//! any other department age by different clocks, and old decisions stay under old orders (domain.md §4.1).
+//!
+//! *Not here*: the course of a repair case (`repair`), working days (`calendar`). What the sources do not say is
+//! `None`, "not provided"; nothing is inherited from a neighbour or a national rule, and callers refuse to guess.
+
+use std::fmt;
+
+use crypto::Digest;
+use crypto::codec::{Decode, Encode};
+
+use crate::catalog::{CatalogError, Line, digest_of, table};
+use crate::value::Date;
+
+/// Whose rules a decision falls under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum AuthorityKind {
+    /// Any department without rules of its own: the orders of the NDRC.
+    #[n(0)]
+    General,
+    /// Market regulation (市场监管): the orders of the SAMR.
+    #[n(1)]
+    Samr,
+}
+
+impl AuthorityKind {
+    /// The code, as in the data file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::General => "general",
+            Self::Samr => "samr",
+        }
+    }
+
+    /// Reads the code.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::General, Self::Samr].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What the months of publicity count from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Clock {
+    /// The date of the decision (认定之日, 决定之日).
+    #[n(0)]
+    Decision,
+    /// The date of publication (公示之日).
+    #[n(1)]
+    Publication,
+}
+
+impl Clock {
+    /// The code, as in the data file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decision => "decision",
+            Self::Publication => "publication",
+        }
+    }
+}
+
+/// What the working days until the result count from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum DecideFrom {
+    /// The application.
+    #[n(0)]
+    Application,
+    /// The acceptance of the application.
+    #[n(1)]
+    Acceptance,
+}
+
+/// How grave a dishonest act is (失信程度), from least to most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Tier {
+    /// 轻微.
+    #[n(0)]
+    Minor,
+    /// 一般.
+    #[n(1)]
+    General,
+    /// 严重.
+    #[n(2)]
+    Serious,
+}
+
+impl Tier {
+    /// The code, as in the data file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Minor => "minor",
+            Self::General => "general",
+            Self::Serious => "serious",
+        }
+    }
+
+    /// The legal term.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Self::Minor => "轻微",
+            Self::General => "一般",
+            Self::Serious => "严重",
+        }
+    }
+
+    /// Reads the code or the legal term.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Minor, Self::General, Self::Serious].into_iter().find(|t| text == t.as_str() || text == t.zh())
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The tier of a penalty from its kinds (处罚类别, each value possibly several joined by `;`) and its procedure
+/// (案件程序类别), if the source states one.
+///
+/// In this order: any kind of the serious list; then simple procedure, or nothing but warning and public criticism,
+/// is minor; everything else is general. The deciding department may refine this and then states the tier itself.
+///
+/// - `暂扣或者吊销许可证`, one value in the 790 list, may hide a revocation: serious, because that error can be put
+///   right by the department, while publicity ended too early cannot.
+/// - A plain 罚款 is general: the line to 巨额罚款 is not national (domain.md §4.2), so only the word itself counts.
+/// - Kinds the drafts do not assign (行政拘留, 其他-…) are general.
+///
+/// Source: 信用修复管理办法 (NDRC Order 36) as summarised in domain.md §4.2.
+pub fn tier_of_penalty(kinds: &[&str], procedure: Option<&str>) -> Tier {
+    let kinds: Vec<&str> = kinds
+        .iter()
+        .flat_map(|joined| joined.split([';', '；', ',', '，', '、']))
+        .map(str::trim)
+        .filter(|kind| !kind.is_empty())
+        .collect();
+    let any = |words: &[&str]| kinds.iter().any(|kind| words.iter().any(|word| kind.contains(word)));
+    if any(&SERIOUS_WORDS) {
+        return Tier::Serious;
+    }
+    let simple = procedure.is_some_and(|procedure| procedure.contains("简易") || procedure.trim() == "01");
+    let mild = !kinds.is_empty() && kinds.iter().all(|kind| MINOR_KINDS.contains(kind));
+    if simple || mild { Tier::Minor } else { Tier::General }
+}
+
+/// One set of rules: an order, for the decisions it rules over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSet {
+    /// `ndrc-36`.
+    pub id: String,
+    /// Whose decisions.
+    pub kind: AuthorityKind,
+    /// First decision date it rules over.
+    pub from: Date,
+    /// Last decision date; `None` = in force.
+    pub until: Option<Date>,
+    /// One rule per tier the source knows, lightest first.
+    pub rules: Vec<Rule>,
+}
+
+/// The clocks of one tier in one set. Every `None` is "not provided by the sources we have".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The set it belongs to.
+    pub set_id: String,
+    /// For acts of this gravity.
+    pub tier: Tier,
+    /// What the months count from.
+    pub clock: Clock,
+    /// Months of publicity before repair may be applied for.
+    pub min_months: Option<u32>,
+    /// Months after which publicity ends by itself.
+    pub max_months: Option<u32>,
+    /// Whether such acts are published in principle.
+    pub published: Option<bool>,
+    /// Working days from application to the decision whether to accept it.
+    pub accept_working_days: Option<u32>,
+    /// Working days until the result, from [`Rule::decide_from`].
+    pub decide_working_days: Option<u32>,
+    /// What `decide_working_days` counts from.
+    pub decide_from: Option<DecideFrom>,
+    /// The order, in Chinese.
+    pub source: String,
+    /// How well the months are attested (marks of the domain reference).
+    pub confidence: String,
+    /// How well the working days are attested.
+    pub days_confidence: String,
+}
+
+impl Rule {
+    /// The first day on which repair may be applied for, if all duties are performed.
+    ///
+    /// Where the minimum is not provided this fails closed: the day on which publicity ends by itself, or
+    /// [`Date::LONG_TERM`] if that is not provided either. Ask [`Rule::min_months`] to tell the cases apart.
+    pub fn earliest_repair(&self, decided: Date, published: Date) -> Date {
+        match self.min_months.or(self.max_months) {
+            Some(months) => self.start(decided, published).plus_months(months),
+            None => Date::LONG_TERM,
+        }
+    }
+
+    /// The day on which publicity ends by itself; `None` = not provided.
+    pub fn publicity_end(&self, decided: Date, published: Date) -> Option<Date> {
+        self.max_months.map(|months| self.start(decided, published).plus_months(months))
+    }
+
+    fn start(&self, decided: Date, published: Date) -> Date {
+        match self.clock {
+            Clock::Decision => decided,
+            Clock::Publication => published,
+        }
+    }
+}
+
+/// What starts the years of retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionFrom {
+    /// The end of the act or event.
+    End,
+    /// Its recognition (the decision).
+    Recognition,
+}
+
+/// What happens when the years are over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetentionEffect {
+    /// It is no longer answered; it stays as an archive.
+    Stop,
+    /// It is deleted.
+    Delete,
+}
+
+/// How long a region lets a record be queried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Six digits of GB/T 2260.
+    pub region: String,
+    /// The region's label among members: `sh`.
+    pub label: String,
+    /// Chinese name.
+    pub name: String,
+    /// Years.
+    pub years: u32,
+    /// What they count from.
+    pub from: RetentionFrom,
+    /// What happens then.
+    pub effect: RetentionEffect,
+    /// The regulation, in Chinese.
+    pub source: String,
+}
+
+/// Every rule set and retention rule, with the digest that entries name.
+#[derive(Clone, Debug)]
+pub struct RuleBook {
+    sets: Vec<RuleSet>,
+    /// By region; `Err` keeps the name of a region whose rule is known to be missing.
+    retention: Vec<Result<Retention, (String, String)>>,
+    digest: Digest,
+}
+
+impl RuleBook {
+    /// The rules this build carries.
+    pub fn builtin() -> Self {
+        match Self::parse(REPAIR, RETENTION) {
+            Ok(book) => book,
+            // INVARIANT: the embedded files are fixed at build time and a test parses them.
+            Err(e) => unreachable!("embedded rules: {e}"),
+        }
+    }
+
+    /// Reads the texts of `repair.csv` and `retention.csv`.
+    ///
+    /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind that rule over the same day.
+    pub fn parse(repair: &str, retention: &str) -> Result<Self, CatalogError> {
+        let mut sets: Vec<RuleSet> = Vec::new();
+        for line in table("repair.csv", repair, &REPAIR_COLUMNS)? {
+            let set = RuleSet {
+                id: line.required("id")?,
+                kind: line.parse("authority_kind", AuthorityKind::parse)?,
+                from: line.parse("from", Date::parse)?,
+                until: line.optional("until", Date::parse)?,
+                rules: Vec::new(),
+            };
+            let rule = parse_rule(&line)?;
+            if let Some(known) = sets.iter_mut().find(|known| known.id == set.id) {
+                if (known.kind, known.from, known.until) != (set.kind, set.from, set.until) {
+                    return Err(line.error("from", "kind and dates differ between lines of one set"));
+                }
+                if known.rules.last().is_none_or(|last| last.tier >= rule.tier) {
+                    return Err(line.error("tier", "tiers of a set must rise"));
+                }
+                known.rules.push(rule);
+                continue;
+            }
+            let end = |set: &RuleSet| set.until.unwrap_or(Date(i32::MAX));
+            if end(&set) < set.from {
+                return Err(line.error("until", "lies before `from`"));
+            }
+            // Two sets for one decision would let the order of lines decide a case.
+            if sets.iter().any(|s| s.kind == set.kind && s.from <= end(&set) && set.from <= end(s)) {
+                return Err(line.error("from", "overlaps another set of the same kind"));
+            }
+            sets.push(RuleSet { rules: vec![rule], ..set });
+        }
+        let mut regions = Vec::new();
+        for line in table("retention.csv", retention, &RETENTION_COLUMNS)? {
+            regions.push(parse_retention(&line)?);
+        }
+        Ok(Self { sets, retention: regions, digest: digest_of(&[repair, retention]) })
+    }
+
+    /// SHA-256 over both texts, each with its length before it (8 bytes, big endian).
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Every set, in the order of the file.
+    pub fn sets(&self) -> &[RuleSet] {
+        &self.sets
+    }
+
+    /// The set that rules over a decision of such an authority on that day.
+    pub fn select(&self, kind: AuthorityKind, decided: Date) -> Option<&RuleSet> {
+        let covers = |set: &&RuleSet| set.from <= decided && set.until.is_none_or(|until| decided <= until);
+        self.sets.iter().filter(|set| set.kind == kind).find(covers)
+    }
+
+    /// The rule for a decision of that gravity.
+    ///
+    /// Errors: [`RuleError::NoRuleSet`], [`RuleError::NoTier`]. Never falls back to another set.
+    pub fn rule(&self, kind: AuthorityKind, decided: Date, tier: Tier) -> Result<&Rule, RuleError> {
+        let set = self.select(kind, decided).ok_or(RuleError::NoRuleSet { kind, decided })?;
+        set.rules
+            .iter()
+            .find(|rule| rule.tier == tier)
+            .ok_or_else(|| RuleError::NoTier { set_id: set.id.clone(), tier })
+    }
+
+    /// The rule with this set id and tier, for a record that names the set it was decided under.
+    pub fn rule_of_set(&self, set_id: &str, tier: Tier) -> Option<&Rule> {
+        self.sets.iter().find(|set| set.id == set_id)?.rules.iter().find(|rule| rule.tier == tier)
+    }
+
+    /// How long a region (`310000` or `sh`) lets a record be queried.
+    ///
+    /// Errors: [`RuleError::NoRetention`] for an unknown region and for one whose regulation was not available.
+    pub fn retention(&self, region: &str) -> Result<&Retention, RuleError> {
+        let found = self.retention.iter().filter_map(|r| r.as_ref().ok());
+        let mut found = found.filter(|r| r.region == region || r.label == region);
+        found.next().ok_or_else(|| RuleError::NoRetention { region: region.to_owned() })
+    }
+
+    /// Regions whose retention rule is known to be missing, as (region, label).
+    pub fn retention_not_provided(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.retention
+            .iter()
+            .filter_map(|r| r.as_ref().err())
+            .map(|(region, label)| (region.as_str(), label.as_str()))
+    }
+}
+
+/// Why there is no rule. None of these may be answered by taking another rule instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleError {
+    /// No set rules over decisions of this kind on this day.
+    NoRuleSet {
+        /// Whose decision.
+        kind: AuthorityKind,
+        /// When.
+        decided: Date,
+    },
+    /// The set has no rule for this tier.
+    NoTier {
+        /// The set.
+        set_id: String,
+        /// The tier.
+        tier: Tier,
+    },
+    /// No retention rule is provided for the region.
+    NoRetention {
+        /// As asked.
+        region: String,
+    },
+}
+
+impl RuleError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoRuleSet { .. } => "no_rule_set",
+            Self::NoTier { .. } => "no_rule_for_tier",
+            Self::NoRetention { .. } => "no_retention_rule",
+        }
+    }
+
+    /// The same statement in Chinese.
+    pub fn zh(&self) -> String {
+        match self {
+            Self::NoRuleSet { kind, decided } => {
+                let whose = match kind {
+                    AuthorityKind::General => "一般部门",
+                    AuthorityKind::Samr => "市场监管部门",
+                };
+                format!("没有适用于{whose}{decided}所作决定的修复规则，不作推定")
+            }
+            Self::NoTier { set_id, tier } => {
+                format!("规则`{set_id}`未规定“{}”失信的期限，不作推定", tier.zh())
+            }
+            Self::NoRetention { region } => format!("未提供地区`{region}`的保存期限规则，不作推定"),
+        }
+    }
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRuleSet { kind, decided } => {
+                write!(f, "no rule set provided for a `{}` decision of {decided}", kind.as_str())
+            }
+            Self::NoTier { set_id, tier } => {
+                write!(f, "rule set `{set_id}` provides nothing for tier `{tier}`")
+            }
+            Self::NoRetention { region } => write!(f, "no retention rule provided for region `{region}`"),
+        }
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+fn parse_rule(line: &Line) -> Result<Rule, CatalogError> {
+    let number = |max: u32| move |text: &str| text.parse::<u32>().ok().filter(|n| *n <= max);
+    let rule = Rule {
+        set_id: line.required("id")?,
+        tier: line.parse("tier", Tier::parse)?,
+        clock: line.parse("clock", |text| {
+            [Clock::Decision, Clock::Publication].into_iter().find(|c| c.as_str() == text)
+        })?,
+        min_months: line.optional("min_months", number(MONTHS_MAX))?,
+        max_months: line.optional("max_months", number(MONTHS_MAX))?,
+        published: line.optional("published", |text| match text {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        })?,
+        accept_working_days: line.optional("accept_working_days", number(WORKING_DAYS_MAX))?,
+        decide_working_days: line.optional("decide_working_days", number(WORKING_DAYS_MAX))?,
+        decide_from: line.optional("decide_from", |text| match text {
+            "application" => Some(DecideFrom::Application),
+            "acceptance" => Some(DecideFrom::Acceptance),
+            _ => None,
+        })?,
+        source: line.required("source")?,
+        confidence: line.required("confidence")?,
+        days_confidence: line.get("days_confidence").to_owned(),
+    };
+    if rule.min_months.zip(rule.max_months).is_some_and(|(min, max)| min > max) {
+        return Err(line.error("max_months", "is less than min_months"));
+    }
+    Ok(rule)
+}
+
+fn parse_retention(line: &Line) -> Result<Result<Retention, (String, String)>, CatalogError> {
+    let region = line
+        .parse("region", |t| (t.len() == 6 && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.to_owned()))?;
+    let (label, source) = (line.required("label")?, line.required("source")?);
+    let Some(years) = line.optional("years", |text| text.parse().ok())? else {
+        return Ok(Err((region, label)));
+    };
+    Ok(Ok(Retention {
+        region,
+        label,
+        name: line.required("name")?,
+        years,
+        from: line.parse("from", |text| match text {
+            "end" => Some(RetentionFrom::End),
+            "recognition" => Some(RetentionFrom::Recognition),
+            _ => None,
+        })?,
+        effect: line.parse("effect", |text| match text {
+            "stop" => Some(RetentionEffect::Stop),
+            "delete" => Some(RetentionEffect::Delete),
+            _ => None,
+        })?,
+        source,
+    }))
+}
+
+/// Kinds of the serious tier (domain.md §4.2). `吊销` covers licence, permit and the combined value of the 790 list.
+const SERIOUS_WORDS: [&str; 9] = [
+    "巨额罚款",
+    "吊销",
+    "限制开展生产经营活动",
+    "责令停产停业",
+    "责令关闭",
+    "限制从业",
+    "列入严重失信主体名单",
+    "严重违法失信名单",
+    "严重失信主体名单",
+];
+
+/// Kinds that are minor when nothing else is imposed.
+const MINOR_KINDS: [&str; 2] = ["警告", "通报批评"];
+
+/// 50 years: a longer period in a rule file is a slip of the pen.
+const MONTHS_MAX: u32 = 600;
+
+/// About two years of working days; also bounds the loop of `Calendar::add_working_days`.
+const WORKING_DAYS_MAX: u32 = 500;
+
+const REPAIR_COLUMNS: [&str; 15] = [
+    "id",
+    "authority_kind",
+    "from",
+    "until",
+    "clock",
+    "tier",
+    "min_months",
+    "max_months",
+    "published",
+    "accept_working_days",
+    "decide_working_days",
+    "decide_from",
+    "source",
+    "confidence",
+    "days_confidence",
+];
+
+const RETENTION_COLUMNS: [&str; 9] =
+    ["region", "label", "name", "years", "from", "effect", "note", "source", "confidence"];
+
+const REPAIR: &str = include_str!("../data/rules/repair.csv");
+const RETENTION: &str = include_str!("../data/rules/retention.csv");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> Date {
+        Date::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_decision_date_selects_the_order() {
+        let book = RuleBook::builtin();
+        let table = [
+            (AuthorityKind::General, "2023-04-30", None),
+            (AuthorityKind::General, "2023-05-01", Some("ndrc-58")),
+            (AuthorityKind::General, "2026-03-31", Some("ndrc-58")),
+            (AuthorityKind::General, "2026-04-01", Some("ndrc-36")),
+            (AuthorityKind::Samr, "2025-12-24", None),
+            (AuthorityKind::Samr, "2025-12-25", Some("samr-107")),
+            (AuthorityKind::Samr, "2026-11-01", Some("samr-107")),
+        ];
+        for (kind, decided, id) in table {
+            assert_eq!(book.select(kind, date(decided)).map(|set| set.id.as_str()), id, "{kind:?} {decided}");
+        }
+        let e = book.rule(AuthorityKind::Samr, date("2025-12-24"), Tier::General).unwrap_err();
+        assert_eq!(e.code(), "no_rule_set");
+        assert_eq!(e.to_string(), "no rule set provided for a `samr` decision of 2025-12-24");
+    }
+
+    #[test]
+    fn the_same_act_ages_by_different_clocks() {
+        let book = RuleBook::builtin();
+        let (decided, published) = (date("2026-04-10"), date("2026-04-20"));
+        let general = book.rule(AuthorityKind::General, decided, Tier::General).unwrap();
+        assert_eq!(general.earliest_repair(decided, published), date("2026-07-10"));
+        assert_eq!(general.publicity_end(decided, published), Some(date("2027-04-10")));
+        assert_eq!((general.accept_working_days, general.decide_working_days), (Some(3), Some(10)));
+        let samr = book.rule(AuthorityKind::Samr, decided, Tier::General).unwrap();
+        assert_eq!(samr.earliest_repair(decided, published), date("2026-07-20"));
+        assert_eq!(samr.accept_working_days, None);
+        let serious = book.rule(AuthorityKind::General, decided, Tier::Serious).unwrap();
+        assert_eq!(serious.earliest_repair(decided, published), date("2027-04-10"));
+        assert_eq!(serious.publicity_end(decided, published), Some(date("2029-04-10")));
+        let minor = book.rule(AuthorityKind::General, decided, Tier::Minor).unwrap();
+        assert_eq!((minor.earliest_repair(decided, published), minor.published), (decided, Some(false)));
+    }
+
+    #[test]
+    fn a_period_that_is_not_provided_fails_closed() {
+        let book = RuleBook::builtin();
+        let day = date("2026-01-31");
+        let old = book.rule(AuthorityKind::General, day, Tier::Minor).unwrap();
+        assert_eq!((old.min_months, old.max_months), (None, None));
+        assert_eq!(old.earliest_repair(day, day), Date::LONG_TERM);
+        assert_eq!(old.publicity_end(day, day), None);
+        let samr = book.rule(AuthorityKind::Samr, day, Tier::Minor).unwrap();
+        assert_eq!(samr.earliest_repair(day, day), date("2026-04-30"));
+    }
+
+    #[test]
+    fn the_tier_follows_from_kinds_and_procedure() {
+        let table: [(&[&str], Option<&str>, Tier); 12] = [
+            (&["罚款"], Some("简易程序"), Tier::Minor),
+            (&["罚款"], Some("01"), Tier::Minor),
+            (&["警告"], Some("普通程序"), Tier::Minor),
+            (&["警告;通报批评"], None, Tier::Minor),
+            (&["警告", "罚款"], None, Tier::General),
+            (&["罚款;没收违法所得"], Some("普通程序"), Tier::General),
+            (&["暂扣许可证件"], None, Tier::General),
+            (&["行政拘留"], None, Tier::General),
+            (&[], None, Tier::General),
+            (&["罚款；吊销许可证件"], None, Tier::Serious),
+            (&["暂扣或者吊销执照"], None, Tier::Serious),
+            (&["责令停产停业"], Some("简易程序"), Tier::Serious),
+        ];
+        for (kinds, procedure, tier) in table {
+            assert_eq!(tier_of_penalty(kinds, procedure), tier, "{kinds:?} {procedure:?}");
+        }
+    }
+
+    #[test]
+    fn neighbouring_regions_do_not_inherit_each_others_retention() {
+        let book = RuleBook::builtin();
+        let (sh, zj) = (book.retention("sh").unwrap(), book.retention("330000").unwrap());
+        assert_eq!((sh.years, sh.from, sh.effect), (5, RetentionFrom::End, RetentionEffect::Stop));
+        assert_eq!((zj.years, zj.from, zj.effect), (5, RetentionFrom::Recognition, RetentionEffect::Delete));
+        assert_eq!(book.retention("js").unwrap_err().code(), "no_retention_rule");
+        assert_eq!(book.retention_not_provided().map(|(_, label)| label).collect::<Vec<_>>(), ["js", "ah"]);
+    }
+
+    #[test]
+    fn refuses_rule_files_that_contradict_themselves() {
+        let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
+        assert_eq!(RuleBook::parse(&overlap, RETENTION).unwrap_err().column, "from");
+        let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
+        assert_eq!(RuleBook::parse(&split, RETENTION).unwrap_err().column, "from");
+        let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
+        assert_eq!(RuleBook::parse(&min, RETENTION).unwrap_err().column, "max_months");
+        let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
+        assert_eq!(RuleBook::parse(&tier, RETENTION).unwrap_err().column, "tier");
+        assert_ne!(
+            RuleBook::parse(REPAIR, &RETENTION.replace('5', "6")).unwrap().digest(),
+            RuleBook::builtin().digest()
+        );
+    }
+}

@@ -1,0 +1,374 @@
+//! An answer: sealed by the answering member after its access entry is durable, opened and checked by the asker.
+//!
+//! What was said is fixed by the commitments that the access entry points to, so an answer carries no signature of
+//! its own: change, drop or add a field, and it no longer fits the entry under the signed checkpoint.
+
+use credit::{
+    disclosure,
+    entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
+    id::{FieldId, ItemId, MemberId, RecordId},
+    catalog::Mode,
+    question::Question,
+    record::{SUBJECT_FIELD, SealedRecord, field_content, read_content},
+    value::Value,
+};
+use crypto::{
+    Bytes, Digest, Timestamp, codec,
+    commit::{FieldsProof, Opening},
+    keytree::Slot,
+    label::Label,
+    merkle::leaf_hash,
+    seal::{AnswerOpener, AnswerSealer, OpeningKey, RecordKey},
+    secret::Secret,
+    sign::Verified,
+};
+use ledger::{checkpoint::SignedCheckpoint, log, proof::verify_inclusion, store::View, tree::LeafIndex};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    logs::LogName,
+    receipt::Receipt,
+    refusal::{Code, Fault, Refusal},
+    registry::Registry,
+    tables::{self, Key},
+};
+
+/// What was decided: enough to seal the answer, now or on a retry.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Plan {
+    /// Digest of the signed question.
+    #[n(0)]
+    pub question: Digest,
+    /// The asker.
+    #[n(1)]
+    pub asker: MemberId,
+    /// Index of the access entry.
+    #[n(2)]
+    pub index: u64,
+    /// Records to open.
+    #[n(3)]
+    pub records: Vec<PlanRecord>,
+}
+
+/// One record to open.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PlanRecord {
+    /// Index of its `Recorded` entry.
+    #[n(0)]
+    pub version: u64,
+    /// Key slot.
+    #[n(1)]
+    pub slot: Slot,
+    /// Fields and modes, ascending.
+    #[n(2)]
+    pub fields: Vec<PlanField>,
+}
+
+/// One field to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PlanField(#[n(0)] pub FieldId, #[n(1)] pub Mode);
+
+/// A sealed answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Answer {
+    /// The member that answers.
+    #[n(0)]
+    pub member: MemberId,
+    /// Digest of the signed question.
+    #[n(1)]
+    pub question: Digest,
+    /// Its access entry, proven.
+    #[n(2)]
+    pub access: Receipt,
+    /// Checkpoint of its `records` log that the paths of `records` lead to; absent without records.
+    #[n(3)]
+    pub checkpoint: Option<SignedCheckpoint>,
+    /// Encapsulated key of the answer's HPKE context.
+    #[n(4)]
+    pub enc: Bytes,
+    /// The records, in the order of the access entry.
+    #[n(5)]
+    pub records: Vec<AnswerRecord>,
+}
+
+/// One record of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AnswerRecord {
+    /// Its `Recorded` entry.
+    #[n(0)]
+    pub entry: Bytes,
+    /// Inclusion path of the entry.
+    #[n(1)]
+    pub path: Vec<Digest>,
+    /// Proof of the opened fields against the entry's root.
+    #[n(2)]
+    pub proof: FieldsProof,
+    /// The fields, sealed: the subject first, then as planned.
+    #[n(3)]
+    pub fields: Vec<SealedOpening>,
+}
+
+/// One sealed field.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SealedOpening {
+    /// The field.
+    #[n(0)]
+    pub field: FieldId,
+    /// `value`: the seal holds an [`Opening`]; `mask`: the masked (field, value).
+    #[n(1)]
+    pub mode: Mode,
+    /// Ciphertext.
+    #[n(2)]
+    pub sealed: Bytes,
+}
+
+/// An answer as its asker reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OpenedAnswer {
+    /// The member that answered.
+    #[n(0)]
+    pub member: MemberId,
+    /// Index of its access entry.
+    #[n(1)]
+    pub index: u64,
+    /// Leaf hash of its access entry.
+    #[n(2)]
+    pub leaf: Digest,
+    /// When it was decided.
+    #[n(3)]
+    pub at: Timestamp,
+    /// Whether the question was refused as a whole.
+    #[n(4)]
+    pub refused: bool,
+    /// Records.
+    #[n(5)]
+    pub records: Vec<OpenedAnswerRecord>,
+    /// Fields withheld, each with its rule.
+    #[n(6)]
+    pub withheld: Vec<Withheld>,
+}
+
+/// One record as its asker reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OpenedAnswerRecord {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Its item.
+    #[n(1)]
+    pub item: ItemId,
+    /// Its authority.
+    #[n(2)]
+    pub authority: MemberId,
+    /// Index of its entry.
+    #[n(3)]
+    pub version: u64,
+    /// Whether it carries the dispute mark.
+    #[n(4)]
+    pub disputed: bool,
+    /// Fields.
+    #[n(5)]
+    pub fields: Vec<OpenedField>,
+}
+
+/// One field as its asker reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct OpenedField {
+    /// The field.
+    #[n(0)]
+    pub field: FieldId,
+    /// How much it says.
+    #[n(1)]
+    pub mode: Mode,
+    /// The value, or its masked form.
+    #[n(2)]
+    pub value: Value,
+}
+
+/// Opens the planned fields and seals them to the asker. Runs after the access entry is durable, on any thread.
+///
+/// `key` gives the key of a slot, or `None` when it was erased in between: such a record is refused, not skipped.
+/// `seed` must be fresh.
+pub fn seal(
+    view: &dyn View,
+    own: &MemberId,
+    registry: &Registry,
+    key: &dyn Fn(Slot) -> Option<RecordKey>,
+    plan: &Plan,
+    seed: &Secret,
+) -> Result<Result<Answer, Refusal>, Fault> {
+    let asker = match registry.member(&plan.asker) {
+        Ok(member) => member.stated.seal,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let bound = answer_binding(&plan.question, own);
+    let Ok((mut sealer, enc)) = AnswerSealer::new(&asker, Label::AnswerSeal, &bound, seed) else {
+        return Ok(Err(Refusal::new(Code::SignatureInvalid, "the asker's sealing key is no valid point")));
+    };
+    let checkpoint = if plan.records.is_empty() { None } else { log::head(view, LogName::Records.as_str())? };
+    let mut records = Vec::with_capacity(plan.records.len());
+    for planned in &plan.records {
+        let gone = || Refusal::new(Code::RecordUnknown, "a record of this answer has been erased since; ask again");
+        let Some(sealed) = tables::row::<SealedRecord>(view, &Key::payload(planned.slot))? else {
+            return Ok(Err(gone()));
+        };
+        let Some(record_key) = key(planned.slot) else { return Ok(Err(gone())) };
+        let damaged = |_| Fault(format!("payload of slot {} does not open", planned.slot.0));
+        let wanted = |mode: Mode| -> Vec<FieldId> {
+            planned.fields.iter().filter(|f| f.1 == mode).map(|f| f.0).collect()
+        };
+        let opened = sealed.open(&wanted(Mode::Value), own, &record_key).map_err(damaged)?;
+        let masked = sealed.open(&wanted(Mode::Mask), own, &record_key).map_err(damaged)?;
+        let mut fields = Vec::new();
+        let values = opened.openings.iter().map(|(f, o)| (*f, Mode::Value, codec::to_vec(o)));
+        let masks = masked.openings.iter().filter(|(f, _)| *f != SUBJECT_FIELD).filter_map(|(f, o)| {
+            let value = read_content(*f, &o.content)?;
+            Some((*f, Mode::Mask, field_content(*f, &disclosure::mask(&value))))
+        });
+        for (field, mode, content) in values.chain(masks) {
+            let sealed = sealer
+                .seal(&field_binding(planned.version, field, mode), &content)
+                .map_err(|_| Fault("sealing an answer failed".into()))?;
+            fields.push(SealedOpening { field, mode, sealed });
+        }
+        let size = checkpoint.as_ref().map(|c| c.claimed().size).unwrap_or_default();
+        let index = LeafIndex(planned.version);
+        let missing = || Fault(format!("entry {index} of `records` is missing"));
+        records.push(AnswerRecord {
+            entry: log::entry(view, LogName::Records.as_str(), index)?.ok_or_else(missing)?.into(),
+            path: log::inclusion(view, LogName::Records.as_str(), index, size)?,
+            proof: opened.proof,
+            fields,
+        });
+    }
+    let access = Receipt::build(view, own, LogName::Access, plan.index)?;
+    Ok(Ok(Answer { member: own.clone(), question: plan.question, access, checkpoint, enc, records }))
+}
+
+/// Opens an answer and checks everything it claims: the access entry, every record's entry and every value.
+///
+/// Errors: a refusal that says what does not hold; the answer is then worth nothing.
+pub fn open(
+    registry: &Registry,
+    question: &Verified<Question>,
+    key: &OpeningKey,
+    answer: &Answer,
+) -> Result<OpenedAnswer, Refusal> {
+    let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("answer of `{}`: {why}", answer.member));
+    let access = answer.access.verify(registry)?;
+    if access.member != answer.member || access.log != LogName::Access {
+        return Err(refuse("its receipt is of another log"));
+    }
+    let (asked, disclosed, withheld, refused): (AskedBy, Vec<DisclosedRecord>, Vec<Withheld>, bool) =
+        match access.entry.fact {
+            Fact::Disclosed(Disclosed { asked, records, withheld }) => (asked, records, withheld, false),
+            Fact::Refused(Refused { asked, withheld }) => (asked, Vec::new(), withheld, true),
+            _ => return Err(refuse("its entry is no disclosure")),
+        };
+    if asked.question != question.signed().digest() || asked.question != answer.question {
+        return Err(refuse("its entry is about another question"));
+    }
+    if disclosed.len() != answer.records.len() {
+        return Err(refuse("it has not the records its entry names"));
+    }
+    let bound = answer_binding(&answer.question, &answer.member);
+    let mut opener = match answer.records.is_empty() {
+        true => None,
+        false => Some(key.open(Label::AnswerSeal, &bound, &answer.enc).map_err(|_| refuse("it is not sealed to this key"))?),
+    };
+    let checkpoint = match (&answer.checkpoint, answer.records.is_empty()) {
+        (Some(note), false) => {
+            let note_key = registry.note_key(&answer.member, LogName::Records)?;
+            Some(note.verify(&note_key).map_err(|e| refuse(&e.to_string()))?)
+        }
+        (None, true) => None,
+        _ => return Err(refuse("records and checkpoint do not go together")),
+    };
+    let mut records = Vec::new();
+    for (sent, named) in answer.records.iter().zip(&disclosed) {
+        let (Some(opener), Some(checkpoint)) = (opener.as_mut(), checkpoint.as_ref()) else {
+            return Err(refuse("records without a checkpoint"));
+        };
+        let leaf = leaf_hash(&sent.entry);
+        verify_inclusion(LeafIndex(named.version), checkpoint.size, &leaf, &checkpoint.root, &sent.path)
+            .map_err(|e| refuse(&e.to_string()))?;
+        let entry = Entry::from_bytes(&sent.entry).map_err(|e| refuse(&e.to_string()))?;
+        let Fact::Recorded(recorded) = entry.fact else { return Err(refuse("an entry is no record")) };
+        let fields = open_fields(question.get(), opener, sent, named, &recorded.fields_root).map_err(refuse)?;
+        records.push(OpenedAnswerRecord {
+            record: recorded.record,
+            item: recorded.item,
+            authority: recorded.authority,
+            version: named.version,
+            disputed: named.disputed,
+            fields,
+        });
+    }
+    Ok(OpenedAnswer {
+        member: answer.member.clone(),
+        index: access.index,
+        leaf: access.leaf,
+        at: access.entry.at,
+        refused,
+        records,
+        withheld,
+    })
+}
+
+/// Opens one record's fields and checks them against its root, its access entry and the question.
+fn open_fields(
+    question: &Question,
+    opener: &mut AnswerOpener,
+    sent: &AnswerRecord,
+    named: &DisclosedRecord,
+    root: &Digest,
+) -> Result<Vec<OpenedField>, &'static str> {
+    let mut commitments = Vec::new();
+    let mut fields = Vec::new();
+    let mut about = None;
+    for SealedOpening { field, mode, sealed } in &sent.fields {
+        let bound = field_binding(named.version, *field, *mode);
+        let content = opener.open(&bound, sealed).map_err(|_| "a field does not open with this key")?;
+        let value = match mode {
+            Mode::Value => {
+                let opening: Opening = codec::from_slice(&content).map_err(|_| "an opening is malformed")?;
+                commitments.push(opening.commitment());
+                read_content(*field, &opening.content)
+            }
+            Mode::Mask => read_content(*field, &content),
+            Mode::Verify => None,
+        };
+        let value = value.ok_or("a field holds something else than its value")?;
+        if *field == SUBJECT_FIELD {
+            about = Some(value);
+        } else {
+            fields.push(OpenedField { field: *field, mode: *mode, value });
+        }
+    }
+    if !sent.proof.verify(root, &commitments) {
+        return Err("the fields do not belong to the record's root");
+    }
+    if about != Some(Value::Text(question.subject.as_str().to_owned())) {
+        return Err("a record is about another subject");
+    }
+    fields.sort_by_key(|f| f.field);
+    let same = fields.len() == named.fields.len()
+        && fields.iter().zip(&named.fields).all(|(a, b)| a.field == b.field && a.mode == b.mode);
+    if !same {
+        return Err("it has not the fields its entry names");
+    }
+    Ok(fields)
+}
+
+fn answer_binding(question: &Digest, member: &MemberId) -> Vec<u8> {
+    codec::to_vec(&(question, member))
+}
+
+fn field_binding(version: u64, field: FieldId, mode: Mode) -> Vec<u8> {
+    codec::to_vec(&(version, field, mode))
+}

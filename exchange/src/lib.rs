@@ -1,0 +1,41 @@
+//! One member of the federation without any I/O: messages in, one atomic batch and its effects out.
+//!
+//! *Not here*: sockets, files, clocks and randomness (`node`), what data means (`credit`), proofs (`ledger`). Nothing
+//! in this crate waits; time, randomness and storage arrive as arguments.
+//!
+//! # Life of a record
+//!
+//! A department's file becomes sealed records in the node's intake. [`submit`] checks source and item, knows
+//! duplicates and amendments by record id, appends one `Recorded` entry each and one signed `Batched` entry; payloads
+//! and index rows go into the same batch. A question reaches [`query`], which decides field by field, writes
+//! `Disclosed` or `Refused` and plans the answer; after the batch is durable, [`answer`] opens exactly the planned
+//! fields and seals them to the asker.
+//!
+//! # Life of a repair
+//!
+//! [`repair`] takes an application at any counter and forwards it to the authority, where a case runs to its
+//! decision. The decision is one entry of the authority's status log; in the same batch [`propagation`] writes one
+//! delivery row per recipient. Each recipient verifies it ([`receipt`]), stops using the record ([`project`]) and
+//! acknowledges with an entry of its own; the acknowledgements make the certificate. [`sync`] brings what a push
+//! missed, and brings a restored member back to where its peers have seen it, before it answers anything.
+
+pub mod answer;
+pub mod artifact;
+pub mod erase;
+pub mod grant;
+pub mod limits;
+pub mod logs;
+pub mod member;
+pub mod project;
+pub mod propagation;
+pub mod query;
+pub mod read;
+pub mod receipt;
+pub mod refusal;
+pub mod registry;
+pub mod repair;
+pub mod submit;
+pub mod sync;
+pub mod tables;
+pub mod turn;
+pub mod wire;

@@ -1,0 +1,29 @@
+//! Every bound of the protocol, with its unit and its reason. What a law bounds is dated data in `credit`, not here.
+
+/// Largest frame between members: an answer of 64 records with 30 fields each stays below 300 KiB.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// Largest frame an operator may send to its own node: the largest file intake reads, and a little around it.
+pub const OPERATOR_FRAME_BYTES_MAX: usize = 65 * 1024 * 1024;
+/// Most records in one answer; beyond it the newest are given and the answer says that there are more.
+pub const RECORDS_PER_ANSWER_MAX: usize = 64;
+/// Most entries in one `Pull`: with the longest entries still below one frame.
+pub const ENTRIES_PER_PULL_MAX: u64 = 512;
+/// Bytes of entries after which a `Pull` stops, whatever their number.
+pub const PULL_BYTES_MAX: usize = 512 * 1024;
+/// Time between two pulls of the same log. The push brings a repair at once; this bounds how long a lost push
+/// can go unnoticed.
+pub const SYNC_INTERVAL_MS: u64 = 2_000;
+/// First wait before a delivery is tried again; doubles up to [`RETRY_MS_MAX`].
+pub const RETRY_MS_MIN: u64 = 500;
+/// Longest wait between two tries: a member that comes back is served within a minute.
+pub const RETRY_MS_MAX: u64 = 60_000;
+/// Deliveries taken up in one tick, so that a tick's batch stays small.
+pub const DELIVERIES_PER_TICK_MAX: usize = 256;
+/// Records in one submission batch entry; longer files are cut into several batches.
+pub const RECORDS_PER_BATCH_MAX: usize = 10_000;
+/// Most members of a federation: the three provinces and one city have fewer than 60 prefectures and districts.
+pub const MEMBERS_MAX: usize = 256;
+/// Longest reason or text an operator may put into an entry, in bytes.
+pub const REASON_BYTES_MAX: usize = 200;
+/// Largest encoded registry.
+pub const REGISTRY_BYTES_MAX: usize = 512 * 1024;

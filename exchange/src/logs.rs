@@ -1,0 +1,61 @@
+//! The three logs of a member and the names under which they are stored and signed.
+
+use credit::id::MemberId;
+use crypto::sign::VerifyingKey;
+use ledger::note::NoteKey;
+use minicbor::{Decode, Encode};
+
+/// One of a member's logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum LogName {
+    /// What was recorded, amended, erased.
+    #[n(0)]
+    Records,
+    /// Repairs, disputes, revocations, acknowledgements: what others must act on, or have acted on.
+    #[n(1)]
+    Status,
+    /// Every disclosure and refusal.
+    #[n(2)]
+    Access,
+}
+
+impl LogName {
+    /// Every log.
+    pub const ALL: [LogName; 3] = [LogName::Records, LogName::Status, LogName::Access];
+
+    /// The word in URLs, origins and storage.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogName::Records => "records",
+            LogName::Status => "status",
+            LogName::Access => "access",
+        }
+    }
+
+    /// The log of a word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|l| l.as_str() == text)
+    }
+
+    /// Storage name of this member's copy of `owner`'s log.
+    pub fn mirror(self, owner: &MemberId) -> String {
+        format!("mirror/{owner}/{}", self.as_str())
+    }
+
+    /// Origin line and key name of `owner`'s log: `xinqiao/<federation>/<member>/<log>`.
+    pub fn origin(self, federation: &str, owner: &MemberId) -> String {
+        format!("xinqiao/{federation}/{owner}/{}", self.as_str())
+    }
+
+    /// The key under which a checkpoint of `owner`'s log must verify.
+    pub fn note_key(self, federation: &str, owner: &MemberId, key: VerifyingKey) -> NoteKey {
+        NoteKey { name: self.origin(federation, owner), key }
+    }
+}
+
+impl core::fmt::Display for LogName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,510 @@
+//! One member: inputs in, one [`Step`] out. Dispatch only; each request has its own file.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use credit::{
+    calendar::Calendar,
+    catalog::Catalog,
+    entry::{Received, StatusFact, Version},
+    grant::Grant,
+    id::{CaseId, MemberId, QuestionId, RecordId, SourceId},
+    policy::{Policy, Role},
+    question::Question,
+    record::NamingKeys,
+    repair::Application,
+    rules::RuleBook,
+    status::Change,
+};
+use crypto::{
+    Digest, Timestamp,
+    keytree::Slot,
+    secret::Secret,
+    sign::{Signed, SigningKey, Verified},
+};
+use ledger::{
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    log::Log,
+    store::{Batch, Overlay, Store, StoreError, View},
+};
+
+use crate::{
+    answer::Plan,
+    erase, grant,
+    logs::LogName,
+    propagation, query,
+    receipt::Proven,
+    refusal::{Code, Fault, Halt, Refusal},
+    registry::Registry,
+    repair, submit, sync,
+    turn::{Kept, Tail, Turn},
+    wire::{AskDraft, GrantDraft, RepairDraft, Response, Submission},
+};
+
+/// Which caller waits for a reply; chosen by the shell, meaningless here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// Everything that can happen to a member. Signatures inside are verified before (`Verified`), so that the serial
+/// part does no heavy arithmetic.
+#[derive(Debug)]
+pub enum Input {
+    /// Hand out key slots for sealing.
+    ReserveSlots {
+        /// How many.
+        count: u64,
+    },
+    /// A department's rows, sealed.
+    Submit(Submission),
+    /// Register a department.
+    AddSource(SourceId),
+    /// A question to answer.
+    Question {
+        /// Who sent it: the asker, or the outlet.
+        caller: MemberId,
+        /// The question.
+        question: Verified<Question>,
+        /// Its grant.
+        grant: Option<Verified<Grant>>,
+    },
+    /// A question to pass on, as the outlet.
+    Relay {
+        /// The asker.
+        caller: MemberId,
+        /// The question.
+        question: Verified<Question>,
+    },
+    /// Ask, as the asker.
+    Ask {
+        /// What to ask.
+        draft: AskDraft,
+        /// A fresh id.
+        id: QuestionId,
+    },
+    /// An answer has been opened and verified, as the asker.
+    Received {
+        /// One line per answering member.
+        lines: Vec<Received>,
+    },
+    /// Sign a grant, as a collector.
+    IssueGrant {
+        /// Its content.
+        draft: GrantDraft,
+        /// A fresh id.
+        id: credit::id::GrantId,
+    },
+    /// Revoke a grant issued here.
+    RevokeGrant(Digest),
+    /// Take an application for repair at this counter.
+    ApplyRepair {
+        /// What is applied for.
+        draft: RepairDraft,
+        /// A fresh id.
+        case: CaseId,
+    },
+    /// An application forwarded by a counter.
+    Application {
+        /// The counter.
+        caller: MemberId,
+        /// The application.
+        application: Verified<Application>,
+    },
+    /// The authority's answer to an application forwarded from here.
+    Forwarded {
+        /// The application's id here.
+        case: CaseId,
+        /// The case it joined, or the refusal.
+        outcome: Result<CaseId, Refusal>,
+    },
+    /// Accept a case.
+    AcceptRepair(CaseId),
+    /// Decide a case.
+    DecideRepair {
+        /// The case.
+        case: CaseId,
+        /// Grant it.
+        grant: bool,
+        /// Reason of a refusal.
+        reason: String,
+    },
+    /// Dispute mark, mask, withdrawal, expiry by the authority.
+    ChangeStanding {
+        /// The record.
+        record: RecordId,
+        /// What changes.
+        change: Change,
+        /// Legal ground.
+        reason: String,
+    },
+    /// Another member's status entry, pushed.
+    Notice {
+        /// Who pushed it.
+        caller: MemberId,
+        /// The entry, checked.
+        notice: Box<Proven>,
+        /// Its statement, checked.
+        fact: StatusFact,
+    },
+    /// A recipient's acknowledgement.
+    Acknowledgement {
+        /// Index of our event.
+        event: u64,
+        /// The recipient's entry, checked.
+        proven: Box<Proven>,
+        /// Its statement, checked.
+        fact: StatusFact,
+        /// The receipt, to be kept for the certificate.
+        receipt: Vec<u8>,
+    },
+    /// Entries of a log we keep a copy of.
+    Pulled {
+        /// Whose log; this member's own while catching up.
+        owner: MemberId,
+        /// Which.
+        log: LogName,
+        /// Index of the first entry.
+        from: u64,
+        /// The entries.
+        entries: Vec<Vec<u8>>,
+        /// The owner's checkpoint, verified.
+        checkpoint: Checkpoint,
+        /// The checkpoint as signed.
+        note: SignedCheckpoint,
+    },
+    /// Every reachable peer has been asked what it has seen.
+    CaughtUp {
+        /// Largest size of each own log that a peer has proof of.
+        seen: Vec<(LogName, u64)>,
+    },
+    /// Destroy the keys of a record.
+    Erase {
+        /// The record.
+        record: RecordId,
+        /// Legal reason.
+        reason: String,
+        /// Its versions, as the digests presume.
+        versions: Vec<Version>,
+        /// Digest of the key tree before and after.
+        tree: (Digest, Digest),
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What a step lets out, in order, once its batch is durable.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a caller.
+    Reply {
+        /// Which.
+        token: Token,
+        /// What; some replies are completed from durable state first.
+        reply: Reply,
+    },
+    /// Push a status entry to a recipient.
+    Deliver {
+        /// Index of the event in this member's status log.
+        event: u64,
+        /// The recipient.
+        to: MemberId,
+    },
+    /// Send an application to its authority.
+    Forward {
+        /// The authority.
+        to: MemberId,
+        /// The application's id here.
+        case: CaseId,
+        /// The application.
+        application: Signed<Application>,
+    },
+    /// Fetch what is new of a log.
+    Pull {
+        /// From its owner.
+        owner: MemberId,
+        /// Which log.
+        log: LogName,
+        /// First index wanted.
+        from: u64,
+    },
+    /// Destroy the keys of these slots: the log says they are erased.
+    Puncture(Vec<Slot>),
+    /// Something an operator must see.
+    Alert(String),
+}
+
+/// A reply as decided; [`crate::read::complete`] adds proofs from durable state.
+#[derive(Debug)]
+pub enum Reply {
+    /// Complete.
+    Ready(Box<Response>),
+    /// Open and seal the planned fields.
+    Answer(Box<Plan>),
+    /// Build the receipt of an own status entry.
+    Receipt(u64),
+}
+
+impl Reply {
+    /// A complete reply.
+    pub fn ready(response: Response) -> Self {
+        Self::Ready(Box::new(response))
+    }
+}
+
+/// What was decided. Effects cannot be read, only released by committing.
+#[must_use]
+pub struct Step {
+    batch: Batch,
+    effects: Vec<Effect>,
+}
+
+impl Step {
+    /// Makes the step durable and releases its effects.
+    ///
+    /// Errors: the store failed; nothing is released, and the process must end.
+    pub fn commit(self, store: &dyn Store) -> Result<Vec<Effect>, StoreError> {
+        if !self.batch.is_empty() {
+            store.apply(&self.batch)?;
+        }
+        Ok(self.effects)
+    }
+
+    /// Whether it writes anything.
+    pub fn writes(&self) -> bool {
+        !self.batch.is_empty()
+    }
+}
+
+/// Who this member is, with its secrets.
+#[derive(Clone)]
+pub struct Identity {
+    /// Its id.
+    pub id: MemberId,
+    /// Signs statements and checkpoints.
+    pub signing: SigningKey,
+    /// Names records and subjects.
+    pub naming: NamingKeys,
+    /// Derives subjects' access keys.
+    pub access: Secret,
+}
+
+/// What every handler may look at and none may change.
+#[derive(Clone)]
+pub struct Context {
+    /// Who we are.
+    pub own: Identity,
+    /// The registry decided under.
+    pub registry: Arc<Registry>,
+    /// The catalog in force.
+    pub catalog: Arc<Catalog>,
+    /// The policy in force.
+    pub policy: Arc<Policy>,
+    /// The repair rule sets.
+    pub rules: Arc<RuleBook>,
+    /// Working days.
+    pub calendar: Arc<Calendar>,
+}
+
+impl Context {
+    /// Our role.
+    pub fn role(&self) -> Result<Role, Refusal> {
+        Ok(self.registry.member(&self.own.id)?.stated.role)
+    }
+
+    /// Signs a status statement as this member.
+    pub fn sign<T: crypto::sign::Statement>(&self, now: Timestamp, statement: &T) -> Signed<T> {
+        Signed::new(&self.own.signing, self.own.id.as_str(), now, statement)
+    }
+}
+
+/// Whether the member may answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Asking peers what they have seen; questions and submissions are refused.
+    CatchingUp,
+    /// Serving.
+    Ready,
+    /// A peer has proof of more than we have: data was lost. Questions and submissions are refused.
+    Behind {
+        /// Which log.
+        log: LogName,
+        /// Entries we have.
+        have: u64,
+        /// Entries a peer has seen.
+        seen: u64,
+    },
+}
+
+/// One member's state between steps. Everything durable is in the store; this is what can be rebuilt from it.
+pub struct Member {
+    context: Context,
+    logs: BTreeMap<LogName, Log>,
+    mirrors: BTreeMap<(MemberId, LogName), Log>,
+    pulls: sync::Schedule,
+    phase: Phase,
+}
+
+impl Member {
+    /// Opens the member's logs and the copies it keeps.
+    pub fn open(context: Context, view: &dyn View) -> Result<Self, Fault> {
+        let (registry, id) = (&context.registry, &context.own.id);
+        let mut logs = BTreeMap::new();
+        for log in LogName::ALL {
+            logs.insert(log, Log::open(log.as_str(), &log.origin(&registry.federation, id), view)?);
+        }
+        let mut mirrors = BTreeMap::new();
+        for owner in registry.active().filter(|m| !m.quic.is_empty()) {
+            for log in LogName::ALL {
+                if registry.keeps_copy(id, &owner.id, log) {
+                    let origin = log.origin(&registry.federation, &owner.id);
+                    mirrors.insert((owner.id.clone(), log), Log::open(&log.mirror(&owner.id), &origin, view)?);
+                }
+            }
+        }
+        Ok(Self { context, logs, mirrors, pulls: sync::Schedule::default(), phase: Phase::CatchingUp })
+    }
+
+    /// What handlers look at.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Whether it may answer.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Size of one of the member's own logs.
+    pub fn size(&self, log: LogName) -> u64 {
+        self.logs.get(&log).map_or(0, |l| l.next_index().0)
+    }
+
+    /// Size of each copy it keeps.
+    pub fn mirrored(&self) -> impl Iterator<Item = (&MemberId, LogName, u64)> {
+        self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0))
+    }
+
+    /// Decides about `inputs`, in order, in one step: one batch, one checkpoint per changed log.
+    ///
+    /// Shape: a refused input changes nothing and replies with its code. Errors: a `Fault` ends the process; what the
+    /// member holds in memory is then no longer what is stored.
+    pub fn handle(
+        &mut self,
+        now: Timestamp,
+        inputs: Vec<(Option<Token>, Input)>,
+        view: &dyn View,
+    ) -> Result<Step, Fault> {
+        let mut kept = Overlay::new(view);
+        let mut effects = Vec::new();
+        for (token, input) in inputs {
+            let mut turn = Turn::new(now, &kept, self.tails());
+            let reply_to = token.unwrap_or(Token(u64::MAX));
+            match self.dispatch(&mut turn, reply_to, input) {
+                Ok(()) => {
+                    let Kept { rows, entries, effects: released } = turn.finish();
+                    kept.absorb(rows);
+                    for (log, bytes) in entries {
+                        if let Some(log) = self.logs.get_mut(&log) {
+                            log.append(bytes)?;
+                        }
+                    }
+                    effects.extend(released);
+                }
+                Err(Halt::Fault(fault)) => return Err(fault),
+                Err(Halt::Refusal(refusal)) => {
+                    if token.is_some() {
+                        let reply = Reply::ready(Response::Refused(refusal));
+                        effects.push(Effect::Reply { token: reply_to, reply });
+                    } else {
+                        effects.push(Effect::Alert(refusal.to_string()));
+                    }
+                }
+            }
+        }
+        let mut sealed = Batch::default();
+        for log in self.logs.values_mut() {
+            log.seal(&self.context.own.signing, &kept, &mut sealed)?;
+        }
+        let mut batch = kept.into_batch();
+        batch.merge(sealed);
+        Ok(Step { batch, effects })
+    }
+
+    fn tails(&self) -> BTreeMap<LogName, Tail> {
+        self.logs.iter().map(|(name, l)| (*name, Tail { next: l.next_index().0, last: l.last_leaf() })).collect()
+    }
+
+    fn dispatch(&mut self, turn: &mut Turn<'_>, token: Token, input: Input) -> Result<(), Halt> {
+        let context = &self.context;
+        match input {
+            Input::ReserveSlots { count } => self.serving().and_then(|()| submit::reserve_slots(turn, token, count)),
+            Input::Submit(submission) => {
+                self.serving()?;
+                submit::submit(context, turn, token, submission)
+            }
+            Input::AddSource(source) => submit::add_source(turn, token, &source),
+            Input::Question { caller, question, grant } => {
+                self.serving()?;
+                query::answer(context, turn, token, &caller, &question, grant.as_ref())
+            }
+            Input::Relay { caller, question } => query::relay(context, turn, token, &caller, &question),
+            Input::Ask { draft, id } => query::ask(context, turn, token, draft, id),
+            Input::Received { lines } => query::received(context, turn, token, lines),
+            Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
+            Input::RevokeGrant(digest) => grant::revoke(context, turn, token, digest),
+            Input::ApplyRepair { draft, case } => repair::apply(context, turn, token, draft, case),
+            Input::Application { caller, application } => {
+                self.serving()?;
+                repair::application(context, turn, token, &caller, &application)
+            }
+            Input::Forwarded { case, outcome } => repair::forwarded(turn, case, outcome),
+            Input::AcceptRepair(case) => repair::accept(context, turn, token, case),
+            Input::DecideRepair { case, grant, reason } => {
+                self.serving()?;
+                repair::decide(context, turn, token, case, grant, reason)
+            }
+            Input::ChangeStanding { record, change, reason } => {
+                self.serving()?;
+                repair::change_standing(context, turn, token, record, change, reason)
+            }
+            Input::Notice { caller, notice, fact } => {
+                propagation::notice(context, turn, token, &caller, &notice, &fact)
+            }
+            Input::Acknowledgement { event, proven, fact, receipt } => {
+                propagation::acknowledgement(turn, event, &proven, &fact, receipt)
+            }
+            Input::Pulled { owner, log, from, entries, checkpoint, note } => {
+                let pulled = sync::Pulled { owner, log, from, entries, checkpoint, note };
+                let own = pulled.owner == self.context.own.id;
+                let key = (pulled.owner.clone(), pulled.log);
+                let target = if own { self.logs.get_mut(&pulled.log) } else { self.mirrors.get_mut(&key) };
+                let Some(target) = target else {
+                    return Halt::refuse(Code::NotFound, format!("no copy of `{}/{}` is kept here", key.0, key.1));
+                };
+                sync::pulled(&self.context, turn, target, pulled)
+            }
+            Input::CaughtUp { seen } => {
+                self.phase = sync::caught_up(turn, &seen, |log| self.logs.get(&log).map_or(0, |l| l.next_index().0));
+                Ok(())
+            }
+            Input::Erase { record, reason, versions, tree } => {
+                erase::erase(context, turn, token, record, reason, versions, tree)
+            }
+            Input::Tick => {
+                propagation::due(turn)?;
+                let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
+                self.pulls.due(turn, sizes);
+                Ok(())
+            }
+        }
+    }
+
+    fn serving(&self) -> Result<(), Halt> {
+        match &self.phase {
+            Phase::Ready => Ok(()),
+            Phase::CatchingUp => Halt::refuse(Code::MemberStarting, ""),
+            Phase::Behind { log, have, seen } => Halt::refuse(
+                Code::MemberBehind,
+                format!("log `{log}` has {have} entries here, and a peer has seen {seen}"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Entries to rows: what follows from a log entry alone, whether it was decided here, pulled from a peer, or
+//! replayed after a restore. Each entry is projected once, in the batch that stores it.
+
+use credit::{
+    entry::{AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
+    id::{MemberId, RecordId},
+    status::Standing,
+};
+use crate::{
+    logs::LogName,
+    member::{Context, Effect},
+    propagation,
+    refusal::Halt,
+    tables::{Key, RecordRow},
+    turn::Turn,
+};
+
+/// Projects an entry of one of this member's own logs.
+pub fn own(context: &Context, turn: &mut Turn<'_>, log: LogName, index: u64, entry: &Entry) -> Result<(), Halt> {
+    match &entry.fact {
+        Fact::Recorded(recorded) => {
+            turn.put(&Key::version(index), &recorded.record);
+            let next: u64 = turn.row(&Key::next_slot())?.unwrap_or(0);
+            turn.put(&Key::next_slot(), &next.max(recorded.slot.0 + 1));
+            // The handler that seals adds what no entry holds; after a replay that is lost, and the version cannot be
+            // opened.
+            let newest = Version { index, slot: recorded.slot };
+            let older = turn.row::<RecordRow>(&Key::record(&recorded.record))?.map_or(Vec::new(), |row| row.versions());
+            let row = RecordRow {
+                newest,
+                older,
+                item: recorded.item.clone(),
+                authority: recorded.authority.clone(),
+                facts: None,
+                tag: None,
+                erased: false,
+            };
+            turn.put(&Key::record(&recorded.record), &row);
+        }
+        Fact::Erased(erased) => {
+            for version in &erased.versions {
+                turn.delete(&Key::payload(version.slot));
+                turn.put(&Key::erased(version.slot), &());
+            }
+            if let Some(mut row) = turn.row::<RecordRow>(&Key::record(&erased.record))?
+                && erased.versions.contains(&row.newest)
+            {
+                if let Some(tag) = row.tag.take() {
+                    turn.delete(&Key::index(&tag, &row.item, &erased.record));
+                }
+                (row.facts, row.erased) = (None, true);
+                turn.put(&Key::record(&erased.record), &row);
+            }
+            turn.effect(Effect::Puncture(erased.versions.iter().map(|v| v.slot).collect()));
+        }
+        Fact::Status(signed) if log == LogName::Status => {
+            // Our own statement: signed here, or proven to be ours by the checkpoint it was replayed under.
+            let fact = context.registry.verify(signed)?.into_inner();
+            status(turn, &context.own.id, &fact, index)?;
+            match &fact {
+                StatusFact::Changed(changed) => {
+                    propagation::schedule(context, turn, index, entry.at, Some(&changed.record))?;
+                }
+                StatusFact::GrantRevoked(_) => propagation::schedule(context, turn, index, entry.at, None)?,
+                StatusFact::Acknowledged(ack) => turn.put(&Key::handled(&ack.origin, ack.index), &index),
+                _ => {}
+            }
+        }
+        Fact::Disclosed(disclosed) => {
+            link(turn, index, &disclosed.asked);
+            if let BasisRef::Grant(digest, _) = &disclosed.asked.basis {
+                let uses: u32 = turn.row(&Key::grant_use(digest))?.unwrap_or(0);
+                turn.put(&Key::grant_use(digest), &(uses + 1));
+            }
+            for record in &disclosed.records {
+                if let Some(id) = turn.row::<RecordId>(&Key::version(record.version))? {
+                    turn.put(&Key::recipient(&id, &disclosed.asked.asker), &entry.at);
+                }
+            }
+        }
+        Fact::Refused(refused) => link(turn, index, &refused.asked),
+        Fact::Batched(_) | Fact::Status(_) | Fact::Relayed(_) | Fact::Asked(_) | Fact::Received(_) => {}
+    }
+    Ok(())
+}
+
+/// Projects the statement of entry `index` of any member's verified status log. Only what the author may say about:
+/// its own standings, its own grants. The index orders reversible marks.
+pub fn status(turn: &mut Turn<'_>, author: &MemberId, fact: &StatusFact, index: u64) -> Result<(), Halt> {
+    match fact {
+        StatusFact::Changed(changed) => {
+            let key = Key::standing(author, &changed.record);
+            let before: Standing = turn.row(&key)?.unwrap_or_default();
+            turn.put(&key, &before.merge(Standing::of(changed.change, index)));
+        }
+        StatusFact::GrantRevoked(grant) => turn.put(&Key::grant_revoked(author, grant), &()),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn link(turn: &mut Turn<'_>, index: u64, asked: &AskedBy) {
+    turn.put(&Key::link(&asked.subject_link), &index);
+}

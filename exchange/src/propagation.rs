@@ -1,0 +1,146 @@
+//! A status entry to every recipient until each has acknowledged it.
+//!
+//! Recipients are every public platform, and every asker to whom the access log says the record was disclosed.
+//! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
+//! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
+
+use std::collections::BTreeSet;
+
+use credit::{
+    entry::{Acknowledged, Fact, StatusFact},
+    id::{MemberId, RecordId},
+};
+use crypto::{Bytes, Timestamp, codec};
+use ledger::store::Space;
+
+use crate::{
+    limits::{DELIVERIES_PER_TICK_MAX, RETRY_MS_MAX, RETRY_MS_MIN},
+    logs::LogName,
+    member::{Context, Effect, Reply, Token},
+    project,
+    receipt::Proven,
+    refusal::{Code, Halt},
+    tables::{self, DeliveryRow, ForwardRow, Key, Work},
+    turn::Turn,
+};
+
+/// Wait before try `tries + 1`: doubles from [`RETRY_MS_MIN`] to [`RETRY_MS_MAX`].
+pub fn backoff_ms(tries: u32) -> u64 {
+    RETRY_MS_MIN.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(RETRY_MS_MAX)
+}
+
+/// Writes one delivery row per recipient of the status entry `event`, in the batch of the entry itself.
+pub fn schedule(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    event: u64,
+    since: Timestamp,
+    record: Option<&RecordId>,
+) -> Result<(), Halt> {
+    let own = &context.own.id;
+    let mut recipients: BTreeSet<MemberId> =
+        context.registry.status_peers(own).filter(|m| !m.quic.is_empty()).map(|m| m.id.clone()).collect();
+    if let Some(record) = record {
+        for (rest, _) in tables::rows::<Timestamp>(turn.view(), &Key::recipients(record), usize::MAX)? {
+            recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
+        }
+    }
+    for to in recipients {
+        turn.put(&Key::delivery(event, &to), &DeliveryRow { since, tries: 1, ack: None, acked_at: None });
+        turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Deliver(event, to.clone())), &());
+        turn.effect(Effect::Deliver { event, to });
+    }
+    Ok(())
+}
+
+/// Takes up what is due: every delivery or application without an answer is sent again.
+pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
+    let (from, to) = (Key::due_first(), Key::due_after(turn.now));
+    let found = turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
+    for (key, _) in found {
+        // Key layout: table, time, work.
+        let work: Work = codec::from_slice(&key[9..])
+            .map_err(|e| crate::refusal::Fault(format!("due queue is damaged: {e}")))?;
+        let was = Timestamp(key[1..9].iter().fold(0, |t, b| t << 8 | u64::from(*b)));
+        turn.delete(&Key::due(was, &work));
+        let tries = match &work {
+            Work::Deliver(event, to) => {
+                let key = Key::delivery(*event, to);
+                let Some(mut row) = turn.row::<DeliveryRow>(&key)?.filter(|row| row.ack.is_none()) else { continue };
+                row.tries += 1;
+                turn.put(&key, &row);
+                turn.effect(Effect::Deliver { event: *event, to: to.clone() });
+                row.tries
+            }
+            Work::Forward(case) => {
+                let key = Key::forward(case);
+                let open = |row: &ForwardRow| row.case.is_none() && row.refused.is_none();
+                let Some(mut row) = turn.row::<ForwardRow>(&key)?.filter(open) else { continue };
+                row.tries += 1;
+                turn.put(&key, &row);
+                turn.effect(Effect::Forward { to: row.to.clone(), case: *case, application: row.application.clone() });
+                row.tries
+            }
+        };
+        turn.put(&Key::due(turn.now.plus_ms(backoff_ms(tries)), &work), &());
+    }
+    Ok(())
+}
+
+/// Acts on another member's status entry and acknowledges it.
+///
+/// 1. The entry is of the caller's own log: `caller.not-allowed`. (A copy is brought by `sync`, which proves it.)
+/// 2. Known already: the same acknowledgement again, and no second entry.
+/// 3. The standing is merged and the acknowledgement written, in one batch.
+pub fn notice(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    caller: &MemberId,
+    notice: &Proven,
+    fact: &StatusFact,
+) -> Result<(), Halt> {
+    // 1
+    if notice.member != *caller {
+        return Halt::refuse(Code::CallerNotAllowed, "a status entry is pushed by its author");
+    }
+    // 2 and 3
+    let index = act(context, turn, notice, fact)?;
+    turn.reply(token, Reply::Receipt(index));
+    Ok(())
+}
+
+/// Merges a proven statement and acknowledges it once; returns the index of the acknowledgement.
+pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &StatusFact) -> Result<u64, Halt> {
+    if let Some(index) = turn.row::<u64>(&Key::handled(&proven.member, proven.index))? {
+        return Ok(index);
+    }
+    project::status(turn, &proven.member, fact, proven.index)?;
+    let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf };
+    let signed = context.sign(turn.now, &StatusFact::Acknowledged(ack));
+    let (index, _) = turn.append(context, LogName::Status, Fact::Status(signed))?;
+    Ok(index)
+}
+
+/// Keeps a recipient's acknowledgement for the certificate.
+pub fn acknowledgement(
+    turn: &mut Turn<'_>,
+    event: u64,
+    proven: &Proven,
+    fact: &StatusFact,
+    receipt: Vec<u8>,
+) -> Result<(), Halt> {
+    let StatusFact::Acknowledged(ack) = fact else {
+        return Halt::refuse(Code::SignatureInvalid, format!("`{}` acknowledges with another statement", proven.member));
+    };
+    let key = Key::delivery(event, &proven.member);
+    let Some(mut row) = turn.row::<DeliveryRow>(&key)? else { return Ok(()) };
+    if ack.index != event {
+        return Halt::refuse(Code::SignatureInvalid, format!("`{}` acknowledges another entry", proven.member));
+    }
+    if row.ack.is_none() {
+        (row.ack, row.acked_at) = (Some(Bytes(receipt)), Some(turn.now));
+        turn.put(&key, &row);
+    }
+    Ok(())
+}

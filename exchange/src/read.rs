@@ -1,0 +1,193 @@
+//! What is read without deciding anything: over any view, beside the writer.
+
+use std::collections::BTreeMap;
+
+use credit::{
+    entry::Version,
+    id::{MemberId, RecordId},
+    repair::Case,
+    status::Standing,
+    subject::SubjectId,
+};
+use crypto::{Bytes, Digest, Timestamp, codec, keytree::Slot, pseudonym::subject_access_key};
+use ledger::{
+    log,
+    store::View,
+    tree::LeafIndex,
+};
+
+use crate::{
+    artifact::Certificate,
+    limits::{ENTRIES_PER_PULL_MAX, PULL_BYTES_MAX},
+    logs::LogName,
+    member::{Context, Reply},
+    receipt::Receipt,
+    refusal::{Code, Fault, Refusal},
+    tables::{self, DeliveryRow, ForwardRow, Key, RecordRow},
+    wire::{Forwarded, QualityLine, RecordStatus, Response, SubmitReport},
+};
+
+/// Completes a decided reply from durable state. Answers are completed by [`crate::answer::seal`].
+pub fn complete(context: &Context, view: &dyn View, reply: Reply) -> Result<Response, Fault> {
+    match reply {
+        Reply::Ready(response) => Ok(*response),
+        Reply::Receipt(index) => {
+            Ok(Response::Receipt(Receipt::build(view, &context.own.id, LogName::Status, index)?))
+        }
+        Reply::Answer(_) => Err(Fault("an answer is sealed, not completed".into())),
+    }
+}
+
+/// The receipt that pushes an own status entry to a recipient.
+pub fn notice(context: &Context, view: &dyn View, event: u64) -> Result<Receipt, Fault> {
+    Receipt::build(view, &context.own.id, LogName::Status, event)
+}
+
+/// Entries of an own log or of a copy kept here, with the owner's checkpoint over exactly what is returned and before.
+///
+/// A checkpoint covers the whole log. When the rest does not fit one frame the newest checkpoint cannot be given with
+/// a part; the entries then come without one, and the caller asks again from the next index.
+pub fn entries(
+    context: &Context,
+    view: &dyn View,
+    caller: &MemberId,
+    owner: &MemberId,
+    name: LogName,
+    from: u64,
+) -> Result<Response, Fault> {
+    let own = *owner == context.own.id;
+    let registry = &context.registry;
+    let allowed = if own {
+        registry.keeps_copy(caller, owner, name) || name == LogName::Status
+    } else {
+        caller == owner || registry.keeps_copy(caller, owner, name)
+    };
+    if !allowed {
+        let why = format!("`{caller}` keeps no copy of `{owner}/{name}`");
+        return Ok(Response::Refused(Refusal::new(Code::CallerNotAllowed, why)));
+    }
+    let stored = if own { name.as_str().to_owned() } else { name.mirror(owner) };
+    let Some(checkpoint) = log::head(view, &stored)? else {
+        return Ok(Response::Entries { entries: Vec::new(), checkpoint: None });
+    };
+    let size = checkpoint.claimed().size.0;
+    let mut bytes = 0;
+    let mut entries = Vec::new();
+    let mut at = from;
+    while at < size && (entries.len() as u64) < ENTRIES_PER_PULL_MAX && bytes < PULL_BYTES_MAX {
+        let missing = || Fault(format!("entry {at} of `{stored}` is missing"));
+        let entry = log::entry(view, &stored, LeafIndex(at))?.ok_or_else(missing)?;
+        bytes += entry.len();
+        entries.push(Bytes(entry));
+        at += 1;
+    }
+    let complete = at >= size;
+    Ok(Response::Entries { entries, checkpoint: complete.then_some(checkpoint) })
+}
+
+/// The propagation certificate of an own status entry, as it stands at `now`.
+pub fn certificate(
+    context: &Context,
+    view: &dyn View,
+    event: u64,
+    now: Timestamp,
+) -> Result<Result<Certificate, Refusal>, Fault> {
+    let mut acknowledged = Vec::new();
+    let mut missing = Vec::new();
+    for (rest, row) in tables::rows::<DeliveryRow>(view, &Key::deliveries(event), usize::MAX)? {
+        let Some(member) = tables::key_text(&rest).and_then(MemberId::parse) else { continue };
+        match row.ack {
+            Some(receipt) => acknowledged
+                .push(codec::from_slice(&receipt).map_err(|e| Fault(format!("stored acknowledgement: {e}")))?),
+            None => missing.push(member),
+        }
+    }
+    if acknowledged.is_empty() && missing.is_empty() {
+        return Ok(Err(Refusal::new(Code::NotFound, format!("status entry {event} is not delivered to anybody"))));
+    }
+    Ok(Ok(Certificate { event: notice(context, view, event)?, acknowledged, missing, at: now }))
+}
+
+/// Every case decided here and every application taken here.
+pub fn cases(view: &dyn View) -> Result<Response, Fault> {
+    let cases = tables::rows::<Case>(view, &Key::cases(), usize::MAX)?.into_iter().map(|(_, c)| c).collect();
+    let forwarded = tables::rows::<ForwardRow>(view, &Key::forwards(), usize::MAX)?
+        .into_iter()
+        .filter_map(|(rest, row)| {
+            let application = credit::id::CaseId(rest.try_into().ok()?);
+            Some(Forwarded { application, to: row.to, case: row.case, refused: row.refused })
+        })
+        .collect();
+    Ok(Response::Cases { cases, forwarded })
+}
+
+/// A record's standing as this member knows it.
+pub fn record_status(context: &Context, view: &dyn View, record: RecordId) -> Result<RecordStatus, Fault> {
+    let row: Option<RecordRow> = tables::row(view, &Key::record(&record))?;
+    let mut standing = Vec::new();
+    for member in context.registry.active() {
+        if let Some(known) = tables::row::<Standing>(view, &Key::standing(&member.id, &record))? {
+            standing.push((member.id.clone(), known.status()));
+        }
+    }
+    Ok(RecordStatus {
+        record,
+        authority: row.as_ref().map(|r| r.authority.clone()),
+        version: row.map(|r| r.newest.index),
+        standing,
+    })
+}
+
+/// The versions of a record that is not erased, for an erasure.
+pub fn versions_of(view: &dyn View, record: &RecordId) -> Result<Option<Vec<Version>>, Fault> {
+    Ok(tables::row::<RecordRow>(view, &Key::record(record))?.filter(|r| !r.erased).map(|r| r.versions()))
+}
+
+/// A subject's access key and the number of accesses about it.
+pub fn subject_access(context: &Context, view: &dyn View, subject: &SubjectId) -> Result<Response, Fault> {
+    let tag = context.own.naming.subject_tag(subject);
+    let count = tables::row(view, &Key::accesses(&tag))?.unwrap_or(0);
+    let key = subject_access_key(&context.own.access, subject.as_str());
+    Ok(Response::SubjectAccess { key: Digest(*key.expose()), count })
+}
+
+/// Deliveries without an acknowledgement.
+pub fn pending(view: &dyn View) -> Result<u64, Fault> {
+    let rows = tables::rows::<DeliveryRow>(view, &Key::all_deliveries(), usize::MAX)?;
+    Ok(rows.iter().filter(|(_, row)| row.ack.is_none()).count() as u64)
+}
+
+/// The departments registered here.
+pub fn sources(view: &dyn View) -> Result<Vec<String>, Fault> {
+    let rows = tables::rows::<()>(view, &Key::sources(), usize::MAX)?;
+    Ok(rows.into_iter().map(|(rest, ())| String::from_utf8_lossy(&rest).into_owned()).collect())
+}
+
+/// Quality per department and item, over every file handed in.
+pub fn quality(view: &dyn View) -> Result<Vec<QualityLine>, Fault> {
+    let mut lines: BTreeMap<(String, String), QualityLine> = BTreeMap::new();
+    for (rest, report) in tables::rows::<SubmitReport>(view, &Key::files(), usize::MAX)? {
+        let Some(source) = tables::key_text(&rest) else { continue };
+        let Some(item) = tables::key_text(&rest[1 + source.len()..]) else { continue };
+        let line = lines.entry((source.to_owned(), item.to_owned())).or_insert_with(|| QualityLine {
+            source: source.to_owned(),
+            item: item.to_owned(),
+            files: 0,
+            rows: Default::default(),
+            late: 0,
+        });
+        line.files += 1;
+        line.rows.accepted += report.rows.accepted;
+        line.rows.amended += report.rows.amended;
+        line.rows.duplicate += report.rows.duplicate;
+        line.rows.rejected += report.rows.rejected;
+        line.late += report.late;
+    }
+    Ok(lines.into_values().collect())
+}
+
+/// The slots that the log says are erased: held against the key tree at start-up.
+pub fn erased_slots(view: &dyn View) -> Result<Vec<Slot>, Fault> {
+    let rows = tables::rows::<()>(view, &Key::all_erased(), usize::MAX)?;
+    Ok(rows.into_iter().filter_map(|(rest, ())| Some(Slot(u64::from_be_bytes(rest.try_into().ok()?)))).collect())
+}

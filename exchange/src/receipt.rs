@@ -1,0 +1,92 @@
+//! Receipt (存证回执): an entry, its path, and the checkpoint that covers it. Verifies offline.
+
+use core::fmt;
+
+use credit::{entry::Entry, id::MemberId};
+use crypto::{Bytes, Digest, merkle::leaf_hash};
+use ledger::{
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    log,
+    proof::verify_inclusion,
+    store::View,
+    tree::LeafIndex,
+};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    logs::LogName,
+    refusal::{Code, Fault, Refusal},
+    registry::Registry,
+};
+
+/// One entry of one member's log with everything that proves it is there.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Receipt {
+    /// Whose log.
+    #[n(0)]
+    pub member: MemberId,
+    /// Which log.
+    #[n(1)]
+    pub log: LogName,
+    /// Where in it.
+    #[n(2)]
+    pub index: u64,
+    /// The entry's bytes.
+    #[n(3)]
+    pub entry: Bytes,
+    /// Inclusion path, the leaf's sibling first.
+    #[n(4)]
+    pub path: Vec<Digest>,
+    /// The signed checkpoint the path leads to.
+    #[n(5)]
+    pub checkpoint: SignedCheckpoint,
+}
+
+/// A receipt that was checked against the registry.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// Whose log.
+    pub member: MemberId,
+    /// Which log.
+    pub log: LogName,
+    /// Where in it.
+    pub index: u64,
+    /// The entry.
+    pub entry: Entry,
+    /// Its leaf hash.
+    pub leaf: Digest,
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+impl Receipt {
+    /// The receipt of one of the member's own durable entries under its newest checkpoint.
+    pub fn build(view: &dyn View, member: &MemberId, log: LogName, index: u64) -> Result<Self, Fault> {
+        let missing = || Fault(format!("entry {index} of `{log}` has no receipt yet"));
+        let checkpoint = log::head(view, log.as_str())?.ok_or_else(missing)?;
+        let entry = log::entry(view, log.as_str(), LeafIndex(index))?.ok_or_else(missing)?;
+        let path = log::inclusion(view, log.as_str(), LeafIndex(index), checkpoint.claimed().size)?;
+        Ok(Self { member: member.clone(), log, index, entry: entry.into(), path, checkpoint })
+    }
+
+    /// Checks entry, path and checkpoint signature.
+    pub fn verify(&self, registry: &Registry) -> Result<Proven, Refusal> {
+        let refuse = |why: String| {
+            Refusal::new(Code::SignatureInvalid, format!("receipt for entry {} of `{}/{}`: {why}", self.index, self.member, self.log))
+        };
+        let key = registry.note_key(&self.member, self.log)?;
+        let checkpoint = self.checkpoint.verify(&key).map_err(|e| refuse(e.to_string()))?;
+        let leaf = leaf_hash(&self.entry);
+        verify_inclusion(LeafIndex(self.index), checkpoint.size, &leaf, &checkpoint.root, &self.path)
+            .map_err(|e| refuse(e.to_string()))?;
+        let entry = Entry::from_bytes(&self.entry).map_err(|e| refuse(e.to_string()))?;
+        Ok(Proven { member: self.member.clone(), log: self.log, index: self.index, entry, leaf, checkpoint })
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Receipt({}/{}#{})", self.member, self.log, self.index)
+    }
+}

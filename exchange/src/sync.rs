@@ -1,0 +1,149 @@
+//! Copies of peers' logs, and the way back of a member whose directory is older than what its peers have seen.
+//!
+//! A copy is a log of its own in the store: its entries are hashed into the same tree, and the owner's checkpoint is
+//! kept only when the trees agree. That is stronger than a consistency proof, and it lets the copy be served back.
+
+use std::collections::BTreeMap;
+
+use credit::{
+    entry::{Entry, Fact, StatusFact},
+    id::MemberId,
+};
+use crypto::{Digest, Timestamp, merkle::leaf_hash};
+use ledger::{
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    log::{Log, LogError},
+    store::Batch,
+};
+
+use crate::{
+    limits::SYNC_INTERVAL_MS,
+    logs::LogName,
+    member::{Context, Effect, Phase},
+    project, propagation,
+    receipt::Proven,
+    refusal::{Code, Fault, Halt},
+    turn::Turn,
+};
+
+/// When each copy is pulled next.
+#[derive(Debug, Default)]
+pub struct Schedule(BTreeMap<(MemberId, LogName), Timestamp>);
+
+impl Schedule {
+    /// Pulls what is due.
+    pub fn due<'a>(&mut self, turn: &mut Turn<'_>, copies: impl Iterator<Item = (&'a MemberId, LogName, u64)>) {
+        for (owner, log, size) in copies {
+            let next = self.0.entry((owner.clone(), log)).or_default();
+            if *next <= turn.now {
+                *next = turn.now.plus_ms(SYNC_INTERVAL_MS);
+                turn.effect(Effect::Pull { owner: owner.clone(), log, from: size });
+            }
+        }
+    }
+}
+
+/// Entries of a log as a peer served them, with the owner's verified checkpoint.
+pub struct Pulled {
+    /// Whose log.
+    pub owner: MemberId,
+    /// Which.
+    pub log: LogName,
+    /// Index of the first entry.
+    pub from: u64,
+    /// The entries.
+    pub entries: Vec<Vec<u8>>,
+    /// The checkpoint that covers exactly what was there and these.
+    pub checkpoint: Checkpoint,
+    /// As signed.
+    pub note: SignedCheckpoint,
+}
+
+/// Takes pulled entries into a copy, or into the member's own log while it catches up.
+///
+/// 1. They continue the log: an answer that came twice changes nothing.
+/// 2. Every entry is canonical and names its predecessor; every status statement is signed by the owner.
+/// 3. With them the tree has exactly the checkpoint's root: `signature.invalid` otherwise, and an alert, because the
+///    owner has then signed something else than it served.
+/// 4. Each entry is projected: a peer's changes of standing are acted on and acknowledged as if pushed.
+pub fn pulled(context: &Context, turn: &mut Turn<'_>, log: &mut Log, pulled: Pulled) -> Result<(), Halt> {
+    let Pulled { owner, log: name, from, entries, checkpoint, note } = pulled;
+    // 1
+    if from != log.next_index().0 || entries.is_empty() {
+        return Ok(());
+    }
+    // 2
+    let own = owner == context.own.id;
+    let mut prev = log.last_leaf();
+    let mut read: Vec<(Entry, Digest)> = Vec::with_capacity(entries.len());
+    for (i, bytes) in entries.iter().enumerate() {
+        let refuse = |why: &str| Halt::refuse(Code::SignatureInvalid, format!("entry {} of `{owner}/{name}`: {why}", from + i as u64));
+        let Ok(entry) = Entry::from_bytes(bytes) else { return refuse("is not canonical") };
+        if entry.prev != prev {
+            return refuse("does not name the entry before it");
+        }
+        if let Fact::Status(signed) = &entry.fact
+            && signed.issuer() != owner.as_str()
+        {
+            return refuse("is signed by another member");
+        }
+        prev = leaf_hash(bytes);
+        read.push((entry, prev));
+    }
+    // 3
+    for bytes in entries {
+        if let Err(e) = log.append(bytes) {
+            log.discard_pending();
+            return Halt::refuse(Code::SignatureInvalid, e.to_string());
+        }
+    }
+    let mut sealed = Batch::default();
+    match log.seal_mirror(&note, &checkpoint, turn.view(), &mut sealed) {
+        Ok(()) => turn.absorb(sealed),
+        Err(LogError::Store(e)) => return Err(Fault::from(e).into()),
+        Err(e) => {
+            log.discard_pending();
+            return Halt::refuse(Code::SignatureInvalid, format!("log of `{owner}`: {e}"));
+        }
+    }
+    // 4
+    for (i, (entry, leaf)) in read.into_iter().enumerate() {
+        let index = from + i as u64;
+        if own {
+            turn.moved(name, index + 1, leaf);
+            project::own(context, turn, name, index, &entry)?;
+        } else if let Fact::Status(signed) = &entry.fact {
+            let fact = context.registry.verify(signed)?.into_inner();
+            match fact {
+                StatusFact::Changed(_) | StatusFact::GrantRevoked(_) => {
+                    let proven = Proven {
+                        member: owner.clone(),
+                        log: name,
+                        index,
+                        entry,
+                        leaf,
+                        checkpoint: checkpoint.clone(),
+                    };
+                    propagation::act(context, turn, &proven, &fact)?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Decides, after every reachable peer has been asked, whether the member may serve.
+pub fn caught_up(turn: &mut Turn<'_>, seen: &[(LogName, u64)], size: impl Fn(LogName) -> u64) -> Phase {
+    let behind = seen.iter().find(|(log, seen)| *seen > size(*log));
+    match behind {
+        None => Phase::Ready,
+        Some((log, seen)) => {
+            let have = size(*log);
+            turn.effect(Effect::Alert(format!(
+                "this member's log `{log}` has {have} entries, and a peer has proof of {seen}: data was lost"
+            )));
+            Phase::Behind { log: *log, have, seen: *seen }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The rows a member keeps beside its logs: one table per kind, one key layout each, one place.
+//!
+//! Tables marked *projected* are folds over log entries ([`crate::project`]) and can be rebuilt from them; the others
+//! hold what a log must not hold (sealed payloads, index keys) or work in progress.
+
+use credit::{
+    entry::Version,
+    id::{CaseId, ItemId, MemberId, QuestionId, RecordId},
+    record::RecordFacts,
+};
+use crypto::{
+    Bytes, Digest, Timestamp, codec,
+    keytree::Slot,
+    pseudonym::{SubjectLink, SubjectTag},
+    sign::Signed,
+};
+use ledger::store::{Space, View};
+use minicbor::{Decode, Encode};
+
+use crate::refusal::Fault;
+
+/// A key in the row space.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(Vec<u8>);
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident = $tag:literal;)*) => {
+        /// The tables; the number is the first byte of every key.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        enum Table { $($(#[$doc])* $name = $tag,)* }
+    };
+}
+
+tables! {
+    Record = 1;
+    Version = 2;
+    Payload = 3;
+    Index = 4;
+    Standing = 5;
+    File = 6;
+    Counter = 7;
+    Question = 8;
+    Accesses = 9;
+    Link = 10;
+    GrantUse = 11;
+    GrantRevoked = 12;
+    Recipient = 13;
+    Case = 14;
+    OpenCase = 15;
+    Forward = 16;
+    Delivery = 17;
+    Due = 18;
+    Handled = 19;
+    Grant = 20;
+    Source = 21;
+    Erased = 22;
+}
+
+fn key(table: Table, parts: &[&[u8]]) -> Key {
+    let mut key = vec![table as u8];
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    Key(key)
+}
+
+/// A text part of a key: one length byte, then the text. Ids are at most 64 bytes.
+fn text(part: &str) -> Vec<u8> {
+    let mut out = vec![part.len() as u8];
+    out.extend_from_slice(part.as_bytes());
+    out
+}
+
+impl Key {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The newest version of a record: [`RecordRow`].
+    pub fn record(id: &RecordId) -> Self {
+        key(Table::Record, &[&id.0])
+    }
+    /// Every record row.
+    pub fn records() -> Self {
+        key(Table::Record, &[])
+    }
+    /// Which record a `Recorded` entry belongs to: [`RecordId`]; projected.
+    pub fn version(index: u64) -> Self {
+        key(Table::Version, &[&index.to_be_bytes()])
+    }
+    /// The sealed payload of a slot: [`credit::record::SealedRecord`].
+    pub fn payload(slot: Slot) -> Self {
+        key(Table::Payload, &[&slot.0.to_be_bytes()])
+    }
+    /// One record of one subject under one item: `()`.
+    pub fn index(tag: &SubjectTag, item: &ItemId, record: &RecordId) -> Self {
+        key(Table::Index, &[&tag.0, &text(item.as_str()), &record.0])
+    }
+    /// Every record of one subject under one item; the last 32 bytes of a key are the record id.
+    pub fn index_of(tag: &SubjectTag, item: &ItemId) -> Self {
+        key(Table::Index, &[&tag.0, &text(item.as_str())])
+    }
+    /// A record's standing as its authority's log gives it: [`credit::status::Standing`]; projected.
+    pub fn standing(authority: &MemberId, record: &RecordId) -> Self {
+        key(Table::Standing, &[&text(authority.as_str()), &record.0])
+    }
+    /// Every standing under one authority.
+    pub fn standings(authority: &MemberId) -> Self {
+        key(Table::Standing, &[&text(authority.as_str())])
+    }
+    /// A file handed in before: [`crate::wire::SubmitReport`].
+    pub fn file(source: &str, item: &ItemId, digest: &Digest) -> Self {
+        key(Table::File, &[&text(source), &text(item.as_str()), &digest.0])
+    }
+    /// Every file handed in.
+    pub fn files() -> Self {
+        key(Table::File, &[])
+    }
+    /// The next key slot: `u64`.
+    pub fn next_slot() -> Self {
+        key(Table::Counter, &[])
+    }
+    /// A question answered or refused before: [`QuestionRow`].
+    pub fn question(id: &QuestionId) -> Self {
+        key(Table::Question, &[&id.0])
+    }
+    /// How often a subject has been asked about: `u64`.
+    pub fn accesses(tag: &SubjectTag) -> Self {
+        key(Table::Accesses, &[&tag.0])
+    }
+    /// Which access entry carries a link: `u64`; projected.
+    pub fn link(link: &SubjectLink) -> Self {
+        key(Table::Link, &[&link.0])
+    }
+    /// Questions answered on a grant: `u32`; projected.
+    pub fn grant_use(grant: &Digest) -> Self {
+        key(Table::GrantUse, &[&grant.0])
+    }
+    /// A grant its collector has revoked: `()`; projected.
+    pub fn grant_revoked(collector: &MemberId, grant: &Digest) -> Self {
+        key(Table::GrantRevoked, &[&text(collector.as_str()), &grant.0])
+    }
+    /// An asker that received a record: [`Timestamp`] of the last disclosure; projected.
+    pub fn recipient(record: &RecordId, asker: &MemberId) -> Self {
+        key(Table::Recipient, &[&record.0, &text(asker.as_str())])
+    }
+    /// Every asker that received a record.
+    pub fn recipients(record: &RecordId) -> Self {
+        key(Table::Recipient, &[&record.0])
+    }
+    /// A case at its authority: [`credit::repair::Case`].
+    pub fn case(id: &CaseId) -> Self {
+        key(Table::Case, &[&id.0])
+    }
+    /// Every case.
+    pub fn cases() -> Self {
+        key(Table::Case, &[])
+    }
+    /// The case of a record that is not decided yet: [`CaseId`].
+    pub fn open_case(record: &RecordId) -> Self {
+        key(Table::OpenCase, &[&record.0])
+    }
+    /// An application this counter forwards: [`ForwardRow`].
+    pub fn forward(id: &CaseId) -> Self {
+        key(Table::Forward, &[&id.0])
+    }
+    /// Every application this counter took.
+    pub fn forwards() -> Self {
+        key(Table::Forward, &[])
+    }
+    /// A status entry on its way to one recipient: [`DeliveryRow`].
+    pub fn delivery(event: u64, to: &MemberId) -> Self {
+        key(Table::Delivery, &[&event.to_be_bytes(), &text(to.as_str())])
+    }
+    /// Every delivery of one status entry.
+    pub fn deliveries(event: u64) -> Self {
+        key(Table::Delivery, &[&event.to_be_bytes()])
+    }
+    /// Every delivery.
+    pub fn all_deliveries() -> Self {
+        key(Table::Delivery, &[])
+    }
+    /// Work that is due at a time: [`Work`].
+    pub fn due(at: Timestamp, work: &Work) -> Self {
+        key(Table::Due, &[&at.0.to_be_bytes(), &codec::to_vec(work)])
+    }
+    /// The first key of work due after `at`, the end of a scan for work due until `at`.
+    pub fn due_after(at: Timestamp) -> Self {
+        key(Table::Due, &[&(at.0 + 1).to_be_bytes()])
+    }
+    /// The first key of all work.
+    pub fn due_first() -> Self {
+        key(Table::Due, &[])
+    }
+    /// Another member's status entry this member has acknowledged: `u64`, the index of the acknowledgement; projected.
+    pub fn handled(origin: &MemberId, index: u64) -> Self {
+        key(Table::Handled, &[&text(origin.as_str()), &index.to_be_bytes()])
+    }
+    /// A grant this collector issued: [`Signed<credit::grant::Grant>`].
+    pub fn grant(digest: &Digest) -> Self {
+        key(Table::Grant, &[&digest.0])
+    }
+    /// A department's account: `()`.
+    pub fn source(id: &str) -> Self {
+        key(Table::Source, &[id.as_bytes()])
+    }
+    /// A slot the log says is erased: `()`; projected.
+    pub fn erased(slot: Slot) -> Self {
+        key(Table::Erased, &[&slot.0.to_be_bytes()])
+    }
+    /// Every erased slot.
+    pub fn all_erased() -> Self {
+        key(Table::Erased, &[])
+    }
+    /// Every department's account.
+    pub fn sources() -> Self {
+        key(Table::Source, &[])
+    }
+}
+
+/// A record as this member holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordRow {
+    /// The newest version, the one that is answered from.
+    #[n(0)]
+    pub newest: Version,
+    /// The versions it superseded, the oldest first.
+    #[n(1)]
+    pub older: Vec<Version>,
+    /// Its item.
+    #[n(2)]
+    pub item: ItemId,
+    /// Its authority.
+    #[n(3)]
+    pub authority: MemberId,
+    /// Clocks and content digest; absent for a version restored from a peer, whose payload is lost.
+    #[n(4)]
+    pub facts: Option<RecordFacts>,
+    /// Index key of its subject; absent as above.
+    #[n(5)]
+    pub tag: Option<SubjectTag>,
+    /// The keys of all versions were destroyed.
+    #[n(6)]
+    pub erased: bool,
+}
+
+impl RecordRow {
+    /// Every version, the newest last.
+    pub fn versions(&self) -> Vec<Version> {
+        self.older.iter().copied().chain([self.newest]).collect()
+    }
+}
+
+/// What was decided about a question, kept so that a retry gets the same answer and no second entry.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct QuestionRow {
+    /// Digest of the signed question: another digest under this id is another question.
+    #[n(0)]
+    pub question: Digest,
+    /// The plan from which the answer is sealed again.
+    #[n(1)]
+    pub plan: crate::answer::Plan,
+}
+
+/// An application on its way to the authority.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ForwardRow {
+    /// The signed application.
+    #[n(0)]
+    pub application: Signed<credit::repair::Application>,
+    /// The authority.
+    #[n(1)]
+    pub to: MemberId,
+    /// Tries so far.
+    #[n(2)]
+    pub tries: u32,
+    /// The case it opened or joined at the authority, once it has answered.
+    #[n(3)]
+    pub case: Option<CaseId>,
+    /// The authority's refusal, if it refused.
+    #[n(4)]
+    pub refused: Option<String>,
+}
+
+/// One status entry's way to one recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DeliveryRow {
+    /// When the event was decided.
+    #[n(0)]
+    pub since: Timestamp,
+    /// Tries so far.
+    #[n(1)]
+    pub tries: u32,
+    /// The recipient's acknowledgement: encoded [`crate::receipt::Receipt`].
+    #[n(2)]
+    pub ack: Option<Bytes>,
+    /// When it arrived.
+    #[n(3)]
+    pub acked_at: Option<Timestamp>,
+}
+
+/// Work in the due queue.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Work {
+    /// Send a status entry to a recipient.
+    #[n(0)]
+    Deliver(#[n(0)] u64, #[n(1)] MemberId),
+    /// Send an application to its authority.
+    #[n(1)]
+    Forward(#[n(0)] CaseId),
+}
+
+/// Reads one row.
+pub fn row<T>(view: &dyn View, key: &Key) -> Result<Option<T>, Fault>
+where
+    T: Encode<()> + for<'b> Decode<'b, ()>,
+{
+    view.get(Space::Row, key.as_bytes())?.map(|bytes| decode(key.as_bytes(), &bytes)).transpose()
+}
+
+/// Reads the rows whose keys begin with `prefix`: key after the prefix, and row.
+pub fn rows<T>(view: &dyn View, prefix: &Key, limit: usize) -> Result<Vec<(Vec<u8>, T)>, Fault>
+where
+    T: Encode<()> + for<'b> Decode<'b, ()>,
+{
+    let found = view.scan_prefix(Space::Row, prefix.as_bytes(), limit)?;
+    found.into_iter().map(|(key, bytes)| Ok((key[prefix.0.len()..].to_vec(), decode(&key, &bytes)?))).collect()
+}
+
+/// The text at the start of a key's rest, as [`text`] wrote it.
+pub fn key_text(rest: &[u8]) -> Option<&str> {
+    let (len, rest) = rest.split_first()?;
+    core::str::from_utf8(rest.get(..usize::from(*len))?).ok()
+}
+
+fn decode<T>(key: &[u8], bytes: &[u8]) -> Result<T, Fault>
+where
+    T: Encode<()> + for<'b> Decode<'b, ()>,
+{
+    codec::from_slice(bytes).map_err(|e| Fault(format!("row {} is damaged: {e}", codec::hex(&key[..key.len().min(8)]))))
+}

@@ -1,0 +1,119 @@
+//! One input's turn: what a handler may read, and what it asks to be written, appended and sent.
+//!
+//! Nothing a turn collects exists until [`crate::member::Member::handle`] keeps it; a refusal drops the turn.
+
+use std::collections::BTreeMap;
+
+use credit::entry::{Entry, Fact};
+use crypto::{Digest, Timestamp, codec, merkle::leaf_hash};
+use ledger::store::{Batch, Overlay, Space, View};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    logs::LogName,
+    member::{Context, Effect, Reply, Token},
+    project,
+    refusal::{Fault, Halt},
+    tables::{self, Key},
+};
+
+/// Where a log stands for this turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Tail {
+    /// Index of the next entry.
+    pub next: u64,
+    /// Leaf hash of the last entry: the next entry's `prev`.
+    pub last: Digest,
+}
+
+/// One input's turn.
+pub struct Turn<'a> {
+    /// The time of this step.
+    pub now: Timestamp,
+    rows: Overlay<'a>,
+    tails: BTreeMap<LogName, Tail>,
+    entries: Vec<(LogName, Vec<u8>)>,
+    effects: Vec<Effect>,
+}
+
+/// What a kept turn leaves.
+pub struct Kept {
+    /// Rows.
+    pub rows: Batch,
+    /// Entries, in order.
+    pub entries: Vec<(LogName, Vec<u8>)>,
+    /// Effects, in order.
+    pub effects: Vec<Effect>,
+}
+
+impl<'a> Turn<'a> {
+    /// A turn over what earlier turns of the same step have kept.
+    pub fn new(now: Timestamp, kept: &'a Overlay<'_>, tails: BTreeMap<LogName, Tail>) -> Self {
+        Self { now, rows: Overlay::over(kept), tails, entries: Vec::new(), effects: Vec::new() }
+    }
+
+    /// What the turn sees: everything stored and kept, and its own writes.
+    pub fn view(&self) -> &dyn View {
+        &self.rows
+    }
+
+    /// Reads a row.
+    pub fn row<T>(&self, key: &Key) -> Result<Option<T>, Fault>
+    where
+        T: Encode<()> + for<'b> Decode<'b, ()>,
+    {
+        tables::row(&self.rows, key)
+    }
+
+    /// Writes a row.
+    pub fn put<T: Encode<()>>(&mut self, key: &Key, row: &T) {
+        self.rows.put(Space::Row, key.as_bytes(), codec::to_vec(row));
+    }
+
+    /// Removes a row.
+    pub fn delete(&mut self, key: &Key) {
+        self.rows.delete(Space::Row, key.as_bytes());
+    }
+
+    /// Where a log stands.
+    pub fn tail(&self, log: LogName) -> Tail {
+        self.tails.get(&log).copied().unwrap_or(Tail { next: 0, last: Digest::ZERO })
+    }
+
+    /// Appends a fact to one of this member's logs and projects it into rows. Returns index and leaf hash.
+    pub fn append(&mut self, context: &Context, log: LogName, fact: Fact) -> Result<(u64, Digest), Halt> {
+        let tail = self.tail(log);
+        let entry = Entry { prev: tail.last, at: self.now, fact };
+        let bytes = entry.to_bytes();
+        let leaf = leaf_hash(&bytes);
+        self.tails.insert(log, Tail { next: tail.next + 1, last: leaf });
+        self.entries.push((log, bytes));
+        project::own(context, self, log, tail.next, &entry)?;
+        Ok((tail.next, leaf))
+    }
+
+    /// Adds writes made outside of rows: the tiles and head of a log that was sealed in this turn.
+    pub fn absorb(&mut self, batch: Batch) {
+        self.rows.absorb(batch);
+    }
+
+    /// Notes that one of this member's own logs was extended by entries replayed from a peer.
+    pub fn moved(&mut self, log: LogName, next: u64, last: Digest) {
+        self.tails.insert(log, Tail { next, last });
+    }
+
+    /// Adds an effect, released after the batch is durable.
+    pub fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Answers the caller after the batch is durable.
+    pub fn reply(&mut self, token: Token, reply: Reply) {
+        self.effects.push(Effect::Reply { token, reply });
+    }
+
+    /// Ends the turn.
+    pub fn finish(self) -> Kept {
+        Kept { rows: self.rows.into_batch(), entries: self.entries, effects: self.effects }
+    }
+}

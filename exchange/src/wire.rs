@@ -1,0 +1,601 @@
+//! Every message, and the frame around it. `docs/PROTOCOL.md` gives the same in CDDL.
+//!
+//! One request and one response per QUIC stream. A frame is one version byte and one canonical CBOR value; the
+//! stream's end is the frame's end.
+
+use credit::{
+    catalog::Purpose,
+    entry::RowCounts,
+    grant::{Grant, Scope},
+    id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
+    policy::Role,
+    question::{Question, Want},
+    record::SealedRecord,
+    repair::{Application, Case},
+    status::{Change, Status},
+    subject::SubjectId,
+};
+use crypto::{Bytes, Digest, Timestamp, codec, pseudonym::SubjectTag, sign::Signed};
+use ledger::checkpoint::SignedCheckpoint;
+use minicbor::{Decode, Encode};
+
+use crate::{
+    answer::{Answer, OpenedAnswer},
+    artifact::Certificate,
+    logs::LogName,
+    receipt::Receipt,
+    refusal::{Code, Refusal},
+    registry::SignedRegistry,
+};
+
+/// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
+pub const VERSION: u8 = 1;
+/// ALPN identifier of the protocol.
+pub const ALPN: &[u8] = b"xinqiao/1";
+
+/// A request. Operations are accepted from the node's own operator only.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Request {
+    /// A question: to the outlet by the asker, to a collecting member by the outlet.
+    #[n(0)]
+    Ask(#[n(0)] Signed<Question>),
+    /// A status entry its recipient must act on.
+    #[n(1)]
+    Notice(#[n(0)] Receipt),
+    /// An application for repair, to the record's authority.
+    #[n(2)]
+    Apply(#[n(0)] Signed<Application>),
+    /// Entries of a log the caller may read.
+    #[n(3)]
+    Pull {
+        /// Whose log.
+        #[n(0)]
+        owner: MemberId,
+        /// Which.
+        #[n(1)]
+        log: LogName,
+        /// First index wanted.
+        #[n(2)]
+        from: u64,
+    },
+    /// The registry the member decides under.
+    #[n(4)]
+    Registry,
+    /// Something the node's own operator asks for.
+    #[n(10)]
+    Operate(#[n(0)] Operation),
+}
+
+/// A verb of the node's own operator.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Operation {
+    /// How the node is.
+    #[n(0)]
+    Status,
+    /// Hand in a department's file.
+    #[n(1)]
+    Submit {
+        /// The department.
+        #[n(0)]
+        source: SourceId,
+        /// The catalog item.
+        #[n(1)]
+        item: ItemId,
+        /// The file.
+        #[n(2)]
+        file: Bytes,
+    },
+    /// Register a department.
+    #[n(2)]
+    AddSource(#[n(0)] SourceId),
+    /// Quality per department and item.
+    #[n(3)]
+    Quality,
+    /// Sign a grant.
+    #[n(4)]
+    IssueGrant(#[n(0)] GrantDraft),
+    /// Revoke a grant issued here, by its digest.
+    #[n(5)]
+    RevokeGrant(#[n(0)] Digest),
+    /// Ask through the outlet.
+    #[n(6)]
+    Ask(#[n(0)] AskDraft),
+    /// Take an application at this counter.
+    #[n(7)]
+    ApplyRepair(#[n(0)] RepairDraft),
+    /// Accept a case.
+    #[n(8)]
+    AcceptRepair(#[n(0)] CaseId),
+    /// Decide a case.
+    #[n(9)]
+    DecideRepair {
+        /// The case.
+        #[n(0)]
+        case: CaseId,
+        /// Grant it.
+        #[n(1)]
+        grant: bool,
+        /// Reason of a refusal.
+        #[n(2)]
+        reason: String,
+    },
+    /// Every case and every application taken here.
+    #[n(10)]
+    Cases,
+    /// The propagation certificate of an own status entry.
+    #[n(11)]
+    Certificate(#[n(0)] u64),
+    /// A record's standing as this member knows it.
+    #[n(12)]
+    RecordStatus(#[n(0)] RecordId),
+    /// Dispute mark, mask, withdrawal or expiry, by the authority.
+    #[n(13)]
+    ChangeStanding {
+        /// The record.
+        #[n(0)]
+        record: RecordId,
+        /// What changes.
+        #[n(1)]
+        change: Change,
+        /// Legal ground.
+        #[n(2)]
+        reason: String,
+    },
+    /// Destroy a record's key and payload.
+    #[n(14)]
+    Erase {
+        /// The record.
+        #[n(0)]
+        record: RecordId,
+        /// Legal reason.
+        #[n(1)]
+        reason: String,
+    },
+    /// A subject's access key and the number of accesses about it.
+    #[n(15)]
+    SubjectAccess(#[n(0)] SubjectId),
+    /// Fetch what is new from every peer now, and report.
+    #[n(16)]
+    Reconcile,
+    /// The id under which a record is known, from what stands on the decision.
+    #[n(17)]
+    NameRecord {
+        /// The authority.
+        #[n(0)]
+        authority: MemberId,
+        /// The item.
+        #[n(1)]
+        item: ItemId,
+        /// The document number as written.
+        #[n(2)]
+        document: String,
+        /// The subject.
+        #[n(3)]
+        subject: SubjectId,
+    },
+    /// Stop the node in good order.
+    #[n(18)]
+    Stop,
+}
+
+/// What to ask.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AskDraft {
+    /// The clerk who asks.
+    #[n(0)]
+    pub clerk: ClerkId,
+    /// For what.
+    #[n(1)]
+    pub purpose: Purpose,
+    /// About whom.
+    #[n(2)]
+    pub subject: SubjectId,
+    /// Items and fields.
+    #[n(3)]
+    pub wants: Vec<Want>,
+    /// The subject's grant, when there is one.
+    #[n(4)]
+    pub grant: Option<Signed<Grant>>,
+    /// Time for the answer in milliseconds.
+    #[n(5)]
+    pub wait_ms: u64,
+}
+
+/// What a collector writes into a grant.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct GrantDraft {
+    /// About whom.
+    #[n(0)]
+    pub subject: SubjectId,
+    /// Who may ask.
+    #[n(1)]
+    pub grantee: MemberId,
+    /// For what.
+    #[n(2)]
+    pub purposes: Vec<Purpose>,
+    /// Items and fields.
+    #[n(3)]
+    pub scope: Vec<Scope>,
+    /// Valid from.
+    #[n(4)]
+    pub not_before: Timestamp,
+    /// Valid until.
+    #[n(5)]
+    pub not_after: Timestamp,
+    /// Questions each member answers on it.
+    #[n(6)]
+    pub uses_max: u32,
+    /// Days the asker may keep what it receives.
+    #[n(7)]
+    pub keep_days: u32,
+    /// SHA-256 of the signed letter.
+    #[n(8)]
+    pub letter: Digest,
+}
+
+/// What a subject applies for at a counter.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RepairDraft {
+    /// The authority that decided.
+    #[n(0)]
+    pub authority: MemberId,
+    /// The item.
+    #[n(1)]
+    pub item: ItemId,
+    /// The document number as written on the decision.
+    #[n(2)]
+    pub document: String,
+    /// The subject.
+    #[n(3)]
+    pub subject: SubjectId,
+    /// SHA-256 of each paper handed in.
+    #[n(4)]
+    pub materials: Vec<Digest>,
+}
+
+/// A run of sealed rows of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// The department.
+    pub source: SourceId,
+    /// The item.
+    pub item: ItemId,
+    /// BLAKE3 digest of the file.
+    pub file: Digest,
+    /// New records and new versions, sealed; none of them known with the same content.
+    pub records: Vec<(SealedRecord, SubjectTag)>,
+    /// Counts of this run.
+    pub rows: RowCounts,
+    /// The report of the whole file, with its last run.
+    pub report: Option<SubmitReport>,
+}
+
+/// What a department gets back for a file.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SubmitReport {
+    /// BLAKE3 digest of the file.
+    #[n(0)]
+    pub file: Digest,
+    /// The same file was handed in before; nothing was done now.
+    #[n(1)]
+    pub repeated: bool,
+    /// Encoding the file was read in.
+    #[n(2)]
+    pub encoding: String,
+    /// How its rows fared.
+    #[n(3)]
+    pub rows: RowCounts,
+    /// Rows accepted after full-width characters or case were normalised.
+    #[n(4)]
+    pub normalised: u64,
+    /// Rows handed in later than seven working days after the decision.
+    #[n(5)]
+    pub late: u64,
+    /// Rejected rows with their reasons, at most [`ROW_REASONS_MAX`].
+    #[n(6)]
+    pub reasons: Vec<RowReason>,
+    /// When it was handed in.
+    #[n(7)]
+    pub at: Timestamp,
+}
+
+/// Most reasons a report spells out; the counts are always complete.
+pub const ROW_REASONS_MAX: usize = 1_000;
+
+/// Why one row was rejected.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RowReason {
+    /// Line of the file, from 1.
+    #[n(0)]
+    pub row: u32,
+    /// Column.
+    #[n(1)]
+    pub column: String,
+    /// Stable code.
+    #[n(2)]
+    pub code: String,
+    /// Chinese wording.
+    #[n(3)]
+    pub zh: String,
+    /// English wording.
+    #[n(4)]
+    pub en: String,
+}
+
+/// One member's part of a relayed answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Part {
+    /// The member.
+    #[n(0)]
+    pub member: MemberId,
+    /// What came back.
+    #[n(1)]
+    pub outcome: Outcome,
+}
+
+/// What a member answered. A missing member is shown, never left out.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Outcome {
+    /// A sealed answer.
+    #[n(0)]
+    Answered(#[n(0)] Box<Answer>),
+    /// It refused.
+    #[n(1)]
+    Denied(#[n(0)] Refusal),
+    /// It did not answer in time.
+    #[n(2)]
+    Unreachable,
+}
+
+/// A response.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Response {
+    /// Refused; nothing was changed.
+    #[n(0)]
+    Refused(#[n(0)] Refusal),
+    /// Done.
+    #[n(1)]
+    Done,
+    /// One member's answer.
+    #[n(2)]
+    Answer(#[n(0)] Box<Answer>),
+    /// The outlet's merged answer.
+    #[n(3)]
+    Parts(#[n(0)] Vec<Part>),
+    /// An entry of the member's own log, proven.
+    #[n(4)]
+    Receipt(#[n(0)] Receipt),
+    /// The case an application opened or joined.
+    #[n(5)]
+    Case(#[n(0)] CaseId),
+    /// Entries from the index asked for, and the owner's checkpoint over them and all before.
+    #[n(6)]
+    Entries {
+        /// The entries.
+        #[n(0)]
+        entries: Vec<Bytes>,
+        /// The checkpoint; absent when nothing is there yet.
+        #[n(1)]
+        checkpoint: Option<SignedCheckpoint>,
+    },
+    /// The registry.
+    #[n(7)]
+    Registry(#[n(0)] SignedRegistry),
+    /// A signed grant.
+    #[n(8)]
+    Grant(#[n(0)] Signed<Grant>),
+    /// A file's report.
+    #[n(9)]
+    Report(#[n(0)] SubmitReport),
+    /// First of the key slots handed out.
+    #[n(10)]
+    Slots(#[n(0)] u64),
+    /// A signed question, to be sent to `outlet`.
+    #[n(11)]
+    Asked {
+        /// The question.
+        #[n(0)]
+        question: Signed<Question>,
+        /// The outlet.
+        #[n(1)]
+        outlet: MemberId,
+    },
+    /// The members a question is to be passed to.
+    #[n(12)]
+    Relay(#[n(0)] Vec<MemberId>),
+    /// What the asker's operator sees of an answer.
+    #[n(13)]
+    Result(#[n(0)] Box<AskResult>),
+    /// A record's id.
+    #[n(14)]
+    Record(#[n(0)] RecordId),
+    /// A decided case, and the status entry that carries the decision.
+    #[n(15)]
+    Decided {
+        /// The case.
+        #[n(0)]
+        case: Case,
+        /// Index of the entry, when the standing changed.
+        #[n(1)]
+        event: Option<u64>,
+    },
+    /// Cases decided here, and applications taken here.
+    #[n(16)]
+    Cases {
+        /// Cases.
+        #[n(0)]
+        cases: Vec<Case>,
+        /// Applications.
+        #[n(1)]
+        forwarded: Vec<Forwarded>,
+    },
+    /// A propagation certificate.
+    #[n(17)]
+    Certificate(#[n(0)] Box<Certificate>),
+    /// A record's standing.
+    #[n(18)]
+    RecordStatus(#[n(0)] RecordStatus),
+    /// A subject's access key and number of accesses.
+    #[n(19)]
+    SubjectAccess {
+        /// The key with which the subject finds its entries.
+        #[n(0)]
+        key: Digest,
+        /// How many there must be.
+        #[n(1)]
+        count: u64,
+    },
+    /// How the node is.
+    #[n(20)]
+    Status(#[n(0)] NodeStatus),
+    /// Quality.
+    #[n(21)]
+    Quality(#[n(0)] Vec<QualityLine>),
+}
+
+/// An application taken at this counter.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Forwarded {
+    /// Its id here.
+    #[n(0)]
+    pub application: CaseId,
+    /// The authority.
+    #[n(1)]
+    pub to: MemberId,
+    /// The case it opened or joined there.
+    #[n(2)]
+    pub case: Option<CaseId>,
+    /// The authority's refusal.
+    #[n(3)]
+    pub refused: Option<String>,
+}
+
+/// What the asker's operator sees of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct AskResult {
+    /// The question as signed.
+    #[n(0)]
+    pub question: Signed<Question>,
+    /// The relayed parts, still sealed.
+    #[n(1)]
+    pub parts: Vec<Part>,
+    /// What was opened and verified of each answered part, or why a part does not hold.
+    #[n(2)]
+    pub opened: Vec<OpenedPart>,
+}
+
+/// One opened part.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct OpenedPart {
+    /// The member.
+    #[n(0)]
+    pub member: MemberId,
+    /// The opened answer, when it verified.
+    #[n(1)]
+    pub answer: Option<OpenedAnswer>,
+    /// Otherwise why there is none.
+    #[n(2)]
+    pub problem: Option<Refusal>,
+}
+
+/// A record's standing as one member knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordStatus {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Its authority, when this member holds the record or has received it.
+    #[n(1)]
+    pub authority: Option<MemberId>,
+    /// Index of the version held here.
+    #[n(2)]
+    pub version: Option<u64>,
+    /// Standing per authority whose log says something about it.
+    #[n(3)]
+    pub standing: Vec<(MemberId, Status)>,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct NodeStatus {
+    /// The member.
+    #[n(0)]
+    pub member: MemberId,
+    /// Its role.
+    #[n(1)]
+    pub role: Role,
+    /// `ready`, `catching-up` or `behind`.
+    #[n(2)]
+    pub phase: String,
+    /// Registry version.
+    #[n(3)]
+    pub registry: u64,
+    /// Entries per own log.
+    #[n(4)]
+    pub logs: Vec<(LogName, u64)>,
+    /// Entries per copy kept.
+    #[n(5)]
+    pub mirrors: Vec<(MemberId, LogName, u64)>,
+    /// Status entries not yet acknowledged by a recipient.
+    #[n(6)]
+    pub pending: u64,
+    /// Departments.
+    #[n(7)]
+    pub sources: Vec<String>,
+}
+
+/// Quality of one department's files of one item.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct QualityLine {
+    /// The department.
+    #[n(0)]
+    pub source: String,
+    /// The item.
+    #[n(1)]
+    pub item: String,
+    /// Files.
+    #[n(2)]
+    pub files: u64,
+    /// Rows.
+    #[n(3)]
+    pub rows: RowCounts,
+    /// Rows later than seven working days.
+    #[n(4)]
+    pub late: u64,
+}
+
+/// Encodes a frame.
+pub fn to_frame<T: Encode<()>>(message: &T) -> Vec<u8> {
+    let mut frame = vec![VERSION];
+    frame.extend_from_slice(&codec::to_vec(message));
+    frame
+}
+
+/// Decodes a frame of at most `max` bytes.
+pub fn from_frame<T>(frame: &[u8], max: usize) -> Result<T, Refusal>
+where
+    T: Encode<()> + for<'b> Decode<'b, ()>,
+{
+    if frame.len() > max {
+        return Err(Refusal::new(Code::FrameTooLong, format!("{} bytes, at most {max}", frame.len())));
+    }
+    match frame.split_first() {
+        Some((&VERSION, body)) => {
+            codec::from_slice(body).map_err(|e| Refusal::new(Code::FrameMalformed, e.to_string()))
+        }
+        Some((version, _)) => {
+            Err(Refusal::new(Code::FrameMalformed, format!("protocol version {version}, this build speaks {VERSION}")))
+        }
+        None => Err(Refusal::new(Code::FrameMalformed, "empty frame")),
+    }
+}
+

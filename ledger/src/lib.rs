@@ -1,0 +1,43 @@
+//! Append-only logs of opaque leaves: trees, tiles, signed checkpoints, proofs, and the storage contract under them.
+//!
+//! *Not here*: what an entry means (`credit`, `exchange`), who may read it (`exchange`), HTTP and files (`node`),
+//! any clock or random generator. Keys, times and storage arrive as arguments.
+//!
+//! # Life of a leaf
+//!
+//! 1. A caller hands the bytes of an entry to [`Log::append`] and learns its index. Nothing is stored yet.
+//! 2. [`Log::seal`] hashes every pending entry (RFC 6962 §2.1), extends the right-edge tiles, computes the new root
+//!    by two paths, signs a checkpoint and puts all of it into one [`Batch`].
+//! 3. [`Store::apply`] makes the batch durable, all or nothing. Only now may anybody be told of the entry.
+//! 4. Readers take tiles, bundles and proofs from any [`View`] with the functions of [`log`]; they never need the writer.
+//! 5. Others verify: [`proof`] for one entry, [`audit`] for the whole log, [`witness`] for what others cosigned.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`tree`] | leaf indexes, tree sizes, the frontier |
+//! | [`proof`] | inclusion and consistency: build and verify |
+//! | [`tile`] | coordinates, paths and contents of tiles and entry bundles |
+//! | [`note`] | signed notes and cosignatures |
+//! | [`checkpoint`] | the three lines a log signs |
+//! | [`store`] | `View`, `Batch`, `Store`, `Overlay`; the in-memory store and the suite for every store |
+//! | [`log`] | one log in a store: append, seal, read |
+//! | [`witness`] | quorum rule and its verification |
+//! | [`audit`] | every byte of a published log checked |
+
+pub mod audit;
+pub mod checkpoint;
+pub mod log;
+pub mod note;
+pub mod proof;
+pub mod store;
+pub mod tile;
+pub mod tree;
+pub mod witness;
+
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use log::{Log, LogError};
+pub use note::{NoteError, NoteKey};
+pub use proof::ProofError;
+pub use store::{Batch, Overlay, Space, Store, StoreError, View};
+pub use tile::Tile;
+pub use tree::{Frontier, LeafIndex, TreeSize};

@@ -1,0 +1,501 @@
+//! One append-only log in a store.
+//!
+//! | space | key | value |
+//! |---|---|---|
+//! | `Entry` | name ‖ 0x00 ‖ index as u64 big endian | the entry |
+//! | `Tile` | name ‖ 0x00 ‖ level ‖ tile index as u64 big endian | up to 256 hashes: the widest tile so far |
+//! | `Head` | name | the newest signed checkpoint |
+//!
+//! Only the widest tile is stored: every narrower one that was ever published is its beginning. An append therefore
+//! touches the entries, the tiles of the right edge and the head, never the rest of the log.
+//!
+//! The writer is [`Log`]; reading is free functions over a [`View`], so that readers never wait for the writer.
+
+use core::{cell::RefCell, fmt};
+use std::collections::BTreeMap;
+
+use crypto::{
+    Digest,
+    merkle::{leaf_hash, node_hash, root as list_root, split},
+    sign::SigningKey,
+};
+
+use crate::{
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    proof,
+    proof::Nodes,
+    store::{Batch, Space, StoreError, View},
+    tile::{
+        self, ENTRY_BYTES_MAX, TILE_WIDTH, Tile, TileKind, decode_hashes, encode_bundle, encode_hashes,
+        width_at,
+    },
+    tree::{Frontier, LeafIndex, TreeSize},
+};
+
+/// Why a log could not be opened, extended or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogError {
+    /// The store failed.
+    Store(StoreError),
+    /// An entry longer than [`ENTRY_BYTES_MAX`].
+    EntryTooLong {
+        /// Bytes offered.
+        len: usize,
+    },
+    /// Two things that must agree do not: nothing may be signed until a person has looked.
+    Disagree {
+        /// Which things.
+        what: String,
+    },
+    /// A proof was asked for leaves or sizes the log does not have.
+    OutOfRange {
+        /// Size of the log.
+        size: TreeSize,
+    },
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::EntryTooLong { len } => {
+                write!(f, "an entry of {len} bytes exceeds the limit of {ENTRY_BYTES_MAX}")
+            }
+            Self::Disagree { what } => write!(f, "the log disagrees with itself: {what}"),
+            Self::OutOfRange { size } => write!(f, "the log has only {size} entries"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+impl From<StoreError> for LogError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The writer's side of one log.
+///
+/// Invariant: `sealed` is the tree of the stored checkpoint, once the last sealed batch is applied; `frontier` is the
+/// same tree with the pending leaves after it.
+#[derive(Clone, Debug)]
+pub struct Log {
+    name: String,
+    origin: String,
+    /// Whether a checkpoint is stored; a log is born without one.
+    has_head: bool,
+    sealed: Frontier,
+    sealed_last: Digest,
+    frontier: Frontier,
+    last: Digest,
+    pending: Vec<Vec<u8>>,
+}
+
+impl Log {
+    /// Opens the log stored under `name` (no zero byte; "records", or "mirror/sh/status") with the checkpoint origin
+    /// `origin`; a log that is not there yet is empty.
+    ///
+    /// Reads the head, rebuilds the frontier from the right-edge tiles and compares: O(log size) reads.
+    /// Errors: `Store`; `Disagree` when checkpoint, tiles and last entry do not tell the same story.
+    pub fn open(name: &str, origin: &str, view: &dyn View) -> Result<Self, LogError> {
+        let head = head(view, name)?;
+        let size = head.as_ref().map_or(TreeSize(0), |head| head.claimed().size);
+        let sealed = Frontier::rebuild(&StoredNodes::new(view, name), size)?;
+        if let Some(claimed) = head.as_ref().map(SignedCheckpoint::claimed) {
+            if claimed.origin != origin {
+                return Err(disagree(format!("the checkpoint of `{name}` is of `{}`", claimed.origin)));
+            }
+            if claimed.root != sealed.root() {
+                return Err(disagree(format!("checkpoint and tiles of `{name}` at size {size}")));
+            }
+        }
+        let last_entry = view.last_with_prefix(Space::Entry, &entry_prefix(name))?;
+        let last = match (last_entry, size.0.checked_sub(1)) {
+            (None, None) => Digest::ZERO,
+            (Some((key, entry)), Some(index)) if key == entry_key(name, index) => {
+                let hash = leaf_hash(&entry);
+                if StoredNodes::new(view, name).node(0, index)? != hash {
+                    return Err(disagree(format!("entry {index} of `{name}` and its leaf hash")));
+                }
+                hash
+            }
+            _ => return Err(disagree(format!("the last entry of `{name}` and the size {size}"))),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            origin: origin.to_owned(),
+            has_head: head.is_some(),
+            frontier: sealed.clone(),
+            sealed,
+            sealed_last: last,
+            last,
+            pending: Vec::new(),
+        })
+    }
+
+    /// The storage prefix.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The checkpoint's origin.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Index the next entry will have, pending ones counted.
+    pub fn next_index(&self) -> LeafIndex {
+        LeafIndex(self.frontier.size().0)
+    }
+
+    /// Entries under the last seal.
+    pub fn sealed_size(&self) -> TreeSize {
+        self.sealed.size()
+    }
+
+    /// Leaf hash of the last entry, pending ones counted, or `Digest::ZERO`: the `prev` of the next entry.
+    pub fn last_leaf(&self) -> Digest {
+        self.last
+    }
+
+    /// Adds an entry in memory and returns its index, which is final only once the next seal is applied.
+    ///
+    /// Errors: `EntryTooLong`; the log is then as it was.
+    pub fn append(&mut self, entry: Vec<u8>) -> Result<LeafIndex, LogError> {
+        if entry.len() > ENTRY_BYTES_MAX {
+            return Err(LogError::EntryTooLong { len: entry.len() });
+        }
+        let index = self.next_index();
+        self.last = leaf_hash(&entry);
+        self.frontier.append(self.last);
+        self.pending.push(entry);
+        Ok(index)
+    }
+
+    /// Whether entries wait for a seal.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The pending entry at `index`; `None` when it is sealed already or not there.
+    pub fn pending(&self, index: LeafIndex) -> Option<&[u8]> {
+        let at = index.0.checked_sub(self.sealed.size().0)?;
+        self.pending.get(usize::try_from(at).ok()?).map(Vec::as_slice)
+    }
+
+    /// Forgets every pending entry.
+    pub fn discard_pending(&mut self) {
+        self.pending.clear();
+        self.frontier = self.sealed.clone();
+        self.last = self.sealed_last;
+    }
+
+    /// Writes the pending entries, their tiles and a new checkpoint signed with `key` into `batch`.
+    ///
+    /// `view` shows what is stored, including every batch this log was sealed into before. Without pending entries
+    /// nothing is written, except the first checkpoint of an empty log.
+    /// After `Ok` the log counts the entries as sealed: a batch that then fails to apply ends the process.
+    /// Errors: `Store`; `Disagree` when the root computed while appending is not the root over stored tiles and the
+    /// entry bytes about to be written. Log and batch are then as they were. (A log died in 2021 of one bit that
+    /// flipped in a leaf hash before it was hashed upward and signed.)
+    pub fn seal(&mut self, key: &SigningKey, view: &dyn View, batch: &mut Batch) -> Result<(), LogError> {
+        if self.pending.is_empty() && self.has_head {
+            return Ok(());
+        }
+        let edge = self.edge(view)?;
+        let checkpoint = Checkpoint {
+            origin: self.origin.clone(),
+            size: self.frontier.size(),
+            root: self.frontier.root(),
+        };
+        self.commit(edge, &checkpoint.sign(key), batch);
+        Ok(())
+    }
+
+    /// [`Log::seal`] for the mirror of a peer's log: the pending entries must give exactly the size and root of
+    /// `checkpoint`, which the caller has verified to be what `note` states. The note is stored verbatim.
+    ///
+    /// Errors: as [`Log::seal`]; `Disagree` also when size, root or origin are not the checkpoint's.
+    pub fn seal_mirror(
+        &mut self,
+        note: &SignedCheckpoint,
+        checkpoint: &Checkpoint,
+        view: &dyn View,
+        batch: &mut Batch,
+    ) -> Result<(), LogError> {
+        if note.claimed() != checkpoint || checkpoint.origin != self.origin {
+            return Err(disagree(format!("a note of `{}` for `{}`", note.claimed().origin, self.origin)));
+        }
+        if checkpoint.size != self.frontier.size() || checkpoint.root != self.frontier.root() {
+            let have = self.frontier.size();
+            return Err(disagree(format!("{have} mirrored entries and a checkpoint of {}", checkpoint.size)));
+        }
+        let edge = self.edge(view)?;
+        self.commit(edge, note, batch);
+        Ok(())
+    }
+
+    /// The tiles that the pending entries change, after both paths to the new root have been compared.
+    fn edge(&self, view: &dyn View) -> Result<Batch, LogError> {
+        let old = self.sealed.size().0;
+        // Hashed again from the very bytes that will be stored, not taken from what `append` remembered.
+        let fresh: Vec<Digest> = self.pending.iter().map(|entry| leaf_hash(entry)).collect();
+        let new = old + fresh.len() as u64;
+        let nodes = StoredNodes::new(view, &self.name);
+        let second = joined_root(&nodes, &fresh, old, 0, new)?;
+        if new != self.frontier.size().0 || second != self.frontier.root() {
+            return Err(disagree(format!("two computations of the root of `{}` at size {new}", self.name)));
+        }
+        let mut batch = Batch::default();
+        let (mut level, mut before, mut hashes) = (0u8, old, fresh);
+        while !hashes.is_empty() {
+            let (first, width) = (before / TILE_WIDTH, (before % TILE_WIDTH) as usize);
+            let mut row = if width == 0 { Vec::new() } else { nodes.tile(level, first)? };
+            if row.len() != width {
+                let name = &self.name;
+                return Err(disagree(format!(
+                    "size {old} of `{name}` and the width of its tile {level}/{first}"
+                )));
+            }
+            row.append(&mut hashes);
+            for (n, hashes_of_tile) in (first..).zip(row.chunks(TILE_WIDTH as usize)) {
+                batch.put(Space::Tile, tile_key(&self.name, level, n), encode_hashes(hashes_of_tile));
+                // A partial tile is never hashed upward.
+                if hashes_of_tile.len() as u64 == TILE_WIDTH {
+                    hashes.push(list_root(hashes_of_tile));
+                }
+            }
+            before = first;
+            level += 1;
+        }
+        Ok(batch)
+    }
+
+    fn commit(&mut self, edge: Batch, note: &SignedCheckpoint, batch: &mut Batch) {
+        batch.merge(edge);
+        for (index, entry) in (self.sealed.size().0..).zip(core::mem::take(&mut self.pending)) {
+            batch.put(Space::Entry, entry_key(&self.name, index), entry);
+        }
+        batch.put(Space::Head, self.name.as_bytes(), note.as_str());
+        self.sealed = self.frontier.clone();
+        self.sealed_last = self.last;
+        self.has_head = true;
+    }
+}
+
+/// Root over leaves `lo..hi` by the definition (RFC 6962 §2.1): below `old` from stored tiles, from there on from
+/// `fresh` leaf hashes.
+fn joined_root(
+    nodes: &StoredNodes<'_>,
+    fresh: &[Digest],
+    old: u64,
+    lo: u64,
+    hi: u64,
+) -> Result<Digest, StoreError> {
+    if hi <= old {
+        return proof::range_root(nodes, lo, hi);
+    }
+    if lo >= old {
+        return Ok(list_root(&fresh[(lo - old) as usize..(hi - old) as usize]));
+    }
+    let middle = lo + split(hi - lo);
+    let left = joined_root(nodes, fresh, old, lo, middle)?;
+    let right = joined_root(nodes, fresh, old, middle, hi)?;
+    Ok(node_hash(&left, &right))
+}
+
+/// The stored checkpoint of the log `name`; `None` when the log was never sealed.
+pub fn head(view: &dyn View, name: &str) -> Result<Option<SignedCheckpoint>, StoreError> {
+    let Some(bytes) = view.get(Space::Head, name.as_bytes())? else { return Ok(None) };
+    let note = String::from_utf8(bytes).ok().and_then(|text| SignedCheckpoint::parse(&text).ok());
+    note.map(Some).ok_or_else(|| corrupt(format!("checkpoint of `{name}`")))
+}
+
+/// Size under the stored checkpoint, 0 for a log that was never sealed.
+pub fn size(view: &dyn View, name: &str) -> Result<TreeSize, StoreError> {
+    Ok(head(view, name)?.map_or(TreeSize(0), |head| head.claimed().size))
+}
+
+/// The entry at `index`; `None` at or beyond the size.
+///
+/// Errors: those of the view; `Corrupt` when an entry below the size is missing.
+pub fn entry(view: &dyn View, name: &str, index: LeafIndex) -> Result<Option<Vec<u8>>, StoreError> {
+    let entry = view.get(Space::Entry, &entry_key(name, index.0))?;
+    if entry.is_none() && size(view, name)?.covers(index) {
+        return Err(corrupt(format!("entry {index} of `{name}` is missing")));
+    }
+    Ok(entry)
+}
+
+/// Up to `count` entries from `from` on, as many as the log has.
+///
+/// Errors: as [`entry`].
+pub fn entries(
+    view: &dyn View,
+    name: &str,
+    from: LeafIndex,
+    count: usize,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let end = from.0.saturating_add(count as u64).min(size(view, name)?.0);
+    let Some(wanted) = end.checked_sub(from.0).and_then(|n| usize::try_from(n).ok()) else {
+        return Ok(Vec::new());
+    };
+    let found = view.scan(Space::Entry, &entry_key(name, from.0), Some(&entry_key(name, end)), wanted)?;
+    // Keys lie strictly inside the range, so the right number of them means that none is missing.
+    if found.len() != wanted {
+        return Err(corrupt(format!("entries {from} to {end} of `{name}` have a gap")));
+    }
+    Ok(found.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// Inclusion path of leaf `index` in the tree of the first `size` entries.
+///
+/// Errors: `Store`; `OutOfRange` when the log is smaller than `size` or `index` is not below it.
+pub fn inclusion(
+    view: &dyn View,
+    name: &str,
+    index: LeafIndex,
+    size: TreeSize,
+) -> Result<Vec<Digest>, LogError> {
+    let have = self::size(view, name)?;
+    if size > have || !size.covers(index) {
+        return Err(LogError::OutOfRange { size: have });
+    }
+    Ok(proof::inclusion(&StoredNodes::new(view, name), index, size)?)
+}
+
+/// Proof that the tree of the first `new` entries extends that of the first `old`.
+///
+/// Errors: `Store`; `OutOfRange` when the log is smaller than `new`, or `new` smaller than `old`.
+pub fn consistency(
+    view: &dyn View,
+    name: &str,
+    old: TreeSize,
+    new: TreeSize,
+) -> Result<Vec<Digest>, LogError> {
+    let have = size(view, name)?;
+    if new > have || old > new {
+        return Err(LogError::OutOfRange { size: have });
+    }
+    Ok(proof::consistency(&StoredNodes::new(view, name), old, new)?)
+}
+
+/// Root of the tree of the first `size` entries.
+///
+/// Errors: `Store`; `OutOfRange` when the log is smaller than `size`.
+pub fn root(view: &dyn View, name: &str, size: TreeSize) -> Result<Digest, LogError> {
+    let have = self::size(view, name)?;
+    if size > have {
+        return Err(LogError::OutOfRange { size: have });
+    }
+    Ok(proof::root(&StoredNodes::new(view, name), size)?)
+}
+
+/// Bytes of a hash tile as published; `None` when the log does not reach that far, or for a bundle's coordinates.
+///
+/// Errors: those of the view; `Corrupt` when a tile that the size implies is missing or too narrow.
+pub fn tile(view: &dyn View, name: &str, tile: &Tile) -> Result<Option<Vec<u8>>, StoreError> {
+    let TileKind::Hashes(level) = tile.kind() else { return Ok(None) };
+    if width_at(level, tile.index(), size(view, name)?) < tile.width() {
+        return Ok(None);
+    }
+    let mut bytes = view.get(Space::Tile, &tile_key(name, level, tile.index()))?.unwrap_or_default();
+    let wanted = usize::from(tile.width()) * 32;
+    if bytes.len() < wanted {
+        return Err(corrupt(format!("`{}` of `{name}` is missing or short", tile.path())));
+    }
+    bytes.truncate(wanted);
+    Ok(Some(bytes))
+}
+
+/// Bytes of an entry bundle as published; `None` when the log does not reach that far, or for a hash tile's coordinates.
+///
+/// Errors: as [`entry`].
+pub fn bundle(view: &dyn View, name: &str, tile: &Tile) -> Result<Option<Vec<u8>>, StoreError> {
+    let covered = tile::bundle_width_at(tile.index(), size(view, name)?) >= tile.width();
+    if tile.kind() != TileKind::Entries || !covered {
+        return Ok(None);
+    }
+    let first = LeafIndex(tile.index() * TILE_WIDTH);
+    let entries = entries(view, name, first, usize::from(tile.width()))?;
+    let bytes = encode_bundle(entries.iter().map(Vec::as_slice));
+    bytes.map(Some).map_err(|e| corrupt(format!("{e} in `{name}`")))
+}
+
+/// [`tile()`] or [`bundle`], by the kind of the coordinates.
+///
+/// Errors: as those.
+pub fn resource(view: &dyn View, name: &str, at: &Tile) -> Result<Option<Vec<u8>>, StoreError> {
+    match at.kind() {
+        TileKind::Hashes(_) => tile(view, name, at),
+        TileKind::Entries => bundle(view, name, at),
+    }
+}
+
+/// The nodes of one stored log. Remembers the tiles it has read: the nodes of a proof share few of them.
+struct StoredNodes<'a> {
+    view: &'a dyn View,
+    name: &'a str,
+    read: RefCell<BTreeMap<(u8, u64), Vec<Digest>>>,
+}
+
+impl<'a> StoredNodes<'a> {
+    fn new(view: &'a dyn View, name: &'a str) -> Self {
+        Self { view, name, read: RefCell::default() }
+    }
+
+    /// Hashes of the stored tile; none when there is none.
+    fn tile(&self, level: u8, index: u64) -> Result<Vec<Digest>, StoreError> {
+        if let Some(hashes) = self.read.borrow().get(&(level, index)) {
+            return Ok(hashes.clone());
+        }
+        let bytes = self.view.get(Space::Tile, &tile_key(self.name, level, index))?.unwrap_or_default();
+        let hashes = decode_hashes(&bytes)
+            .ok_or_else(|| corrupt(format!("tile {level}/{index} of `{}` has a wrong length", self.name)))?;
+        self.read.borrow_mut().insert((level, index), hashes.clone());
+        Ok(hashes)
+    }
+}
+
+impl Nodes for StoredNodes<'_> {
+    fn node(&self, level: u8, index: u64) -> Result<Digest, StoreError> {
+        let (row, n, range) = tile_range(level, index);
+        let hashes = self.tile(row, n)?;
+        let inside = hashes
+            .get(range)
+            .ok_or_else(|| corrupt(format!("tile {row}/{n} of `{}` is missing or short", self.name)))?;
+        Ok(list_root(inside))
+    }
+}
+
+/// Where the node (`level`, `index`) lies: tile level, tile index, and the hashes of that tile it is the root over.
+pub(crate) fn tile_range(level: u8, index: u64) -> (u8, u64, core::ops::Range<usize>) {
+    let width = 1u64 << (level % 8);
+    let per_tile = TILE_WIDTH / width;
+    let start = (index % per_tile) * width;
+    (level / 8, index / per_tile, start as usize..(start + width) as usize)
+}
+
+fn entry_prefix(name: &str) -> Vec<u8> {
+    [name.as_bytes(), &[0]].concat()
+}
+
+fn entry_key(name: &str, index: u64) -> Vec<u8> {
+    [name.as_bytes(), &[0], &index.to_be_bytes()].concat()
+}
+
+fn tile_key(name: &str, level: u8, index: u64) -> Vec<u8> {
+    [name.as_bytes(), &[0, level], &index.to_be_bytes()].concat()
+}
+
+fn disagree(what: String) -> LogError {
+    LogError::Disagree { what }
+}
+
+fn corrupt(what: String) -> StoreError {
+    StoreError::Corrupt { what }
+}
+
+#[cfg(test)]
+mod tests;

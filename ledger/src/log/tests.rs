@@ -1,0 +1,310 @@
+use super::*;
+use crate::{
+    store::{
+        Overlay, Store,
+        memory::{Fault, MemoryStore},
+    },
+    tile::decode_bundle,
+};
+use crypto::secret::Secret;
+use proptest::prelude::*;
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(&Secret::new([7; 32]))
+}
+
+fn entry_of(i: u64) -> Vec<u8> {
+    let mut entry = i.to_be_bytes().to_vec();
+    entry.resize(8 + (i % 5) as usize, b'.');
+    entry
+}
+
+fn extend(log: &mut Log, store: &MemoryStore, n: u64) {
+    for _ in 0..n {
+        let index = log.next_index();
+        assert_eq!(log.append(entry_of(index.0)), Ok(index));
+    }
+    let mut batch = Batch::default();
+    log.seal(&key(), store, &mut batch).unwrap();
+    store.apply(&batch).unwrap();
+}
+
+fn opened(store: &MemoryStore) -> Log {
+    Log::open("l", "origin", store).unwrap()
+}
+
+/// Sizes at which everything is compared with the definition; the rest of 0..=773 get roots and edges only.
+const SIZES: u64 = 3 * 256 + 5;
+
+#[test]
+fn tiles_roots_and_proofs_are_those_of_the_definition_at_every_size() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    let leaves: Vec<Digest> = (0..SIZES).map(|i| leaf_hash(&entry_of(i))).collect();
+    for n in 0..=SIZES {
+        if n > 0 {
+            extend(&mut log, &store, 1);
+        } else {
+            extend(&mut log, &store, 0);
+        }
+        let size = TreeSize(n);
+        let root = list_root(&leaves[..n as usize]);
+        let head = head(&store, "l").unwrap().unwrap();
+        assert_eq!((head.claimed().size, head.claimed().root), (size, root));
+        assert_eq!(super::root(&store, "l", size), Ok(root));
+        check_tiles(&store, &leaves[..n as usize]);
+        // All pairs would be 300,000 proofs; the places where widths change, and a stride through the rest.
+        let near = |m: u64| m % 61 == n % 61 || m % 256 < 2 || m % 256 > 253 || m + 3 > n;
+        for m in (0..n).filter(|m| near(*m)) {
+            let path = inclusion(&store, "l", LeafIndex(m), size).unwrap();
+            assert_eq!(path, crypto::merkle::path(&leaves[..n as usize], m as usize));
+            let old = list_root(&leaves[..m as usize]);
+            let path = consistency(&store, "l", TreeSize(m), size).unwrap();
+            assert_eq!(proof::verify_consistency(TreeSize(m), size, &old, &root, &path), Ok(()));
+        }
+        assert_eq!(inclusion(&store, "l", LeafIndex(n), size), Err(LogError::OutOfRange { size }));
+        assert_eq!(consistency(&store, "l", size, TreeSize(n + 1)), Err(LogError::OutOfRange { size }));
+    }
+    // Proofs about older, smaller trees come from the same widest tiles.
+    for n in (1..=SIZES).step_by(7) {
+        let path = inclusion(&store, "l", LeafIndex(n / 2), TreeSize(n)).unwrap();
+        assert_eq!(path, crypto::merkle::path(&leaves[..n as usize], (n / 2) as usize));
+    }
+}
+
+fn check_tiles(store: &MemoryStore, leaves: &[Digest]) {
+    let size = leaves.len() as u64;
+    let full: Vec<Digest> = leaves.chunks_exact(256).map(list_root).collect();
+    for (level, row) in [leaves, &full].into_iter().enumerate() {
+        for n in 0..=row.len() as u64 / 256 {
+            let hashes = row.chunks(256).nth(n as usize).unwrap_or_default();
+            assert_eq!(usize::from(width_at(level as u8, n, TreeSize(size))), hashes.len());
+            for width in [1, 2, hashes.len() / 2, hashes.len(), hashes.len() + 1] {
+                let Some(at) = Tile::hashes(level as u8, n, width as u16) else { continue };
+                let bytes = tile(store, "l", &at).unwrap();
+                let expected = hashes.get(..width).map(encode_hashes);
+                assert_eq!(bytes, expected, "{} at size {size}", at.path());
+                let at = Tile::entries(n, width as u16).unwrap();
+                if level == 0 {
+                    let bytes = bundle(store, "l", &at).unwrap();
+                    assert_eq!(bytes.is_some(), width <= hashes.len());
+                    let entries: Vec<Vec<u8>> = (0..width as u64).map(|i| entry_of(n * 256 + i)).collect();
+                    assert!(bytes.is_none_or(|bytes| decode_bundle(&bytes).unwrap() == entries));
+                }
+            }
+        }
+    }
+    assert_eq!(tile(store, "l", &Tile::hashes(2, 0, 1).unwrap()), Ok(None));
+    assert_eq!(tile(store, "l", &Tile::hashes(63, 0, 1).unwrap()), Ok(None));
+    assert_eq!(bundle(store, "l", &Tile::entries(u64::MAX, 1).unwrap()), Ok(None));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_grouping_of_appends_gives_the_same_store(groups in proptest::collection::vec(0u64..300, 1..8), reopen: bool) {
+        let (grouped, whole) = (MemoryStore::default(), MemoryStore::default());
+        let mut log = opened(&grouped);
+        extend(&mut log, &grouped, 0);
+        for group in &groups {
+            extend(&mut log, &grouped, *group);
+            if reopen {
+                log = opened(&grouped);
+            }
+        }
+        let mut log = opened(&whole);
+        extend(&mut log, &whole, groups.iter().sum());
+        prop_assert_eq!(grouped.snapshot(), whole.snapshot());
+    }
+}
+
+#[test]
+fn an_append_touches_only_the_right_edge() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    extend(&mut log, &store, 70_000);
+    log.append(b"x".to_vec()).unwrap();
+    let mut batch = Batch::default();
+    log.seal(&key(), &store, &mut batch).unwrap();
+    // One entry, one level-0 tile, one head; nothing above changes until the tile is full.
+    assert_eq!(batch.len(), 3);
+}
+
+#[test]
+fn pending_entries_are_seen_by_the_writer_and_can_be_discarded() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    assert_eq!(log.last_leaf(), Digest::ZERO);
+    extend(&mut log, &store, 3);
+    let last = log.last_leaf();
+    assert_eq!(last, leaf_hash(&entry_of(2)));
+    assert_eq!(log.append(b"new".to_vec()), Ok(LeafIndex(3)));
+    assert_eq!((log.next_index(), log.sealed_size()), (LeafIndex(4), TreeSize(3)));
+    assert_eq!(log.last_leaf(), leaf_hash(b"new"));
+    assert_eq!((log.pending(LeafIndex(3)), log.pending(LeafIndex(2))), (Some(&b"new"[..]), None));
+    assert_eq!(entry(&store, "l", LeafIndex(3)), Ok(None));
+    log.discard_pending();
+    assert_eq!((log.next_index(), log.last_leaf(), log.has_pending()), (LeafIndex(3), last, false));
+    extend(&mut log, &store, 1);
+    assert_eq!(opened(&store).last_leaf(), leaf_hash(&entry_of(3)));
+}
+
+#[test]
+fn refuses_an_entry_over_the_limit_and_stays_as_it_was() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    let len = ENTRY_BYTES_MAX + 1;
+    assert_eq!(log.append(vec![0; len]), Err(LogError::EntryTooLong { len }));
+    assert_eq!((log.next_index(), log.has_pending()), (LeafIndex(0), false));
+    assert_eq!(log.append(vec![0; ENTRY_BYTES_MAX]), Ok(LeafIndex(0)));
+    assert_eq!(log.append(Vec::new()), Ok(LeafIndex(1)));
+}
+
+#[test]
+fn several_seals_share_one_batch_through_an_overlay() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    let mut overlay = Overlay::new(&store);
+    for i in 0..600 {
+        log.append(entry_of(i)).unwrap();
+        let mut batch = Batch::default();
+        log.seal(&key(), &overlay, &mut batch).unwrap();
+        overlay.absorb(batch);
+    }
+    let batch = overlay.into_batch();
+    store.apply(&batch).unwrap();
+    let whole = MemoryStore::default();
+    extend(&mut opened(&whole), &whole, 600);
+    assert_eq!(store.snapshot(), whole.snapshot());
+}
+
+#[test]
+fn refuses_to_open_when_any_part_of_the_right_edge_disagrees() {
+    let store = MemoryStore::default();
+    extend(&mut opened(&store), &store, 300);
+    let image = store.snapshot();
+    let damaged = |change: &dyn Fn(&mut crate::store::memory::Image)| {
+        let mut image = image.clone();
+        change(&mut image);
+        Log::open("l", "origin", &MemoryStore::restore(image)).unwrap_err()
+    };
+    let disagrees = |error: LogError| matches!(error, LogError::Disagree { .. });
+    let tile = |level: u8, n: u64| store.get(Space::Tile, &tile_key("l", level, n)).unwrap().unwrap();
+    let mut flipped = tile(0, 1);
+    flipped[40] ^= 1;
+    assert!(disagrees(damaged(&|image| image.set(Space::Tile, &tile_key("l", 0, 1), Some(flipped.clone())))));
+    let mut flipped = tile(1, 0);
+    flipped[0] ^= 1;
+    assert!(disagrees(damaged(&|image| image.set(Space::Tile, &tile_key("l", 1, 0), Some(flipped.clone())))));
+    assert!(disagrees(damaged(&|image| image.set(Space::Entry, &entry_key("l", 299), None))));
+    assert!(disagrees(damaged(&|image| image.set(Space::Entry, &entry_key("l", 300), Some(vec![])))));
+    assert!(disagrees(damaged(&|image| image.set(Space::Entry, &entry_key("l", 299), Some(vec![])))));
+    assert!(disagrees(damaged(&|image| image.set(Space::Head, b"l", None))));
+    let other = Checkpoint { origin: "other".into(), size: TreeSize(0), root: crate::tree::empty_root() };
+    let other = other.sign(&key()).as_str().as_bytes().to_vec();
+    assert!(disagrees(damaged(&|image| image.set(Space::Head, b"l", Some(other.clone())))));
+    for gone in [
+        damaged(&|image| image.set(Space::Tile, &tile_key("l", 0, 1), None)),
+        damaged(&|image| image.set(Space::Head, b"l", Some(b"x".to_vec()))),
+    ] {
+        assert!(matches!(gone, LogError::Store(StoreError::Corrupt { .. })));
+    }
+    assert!(Log::open("l", "origin", &MemoryStore::restore(image.clone())).is_ok());
+}
+
+#[test]
+fn signs_nothing_when_two_paths_give_two_roots() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    extend(&mut log, &store, 300);
+    // One bit of a stored tile, and one bit of an entry after it was hashed.
+    let mut image = store.snapshot();
+    let mut flipped = store.get(Space::Tile, &tile_key("l", 0, 1)).unwrap().unwrap();
+    flipped[0] ^= 1;
+    image.set(Space::Tile, &tile_key("l", 0, 1), Some(flipped));
+    let mut batch = Batch::default();
+    log.append(entry_of(300)).unwrap();
+    let sealed = log.seal(&key(), &MemoryStore::restore(image), &mut batch);
+    assert!(matches!(sealed, Err(LogError::Disagree { .. })));
+    log.pending[0][0] ^= 1;
+    assert!(matches!(log.seal(&key(), &store, &mut batch), Err(LogError::Disagree { .. })));
+    assert!(batch.is_empty());
+    // The log is as it was, so the cause removed, it seals.
+    log.pending[0][0] ^= 1;
+    assert_eq!(log.seal(&key(), &store, &mut batch), Ok(()));
+}
+
+#[test]
+fn a_mirror_takes_exactly_the_entries_of_the_checkpoint() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    extend(&mut log, &store, 10);
+    let note = head(&store, "l").unwrap().unwrap();
+    let mut mirror = Log::open("mirror/sh/l", "origin", &store).unwrap();
+    for i in 0..9 {
+        mirror.append(entry_of(i)).unwrap();
+    }
+    let mut batch = Batch::default();
+    let disagrees = |result| matches!(result, Err(LogError::Disagree { .. }));
+    assert!(disagrees(mirror.seal_mirror(&note, note.claimed(), &store, &mut batch)));
+    mirror.append(b"forged".to_vec()).unwrap();
+    assert!(disagrees(mirror.seal_mirror(&note, note.claimed(), &store, &mut batch)));
+    mirror.discard_pending();
+    for i in 0..10 {
+        mirror.append(entry_of(i)).unwrap();
+    }
+    let smaller = Checkpoint { size: TreeSize(9), ..note.claimed().clone() };
+    assert!(disagrees(mirror.seal_mirror(&note, &smaller, &store, &mut batch)));
+    assert!(batch.is_empty());
+    mirror.seal_mirror(&note, note.claimed(), &store, &mut batch).unwrap();
+    store.apply(&batch).unwrap();
+    assert_eq!(head(&store, "mirror/sh/l").unwrap().unwrap(), note);
+    assert_eq!(entries(&store, "mirror/sh/l", LeafIndex(0), 99), entries(&store, "l", LeafIndex(0), 99));
+    assert_eq!(Log::open("mirror/sh/l", "origin", &store).unwrap().next_index(), LeafIndex(10));
+}
+
+#[test]
+fn after_a_failed_apply_a_restart_continues_from_either_side_of_the_batch() {
+    for (fault, found) in [(Fault::Lost, 5), (Fault::Persisted, 7)] {
+        let store = MemoryStore::default();
+        let mut log = opened(&store);
+        extend(&mut log, &store, 5);
+        log.append(entry_of(5)).unwrap();
+        log.append(entry_of(6)).unwrap();
+        let mut batch = Batch::default();
+        log.seal(&key(), &store, &mut batch).unwrap();
+        store.fail_next_apply(fault);
+        assert!(store.apply(&batch).is_err());
+        let store = MemoryStore::restore(store.snapshot());
+        // The restart itself meets a fault once, and then goes on.
+        store.fail_next_read();
+        assert!(matches!(Log::open("l", "origin", &store), Err(LogError::Store(StoreError::Io(_)))));
+        let mut log = opened(&store);
+        assert_eq!(log.next_index(), LeafIndex(found));
+        extend(&mut log, &store, 300);
+        assert_eq!(opened(&store).next_index(), LeafIndex(found + 300));
+    }
+}
+
+#[test]
+fn a_missing_entry_or_tile_below_the_size_is_an_error_and_never_an_empty_answer() {
+    let store = MemoryStore::default();
+    extend(&mut opened(&store), &store, 300);
+    let mut image = store.snapshot();
+    image.set(Space::Entry, &entry_key("l", 17), None);
+    image.set(Space::Tile, &tile_key("l", 0, 0), None);
+    let store = MemoryStore::restore(image);
+    let corrupt = |gone: bool| assert!(gone);
+    corrupt(matches!(entry(&store, "l", LeafIndex(17)), Err(StoreError::Corrupt { .. })));
+    corrupt(matches!(entries(&store, "l", LeafIndex(10), 20), Err(StoreError::Corrupt { .. })));
+    corrupt(matches!(bundle(&store, "l", &Tile::entries(0, 256).unwrap()), Err(StoreError::Corrupt { .. })));
+    corrupt(matches!(tile(&store, "l", &Tile::hashes(0, 0, 1).unwrap()), Err(StoreError::Corrupt { .. })));
+    corrupt(matches!(
+        inclusion(&store, "l", LeafIndex(3), TreeSize(300)),
+        Err(LogError::Store(StoreError::Corrupt { .. }))
+    ));
+    assert_eq!(entries(&store, "l", LeafIndex(290), 99).unwrap().len(), 10);
+    assert_eq!(entries(&store, "l", LeafIndex(300), 9), Ok(vec![]));
+    assert_eq!(entries(&store, "l", LeafIndex(u64::MAX), 9), Ok(vec![]));
+    assert_eq!(entries(&store, "nowhere", LeafIndex(0), 9), Ok(vec![]));
+}
