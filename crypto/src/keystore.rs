@@ -19,6 +19,8 @@ pub const ARGON2_MEMORY_KIB: u32 = 64 * 1024;
 pub const ARGON2_PASSES: u32 = 3;
 /// Largest cost a file may ask for: a forged file must not be able to exhaust the machine.
 const ARGON2_MEMORY_KIB_MAX: u32 = 1024 * 1024;
+/// As above.
+const ARGON2_PASSES_MAX: u32 = 64;
 
 /// Why a keystore does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,26 +57,44 @@ struct File {
     sealed: Bytes,
 }
 
-/// Seals `content` under `passphrase`. `salt` and `nonce` must be fresh.
-pub fn seal(passphrase: &[u8], salt: [u8; 32], nonce: [u8; 12], content: &[u8]) -> Vec<u8> {
-    let (memory_kib, passes) = (ARGON2_MEMORY_KIB, ARGON2_PASSES);
-    let key = match derive(passphrase, &salt, memory_kib, passes) {
-        Ok(key) => key,
-        // INVARIANT: the constants above are valid Argon2 parameters.
-        Err(_) => unreachable!("Argon2 parameters"),
-    };
-    let sealed = seal_box(&key, Label::Keystore, nonce, content);
-    codec::to_vec(&File { suite: Suite::Standard.number(), salt: Digest(salt), memory_kib, passes, sealed: sealed.into() })
+/// The key that a passphrase opened: seals new content into the same keystore without asking again.
+pub struct Unlocked {
+    key: Secret,
+    salt: Digest,
+    memory_kib: u32,
+    passes: u32,
 }
 
-/// Opens what [`seal`] sealed.
-pub fn open(passphrase: &[u8], bytes: &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, KeystoreError> {
-    let file: File = codec::from_slice(bytes).map_err(|_| KeystoreError::Malformed)?;
-    if Suite::from_number(file.suite.into()).is_none() || file.memory_kib > ARGON2_MEMORY_KIB_MAX || file.passes > 64 {
-        return Err(KeystoreError::Malformed);
+impl Unlocked {
+    /// Derives the key of a new keystore. `salt` must be fresh.
+    pub fn new(passphrase: &[u8], salt: [u8; 32]) -> Result<Self, KeystoreError> {
+        let (memory_kib, passes) = (ARGON2_MEMORY_KIB, ARGON2_PASSES);
+        Ok(Self { key: derive(passphrase, &salt, memory_kib, passes)?, salt: Digest(salt), memory_kib, passes })
     }
-    let key = derive(passphrase, &file.salt.0, file.memory_kib, file.passes)?;
-    open_box(&key, Label::Keystore, &file.sealed).map(zeroize::Zeroizing::new).map_err(|_| KeystoreError::WrongPassphrase)
+
+    /// Opens a keystore file: its content, and the key to seal it again.
+    pub fn open(passphrase: &[u8], bytes: &[u8]) -> Result<(zeroize::Zeroizing<Vec<u8>>, Self), KeystoreError> {
+        let file: File = codec::from_slice(bytes).map_err(|_| KeystoreError::Malformed)?;
+        let known = Suite::from_number(file.suite.into()).is_some();
+        if !known || file.memory_kib > ARGON2_MEMORY_KIB_MAX || file.passes > ARGON2_PASSES_MAX {
+            return Err(KeystoreError::Malformed);
+        }
+        let key = derive(passphrase, &file.salt.0, file.memory_kib, file.passes)?;
+        let content = open_box(&key, Label::Keystore, &file.sealed).map_err(|_| KeystoreError::WrongPassphrase)?;
+        let unlocked = Self { key, salt: file.salt, memory_kib: file.memory_kib, passes: file.passes };
+        Ok((zeroize::Zeroizing::new(content), unlocked))
+    }
+
+    /// The keystore file with this content. `nonce` must be fresh.
+    pub fn seal(&self, nonce: [u8; 12], content: &[u8]) -> Vec<u8> {
+        codec::to_vec(&File {
+            suite: Suite::Standard.number(),
+            salt: self.salt,
+            memory_kib: self.memory_kib,
+            passes: self.passes,
+            sealed: seal_box(&self.key, Label::Keystore, nonce, content).into(),
+        })
+    }
 }
 
 fn derive(passphrase: &[u8], salt: &[u8; 32], memory_kib: u32, passes: u32) -> Result<Secret, KeystoreError> {
@@ -91,10 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn opens_with_its_passphrase_only() {
-        let file = seal(b"correct horse", [1; 32], [2; 12], b"secrets");
-        assert_eq!(open(b"correct horse", &file).unwrap().as_slice(), b"secrets");
-        assert_eq!(open(b"wrong horse", &file).unwrap_err(), KeystoreError::WrongPassphrase);
-        assert_eq!(open(b"correct horse", &file[1..]).unwrap_err(), KeystoreError::Malformed);
+    fn opens_with_its_passphrase_only_and_seals_again_without_it() {
+        let file = Unlocked::new(b"correct horse", [1; 32]).unwrap().seal([2; 12], b"secrets");
+        let (content, unlocked) = Unlocked::open(b"correct horse", &file).unwrap();
+        assert_eq!(content.as_slice(), b"secrets");
+        let again = unlocked.seal([3; 12], b"other");
+        assert_eq!(Unlocked::open(b"correct horse", &again).unwrap().0.as_slice(), b"other");
+        assert_eq!(Unlocked::open(b"wrong horse", &file).err(), Some(KeystoreError::WrongPassphrase));
+        assert_eq!(Unlocked::open(b"correct horse", &file[1..]).err(), Some(KeystoreError::Malformed));
     }
 }

@@ -26,6 +26,7 @@ pub mod grant;
 pub mod limits;
 pub mod logs;
 pub mod member;
+pub mod pass;
 pub mod project;
 pub mod propagation;
 pub mod query;

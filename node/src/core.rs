@@ -1,0 +1,205 @@
+//! The one writer: takes many inputs, makes one step, commits once, then releases its effects.
+//!
+//! It runs on a thread of its own, because `apply` waits for the disk. Everything waiting when a step begins joins the
+//! step, so that group commit adapts to load by itself: alone an input pays one flush, a hundred share one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
+
+use exchange::{
+    member::{Context, Effect, Input, Member, Phase, Reply, Token},
+    read,
+    refusal::{Code, Fault, Refusal},
+    wire::Response,
+};
+use ledger::store::Store;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{clock, keys::Keys, seal, store::DiskStore};
+
+/// Inputs that may wait; beyond it callers are told that the node is busy.
+pub const QUEUE_MAX: usize = 4_096;
+/// Inputs in one step: bounds the size of a batch and the time a caller waits for its neighbours.
+const STEP_INPUTS_MAX: usize = 256;
+
+/// What tasks share with the writer: everything but the member itself.
+pub struct Shared {
+    /// Who we are and under which rules.
+    pub context: Context,
+    /// Secrets.
+    pub keys: Keys,
+    /// Storage; any thread may read.
+    pub store: DiskStore,
+    /// What the member last said about itself.
+    pub state: RwLock<State>,
+}
+
+/// A snapshot of the member for status, readiness and metrics.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// `ready`, `catching-up` or `behind`.
+    pub phase: &'static str,
+    /// Steps committed since start.
+    pub steps: u64,
+    /// Inputs decided since start.
+    pub inputs: u64,
+    /// Alerts since start, the newest last, at most [`ALERTS_KEPT`].
+    pub alerts: Vec<String>,
+}
+
+/// Alerts kept for `node status`; all of them are logged.
+pub const ALERTS_KEPT: usize = 20;
+
+/// Effects that leave the node, for the task that carries them.
+#[derive(Debug)]
+pub struct Outgoing(pub Effect);
+
+enum Job {
+    Input(Input, Option<oneshot::Sender<Response>>),
+    Stop,
+}
+
+/// The writer's front door.
+#[derive(Clone)]
+pub struct Core {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Core {
+    /// Starts the writer. The thread ends when [`Core::stop`] was called, or with a fault.
+    pub fn start(
+        shared: Arc<Shared>,
+        member: Member,
+        outgoing: mpsc::UnboundedSender<Outgoing>,
+    ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), Fault>>)> {
+        let (jobs, queue) = mpsc::channel(QUEUE_MAX);
+        let runtime = tokio::runtime::Handle::current();
+        let write = move || Writer { shared, member, outgoing, runtime, waiting: BTreeMap::new(), next: 0 }.run(queue);
+        let thread = std::thread::Builder::new().name("writer".into()).spawn(write)?;
+        Ok((Self { jobs }, thread))
+    }
+
+    /// Hands an input in and waits for its reply.
+    pub async fn ask(&self, input: Input) -> Response {
+        let (reply, answer) = oneshot::channel();
+        match self.jobs.try_send(Job::Input(input, Some(reply))) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping"))),
+            Err(_) => Response::Refused(Refusal::new(Code::Busy, "too many requests wait")),
+        }
+    }
+
+    /// Hands an input in that has no caller.
+    pub async fn tell(&self, input: Input) {
+        // The channel closes only when the writer has ended; there is nobody left to tell.
+        let _ = self.jobs.send(Job::Input(input, None)).await;
+    }
+
+    /// Ends the writer after what waits.
+    pub async fn stop(&self) {
+        let _ = self.jobs.send(Job::Stop).await;
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    member: Member,
+    outgoing: mpsc::UnboundedSender<Outgoing>,
+    runtime: tokio::runtime::Handle,
+    waiting: BTreeMap<Token, oneshot::Sender<Response>>,
+    next: u64,
+}
+
+impl Writer {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) -> Result<(), Fault> {
+        while let Some(first) = queue.blocking_recv() {
+            let mut inputs = Vec::new();
+            let mut stop = false;
+            let mut job = Some(first);
+            while let Some(next) = job.take() {
+                match next {
+                    Job::Stop => stop = true,
+                    Job::Input(input, reply) => inputs.push((reply.map(|r| self.wait(r)), input)),
+                }
+                if !stop && inputs.len() < STEP_INPUTS_MAX {
+                    job = queue.try_recv().ok();
+                }
+            }
+            self.step(inputs)?;
+            if stop {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, reply: oneshot::Sender<Response>) -> Token {
+        let token = Token(self.next);
+        self.next += 1;
+        self.waiting.insert(token, reply);
+        token
+    }
+
+    /// decide → commit → release.
+    fn step(&mut self, inputs: Vec<(Option<Token>, Input)>) -> Result<(), Fault> {
+        let count = inputs.len() as u64;
+        let step = self.member.handle(clock::now(), inputs, &self.shared.store)?;
+        let effects = step.commit(&self.shared.store as &dyn Store)?;
+        self.report(count);
+        for effect in effects {
+            self.release(effect)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, effect: Effect) -> Result<(), Fault> {
+        match effect {
+            Effect::Reply { token, reply } => {
+                let Some(caller) = self.waiting.remove(&token) else { return Ok(()) };
+                match reply {
+                    Reply::Ready(response) => drop(caller.send(*response)),
+                    reply => {
+                        // Proofs and seals are arithmetic: off the writer, on the pool.
+                        let shared = self.shared.clone();
+                        self.runtime.spawn_blocking(move || {
+                            let response = match reply {
+                                Reply::Answer(plan) => seal::answer(&shared, &plan),
+                                reply => read::complete(&shared.context, &shared.store, reply),
+                            };
+                            let response = response.unwrap_or_else(|fault| {
+                                tracing::error!(%fault, "a decided reply could not be completed");
+                                Response::Refused(Refusal::new(Code::Busy, "the node has a fault; see its log"))
+                            });
+                            drop(caller.send(response));
+                        });
+                    }
+                }
+            }
+            Effect::Puncture(slots) => self.shared.keys.puncture(&slots).map_err(|p| Fault(p.what))?,
+            Effect::Alert(what) => {
+                tracing::warn!(alert = %what);
+                if let Ok(mut state) = self.shared.state.write() {
+                    state.alerts.push(what);
+                    let over = state.alerts.len().saturating_sub(ALERTS_KEPT);
+                    state.alerts.drain(..over);
+                }
+            }
+            // A closed channel means the carrier has stopped; what is due stays due in the store.
+            carried => drop(self.outgoing.send(Outgoing(carried))),
+        }
+        Ok(())
+    }
+
+    fn report(&self, inputs: u64) {
+        if let Ok(mut state) = self.shared.state.write() {
+            state.steps += 1;
+            state.inputs += inputs;
+            state.phase = match self.member.phase() {
+                Phase::Ready => "ready",
+                Phase::CatchingUp => "catching-up",
+                Phase::Behind { .. } => "behind",
+            };
+        }
+    }
+}

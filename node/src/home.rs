@@ -1,0 +1,189 @@
+//! A member's directory: what belongs to it, who holds it, and whether this build understands it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crypto::codec;
+use exchange::{
+    artifact::Artifact,
+    registry::{Registry, SignedRegistry},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Problem, keys::write_private};
+
+/// Version of the directory's layout that this build writes and reads.
+pub const FORMAT: u32 = 1;
+
+const FORMAT_FILE: &str = "FORMAT";
+const CONFIG: &str = "node.toml";
+const REGISTRY: &str = "registry";
+const LOCK: &str = "lock";
+
+/// Settings of a node, in `node.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The member's id.
+    pub member: String,
+    /// Where the node listens for peers: `host:port`.
+    pub quic: String,
+    /// Where the node publishes its logs: `host:port`. Plain HTTP is served on loopback only.
+    pub http: String,
+}
+
+/// A member's directory.
+#[derive(Clone, Debug)]
+pub struct Home {
+    dir: PathBuf,
+}
+
+/// Holds a directory for one process; released when dropped or when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code)] fs::File);
+
+impl Home {
+    /// Makes a new directory; an existing one must be empty.
+    pub fn create(dir: &Path) -> Result<Self, Problem> {
+        let failed = |e: std::io::Error| Problem::fault(format!("{}: {e}", dir.display()));
+        fs::create_dir_all(dir).map_err(failed)?;
+        if fs::read_dir(dir).map_err(failed)?.next().is_some() {
+            return Err(Problem::new(
+                format!("{} is not empty", dir.display()),
+                "give a new directory with --dir",
+                "请用 --dir 指定一个新目录",
+            ));
+        }
+        #[cfg(unix)]
+        fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(failed)?;
+        let home = Self { dir: dir.to_owned() };
+        write_private(&home.path(FORMAT_FILE), format!("xinqiao {FORMAT}\n").as_bytes())?;
+        Ok(home)
+    }
+
+    /// Opens a directory made by this or an earlier build.
+    pub fn open(dir: &Path) -> Result<Self, Problem> {
+        let home = Self { dir: dir.to_owned() };
+        let text = fs::read_to_string(home.path(FORMAT_FILE)).map_err(|e| {
+            Problem::new(
+                format!("{} is not a member's directory: {e}", dir.display()),
+                "create one with `xinqiao member request --dir …`",
+                "请用 `xinqiao member request --dir …` 创建",
+            )
+        })?;
+        match text.trim().strip_prefix("xinqiao ").and_then(|v| v.parse::<u32>().ok()) {
+            Some(FORMAT) => Ok(home),
+            Some(version) => Err(Problem::new(
+                format!("{} has format {version}, this build reads format {FORMAT}", dir.display()),
+                "run the build that wrote it, or a newer one",
+                "请使用写入该目录的版本或更新的版本",
+            )),
+            None => Err(Problem::new(
+                format!("{}: not a format line", home.path(FORMAT_FILE).display()),
+                "the directory was changed by something else; restore it from a backup",
+                "该目录已被其他程序改动；请从备份恢复",
+            )),
+        }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the store lives.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Takes the directory for this process.
+    pub fn lock(&self) -> Result<Lock, Problem> {
+        let path = self.path(LOCK);
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|e| Problem::fault(format!("{}: {e}", path.display())))?;
+        file.try_lock().map_err(|_| {
+            Problem::new(
+                format!("{} is in use by another process", self.dir.display()),
+                "stop the other process, or give another directory",
+                "请停止另一进程，或指定其他目录",
+            )
+        })?;
+        Ok(Lock(file))
+    }
+
+    /// Reads the settings; errors name line and column.
+    pub fn config(&self) -> Result<Config, Problem> {
+        let path = self.path(CONFIG);
+        let next = ("run `xinqiao node init` first, or mend the file", "请先运行 `xinqiao node init`，或修正该文件");
+        let text = fs::read_to_string(&path).map_err(|e| Problem::new(format!("{}: {e}", path.display()), next.0, next.1))?;
+        toml::from_str(&text).map_err(|e| Problem::new(format!("{}: {e}", path.display()), next.0, next.1))
+    }
+
+    /// Writes the settings.
+    pub fn set_config(&self, config: &Config) -> Result<(), Problem> {
+        let text = toml::to_string(config).map_err(|e| Problem::fault(e.to_string()))?;
+        write_private(&self.path(CONFIG), text.as_bytes())
+    }
+
+    /// The registry this member decides under.
+    pub fn registry(&self) -> Result<(SignedRegistry, Registry), Problem> {
+        let signed = read_registry(&self.path(REGISTRY))?;
+        // Approved by its own governors: the file was checked against its predecessor when it was set.
+        let registry = signed.accept(None)?;
+        Ok((signed, registry))
+    }
+
+    /// Sets the registry: the first one, or a successor of the present one.
+    pub fn set_registry(&self, signed: &SignedRegistry) -> Result<Registry, Problem> {
+        let known = if self.path(REGISTRY).exists() { Some(self.registry()?.1) } else { None };
+        let registry = signed.accept(known.as_ref())?;
+        write_private(&self.path(REGISTRY), &codec::to_vec(&Artifact::Registry(signed.clone())))?;
+        Ok(registry)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+}
+
+/// Reads a registry file.
+pub fn read_registry(path: &Path) -> Result<SignedRegistry, Problem> {
+    let no = |why: String| {
+        Problem::new(
+            format!("{}: {why}", path.display()),
+            "give the registry file that `xinqiao federation sign` has completed",
+            "请提供由 `xinqiao federation sign` 完成签署的登记表文件",
+        )
+    };
+    let bytes = fs::read(path).map_err(|e| no(e.to_string()))?;
+    match codec::from_slice::<Artifact>(&bytes) {
+        Ok(Artifact::Registry(signed)) => Ok(signed),
+        Ok(_) => Err(no("is another kind of file".into())),
+        Err(e) => Err(no(e.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_a_newer_build_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(&dir.path().join("sh")).unwrap();
+        fs::write(home.path(FORMAT_FILE), "xinqiao 2\n").unwrap();
+        assert!(Home::open(home.dir()).unwrap_err().what.contains("format 2"));
+    }
+
+    #[test]
+    fn a_directory_is_held_by_one_process_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(&dir.path().join("sh")).unwrap();
+        let held = home.lock().unwrap();
+        assert!(home.lock().unwrap_err().what.contains("in use"));
+        drop(held);
+        assert!(home.lock().is_ok());
+    }
+}

@@ -1,0 +1,161 @@
+//! The logs under their public form, health and metrics. Plain HTTP, on loopback only.
+//!
+//! Checkpoints and hash tiles are open: they show sizes and hashes. Entry bundles need a reading pass
+//! (`exchange::pass`) in an `Authorization: Bearer` header.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State as Extract},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    routing::get,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use crypto::sign::Signed;
+use exchange::{
+    logs::LogName,
+    pass::{self, Pass},
+    read,
+};
+use ledger::{
+    log,
+    tile::{Tile, TileKind},
+};
+use tokio::net::TcpListener;
+
+use crate::{Problem, clock, core::Shared};
+
+/// Full tiles never change.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// A checkpoint is stale after a few seconds.
+const BRIEF: &str = "public, max-age=2";
+
+/// Opens the HTTP port.
+pub async fn listen(address: &str) -> Result<TcpListener, Problem> {
+    let listener = TcpListener::bind(address).await.map_err(|e| {
+        Problem::new(
+            format!("cannot listen on {address}: {e}"),
+            "stop what uses the port, or set another one in node.toml and the registry",
+            "请停止占用该端口的程序，或在 node.toml 与登记表中更换端口",
+        )
+    })?;
+    let loopback = listener.local_addr().is_ok_and(|a| a.ip().is_loopback());
+    if !loopback {
+        return Err(Problem::new(
+            format!("{address} is not a loopback address, and this port speaks plain HTTP"),
+            "listen on 127.0.0.1 and put a TLS proxy in front",
+            "请监听 127.0.0.1，并在其前部署 TLS 代理",
+        ));
+    }
+    Ok(listener)
+}
+
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/log/{log}/checkpoint", get(checkpoint))
+        .route("/log/{log}/tile/{*tile}", get(resource))
+        .with_state(shared);
+    if let Err(e) = axum::serve(listener, router).await {
+        tracing::error!("HTTP ended: {e}");
+    }
+}
+
+type Shown = Extract<Arc<Shared>>;
+
+async fn ready(Extract(shared): Shown) -> (StatusCode, String) {
+    let phase = shared.state.read().map_or("unknown", |s| s.phase);
+    let code = if phase == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, format!("{phase}\n"))
+}
+
+async fn metrics(Extract(shared): Shown) -> String {
+    let state = shared.state.read().map(|s| s.clone()).unwrap_or_default();
+    let mut out = format!(
+        "xinqiao_build_info{{version=\"{}\"}} 1\nxinqiao_ready {}\nxinqiao_steps_total {}\nxinqiao_inputs_total {}\n",
+        env!("CARGO_PKG_VERSION"),
+        u8::from(state.phase == "ready"),
+        state.steps,
+        state.inputs,
+    );
+    for name in LogName::ALL {
+        if let Ok(size) = log::size(&shared.store, name.as_str()) {
+            out.push_str(&format!("xinqiao_log_entries{{log=\"{name}\"}} {size}\n"));
+        }
+    }
+    if let Ok(pending) = read::pending(&shared.store) {
+        out.push_str(&format!("xinqiao_deliveries_pending {pending}\n"));
+    }
+    out
+}
+
+async fn checkpoint(Extract(shared): Shown, Path(name): Path<String>) -> Response<Body> {
+    let Some(name) = LogName::parse(&name) else { return plain(StatusCode::NOT_FOUND, "no such log\n") };
+    match log::head(&shared.store, name.as_str()) {
+        Ok(Some(note)) => typed("text/plain; charset=utf-8", BRIEF, note.as_str().as_bytes().to_vec()),
+        Ok(None) => plain(StatusCode::NOT_FOUND, "nothing published yet\n"),
+        Err(e) => failed(&e),
+    }
+}
+
+async fn resource(
+    Extract(shared): Shown,
+    Path((name, path)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let Some(name) = LogName::parse(&name) else { return plain(StatusCode::NOT_FOUND, "no such log\n") };
+    let Ok(tile) = Tile::parse(&format!("tile/{path}")) else {
+        return plain(StatusCode::NOT_FOUND, "not a tile path\n");
+    };
+    if tile.kind() == TileKind::Entries
+        && let Err(why) = allowed(&shared, &headers, name)
+    {
+        let mut response = plain(StatusCode::UNAUTHORIZED, &format!("{why}\n"));
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return response;
+    }
+    match log::resource(&shared.store, name.as_str(), &tile) {
+        Ok(Some(bytes)) => typed("application/octet-stream", IMMUTABLE, bytes),
+        Ok(None) => plain(StatusCode::NOT_FOUND, "not in the log\n"),
+        Err(e) => failed(&e),
+    }
+}
+
+fn allowed(shared: &Shared, headers: &HeaderMap, log: LogName) -> Result<(), String> {
+    let ask = "entries need a reading pass; make one with `xinqiao audit pass` / 读取条目需要通行证，请用 `xinqiao audit pass` 生成";
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let bytes = URL_SAFE_NO_PAD.decode(bearer.ok_or(ask)?).map_err(|_| "the pass is not base64url".to_owned())?;
+    let pass = Signed::<Pass>::parse(&bytes).map_err(|e| e.to_string())?;
+    let context = &shared.context;
+    let reader = pass::check(&context.registry, &pass, &context.own.id, log, clock::now()).map_err(|r| r.to_string())?;
+    tracing::debug!(%reader, %log, "entries read");
+    Ok(())
+}
+
+/// The value of an `Authorization` header that carries a pass.
+pub fn authorization(pass: &Signed<Pass>) -> String {
+    format!("Bearer {}", URL_SAFE_NO_PAD.encode(pass.as_bytes()))
+}
+
+fn typed(kind: &'static str, cache: &'static str, bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = typed("text/plain; charset=utf-8", "no-store", text.as_bytes().to_vec());
+    *response.status_mut() = status;
+    response
+}
+
+fn failed(e: &ledger::store::StoreError) -> Response<Body> {
+    tracing::error!("a read failed: {e}");
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "the node has a fault; see its log\n")
+}

@@ -1,0 +1,188 @@
+//! The operator's verbs: what takes more than one input, or reads without deciding.
+
+use std::time::Duration;
+
+use credit::{
+    entry::Received,
+    id::{CaseId, GrantId, MemberId, QuestionId, RecordId},
+    normalize::normalize_document_number,
+};
+use crypto::sign::{Signed, Verified};
+use credit::question::Question;
+use exchange::{
+    answer,
+    logs::LogName,
+    member::Input,
+    read,
+    refusal::{Code, Refusal},
+    wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
+};
+use ledger::log;
+
+use crate::{
+    clock, intake,
+    run::pull,
+    serve::{Server, blocking},
+};
+
+/// Added to the asker's own wait: the outlet waits for members, and then answers.
+const OUTLET_MARGIN: Duration = Duration::from_secs(2);
+
+/// Carries out an operation.
+pub async fn operate(server: &Server, operation: Operation) -> Result<Response, Refusal> {
+    let shared = server.shared.clone();
+    let input = match operation {
+        Operation::Submit { source, item, file } => return intake::submit(server, source, item, file).await,
+        Operation::Ask(draft) => return ask(server, draft).await,
+        Operation::Erase { record, reason } => return erase(server, record, reason).await,
+        Operation::Reconcile => {
+            reconcile(server).await;
+            return blocking(move || status(&shared)).await;
+        }
+        Operation::Stop => {
+            server.stop.notify_one();
+            return Ok(Response::Done);
+        }
+        Operation::Status => return blocking(move || status(&shared)).await,
+        Operation::Quality => return blocking(move || read::quality(&shared.store).map(Response::Quality)).await,
+        Operation::Cases => return blocking(move || read::cases(&shared.store)).await,
+        Operation::Certificate(event) => {
+            return blocking(move || {
+                let certificate = read::certificate(&shared.context, &shared.store, event, clock::now())?;
+                Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
+            })
+            .await;
+        }
+        Operation::RecordStatus(record) => {
+            return blocking(move || {
+                read::record_status(&shared.context, &shared.store, record).map(Response::RecordStatus)
+            })
+            .await;
+        }
+        Operation::SubjectAccess(subject) => {
+            return blocking(move || read::subject_access(&shared.context, &shared.store, &subject)).await;
+        }
+        Operation::NameRecord { authority, item, document, subject } => {
+            let document = normalize_document_number(&document);
+            let record = shared.context.own.naming.record_id(&authority, &item, &document, &subject);
+            return Ok(Response::Record(record));
+        }
+        Operation::AddSource(source) => Input::AddSource(source),
+        Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
+        Operation::RevokeGrant(digest) => Input::RevokeGrant(digest),
+        Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
+        Operation::AcceptRepair(case) => Input::AcceptRepair(case),
+        Operation::DecideRepair { case, grant, reason } => Input::DecideRepair { case, grant, reason },
+        Operation::ChangeStanding { record, change, reason } => Input::ChangeStanding { record, change, reason },
+    };
+    Ok(server.core.ask(input).await)
+}
+
+/// Asks through the outlet: own line first, then the question leaves, then every answer is opened and checked, and
+/// what held is written into the asker's own log.
+async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
+    let registry = &server.shared.context.registry;
+    let wait = Duration::from_millis(draft.wait_ms);
+    let (question, outlet) = match server.core.ask(Input::Ask { draft, id: QuestionId(clock::random()) }).await {
+        Response::Asked { question, outlet } => (question, outlet),
+        other => return Ok(other),
+    };
+    let outlet = registry.member(&outlet)?.stated.clone();
+    let parts = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait + OUTLET_MARGIN).await? {
+        Response::Parts(parts) => parts,
+        _ => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
+    };
+    let opened = open_parts(server, &question, &parts)?;
+    let lines = opened
+        .iter()
+        .filter_map(|part| part.answer.as_ref())
+        .map(|a| Received {
+            question: question.digest(),
+            from: a.member.clone(),
+            index: a.index,
+            leaf: a.leaf,
+            records: a.records.iter().map(|r| r.record).collect(),
+        })
+        .collect();
+    match server.core.ask(Input::Received { lines }).await {
+        Response::Done => Ok(Response::Result(Box::new(AskResult { question, parts, opened }))),
+        other => Ok(other),
+    }
+}
+
+fn open_parts(server: &Server, question: &Signed<Question>, parts: &[Part]) -> Result<Vec<OpenedPart>, Refusal> {
+    let registry = &server.shared.context.registry;
+    let verified: Verified<Question> = registry.verify(question)?;
+    let key = server.shared.keys.opening();
+    let open = |part: &Part| {
+        let result = match &part.outcome {
+            // A part that names another member than it was asked from would let the outlet pass one answer for two.
+            Outcome::Answered(answer) if answer.member == part.member => {
+                answer::open(registry, &verified, &key, answer)
+            }
+            Outcome::Answered(_) => Err(Refusal::new(Code::SignatureInvalid, "the part is another member's")),
+            Outcome::Denied(refusal) => Err(refusal.clone()),
+            Outcome::Unreachable => Err(Refusal::new(Code::Unreachable, format!("`{}`", part.member))),
+        };
+        let (answer, problem) = match result {
+            Ok(answer) => (Some(answer), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
+        OpenedPart { member: part.member.clone(), answer, problem }
+    };
+    Ok(parts.iter().map(open).collect())
+}
+
+/// Erases a record: the entry first, then the keys (see `exchange::erase`).
+async fn erase(server: &Server, record: RecordId, reason: String) -> Result<Response, Refusal> {
+    // Two erasures at once would both name the same "before".
+    let _one_erasure = server.intake.lock().await;
+    let fault = |why: String| {
+        tracing::error!(%why, "erasure failed");
+        Refusal::new(Code::Busy, "the node has a fault; see its log")
+    };
+    let versions = read::versions_of(&server.shared.store, &record).map_err(|e| fault(e.to_string()))?;
+    let versions = versions.ok_or_else(|| Refusal::new(Code::RecordUnknown, format!("`{record}`")))?;
+    let slots: Vec<_> = versions.iter().map(|v| v.slot).collect();
+    let tree = server.shared.keys.digests_without(&slots).map_err(|p| fault(p.what))?;
+    Ok(server.core.ask(Input::Erase { record, reason, versions, tree }).await)
+}
+
+/// Fetches what is new of every log this member keeps a copy of, now.
+async fn reconcile(server: &Server) {
+    let context = &server.shared.context;
+    for owner in context.registry.active().filter(|m| !m.quic.is_empty() && m.id != context.own.id) {
+        for log in LogName::ALL {
+            if context.registry.keeps_copy(&context.own.id, &owner.id, log) {
+                pull(server, owner, &owner.id, log).await;
+            }
+        }
+    }
+}
+
+fn status(shared: &crate::core::Shared) -> Result<Response, exchange::refusal::Fault> {
+    let context = &shared.context;
+    let size = |name: &str| log::size(&shared.store, name).map(|s| s.0);
+    let mut logs = Vec::new();
+    let mut mirrors: Vec<(MemberId, LogName, u64)> = Vec::new();
+    for log in LogName::ALL {
+        logs.push((log, size(log.as_str())?));
+        for owner in context.registry.active() {
+            if context.registry.keeps_copy(&context.own.id, &owner.id, log) && !owner.quic.is_empty() {
+                mirrors.push((owner.id.clone(), log, size(&log.mirror(&owner.id))?));
+            }
+        }
+    }
+    let phase = shared.state.read().map_or("unknown", |s| s.phase);
+    let role = context.role().map_err(|r| exchange::refusal::Fault(r.to_string()))?;
+    Ok(Response::Status(NodeStatus {
+        member: context.own.id.clone(),
+        role,
+        phase: phase.to_owned(),
+        registry: context.registry.version,
+        logs,
+        mirrors,
+        pending: read::pending(&shared.store)?,
+        sources: read::sources(&shared.store)?,
+    }))
+}

@@ -1,0 +1,169 @@
+//! Frames in and out: one request and one response per stream. Decode and encode only.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use credit::id::MemberId;
+use crypto::{secret::Secret, sign::PublicKey};
+use exchange::{
+    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
+    refusal::{Code, Refusal},
+    registry::MemberRequest,
+    wire::{Request, Response, from_frame, to_frame},
+};
+use quinn::{Connection, Endpoint, VarInt};
+use tokio::sync::Mutex;
+
+use crate::{Problem, tls};
+
+/// Streams one peer may have open: a bank's busy hour, and far below what memory allows (each at most one frame).
+const STREAMS_MAX: u32 = 256;
+/// Connections accepted at once; each costs some tens of kilobytes.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// A connection without traffic is kept open for peers that push now and then.
+const IDLE: Duration = Duration::from_secs(30);
+/// Sent into quiet connections, so that a dead peer is known before it is needed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Time to reach a peer that is there.
+const CONNECT: Duration = Duration::from_millis(1_500);
+
+/// Limits of every connection.
+fn transport() -> Arc<quinn::TransportConfig> {
+    let mut transport = quinn::TransportConfig::default();
+    transport.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX));
+    transport.max_concurrent_uni_streams(VarInt::from_u32(0));
+    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    transport.max_idle_timeout(IDLE.try_into().ok());
+    Arc::new(transport)
+}
+
+/// Opens the node's endpoint.
+pub fn listen(address: &str, seed: &Secret) -> Result<Endpoint, Problem> {
+    let mut config = tls::server(seed)?;
+    config.transport_config(transport());
+    let at = resolve(address)?;
+    Endpoint::server(config, at).map_err(|e| {
+        Problem::new(
+            format!("cannot listen on {address}: {e}"),
+            "stop what uses the port, or set another one in node.toml and the registry",
+            "请停止占用该端口的程序，或在 node.toml 与登记表中更换端口",
+        )
+    })
+}
+
+/// An endpoint that only calls.
+pub fn caller() -> Result<Endpoint, Problem> {
+    Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0))).map_err(|e| Problem::fault(format!("no UDP socket: {e}")))
+}
+
+fn resolve(address: &str) -> Result<SocketAddr, Problem> {
+    use std::net::ToSocketAddrs;
+    address.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(|| {
+        Problem::new(
+            format!("`{address}` is not an address"),
+            "write it as host:port",
+            "请按 host:port 的形式填写地址",
+        )
+    })
+}
+
+/// Reads one request from a stream; `max` is the caller's limit.
+pub async fn read_request(stream: &mut quinn::RecvStream, max: usize) -> Result<Request, Refusal> {
+    match stream.read_to_end(max).await {
+        Ok(frame) => from_frame(&frame, max),
+        Err(quinn::ReadToEndError::TooLong) => {
+            Err(Refusal::new(Code::FrameTooLong, format!("more than {max} bytes")))
+        }
+        Err(e) => Err(Refusal::new(Code::FrameMalformed, e.to_string())),
+    }
+}
+
+/// Writes the response and ends the stream.
+pub async fn write_response(stream: &mut quinn::SendStream, response: &Response) {
+    // A caller that has gone away is served when it asks again; every decision is in the log already.
+    if stream.write_all(&to_frame(response)).await.is_ok() {
+        let _ = stream.finish();
+    }
+}
+
+/// Connections to peers, opened when first needed and shared.
+pub struct Peers {
+    endpoint: Endpoint,
+    seed: Secret,
+    open: Mutex<BTreeMap<MemberId, Connection>>,
+}
+
+impl Peers {
+    /// Calls from `endpoint` as the member with this transport seed.
+    pub fn new(endpoint: Endpoint, seed: Secret) -> Self {
+        Self { endpoint, seed, open: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Asks a peer and waits at most `wait`. A connection that has died is opened once more.
+    pub async fn ask(&self, peer: &MemberRequest, request: &Request, wait: Duration) -> Result<Response, Refusal> {
+        let unreachable = |why: String| Refusal::new(Code::Unreachable, format!("`{}`: {why}", peer.id));
+        let known = self.open.lock().await.get(&peer.id).filter(|c| c.close_reason().is_none()).cloned();
+        let asked = async {
+            if let Some(connection) = known {
+                match call(&connection, request, FRAME_BYTES_MAX).await {
+                    Err(e) if e.code == Code::Unreachable.as_str() => {}
+                    done => return done,
+                }
+            }
+            let connection = connect(&self.endpoint, &self.seed, &peer.quic, peer.tls).await.map_err(unreachable)?;
+            self.open.lock().await.insert(peer.id.clone(), connection.clone());
+            call(&connection, request, FRAME_BYTES_MAX).await
+        };
+        tokio::time::timeout(wait, asked).await.unwrap_or_else(|_| Err(unreachable("no answer in time".into())))
+    }
+}
+
+/// One call of the operator to its own node: long files up, long reports down.
+pub async fn operate(address: &str, seed: &Secret, node: PublicKey, request: &Request) -> Result<Response, Refusal> {
+    let endpoint = caller().map_err(|p| Refusal::new(Code::Unreachable, p.what))?;
+    let connection = connect(&endpoint, seed, address, node)
+        .await
+        .map_err(|why| Refusal::new(Code::Unreachable, format!("node at {address}: {why}")))?;
+    let response = call(&connection, request, OPERATOR_FRAME_BYTES_MAX).await;
+    connection.close(VarInt::from_u32(0), b"done");
+    endpoint.wait_idle().await;
+    response
+}
+
+/// A connection to the holder of `key` at `address`.
+pub async fn connect(endpoint: &Endpoint, seed: &Secret, address: &str, key: PublicKey) -> Result<Connection, String> {
+    let mut config = tls::client(seed, key).map_err(|p| p.what)?;
+    config.transport_config(transport());
+    let at = resolve(address).map_err(|p| p.what)?;
+    let connecting = endpoint.connect_with(config, at, "member").map_err(|e| e.to_string())?;
+    match tokio::time::timeout(CONNECT, connecting).await {
+        Ok(connected) => connected.map_err(|e| e.to_string()),
+        Err(_) => Err("no answer to the connection attempt".into()),
+    }
+}
+
+/// One request and its response on a stream of an open connection.
+pub async fn call(connection: &Connection, request: &Request, max: usize) -> Result<Response, Refusal> {
+    send_frame(connection, &to_frame(request), max).await
+}
+
+/// [`call`] with bytes that need not be a request: for tests of what a node does with them.
+pub async fn send_frame(connection: &Connection, frame: &[u8], max: usize) -> Result<Response, Refusal> {
+    let lost = |e: String| Refusal::new(Code::Unreachable, e);
+    let (mut send, mut receive) = connection.open_bi().await.map_err(|e| lost(e.to_string()))?;
+    // A node that refuses early stops reading; its response still comes.
+    let written = send.write_all(frame).await;
+    let _ = send.finish();
+    match receive.read_to_end(max).await {
+        Ok(response) if !response.is_empty() => match from_frame(&response, max)? {
+            Response::Refused(refusal) => Err(refusal),
+            response => Ok(response),
+        },
+        Ok(_) => Err(lost("the peer closed the stream".into())),
+        Err(e) => Err(lost(written.err().map_or_else(|| e.to_string(), |w| w.to_string()))),
+    }
+}

@@ -1,0 +1,327 @@
+//! Start-up, the tasks of a running node, shutdown.
+//!
+//! Start-up order: directory and lock, keys, registry, store, logs against their checkpoints, erased slots against the
+//! key tree, endpoints; then every reachable peer is asked what it has seen of this member, and only then questions
+//! are answered.
+
+use std::{
+    path::Path,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use credit::{
+    calendar::Calendar, catalog::Catalog, id::MemberId, policy::Policy, record::NamingKeys, rules::RuleBook,
+};
+use crypto::codec;
+use exchange::{
+    artifact::status_fact,
+    logs::LogName,
+    member::{Context, Effect, Identity, Input, Member},
+    read,
+    refusal::{Code, Refusal},
+    registry::{MemberRequest, Registry},
+    wire::{Request, Response},
+};
+use ledger::log;
+use tokio::sync::{Notify, mpsc};
+
+use crate::{
+    Problem,
+    core::{Core, Outgoing, Shared, State},
+    home::Home,
+    http,
+    keys::Keys,
+    quic::{self, Peers},
+    serve::Server,
+    store::DiskStore,
+};
+
+/// Time between two looks at what is due.
+const TICK: Duration = Duration::from_millis(200);
+/// Time a peer has to answer a push or a pull.
+const PEER_WAIT: Duration = Duration::from_secs(5);
+/// Time a peer has to answer while this node starts: a peer that is away must not hold it up.
+const START_WAIT: Duration = Duration::from_secs(2);
+/// Pulls of one log in a row: with 512 entries each, a million entries behind.
+const PULLS_MAX: usize = 2_048;
+
+/// Runs a node until it is told to stop. `ready` is called once, with the addresses in use, when it serves.
+pub async fn run(dir: &Path, passphrase: &[u8], ready: impl FnOnce(&str, &str)) -> Result<(), Problem> {
+    let home = Home::open(dir)?;
+    let _lock = home.lock()?;
+    let config = home.config()?;
+    let keys = Keys::open(dir, passphrase)?;
+    let (signed, registry) = home.registry()?;
+    let context = context(&keys, Arc::new(registry), &config.member)?;
+    let store = DiskStore::open(&home.data()).map_err(|e| Problem::fault(format!("{}: {e}", home.data().display())))?;
+    let member = Member::open(context.clone(), &store).map_err(|e| {
+        Problem::new(
+            format!("{}: {e}", home.data().display()),
+            "the store is damaged; keep it for inspection and restore the directory from a backup",
+            "存储已损坏；请保留现场并从备份恢复目录",
+        )
+    })?;
+    let erased = read::erased_slots(&store).map_err(|e| Problem::fault(e.to_string()))?;
+    keys.puncture(&erased)?;
+
+    let endpoint = quic::listen(&config.quic, &keys.tls_seed())?;
+    let listener = http::listen(&config.http).await?;
+    let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed()));
+    let shared = Arc::new(Shared { context, keys, store, state: RwLock::new(State { phase: "catching-up", ..State::default() }) });
+    let (outgoing, carried) = mpsc::unbounded_channel();
+    let (core, writer) = Core::start(shared.clone(), member, outgoing).map_err(|e| Problem::fault(e.to_string()))?;
+    let server = Server {
+        shared: shared.clone(),
+        core: core.clone(),
+        peers,
+        stop: Arc::new(Notify::new()),
+        registry: Arc::new(signed),
+        intake: Arc::new(tokio::sync::Mutex::new(())),
+    };
+
+    tokio::spawn(server.clone().accept(endpoint.clone()));
+    tokio::spawn(http::serve(listener, shared.clone()));
+    catch_up(&server).await;
+    tokio::spawn(carry(server.clone(), carried));
+    tokio::spawn(tick(core.clone()));
+    ready(&config.quic, &config.http);
+
+    // The writer ends by itself only with a fault.
+    let ended = tokio::task::spawn_blocking(move || writer.join());
+    tokio::pin!(ended);
+    let outcome = tokio::select! {
+        () = stopped(&server.stop) => {
+            core.stop().await;
+            ended.await
+        }
+        outcome = &mut ended => outcome,
+    };
+    // Replies of the last step are on their way; callers get a moment to read them.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    endpoint.close(quinn::VarInt::from_u32(0), b"stopping");
+    let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+    match outcome {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(fault))) => Err(Problem::fault(fault.to_string())),
+        Ok(Err(_)) | Err(_) => Err(Problem::fault("the writer ended without a word")),
+    }
+}
+
+/// Who this member is, under the rules this build ships and the registry names.
+pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Context, Problem> {
+    let id = MemberId::parse(member).ok_or_else(|| {
+        Problem::new(format!("`{member}` is no member id"), "mend `member` in node.toml", "请修正 node.toml 中的 member")
+    })?;
+    let entry = registry.member(&id)?;
+    if entry.stated.sign.0 != keys.signing().verifying_key().to_bytes() {
+        return Err(Problem::new(
+            format!("the registry names another key for `{id}` than this directory holds"),
+            "use the directory that made the admitted request, or have the new key admitted",
+            "请使用提交入会申请的目录，或让治理方登记新密钥",
+        ));
+    }
+    let (catalog, policy, rules) = (Catalog::builtin(), Policy::builtin(), RuleBook::builtin());
+    let pinned = [
+        ("catalog", registry.catalog, catalog.digest()),
+        ("policy", registry.policy, policy.digest()),
+        ("rule sets", registry.rules, rules.digest()),
+    ];
+    for (what, registered, ours) in pinned {
+        if registered != ours {
+            return Err(Problem::new(
+                format!("the registry pins another {what} ({registered}) than this build has ({ours})"),
+                "run the build the federation has agreed on, or have the governors sign a registry for this one",
+                "请使用联盟约定的版本，或由治理方签署与此版本对应的登记表",
+            ));
+        }
+    }
+    // Without the federation's record key (a bank) the names this member computes match nobody else's; it needs none.
+    let record = match &entry.record_key {
+        Some(wrapped) => wrapped.open(&keys.opening(), &id).ok_or_else(|| {
+            Problem::new(
+                "the record key in the registry does not open with this keystore",
+                "have the governors admit this member again",
+                "请由治理方重新登记该成员",
+            )
+        })?,
+        None => keys.pepper(),
+    };
+    Ok(Context {
+        own: Identity {
+            id,
+            signing: keys.signing(),
+            naming: NamingKeys { record, pepper: keys.pepper() },
+            access: keys.access(),
+        },
+        registry,
+        catalog: Arc::new(catalog),
+        policy: Arc::new(policy),
+        rules: Arc::new(rules),
+        calendar: Arc::new(Calendar::builtin()),
+    })
+}
+
+/// Asks every reachable peer what it has seen: first of this member, then of itself.
+async fn catch_up(server: &Server) {
+    let context = &server.shared.context;
+    let (registry, own) = (&context.registry, &context.own.id);
+    let mut asked = tokio::task::JoinSet::new();
+    for peer in registry.active().filter(|m| m.id != *own && !m.quic.is_empty()).cloned() {
+        let server = server.clone();
+        asked.spawn(async move {
+            let registry = &server.shared.context.registry;
+            let own = server.shared.context.own.id.clone();
+            let mut seen = Vec::new();
+            for log in LogName::ALL {
+                if registry.keeps_copy(&peer.id, &own, log)
+                    && let Some(size) = pull_within(&server, &peer, &own, log, START_WAIT).await
+                {
+                    seen.push((log, size));
+                }
+            }
+            for log in LogName::ALL {
+                if registry.keeps_copy(&own, &peer.id, log) {
+                    pull_within(&server, &peer, &peer.id, log, START_WAIT).await;
+                }
+            }
+            seen
+        });
+    }
+    let seen: Vec<(LogName, u64)> = asked.join_all().await.into_iter().flatten().collect();
+    server.core.tell(Input::CaughtUp { seen }).await;
+    // The phase is read by the first caller; one empty question makes sure that it is decided.
+    let _ = server.core.ask(Input::Tick).await;
+}
+
+/// Fetches what is new of `owner`'s `log` from `peer`. Returns the size the peer has proof of.
+pub async fn pull(server: &Server, peer: &MemberRequest, owner: &MemberId, log: LogName) -> Option<u64> {
+    pull_within(server, peer, owner, log, PEER_WAIT).await
+}
+
+async fn pull_within(
+    server: &Server,
+    peer: &MemberRequest,
+    owner: &MemberId,
+    log: LogName,
+    wait: Duration,
+) -> Option<u64> {
+    let shared = &server.shared;
+    let stored = if *owner == shared.context.own.id { log.as_str().to_owned() } else { log.mirror(owner) };
+    let from = log::size(&shared.store, &stored).ok()?.0;
+    let mut entries: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..PULLS_MAX {
+        let at = from + entries.len() as u64;
+        let request = Request::Pull { owner: owner.clone(), log, from: at };
+        let (part, checkpoint) = match server.peers.ask(peer, &request, wait).await {
+            Ok(Response::Entries { entries, checkpoint }) => (entries, checkpoint),
+            _ => return None,
+        };
+        let some = !part.is_empty();
+        entries.extend(part.into_iter().map(|b| b.0));
+        let Some(note) = checkpoint else {
+            if some { continue } else { return None }
+        };
+        let key = shared.context.registry.note_key(owner, log).ok()?;
+        let verified = match note.verify(&key) {
+            Ok(verified) => verified,
+            Err(e) => {
+                tracing::warn!(%owner, %log, peer = %peer.id, "checkpoint does not verify: {e}");
+                return None;
+            }
+        };
+        let size = verified.size.0;
+        if !entries.is_empty() {
+            let input = Input::Pulled { owner: owner.clone(), log, from, entries, checkpoint: verified, note };
+            server.core.tell(input).await;
+        }
+        return Some(size);
+    }
+    None
+}
+
+async fn tick(core: Core) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        core.tell(Input::Tick).await;
+    }
+}
+
+/// Carries effects to peers, each in a task of its own. What fails stays due in the store.
+async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
+    while let Some(Outgoing(effect)) = effects.recv().await {
+        let server = server.clone();
+        tokio::spawn(async move {
+            match effect {
+                Effect::Deliver { event, to } => deliver(&server, event, &to).await,
+                Effect::Forward { to, case, application } => {
+                    let Ok(peer) = server.shared.context.registry.member(&to).map(|m| m.stated.clone()) else { return };
+                    let outcome = match server.peers.ask(&peer, &Request::Apply(application), PEER_WAIT).await {
+                        Ok(Response::Case(case)) => Ok(case),
+                        Ok(_) => return,
+                        Err(refusal) if refusal.code == Code::Unreachable.as_str() => return,
+                        Err(refusal) => Err(refusal),
+                    };
+                    server.core.tell(Input::Forwarded { case, outcome }).await;
+                }
+                Effect::Pull { owner, log, .. } => {
+                    let Ok(peer) = server.shared.context.registry.member(&owner).map(|m| m.stated.clone()) else { return };
+                    pull(&server, &peer, &owner, log).await;
+                }
+                // The writer carries out the others itself.
+                Effect::Reply { .. } | Effect::Puncture(_) | Effect::Alert(_) => {}
+            }
+        });
+    }
+}
+
+/// Pushes a status entry and brings the recipient's acknowledgement back, checked.
+async fn deliver(server: &Server, event: u64, to: &MemberId) {
+    let shared = server.shared.clone();
+    let registry = &server.shared.context.registry;
+    let Ok(peer) = registry.member(to).map(|m| m.stated.clone()) else { return };
+    let built = tokio::task::spawn_blocking(move || read::notice(&shared.context, &shared.store, event)).await;
+    let notice = match built {
+        Ok(Ok(notice)) => notice,
+        Ok(Err(fault)) => return tracing::error!(%fault, event, "no receipt for an event"),
+        Err(_) => return,
+    };
+    let receipt = match server.peers.ask(&peer, &Request::Notice(notice), PEER_WAIT).await {
+        Ok(Response::Receipt(receipt)) => receipt,
+        Ok(_) => return,
+        Err(refusal) => return tracing::debug!(%to, event, "not acknowledged yet: {refusal}"),
+    };
+    let checked = receipt.verify(registry).and_then(|proven| {
+        let own = proven.member == *to;
+        let fact = status_fact(registry, &proven)?;
+        if own { Ok((proven, fact)) } else { Err(Refusal::new(Code::SignatureInvalid, "another member's entry")) }
+    });
+    match checked {
+        Ok((proven, fact)) => {
+            let input =
+                Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt: codec::to_vec(&receipt) };
+            server.core.tell(input).await;
+        }
+        Err(refusal) => tracing::warn!(%to, event, "acknowledgement does not hold: {refusal}"),
+    }
+}
+
+/// Waits for the operator, Ctrl-C or the service manager.
+async fn stopped(stop: &Notify) {
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = stop.notified() => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}

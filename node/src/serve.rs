@@ -1,0 +1,213 @@
+//! A peer's request: bytes to a checked input, the member's reply to bytes. Signatures and proofs are verified here,
+//! before the serial part.
+
+use std::{sync::Arc, time::Duration};
+
+use credit::{
+    grant::Grant,
+    id::MemberId,
+    question::{Basis, Question},
+};
+use crypto::sign::{Signed, Verified};
+use exchange::{
+    artifact::status_fact,
+    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
+    member::Input,
+    read,
+    receipt::Receipt,
+    refusal::{Code, Refusal},
+    registry::SignedRegistry,
+    wire::{Outcome, Part, Request, Response},
+};
+use quinn::{Connection, Endpoint};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    clock,
+    core::{Core, Shared},
+    operate,
+    quic::{CONNECTIONS_MAX, Peers, read_request, write_response},
+    tls,
+};
+
+/// What is left of a question's time for the way back through the outlet.
+const RELAY_MARGIN_MS: u64 = 200;
+
+/// Everything a request may need; cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    /// State shared with the writer.
+    pub shared: Arc<Shared>,
+    /// The writer.
+    pub core: Core,
+    /// Other members.
+    pub peers: Arc<Peers>,
+    /// Asks the node to stop.
+    pub stop: Arc<tokio::sync::Notify>,
+    /// The registry as signed.
+    pub registry: Arc<SignedRegistry>,
+    /// One file at a time: duplicates are found against what is stored.
+    pub intake: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Who is at the other end of a connection.
+enum Caller {
+    Operator,
+    Member(MemberId),
+}
+
+impl Server {
+    /// Accepts connections until the endpoint closes.
+    pub async fn accept(self, endpoint: Endpoint) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        while let Some(incoming) = endpoint.accept().await {
+            let Ok(place) = places.clone().try_acquire_owned() else {
+                incoming.refuse();
+                continue;
+            };
+            let server = self.clone();
+            tokio::spawn(async move {
+                if let Ok(connection) = incoming.await {
+                    server.connection(connection).await;
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn connection(&self, connection: Connection) {
+        while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+            let (server, connection) = (self.clone(), connection.clone());
+            tokio::spawn(async move {
+                // The registry is asked for every frame: a member suspended a moment ago is refused now.
+                let response = match server.caller(&connection) {
+                    Err(refusal) => Err(refusal),
+                    Ok(Caller::Operator) => match read_request(&mut receive, OPERATOR_FRAME_BYTES_MAX).await {
+                        Ok(Request::Operate(operation)) => operate::operate(&server, operation).await,
+                        Ok(_) => Err(Refusal::new(Code::CallerNotAllowed, "the operator operates; members exchange")),
+                        Err(refusal) => Err(refusal),
+                    },
+                    Ok(Caller::Member(member)) => match read_request(&mut receive, FRAME_BYTES_MAX).await {
+                        Ok(request) => server.request(&member, request).await,
+                        Err(refusal) => Err(refusal),
+                    },
+                };
+                write_response(&mut send, &response.unwrap_or_else(Response::Refused)).await;
+            });
+        }
+    }
+
+    fn caller(&self, connection: &Connection) -> Result<Caller, Refusal> {
+        let unknown = || Refusal::new(Code::MemberUnknown, "the transport key is not in the registry");
+        let key = tls::peer_key(connection).ok_or_else(unknown)?;
+        if key == tls::public_key(&self.shared.keys.operator_seed()) {
+            return Ok(Caller::Operator);
+        }
+        let member = self.shared.context.registry.by_tls(&key).ok_or_else(unknown)?;
+        Ok(Caller::Member(member.id.clone()))
+    }
+
+    async fn request(&self, caller: &MemberId, request: Request) -> Result<Response, Refusal> {
+        let registry = &self.shared.context.registry;
+        match request {
+            Request::Ask(signed) => {
+                let question = registry.verify(&signed)?;
+                if registry.outlet().is_some_and(|o| o.id == self.shared.context.own.id) {
+                    return self.relay(caller, question).await;
+                }
+                if !self.shared.context.role()?.collects() {
+                    let why = "this member answers no questions";
+                    return Err(Refusal::new(Code::CallerNotAllowed, why));
+                }
+                let grant = self.grant(question.get())?;
+                let input = Input::Question { caller: caller.clone(), question, grant };
+                Ok(self.core.ask(input).await)
+            }
+            Request::Notice(receipt) => self.notice(caller, &receipt).await,
+            Request::Apply(signed) => {
+                let application = registry.verify(&signed)?;
+                Ok(self.core.ask(Input::Application { caller: caller.clone(), application }).await)
+            }
+            Request::Pull { owner, log, from } => {
+                let (shared, caller) = (self.shared.clone(), caller.clone());
+                blocking(move || read::entries(&shared.context, &shared.store, &caller, &owner, log, from)).await
+            }
+            Request::Registry => Ok(Response::Registry(self.registry.as_ref().clone())),
+            Request::Operate(_) => {
+                Err(Refusal::new(Code::CallerNotAllowed, "operations are accepted from the node's own operator"))
+            }
+        }
+    }
+
+    /// The grant inside a question, checked against its collector's key. A grant by an unknown or suspended collector
+    /// is passed as none, and the policy refuses it by its rule.
+    fn grant(&self, question: &Question) -> Result<Option<Verified<Grant>>, Refusal> {
+        match &question.basis {
+            Basis::Grant(signed) => match self.shared.context.registry.verify(signed) {
+                Ok(grant) => Ok(Some(grant)),
+                Err(refusal) if refusal.code == Code::MemberUnknown.as_str() => Ok(None),
+                Err(refusal) => Err(refusal),
+            },
+            _ => Ok(None),
+        }
+    }
+
+    async fn notice(&self, caller: &MemberId, receipt: &Receipt) -> Result<Response, Refusal> {
+        let registry = &self.shared.context.registry;
+        let proven = receipt.verify(registry)?;
+        let fact = status_fact(registry, &proven)?;
+        let input = Input::Notice { caller: caller.clone(), notice: Box::new(proven), fact };
+        Ok(self.core.ask(input).await)
+    }
+
+    /// The outlet: logs, asks every collecting member at once, and merges what comes back in time.
+    async fn relay(&self, caller: &MemberId, question: Verified<Question>) -> Result<Response, Refusal> {
+        let signed: Signed<Question> = question.signed().clone();
+        let deadline = question.get().deadline;
+        let to = match self.core.ask(Input::Relay { caller: caller.clone(), question }).await {
+            Response::Relay(to) => to,
+            other => return Ok(other),
+        };
+        let left = deadline.0.saturating_sub(clock::now().0).saturating_sub(RELAY_MARGIN_MS);
+        let mut asked = JoinSet::new();
+        for member in to {
+            let (server, signed) = (self.clone(), signed.clone());
+            asked.spawn(async move {
+                let outcome = server.ask_member(&member, signed, Duration::from_millis(left)).await;
+                Part { member, outcome }
+            });
+        }
+        let mut parts = asked.join_all().await;
+        parts.sort_by(|a, b| a.member.cmp(&b.member));
+        Ok(Response::Parts(parts))
+    }
+
+    async fn ask_member(&self, member: &MemberId, question: Signed<Question>, wait: Duration) -> Outcome {
+        let peer = match self.shared.context.registry.member(member) {
+            Ok(entry) => &entry.stated,
+            Err(refusal) => return Outcome::Denied(refusal),
+        };
+        match self.peers.ask(peer, &Request::Ask(question), wait).await {
+            Ok(Response::Answer(answer)) => Outcome::Answered(answer),
+            Ok(_) => Outcome::Denied(Refusal::new(Code::FrameMalformed, "an answer was expected")),
+            Err(refusal) if refusal.code == Code::Unreachable.as_str() => Outcome::Unreachable,
+            Err(refusal) => Outcome::Denied(refusal),
+        }
+    }
+}
+
+/// Runs a read on the pool; a fault there is this node's, not the caller's.
+pub async fn blocking<F>(read: F) -> Result<Response, Refusal>
+where
+    F: FnOnce() -> Result<Response, exchange::refusal::Fault> + Send + 'static,
+{
+    let fault = |why: String| {
+        tracing::error!(%why, "a read failed");
+        Refusal::new(Code::Busy, "the node has a fault; see its log")
+    };
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(e)) => Err(fault(e.to_string())),
+        Err(e) => Err(fault(e.to_string())),
+    }
+}

@@ -1,0 +1,186 @@
+//! Transport identities: TLS 1.3 with raw public keys (RFC 7250), pinned to the registry (docs/decisions/0005).
+//!
+//! A peer *is* its key: there is no certificate authority and nothing to expire besides the registry. This module is
+//! the only one that names `rustls`.
+
+use std::sync::Arc;
+
+use crypto::{
+    secret::Secret,
+    sign::{PublicKey, SigningKey},
+};
+use exchange::wire::ALPN;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, SignatureScheme,
+    client::{
+        AlwaysResolvesClientRawPublicKeys,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    server::{
+        AlwaysResolvesServerRawPublicKeys,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+};
+
+use crate::Problem;
+
+/// DER of an Ed25519 SubjectPublicKeyInfo up to the key (RFC 8410 §4).
+const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+/// DER of an Ed25519 PKCS#8 key up to the seed (RFC 8410 §7).
+const PKCS8: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// The public key of a transport seed.
+pub fn public_key(seed: &Secret) -> PublicKey {
+    PublicKey(SigningKey::from_seed(seed).verifying_key().to_bytes())
+}
+
+/// The key a peer has proved to hold in the handshake of a connection.
+pub fn peer_key(connection: &quinn::Connection) -> Option<PublicKey> {
+    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    key_of(identity.first()?)
+}
+
+/// Server side: every client proves a key; who that is, and whether it may ask, is decided per frame against the
+/// registry in force.
+pub fn server(seed: &Secret) -> Result<quinn::ServerConfig, Problem> {
+    let provider = Arc::new(ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| Problem::fault(e.to_string()))?
+        .with_client_cert_verifier(Arc::new(AnyKey(provider.signature_verification_algorithms)))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified(seed)?)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // No 0-RTT: a question must not be replayable by the network.
+    config.max_early_data_size = 0;
+    let config = QuicServerConfig::try_from(config).map_err(|e| Problem::fault(e.to_string()))?;
+    Ok(quinn::ServerConfig::with_crypto(Arc::new(config)))
+}
+
+/// Client side, towards the peer that holds `peer`.
+pub fn client(seed: &Secret, peer: PublicKey) -> Result<quinn::ClientConfig, Problem> {
+    let provider = Arc::new(ring::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| Problem::fault(e.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ThisKey(peer, algorithms)))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(seed)?)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    let config = QuicClientConfig::try_from(config).map_err(|e| Problem::fault(e.to_string()))?;
+    Ok(quinn::ClientConfig::new(Arc::new(config)))
+}
+
+fn certified(seed: &Secret) -> Result<Arc<CertifiedKey>, Problem> {
+    let private = [&PKCS8[..], seed.expose()].concat();
+    let key = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private)).map_err(|e| Problem::fault(e.to_string()))?;
+    let public = [&SPKI[..], &public_key(seed).0].concat();
+    Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(public)], key)))
+}
+
+fn key_of(spki: &[u8]) -> Option<PublicKey> {
+    spki.strip_prefix(&SPKI[..])?.try_into().ok().map(PublicKey)
+}
+
+fn check_signature(
+    message: &[u8],
+    spki: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error> {
+    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(spki.as_ref()), dss, algorithms)
+}
+
+/// TLS 1.2 is not offered, so a signature of it is misbehaviour.
+fn no_tls12() -> Result<HandshakeSignatureValid, Error> {
+    Err(Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite))
+}
+
+/// Accepts any client that proves an Ed25519 key.
+#[derive(Debug)]
+struct AnyKey(WebPkiSupportedAlgorithms);
+
+impl ClientCertVerifier for AnyKey {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+    fn verify_client_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let known = key_of(key).map(|_| ClientCertVerified::assertion());
+        known.ok_or(Error::InvalidCertificate(rustls::CertificateError::BadEncoding))
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        no_tls12()
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check_signature(message, key, dss, &self.0)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// Accepts the one server that proves this key.
+#[derive(Debug)]
+struct ThisKey(PublicKey, WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for ThisKey {
+    fn verify_server_cert(
+        &self,
+        key: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if key_of(key) == Some(self.0) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))
+        }
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        no_tls12()
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        check_signature(message, key, dss, &self.1)
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}

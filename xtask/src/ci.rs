@@ -1,0 +1,171 @@
+//! What the pipeline runs, quick to slow; and the programs of other crates a check starts.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+/// The version a machine without it installs; checks then say the same everywhere.
+const CARGO_DENY: &str = "0.20.2";
+
+const FMT: &[&str] = &["fmt", "--all", "--check"];
+const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+const TEST: &[&str] = &["test", "--workspace", "--locked"];
+const DENY: &[&str] = &["deny", "--locked", "check", "licenses", "bans", "sources"];
+const DENY_FETCH: &[&str] = &["deny", "fetch", "db"];
+const DENY_ADVISORIES: &[&str] = &["deny", "--locked", "check", "--disable-fetch", "advisories"];
+const DENY_INSTALL: &[&str] = &["install", "cargo-deny", "--locked", "--version", CARGO_DENY];
+
+const ADVISORIES_UNCHECKED: &str = "ADVISORIES WERE NOT CHECKED: the advisory database is out of reach (`cargo deny fetch db` failed).\n\
+     Known vulnerabilities, unmaintained and yanked crates would go unnoticed in this run; repeat it with network.";
+const TREE_UNCHECKED: &str = "CHANGED FILES WERE NOT CHECKED: this is not a git checkout.";
+
+/// Runs everything, stops at the first failure, and repeats at the end what could not be checked.
+pub(crate) fn run(root: &Path) -> Result<(), String> {
+    let mut unchecked = Vec::new();
+    let before = State::read(root);
+    cargo(root, FMT)?;
+    for name in ["layers", "tidy", "docs"] {
+        timed(&format!("cargo xtask {name}"), || crate::check(name))?;
+    }
+    cargo(root, CLIPPY)?;
+    cargo(root, TEST)?;
+    have_cargo_deny(root)?;
+    cargo(root, DENY)?;
+    // Fetching and checking are two steps, so that an advisory is never taken for a missing network.
+    match cargo(root, DENY_FETCH) {
+        Ok(()) => cargo(root, DENY_ADVISORIES)?,
+        Err(_) => unchecked.push(ADVISORIES_UNCHECKED),
+    }
+    match before {
+        Some(before) => timed("git diff --exit-code", || before.unchanged(root))?,
+        None => unchecked.push(TREE_UNCHECKED),
+    }
+    for message in &unchecked {
+        println!("\n!!! {}", message.replace('\n', "\n!!! "));
+    }
+    println!(
+        "\nci: {}",
+        if unchecked.is_empty() { "ok" } else { "ok, except for what was NOT checked (above)" }
+    );
+    Ok(())
+}
+
+/// Replays histories of the simulated federation: `--seed S [--seeds N]`.
+pub(crate) fn sim(root: &Path, args: &[&str]) -> Result<(), String> {
+    let (seed, seeds) = seeds(args)?;
+    let (seed, seeds) = (seed.to_string(), seeds.to_string());
+    let run =
+        ["run", "--release", "-p", "conformance", "--bin", "sim", "--", "--seed", &seed, "--seeds", &seeds];
+    cargo(root, &run)
+}
+
+fn seeds(args: &[&str]) -> Result<(u64, u64), String> {
+    let usage = || "usage: cargo xtask sim --seed S [--seeds N], both whole numbers, N at least 1".to_owned();
+    let number = |text: &str| text.parse::<u64>().map_err(|_| usage());
+    let (mut seed, mut seeds) = (None, 1);
+    for pair in args.chunks(2) {
+        match pair {
+            ["--seed", value] => seed = Some(number(value)?),
+            ["--seeds", value] => seeds = number(value)?,
+            _ => return Err(usage()),
+        }
+    }
+    match seed {
+        Some(seed) if seeds > 0 => Ok((seed, seeds)),
+        _ => Err(usage()),
+    }
+}
+
+fn have_cargo_deny(root: &Path) -> Result<(), String> {
+    let asked = command(root, &["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if asked.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    if env::var("CI").is_ok_and(|ci| ci == "true") {
+        return cargo(root, DENY_INSTALL);
+    }
+    Err(format!("cargo-deny is not installed; run: cargo install cargo-deny --locked --version {CARGO_DENY}"))
+}
+
+fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
+    let shown = format!("cargo {}", args.join(" "));
+    timed(&shown, || {
+        let status = command(root, args).status().map_err(|e| format!("cannot run `{shown}`: {e}"))?;
+        if status.success() { Ok(()) } else { Err(format!("`{shown}` failed ({status})")) }
+    })
+}
+
+fn command(root: &Path, args: &[&str]) -> Command {
+    let cargo: OsString = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(root);
+    // Cargo tells us about *this* package; a tool that reads these would take it for its own.
+    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Prints a command, runs it, prints how long it took and how it ended.
+fn timed(shown: &str, run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    println!("\n$ {shown}");
+    let start = Instant::now();
+    let outcome = run();
+    let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+    println!("= {shown}: {word} in {:.1} s", start.elapsed().as_secs_f64());
+    outcome
+}
+
+/// What git sees in the working tree: which files are changed or new, and how.
+#[derive(PartialEq, Eq)]
+struct State {
+    status: String,
+    diff: String,
+}
+
+impl State {
+    /// `None` when this is not a git checkout.
+    fn read(root: &Path) -> Option<Self> {
+        let git = |args: &[&str]| {
+            let output = Command::new("git").args(args).current_dir(root).output().ok()?;
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        Some(Self { status: git(&["status", "--porcelain"])?, diff: git(&["diff"])? })
+    }
+
+    /// On a clean checkout this is `git diff --exit-code`, and sees new files too; with work in progress it compares
+    /// with how the tree was when the run began.
+    fn unchanged(&self, root: &Path) -> Result<(), String> {
+        match Self::read(root) {
+            Some(now) if now == *self => Ok(()),
+            Some(now) => {
+                Err(format!("the checks changed files of the repository:\n{}{}", now.status, now.diff))
+            }
+            None => Err("git no longer answers".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seeds;
+
+    #[test]
+    fn reads_seeds_in_either_order() {
+        assert_eq!(seeds(&["--seed", "7"]), Ok((7, 1)));
+        assert_eq!(seeds(&["--seeds", "3", "--seed", "7"]), Ok((7, 3)));
+    }
+
+    #[test]
+    fn refuses_seeds_that_are_missing_or_no_numbers() {
+        for bad in
+            [&[][..], &["--seeds", "3"], &["--seed"], &["--seed", "x"], &["--seed", "1", "--seeds", "0"]]
+        {
+            assert!(seeds(bad).is_err(), "{bad:?}");
+        }
+    }
+}
