@@ -86,6 +86,9 @@ pub struct RecordFacts {
     /// Which repair rules the deciding body follows.
     #[n(7)]
     pub kind: AuthorityKind,
+    /// Day of publication, where the file tells it; some rule sets count from there.
+    #[n(9)]
+    pub published: Option<Date>,
     /// Keyed digest of the whole content ([`NamingKeys::content_tag`]). The record's keys depend on it, so a slot
     /// that is handed out twice after a rollback still never seals two contents under one key.
     #[n(8)]

@@ -7,7 +7,7 @@
 use core::{fmt, marker::PhantomData};
 
 use coset::{
-    CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, RegisteredLabel, RegisteredLabelWithPrivate,
+    CoseSign1, CoseSign1Builder, HeaderBuilder, RegisteredLabel, RegisteredLabelWithPrivate,
     TaggedCborSerializable, cbor::value::Value, iana,
 };
 use ed25519_dalek::Signer;
@@ -196,6 +196,16 @@ impl<T: Statement> Signed<T> {
         Ok(Self { bytes: bytes.to_vec(), issuer, key, issued_s, signature, statement: PhantomData })
     }
 
+    /// Checks a statement that carries its author's own key, which `key` finds in it: proof of possession, as in a
+    /// request for admission. It says nothing about who the author is.
+    pub fn verify_by_own_key(&self, key: impl Fn(&T) -> [u8; 32]) -> Result<Verified<T>, SignError> {
+        let cose = CoseSign1::from_tagged_slice(&self.bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        let payload = cose.payload.as_deref().unwrap_or_default();
+        let statement = codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
+        let key = VerifyingKey::from_bytes(key(&statement)).ok_or(SignError::WrongKey)?;
+        self.verify(&key)
+    }
+
     /// Checks the signature and gives access to the statement.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Verified<T>, SignError> {
         if key.id() != self.key {
@@ -332,12 +342,6 @@ fn claims(cose: &CoseSign1) -> Option<(String, u64)> {
     let issuer = get(1)?.into_text().ok()?;
     let issued = u64::try_from(get(6)?.into_integer().ok()?).ok()?;
     Some((issuer, issued))
-}
-
-/// Round trip used by tests of other crates: the untagged COSE bytes parse with any COSE library.
-#[doc(hidden)]
-pub fn untagged(bytes: &[u8]) -> Option<Vec<u8>> {
-    CoseSign1::from_tagged_slice(bytes).ok()?.to_vec().ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use credit::{
     normalize::normalize_document_number,
     record::RecordFacts,
     repair::{Application, Applied, Case, Decided, Denial},
-    rules::{Rule, Tier},
+    rules::{Clock, Rule, Tier},
     status::{Change, Standing, Status},
 };
 use crypto::{Digest, sign::Verified};
@@ -186,9 +186,16 @@ pub fn decide(
     let rule = rule(context, &facts)?;
     let decided: Decided = if grant {
         let day = facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
-        // The publication day is not collected in the official layout; the decision is published within seven
-        // working days of its date, so that the date itself is used and the decision day is the earlier bound.
-        accepted.grant(turn.now, rule, day, day)?
+        // A set that counts from publication needs that day, and the official layout does not tell it.
+        let published = match (rule.clock, facts.published) {
+            (_, Some(published)) => published,
+            (Clock::Decision, None) => day,
+            (Clock::Publication, None) => {
+                let why = format!("`{}` counts from publication, and the record does not tell that day", rule.set_id);
+                return Halt::refuse(Code::CaseDenied, why);
+            }
+        };
+        accepted.grant(turn.now, rule, day, published)?
     } else {
         if reason.is_empty() {
             return Halt::refuse(Code::CaseDenied, "a refusal states its reason");

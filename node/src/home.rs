@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use credit::id::MemberId;
 use crypto::codec;
 use exchange::{
     artifact::Artifact,
@@ -20,6 +21,7 @@ pub const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 const CONFIG: &str = "node.toml";
 const REGISTRY: &str = "registry";
+const MEMBER: &str = "member";
 const LOCK: &str = "lock";
 
 /// Settings of a node, in `node.toml`.
@@ -45,8 +47,8 @@ pub struct Home {
 pub struct Lock(#[allow(dead_code)] fs::File);
 
 impl Home {
-    /// Makes a new directory; an existing one must be empty.
-    pub fn create(dir: &Path) -> Result<Self, Problem> {
+    /// Makes a new directory for `member`; an existing one must be empty.
+    pub fn create(dir: &Path, member: &MemberId) -> Result<Self, Problem> {
         let failed = |e: std::io::Error| Problem::fault(format!("{}: {e}", dir.display()));
         fs::create_dir_all(dir).map_err(failed)?;
         if fs::read_dir(dir).map_err(failed)?.next().is_some() {
@@ -59,6 +61,7 @@ impl Home {
         #[cfg(unix)]
         fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(failed)?;
         let home = Self { dir: dir.to_owned() };
+        write_private(&home.path(MEMBER), format!("{member}\n").as_bytes())?;
         write_private(&home.path(FORMAT_FILE), format!("xinqiao {FORMAT}\n").as_bytes())?;
         Ok(home)
     }
@@ -86,6 +89,13 @@ impl Home {
                 "该目录已被其他程序改动；请从备份恢复",
             )),
         }
+    }
+
+    /// The member this directory was made for.
+    pub fn member(&self) -> Result<MemberId, Problem> {
+        let path = self.path(MEMBER);
+        let text = fs::read_to_string(&path).map_err(|e| Problem::fault(format!("{}: {e}", path.display())))?;
+        MemberId::parse(text.trim()).ok_or_else(|| Problem::fault(format!("{}: no member id", path.display())))
     }
 
     /// The directory.
@@ -172,7 +182,7 @@ mod tests {
     #[test]
     fn a_directory_of_a_newer_build_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::create(&dir.path().join("sh")).unwrap();
+        let home = Home::create(&dir.path().join("sh"), &MemberId::parse("sh").unwrap()).unwrap();
         fs::write(home.path(FORMAT_FILE), "xinqiao 2\n").unwrap();
         assert!(Home::open(home.dir()).unwrap_err().what.contains("format 2"));
     }
@@ -180,7 +190,7 @@ mod tests {
     #[test]
     fn a_directory_is_held_by_one_process_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::create(&dir.path().join("sh")).unwrap();
+        let home = Home::create(&dir.path().join("sh"), &MemberId::parse("sh").unwrap()).unwrap();
         let held = home.lock().unwrap();
         assert!(home.lock().unwrap_err().what.contains("in use"));
         drop(held);

@@ -7,7 +7,7 @@ use credit::{
     csv::{self, PlainRecord},
     entry::RowCounts,
     id::{FieldId, ItemId, MemberId, SourceId},
-    record::{RecordFacts, SealedRecord},
+    record::{RecordFacts, SUBJECT_FIELD, SealedRecord},
     rules::{AuthorityKind, Tier, tier_of_penalty},
     value::{Date, Value},
 };
@@ -182,6 +182,10 @@ fn facts(shared: &Shared, item: &Item, plain: &PlainRecord) -> RecordFacts {
         decided: plain.decided,
         tier: item.repairable.then(|| tier(item, plain)),
         kind: kind(item, plain),
+        published: match plain.fields.get(&item.published_field.unwrap_or(SUBJECT_FIELD)) {
+            Some(Value::Date(date)) => Some(*date),
+            _ => None,
+        },
         content: context.own.naming.content_tag(plain),
     }
 }

@@ -142,17 +142,34 @@ impl State {
     fn unchanged(&self, root: &Path) -> Result<(), String> {
         match Self::read(root) {
             Some(now) if now == *self => Ok(()),
-            Some(now) => {
-                Err(format!("the checks changed files of the repository:\n{}{}", now.status, now.diff))
-            }
+            Some(now) => Err(format!("the checks changed files of the repository:\n{}", self.changed(&now))),
             None => Err("git no longer answers".to_owned()),
+        }
+    }
+
+    /// The lines of `now`'s status that are new; when there are none, files already changed were changed further.
+    fn changed(&self, now: &Self) -> String {
+        let before: Vec<&str> = self.status.lines().collect();
+        let new: Vec<&str> = now.status.lines().filter(|line| !before.contains(line)).collect();
+        if new.is_empty() {
+            "among those changed before the run; see `git diff`".to_owned()
+        } else {
+            new.join("\n")
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::seeds;
+    use super::{State, seeds};
+
+    #[test]
+    fn names_the_files_a_run_changed() {
+        let state = |status: &str, diff: &str| State { status: status.to_owned(), diff: diff.to_owned() };
+        let before = state(" M a.rs\n", "-a\n+b\n");
+        assert_eq!(before.changed(&state(" M a.rs\n?? new.md\n", "-a\n+b\n")), "?? new.md");
+        assert!(before.changed(&state(" M a.rs\n", "-a\n+c\n")).contains("changed before the run"));
+    }
 
     #[test]
     fn reads_seeds_in_either_order() {

@@ -1,0 +1,481 @@
+//! The command line. Every verb names what it needs; what it prints is in `cmd`.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// 信桥 Xinqiao: a node for a federation of public-credit platforms.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+pub(crate) struct Args {
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// The member's directory.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Dir {
+    /// Directory of the member.
+    #[arg(long, env = "XINQIAO_DIR", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+/// The member's directory and the passphrase of its keystore.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Unlock {
+    /// Directory of the member.
+    #[arg(long, env = "XINQIAO_DIR", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
+}
+
+/// Where the passphrase is.
+#[derive(Clone, Debug, ClapArgs)]
+pub(crate) struct Passphrase {
+    /// File whose first line is the passphrase; keep it readable by its owner only.
+    #[arg(long, env = "XINQIAO_PASSPHRASE_FILE", value_name = "FILE")]
+    pub(crate) passphrase_file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// A whole federation on this machine: collect, grant, ask, repair, audit, tamper.
+    Demo(Demo),
+    /// Found and govern a federation.
+    #[command(subcommand)]
+    Federation(Federation),
+    /// Become a member.
+    #[command(subcommand)]
+    Member(Member),
+    /// Set up, run and watch a node.
+    #[command(subcommand)]
+    Node(Node),
+    /// Departments that hand in files.
+    #[command(subcommand)]
+    Source(Source),
+    /// Show the catalog: items, fields, classes and modes.
+    Catalog {
+        /// Show the fields of one item.
+        item: Option<String>,
+    },
+    /// Hand in a department's file.
+    Submit {
+        /// CSV in UTF-8 (with or without BOM) or GBK.
+        file: PathBuf,
+        /// Catalog item, for example CF.
+        #[arg(long)]
+        item: String,
+        /// The department's account.
+        #[arg(long)]
+        source: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Quality per department and item: accepted, rejected, late.
+    Quality(Dir),
+    /// Subjects' authorisations.
+    #[command(subcommand)]
+    Grant(Grant),
+    /// Ask about a subject through the outlet.
+    Query(Query),
+    /// Repair cases: apply, accept, decide.
+    #[command(subcommand)]
+    Repair(Repair),
+    /// Dispute marks, by the record's authority.
+    #[command(subcommand)]
+    Dispute(Dispute),
+    /// A record's standing as this member knows it.
+    Status {
+        /// Record id, as `repair` and `query` print it.
+        record: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Fetch what is new from every peer now.
+    Reconcile(Dir),
+    /// Destroy a record's keys and payload for good.
+    Erase {
+        /// Record id.
+        record: String,
+        /// Legal reason.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Read and check access logs.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Verify a file, an exported log or a published log, offline against a registry.
+    Verify(Verify),
+    /// Check this machine and a member's directory.
+    Doctor(Dir),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Demo {
+    /// Seed of the sample data.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Sample records per region.
+    #[arg(long, default_value_t = 60)]
+    pub(crate) records: usize,
+    /// Where to build the federation; a new directory. Default: a temporary one, removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Leave the nodes up until Ctrl-C, and print what to try next.
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Federation {
+    /// Make governors' keys, the record key, and an empty registry to admit members into.
+    Init {
+        /// Name of the federation, part of every log's name.
+        #[arg(long)]
+        name: String,
+        /// How many governors.
+        #[arg(long, default_value_t = 3)]
+        governors: u8,
+        /// How many of them must sign.
+        #[arg(long, default_value_t = 2)]
+        threshold: u8,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Take a member's request into the next registry version.
+    Admit {
+        /// The request file.
+        request: PathBuf,
+        /// Members that keep full copies of this member's logs.
+        #[arg(long, value_delimiter = ',')]
+        mirrors: Vec<String>,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Sign the next version as a governor; with enough signatures it is written to `registry`.
+    Sign {
+        /// The governor, g1, g2 …
+        #[arg(long)]
+        governor: String,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Show a registry file.
+    Show {
+        /// The file.
+        registry: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Member {
+    /// Make a member's keys and its signed request for admission.
+    Request(Box<MemberRequest>),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MemberRequest {
+    /// Short label, for example sh or bank-a.
+    #[arg(long)]
+    pub(crate) id: String,
+    /// region, district, platform, bank or auditor.
+    #[arg(long)]
+    pub(crate) role: String,
+    /// Name for people.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// GB/T 2260 code of the region.
+    #[arg(long, default_value = "")]
+    pub(crate) region: String,
+    /// host:port for peers; leave out for a member without a node.
+    #[arg(long, default_value = "")]
+    pub(crate) quic: String,
+    /// host:port for the published logs.
+    #[arg(long, default_value = "")]
+    pub(crate) http: String,
+    /// May collect subjects' letters and sign grants.
+    #[arg(long)]
+    pub(crate) collector: bool,
+    /// Credit code of a deciding body this member is the authority for; may be repeated.
+    #[arg(long = "body")]
+    pub(crate) bodies: Vec<String>,
+    /// Where to write the request.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: Unlock,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// Give a member's directory its registry and settings.
+    Init {
+        /// The signed registry.
+        #[arg(long)]
+        registry: PathBuf,
+        #[command(flatten)]
+        at: Dir,
+    },
+    /// Run the node until Ctrl-C.
+    Run(Unlock),
+    /// How the node is.
+    Status(Dir),
+    /// Stop the node in good order.
+    Stop(Dir),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Source {
+    /// Register a department.
+    Add {
+        /// Its account, for example sh-scjg.
+        id: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Grant {
+    /// Sign a grant from a subject's letter that this collector keeps.
+    Issue(Box<GrantIssue>),
+    /// Revoke a grant issued here.
+    Revoke {
+        /// The grant file.
+        grant: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Show a grant file.
+    Show {
+        /// The grant file.
+        grant: PathBuf,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GrantIssue {
+    /// Credit code or resident number of the subject.
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// The member that may ask.
+    #[arg(long)]
+    pub(crate) grantee: String,
+    /// pre-loan, approval, post-loan, guarantee …; may be repeated.
+    #[arg(long = "purpose", required = true)]
+    pub(crate) purposes: Vec<String>,
+    /// ITEM, or ITEM:FIELD,FIELD with column names or numbers; may be repeated.
+    #[arg(long = "item", required = true)]
+    pub(crate) items: Vec<String>,
+    /// The signed letter; its digest enters the grant.
+    #[arg(long)]
+    pub(crate) letter: PathBuf,
+    /// Valid for so many days from now.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) days: u32,
+    /// Questions each member answers on it.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) uses: u32,
+    /// Days the asker may keep what it receives.
+    #[arg(long, default_value_t = 180)]
+    pub(crate) keep_days: u32,
+    /// Where to write the grant.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) node: Dir,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Query {
+    /// Credit code or resident number of the subject.
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// For what: pre-loan, approval, post-loan, guarantee …
+    #[arg(long)]
+    pub(crate) purpose: String,
+    /// The subject's grant.
+    #[arg(long)]
+    pub(crate) grant: Option<PathBuf>,
+    /// ITEM or ITEM:FIELD,FIELD; may be repeated. Default: what the grant names.
+    #[arg(long = "fields")]
+    pub(crate) fields: Vec<String>,
+    /// The clerk who asks.
+    #[arg(long, default_value = "clerk-1")]
+    pub(crate) clerk: String,
+    /// Seconds to wait for members.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) wait: u64,
+    /// Keep the sealed answer in this file, for `verify`.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: Dir,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Repair {
+    /// Take a subject's application at this member's counter.
+    Apply {
+        /// The member whose body decided.
+        #[arg(long)]
+        authority: String,
+        /// Catalog item, for example CF.
+        #[arg(long)]
+        item: String,
+        /// Document number as written on the decision.
+        #[arg(long)]
+        document: String,
+        /// Credit code or resident number of the subject.
+        #[arg(long)]
+        subject: String,
+        /// A paper handed in; may be repeated.
+        #[arg(long = "paper")]
+        papers: Vec<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Accept a case (受理).
+    Accept {
+        /// Case id.
+        case: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Grant or refuse a case (准予/不予修复).
+    Decide {
+        /// Case id.
+        case: String,
+        /// Refuse, with this reason; otherwise the repair is granted.
+        #[arg(long)]
+        refuse: Option<String>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Cases decided here and applications taken here.
+    List(Dir),
+    /// The propagation certificate of a decision.
+    Certificate {
+        /// Index of the decision in this member's status log, as `decide` printed it.
+        event: u64,
+        /// Where to write it.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dispute {
+    /// Mark a record as disputed.
+    File {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Take the mark off, or withdraw the record.
+    Resolve {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        /// The act was revoked: withdraw the record.
+        #[arg(long)]
+        withdraw: bool,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Make a reading pass for log entries (an Authorization header).
+    Pass {
+        /// Minutes of validity.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Copy a member's published log into a directory and verify it.
+    Export {
+        /// The member.
+        #[arg(long)]
+        member: String,
+        /// records, status or access.
+        #[arg(long, default_value = "access")]
+        log: String,
+        /// Where to write it.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Search an exported access log.
+    Search {
+        /// The exported log.
+        log: PathBuf,
+        /// Only this asker.
+        #[arg(long)]
+        asker: Option<String>,
+        /// Only this purpose.
+        #[arg(long)]
+        purpose: Option<String>,
+        /// Only this clerk.
+        #[arg(long)]
+        clerk: Option<String>,
+        /// Only where this rule was applied.
+        #[arg(long)]
+        rule: Option<String>,
+    },
+    /// Lay an asker's exported access log beside a member's.
+    CrossCheck {
+        /// The asker's log.
+        #[arg(long)]
+        asker: PathBuf,
+        /// The member's log.
+        #[arg(long)]
+        member: PathBuf,
+    },
+    /// A subject's accesses at this member, checked for completeness against an exported log.
+    Subject {
+        /// Credit code or resident number.
+        #[arg(long)]
+        subject: String,
+        /// The exported access log of this member.
+        #[arg(long)]
+        log: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// A file of this system, an exported log's directory, or the URL of a published log.
+    pub(crate) what: String,
+    /// The registry to trust.
+    #[arg(long)]
+    pub(crate) registry: PathBuf,
+    /// Authorization header for entries behind a URL, as `audit pass` prints it.
+    #[arg(long)]
+    pub(crate) auth: Option<String>,
+    /// Open a kept answer with the keys in this directory.
+    #[arg(long, requires = "passphrase_file", value_name = "DIR")]
+    pub(crate) open_with: Option<PathBuf>,
+    /// Passphrase file of that directory.
+    #[arg(long, env = "XINQIAO_PASSPHRASE_FILE", value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}

@@ -1,0 +1,156 @@
+//! Departments and their files.
+
+use std::path::Path;
+
+use ::node::Problem;
+use credit::{catalog::Catalog, csv::FILE_BYTES_MAX, id::SourceId};
+use exchange::wire::{Operation, Response, SubmitReport};
+use serde_json::{Value, json};
+
+use crate::{
+    args::Source,
+    client::{Client, unexpected},
+    cmd::{item, read, record},
+    output::Output,
+};
+
+pub(crate) async fn source(verb: Source) -> Result<Output, Problem> {
+    let Source::Add { id, node } = verb;
+    add_source(&node.dir, &id).await?;
+    Ok(Output::new(json!({ "source": id }), format!("`{id}` may hand in files / 数源单位已登记")))
+}
+
+/// Registers a department.
+pub(crate) async fn add_source(dir: &Path, id: &str) -> Result<(), Problem> {
+    match Client::open(dir)?.operate(Operation::AddSource(source_id(id)?)).await? {
+        Response::Done => Ok(()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn source_id(text: &str) -> Result<SourceId, Problem> {
+    SourceId::parse(text).ok_or_else(|| {
+        Problem::new(
+            format!("`{text}` is no account name"),
+            "write lower-case letters, digits, dots or hyphens, beginning with a letter",
+            "账号由小写字母、数字、点或连字符组成，并以字母开头",
+        )
+    })
+}
+
+/// Hands in a file.
+pub(crate) async fn submit(file: &Path, item_name: &str, source: &str, dir: &Path) -> Result<Output, Problem> {
+    let report = hand_in(dir, source, item_name, read(file)?).await?;
+    Ok(Output::new(report_value(&report), report_text(&report)))
+}
+
+/// Hands in a file's bytes.
+pub(crate) async fn hand_in(dir: &Path, source: &str, item_name: &str, bytes: Vec<u8>) -> Result<SubmitReport, Problem> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(Problem::new(
+            format!("the file has {} bytes, at most {FILE_BYTES_MAX} are read", bytes.len()),
+            "split it and hand the parts in one after the other",
+            "请拆分后分次提交",
+        ));
+    }
+    let catalog = Catalog::builtin();
+    let item = item(&catalog, item_name)?.id.clone();
+    let operation = Operation::Submit { source: source_id(source)?, item, file: bytes.into() };
+    match Client::open(dir)?.operate(operation).await? {
+        Response::Report(report) => Ok(report),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A report for programs.
+pub(crate) fn report_value(report: &SubmitReport) -> Value {
+    let reasons: Vec<Value> = report
+        .reasons
+        .iter()
+        .map(|r| json!({ "row": r.row, "column": r.column, "code": r.code, "zh": r.zh, "en": r.en }))
+        .collect();
+    json!({
+        "file": report.file.to_string(), "repeated": report.repeated, "encoding": report.encoding,
+        "accepted": report.rows.accepted, "amended": report.rows.amended, "duplicate": report.rows.duplicate,
+        "rejected": report.rows.rejected, "normalised": report.normalised, "late": report.late, "reasons": reasons,
+    })
+}
+
+fn report_text(report: &SubmitReport) -> String {
+    let rows = report.rows;
+    let mut text = format!(
+        "{}{} accepted, {} amended, {} duplicate, {} rejected ({}, {} normalised, {} late)\n新增 {}，更新 {}，重复 {}，退回 {}",
+        if report.repeated { "this file was handed in before; nothing was done now. Its report: " } else { "" },
+        rows.accepted, rows.amended, rows.duplicate, rows.rejected, report.encoding, report.normalised, report.late,
+        rows.accepted, rows.amended, rows.duplicate, rows.rejected,
+    );
+    for r in report.reasons.iter().take(20) {
+        text.push_str(&format!("\n  row {} `{}` {}: {} / {}", r.row, r.column, r.code, r.en, r.zh));
+    }
+    if report.reasons.len() > 20 {
+        text.push_str(&format!("\n  … and {} more; see --json", report.reasons.len() - 20));
+    }
+    text
+}
+
+/// Shows the catalog, or one item of it.
+pub(crate) fn catalog(name: Option<&str>) -> Result<Output, Problem> {
+    let catalog = Catalog::builtin();
+    if let Some(name) = name {
+        let item = item(&catalog, name)?;
+        let fields: Vec<Value> = item
+            .fields
+            .iter()
+            .map(|f| {
+                json!({ "field": f.id.0, "column": f.column, "name": f.name, "class": f.class.as_str(),
+                        "mode": f.mode.as_str(), "required": f.required })
+            })
+            .collect();
+        let mut text = format!("{} {} ({})\n", item.id, item.name, item.name_en);
+        for f in &item.fields {
+            text.push_str(&format!("  {:>3} {:<14} {:<10} {:<6} {}\n", f.id.0, f.column, f.class.as_str(), f.mode.as_str(), f.name));
+        }
+        return Ok(Output::new(json!({ "item": item.id.as_str(), "name": item.name, "fields": fields }), text.trim_end()));
+    }
+    let items: Vec<Value> = catalog
+        .items()
+        .map(|i| json!({ "item": i.id.as_str(), "name": i.name, "name_en": i.name_en, "category": i.category.zh() }))
+        .collect();
+    let mut text = format!("catalog {}\n", catalog.version());
+    for i in catalog.items() {
+        text.push_str(&format!("  {:<6} {} {} ({})\n", i.id.as_str(), i.category.zh(), i.name, i.name_en));
+    }
+    Ok(Output::new(json!({ "catalog": catalog.version(), "items": items }), text.trim_end()))
+}
+
+/// Quality per department and item.
+pub(crate) async fn quality(dir: &Path) -> Result<Output, Problem> {
+    let response = Client::open(dir)?.operate(Operation::Quality).await?;
+    let Response::Quality(lines) = response else { return Err(unexpected(&response)) };
+    let mut text = String::from("source / item: files, rows, 合规率, 迟报率");
+    let mut values = Vec::new();
+    for line in &lines {
+        let r = line.rows;
+        let total = r.accepted + r.amended + r.duplicate + r.rejected;
+        let share = |n: u64| if total == 0 { 0.0 } else { n as f64 * 100.0 / total as f64 };
+        let (sound, late) = (share(total - r.rejected), share(line.late));
+        text.push_str(&format!("\n  {:<18} {:<5} {:>4} {:>7}  {sound:>6.2}%  {late:>6.2}%", line.source, line.item, line.files, total));
+        values.push(json!({
+            "source": line.source, "item": line.item, "files": line.files, "rows": total,
+            "compliance_percent": sound, "late_percent": late,
+        }));
+    }
+    Ok(Output::new(json!({ "quality": values }), text))
+}
+
+/// Erases a record.
+pub(crate) async fn erase(id: &str, reason: String, dir: &Path) -> Result<Output, Problem> {
+    let record = record(id)?;
+    match Client::open(dir)?.operate(Operation::Erase { record, reason }).await? {
+        Response::Done => Ok(Output::new(
+            json!({ "erased": record.to_string() }),
+            format!("keys and payload of {record} are destroyed; the log says so / 密钥与数据已销毁并已记入日志"),
+        )),
+        other => Err(unexpected(&other)),
+    }
+}

@@ -1,0 +1,208 @@
+//! Founding and governing: governors' keys, the record key, registry versions.
+
+use std::path::{Path, PathBuf};
+
+use ::node::{Problem, clock, home::read_registry, keys::write_private};
+use credit::{catalog::Catalog, id::MemberId, policy::Policy, rules::RuleBook};
+use crypto::{
+    Digest, codec,
+    keystore::Unlocked,
+    secret::Secret,
+    sign::{PublicKey, Signed, SigningKey},
+};
+use exchange::{
+    artifact::Artifact,
+    registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
+};
+use serde_json::json;
+
+use crate::{
+    args::{Federation, Unlock},
+    client::member_id,
+    cmd::{passphrase, read},
+    output::Output,
+};
+
+const DRAFT: &str = "registry.draft";
+const SIGNED: &str = "registry";
+const RECORD_KEY: &str = "record.key";
+
+pub(crate) fn run(verb: Federation) -> Result<Output, Problem> {
+    match verb {
+        Federation::Init { name, governors, threshold, at } => init(&at, &name, governors, threshold),
+        Federation::Admit { request, mirrors, at } => admit(&at, &request, &mirrors),
+        Federation::Sign { governor, at } => sign(&at, &governor),
+        Federation::Show { registry } => show(&registry),
+    }
+}
+
+/// Makes governors' keys, the record key and an empty draft.
+pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Result<Output, Problem> {
+    let plain = !name.is_empty() && name.len() <= 32 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !plain || threshold == 0 || threshold > governors || governors > 15 {
+        return Err(Problem::new(
+            "a federation has a name of 1 to 32 lower-case letters, digits or hyphens, at most 15 governors, and a threshold they can reach",
+            "choose such a name and numbers",
+            "请使用符合要求的联盟名称与治理方人数",
+        ));
+    }
+    let pass = passphrase(&at.passphrase)?;
+    std::fs::create_dir_all(&at.dir).map_err(|e| Problem::fault(format!("{}: {e}", at.dir.display())))?;
+    if at.dir.join(DRAFT).exists() || at.dir.join(SIGNED).exists() {
+        return Err(Problem::new(
+            format!("{} holds a federation already", at.dir.display()),
+            "use another directory",
+            "请使用其他目录",
+        ));
+    }
+    let mut registered = Vec::new();
+    for n in 1..=governors {
+        let (name, seed) = (format!("g{n}"), clock::secret());
+        write_sealed(&at.dir.join(format!("{name}.key")), &pass, &seed)?;
+        registered.push(Governor { name, key: PublicKey(SigningKey::from_seed(&seed).verifying_key().to_bytes()) });
+    }
+    write_sealed(&at.dir.join(RECORD_KEY), &pass, &clock::secret())?;
+    let draft = Registry {
+        federation: name.to_owned(),
+        version: 1,
+        previous: Digest::ZERO,
+        governors: registered,
+        threshold,
+        members: Vec::new(),
+        catalog: Catalog::builtin().digest(),
+        policy: Policy::builtin().digest(),
+        rules: RuleBook::builtin().digest(),
+        issued_at: clock::now(),
+    };
+    write_draft(&at.dir, &SignedRegistry::unsigned(&draft))?;
+    Ok(Output::new(
+        json!({ "federation": name, "governors": governors, "threshold": threshold, "dir": at.dir }),
+        format!("federation `{name}` founded: {governors} governors, {threshold} of them sign / 联盟已创建"),
+    ))
+}
+
+/// Takes a request into the draft of the next version.
+pub(crate) fn admit(at: &Unlock, request: &Path, mirrors: &[String]) -> Result<Output, Problem> {
+    let pass = passphrase(&at.passphrase)?;
+    let no = |why: String| {
+        Problem::new(
+            format!("{}: {why}", request.display()),
+            "ask the member for the file that `xinqiao member request` wrote",
+            "请向该成员索取 `xinqiao member request` 生成的文件",
+        )
+    };
+    let signed = Signed::<MemberRequest>::parse(&read(request)?).map_err(|e| no(e.to_string()))?;
+    // The request proves itself: it carries the key it is signed with.
+    let mut draft = next_draft(&at.dir)?;
+    let claimed = signed.verify_by_own_key(|r| r.sign.0).map_err(|e| no(e.to_string()))?.into_inner();
+    if signed.issuer() != claimed.id.as_str() {
+        return Err(no("it is signed under another name".into()));
+    }
+    let mut parsed = mirrors.iter().map(|m| member_id(m)).collect::<Result<Vec<MemberId>, _>>()?;
+    parsed.sort();
+    let record_key = if claimed.role.mirrors_status() {
+        let secret = read_sealed(&at.dir.join(RECORD_KEY), &pass)?;
+        let wrapped = Wrapped::new(&secret, &claimed.seal, &claimed.id, &clock::secret());
+        Some(wrapped.ok_or_else(|| no("its sealing key is no valid point".into()))?)
+    } else {
+        None
+    };
+    let id = claimed.id.clone();
+    let entry = MemberEntry { stated: claimed, record_key, mirrors: parsed, suspended: false };
+    match draft.members.binary_search_by(|m| m.stated.id.cmp(&id)) {
+        Ok(at) => draft.members[at] = entry,
+        Err(at) => draft.members.insert(at, entry),
+    }
+    write_draft(&at.dir, &SignedRegistry::unsigned(&draft))?;
+    Ok(Output::new(
+        json!({ "admitted": id.as_str(), "version": draft.version, "members": draft.members.len() }),
+        format!("`{id}` is in the draft of version {}; now the governors sign / 已列入登记表草案", draft.version),
+    ))
+}
+
+/// Signs the draft as one governor; a complete draft becomes the registry.
+pub(crate) fn sign(at: &Unlock, governor: &str) -> Result<Output, Problem> {
+    let pass = passphrase(&at.passphrase)?;
+    if !governor.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        return Err(Problem::new(format!("`{governor}` is no governor"), "write g1, g2 …", "请填写 g1、g2 等"));
+    }
+    let key = SigningKey::from_seed(&read_sealed(&at.dir.join(format!("{governor}.key")), &pass)?);
+    let mut draft = read_registry(&at.dir.join(DRAFT))?;
+    draft.approve(governor, &key, clock::now())?;
+    write_draft(&at.dir, &draft)?;
+    let registry = draft.read()?;
+    let complete = draft.approvals.len() >= usize::from(registry.threshold);
+    if complete {
+        let known = at.dir.join(SIGNED);
+        let known = if known.exists() { Some(read_registry(&known)?.read()?) } else { None };
+        draft.accept(known.as_ref())?;
+        write_private(&at.dir.join(SIGNED), &codec::to_vec(&Artifact::Registry(draft.clone())))?;
+    }
+    let text = if complete {
+        format!("version {} is complete: {} / 登记表已完成签署", registry.version, at.dir.join(SIGNED).display())
+    } else {
+        format!("{} of {} signatures / 已签署", draft.approvals.len(), registry.threshold)
+    };
+    Ok(Output::new(
+        json!({ "version": registry.version, "signatures": draft.approvals.len(), "complete": complete }),
+        text,
+    ))
+}
+
+fn show(path: &Path) -> Result<Output, Problem> {
+    let signed = read_registry(path)?;
+    let registry = signed.accept(None)?;
+    let members: Vec<_> = registry
+        .members
+        .iter()
+        .map(|m| {
+            json!({
+                "id": m.stated.id.as_str(), "role": m.stated.role.as_str(), "name": m.stated.name,
+                "quic": m.stated.quic, "http": m.stated.http, "collector": m.stated.collector,
+                "mirrors": m.mirrors.iter().map(MemberId::as_str).collect::<Vec<_>>(), "suspended": m.suspended,
+            })
+        })
+        .collect();
+    let mut text = format!("{registry}, digest {}\n", registry.digest());
+    for m in &registry.members {
+        let s = &m.stated;
+        text.push_str(&format!("  {:<8} {:<9} {:<22} {}\n", s.id.as_str(), s.role.as_str(), s.quic, s.name));
+    }
+    let value = json!({
+        "federation": registry.federation, "version": registry.version, "digest": registry.digest().to_string(),
+        "members": members, "approved_by": signed.approvals.iter().map(|a| a.issuer()).collect::<Vec<_>>(),
+    });
+    Ok(Output::new(value, text.trim_end()))
+}
+
+/// The draft being worked on, or the successor of the registry in force.
+fn next_draft(dir: &Path) -> Result<Registry, Problem> {
+    let signed = dir.join(SIGNED);
+    let draft = read_registry(&dir.join(DRAFT))?.read()?;
+    if signed.exists() {
+        let current = read_registry(&signed)?.read()?;
+        if draft.version <= current.version {
+            let (version, previous) = (current.version + 1, current.digest());
+            return Ok(Registry { version, previous, issued_at: clock::now(), ..current });
+        }
+    }
+    Ok(draft)
+}
+
+fn write_draft(dir: &Path, draft: &SignedRegistry) -> Result<(), Problem> {
+    write_private(&dir.join(DRAFT), &codec::to_vec(&Artifact::Registry(draft.clone())))
+}
+
+fn write_sealed(path: &PathBuf, pass: &[u8], secret: &Secret) -> Result<(), Problem> {
+    let unlocked = Unlocked::new(pass, clock::random()).map_err(|e| Problem::fault(e.to_string()))?;
+    write_private(path, &unlocked.seal(clock::random(), secret.expose()))
+}
+
+fn read_sealed(path: &Path, pass: &[u8]) -> Result<Secret, Problem> {
+    let no = |why: String| {
+        Problem::new(format!("{}: {why}", path.display()), "check directory and passphrase file", "请检查目录与口令文件")
+    };
+    let (content, _) = Unlocked::open(pass, &read(path)?).map_err(|e| no(e.to_string()))?;
+    let bytes: [u8; 32] = content[..].try_into().map_err(|_| no("not a key".into()))?;
+    Ok(Secret::new(bytes))
+}

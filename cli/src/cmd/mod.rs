@@ -1,0 +1,155 @@
+//! One function per verb.
+
+pub(crate) mod audit;
+pub(crate) mod collect;
+pub(crate) mod doctor;
+pub(crate) mod federation;
+pub(crate) mod grant;
+pub(crate) mod member;
+pub(crate) mod node;
+pub(crate) mod query;
+pub(crate) mod repair;
+pub(crate) mod verify;
+
+use std::{fs, path::Path};
+
+use ::node::Problem;
+use credit::{
+    catalog::{Catalog, Item, Purpose},
+    id::{CaseId, FieldId, ItemId, RecordId},
+    subject::SubjectId,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    args::{Args, Passphrase, Verb},
+    output::Output,
+};
+
+/// Carries out a command line.
+pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
+    match args.verb {
+        Verb::Demo(demo) => crate::demo::run(demo, args.json).await,
+        Verb::Federation(verb) => federation::run(verb),
+        Verb::Member(verb) => member::run(verb),
+        Verb::Node(verb) => node::run(verb).await,
+        Verb::Source(verb) => collect::source(verb).await,
+        Verb::Catalog { item } => collect::catalog(item.as_deref()),
+        Verb::Submit { file, item, source, node } => collect::submit(&file, &item, &source, &node.dir).await,
+        Verb::Quality(node) => collect::quality(&node.dir).await,
+        Verb::Grant(verb) => grant::run(verb).await,
+        Verb::Query(query) => query::run(query).await,
+        Verb::Repair(verb) => repair::run(verb).await,
+        Verb::Dispute(verb) => repair::dispute(verb).await,
+        Verb::Status { record, node } => repair::status(&record, &node.dir).await,
+        Verb::Reconcile(node) => node::reconcile(&node.dir).await,
+        Verb::Erase { record, reason, node } => collect::erase(&record, reason, &node.dir).await,
+        Verb::Audit(verb) => audit::run(verb).await,
+        Verb::Verify(verify) => verify::run(verify).await,
+        Verb::Doctor(node) => doctor::run(&node.dir).await,
+    }
+}
+
+/// Reads the passphrase: the first line of its file.
+pub(crate) fn passphrase(from: &Passphrase) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    read_passphrase(&from.passphrase_file)
+}
+
+/// As above, from a path.
+pub(crate) fn read_passphrase(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let bytes = Zeroizing::new(read(path)?);
+    let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() < 8 {
+        return Err(Problem::new(
+            format!("{}: the passphrase has fewer than 8 bytes", path.display()),
+            "write a longer passphrase into the first line",
+            "请在首行写入更长的口令",
+        ));
+    }
+    Ok(Zeroizing::new(line.to_vec()))
+}
+
+/// Reads a file the operator named.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+    fs::read(path).map_err(|e| {
+        Problem::new(format!("{}: {e}", path.display()), "check path and permissions", "请检查路径与读取权限")
+    })
+}
+
+/// Writes a file the operator named.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    fs::write(path, bytes).map_err(|e| {
+        Problem::new(format!("{}: {e}", path.display()), "check path, permissions and free space", "请检查路径、权限与剩余空间")
+    })
+}
+
+/// Reads a subject's identifier.
+pub(crate) fn subject(text: &str) -> Result<SubjectId, Problem> {
+    SubjectId::parse(text).map_err(|e| Problem::new(format!("subject: {e}"), e.hint(), e.zh()))
+}
+
+/// Reads a purpose.
+pub(crate) fn purpose(text: &str) -> Result<Purpose, Problem> {
+    Purpose::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Purpose::ALL.iter().map(|p| p.as_str()).collect();
+        Problem::new(
+            format!("`{text}` is no purpose"),
+            format!("use one of {}", known.join(", ")),
+            format!("请使用：{}", Purpose::ALL.iter().map(|p| p.zh()).collect::<Vec<_>>().join("、")),
+        )
+    })
+}
+
+/// Reads a record id.
+pub(crate) fn record(text: &str) -> Result<RecordId, Problem> {
+    RecordId::parse(text).ok_or_else(|| {
+        Problem::new(
+            "a record id has 64 hexadecimal digits",
+            "copy it from `xinqiao query` or `xinqiao repair list`",
+            "请从 `xinqiao query` 或 `xinqiao repair list` 的输出中复制",
+        )
+    })
+}
+
+/// Reads a case id.
+pub(crate) fn case(text: &str) -> Result<CaseId, Problem> {
+    CaseId::parse(text).ok_or_else(|| {
+        Problem::new("a case id has 32 hexadecimal digits", "copy it from `xinqiao repair list`", "请从 `xinqiao repair list` 复制")
+    })
+}
+
+/// An item of the catalog.
+pub(crate) fn item<'a>(catalog: &'a Catalog, text: &str) -> Result<&'a Item, Problem> {
+    ItemId::parse(text).and_then(|id| catalog.item(&id)).ok_or_else(|| {
+        let known: Vec<&str> = catalog.items().map(|i| i.id.as_str()).collect();
+        Problem::new(
+            format!("`{text}` is not in the catalog"),
+            format!("use one of {}", known.join(" ")),
+            format!("请使用目录中的信息项：{}", known.join(" ")),
+        )
+    })
+}
+
+/// `ITEM` or `ITEM:FIELD,FIELD`: the item and the fields named; no field named means none.
+pub(crate) fn item_fields<'a>(catalog: &'a Catalog, text: &str) -> Result<(&'a Item, Vec<FieldId>), Problem> {
+    let (name, fields) = text.split_once(':').unwrap_or((text, ""));
+    let item = item(catalog, name)?;
+    let mut ids = Vec::new();
+    for word in fields.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+        let by_number = word.parse().ok().map(FieldId).and_then(|id| item.field(id));
+        let by_name = || item.fields.iter().find(|f| f.name == word);
+        let field = by_number.or_else(|| item.field_by_column(word)).or_else(by_name);
+        let field = field.ok_or_else(|| {
+            Problem::new(
+                format!("`{word}` is no field of `{}`", item.id),
+                format!("see `xinqiao catalog {}`", item.id),
+                format!("请用 `xinqiao catalog {}` 查看数据项", item.id),
+            )
+        })?;
+        ids.push(field.id);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok((item, ids))
+}

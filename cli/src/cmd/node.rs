@@ -1,0 +1,113 @@
+//! Setting up, running and watching a node.
+
+use std::path::Path;
+
+use ::node::{
+    Problem,
+    home::{Config, Home, read_registry},
+    run as runner,
+};
+use exchange::wire::{NodeStatus, Operation, Response};
+use serde_json::{Value, json};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::Node,
+    client::{Client, unexpected},
+    cmd::passphrase,
+    output::{Output, say},
+};
+
+pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
+    match verb {
+        Node::Init { registry, at } => init(&at.dir, &registry),
+        Node::Run(at) => {
+            let pass = passphrase(&at.passphrase)?;
+            let filter = EnvFilter::try_from_env("XINQIAO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().init();
+            runner::run(&at.dir, &pass, |quic, http| {
+                say(&format!("ready: peers at {quic}, logs at http://{http}/log/ / 节点已就绪"));
+            })
+            .await?;
+            Ok(Output::new(json!({ "stopped": true }), "stopped / 已停止"))
+        }
+        Node::Status(at) => show(Client::open(&at.dir)?.operate(Operation::Status).await?),
+        Node::Stop(at) => {
+            stop(&at.dir).await?;
+            Ok(Output::new(json!({ "stopping": true }), "stopping / 正在停止"))
+        }
+    }
+}
+
+/// Gives a member's directory its registry and settings; again with a newer registry is the way to take it over.
+pub(crate) fn init(dir: &Path, registry: &Path) -> Result<Output, Problem> {
+    let home = Home::open(dir)?;
+    let _lock = home.lock()?;
+    let signed = read_registry(registry)?;
+    let accepted = home.set_registry(&signed)?;
+    let member = home.member()?;
+    let entry = accepted.member(&member)?;
+    if entry.stated.quic.is_empty() {
+        return Ok(Output::new(
+            json!({ "member": member.as_str(), "registry": accepted.version, "node": false }),
+            format!("registry version {} set for `{member}`, which runs no node / 已设置登记表", accepted.version),
+        ));
+    }
+    let (quic, http) = (entry.stated.quic.clone(), entry.stated.http.clone());
+    home.set_config(&Config { member: member.as_str().to_owned(), quic, http })?;
+    Ok(Output::new(
+        json!({ "member": member.as_str(), "registry": accepted.version, "node": true }),
+        format!("`{member}` is set up under registry version {}; start it with `xinqiao node run` / 节点已配置", accepted.version),
+    ))
+}
+
+/// Asks a node to stop.
+pub(crate) async fn stop(dir: &Path) -> Result<(), Problem> {
+    match Client::open(dir)?.operate(Operation::Stop).await? {
+        Response::Done => Ok(()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Fetches what is new from every peer.
+pub(crate) async fn reconcile(dir: &Path) -> Result<Output, Problem> {
+    show(Client::open(dir)?.operate(Operation::Reconcile).await?)
+}
+
+fn show(response: Response) -> Result<Output, Problem> {
+    let Response::Status(status) = response else { return Err(unexpected(&response)) };
+    let text = text(&status);
+    Ok(Output::new(value(&status), text))
+}
+
+fn value(status: &NodeStatus) -> Value {
+    let logs: serde_json::Map<String, Value> = status.logs.iter().map(|(l, n)| (l.to_string(), json!(n))).collect();
+    let mirrors: Vec<Value> = status
+        .mirrors
+        .iter()
+        .map(|(member, log, n)| json!({ "member": member.as_str(), "log": log.as_str(), "entries": n }))
+        .collect();
+    json!({
+        "member": status.member.as_str(), "role": status.role.as_str(), "phase": status.phase,
+        "registry": status.registry, "logs": logs, "mirrors": mirrors, "pending": status.pending,
+        "sources": status.sources,
+    })
+}
+
+fn text(status: &NodeStatus) -> String {
+    let mut text = format!(
+        "`{}` ({}) is {}, registry version {}, {} status entries not acknowledged yet\n",
+        status.member,
+        status.role.as_str(),
+        status.phase,
+        status.registry,
+        status.pending
+    );
+    for (log, n) in &status.logs {
+        text.push_str(&format!("  {log:<8} {n:>9} entries\n"));
+    }
+    for (member, log, n) in &status.mirrors {
+        text.push_str(&format!("  copy of {member}/{log}: {n} entries\n"));
+    }
+    text.trim_end().to_owned()
+}

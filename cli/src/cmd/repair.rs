@@ -1,0 +1,187 @@
+//! Repair cases, dispute marks, and a record's standing.
+
+use std::path::{Path, PathBuf};
+
+use ::node::Problem;
+use credit::{
+    catalog::Catalog,
+    repair::{Case, Deadline},
+    status::Change,
+};
+use crypto::{Digest, codec};
+use exchange::{
+    artifact::{Artifact, Certificate},
+    wire::{Operation, RepairDraft, Response},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Dispute, Repair},
+    client::{Client, member_id, unexpected},
+    cmd::{case, item, read, record, subject, write},
+    output::Output,
+};
+
+pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
+    match verb {
+        Repair::Apply { authority, item: item_name, document, subject: who, papers, node } => {
+            let catalog = Catalog::builtin();
+            let draft = RepairDraft {
+                authority: member_id(&authority)?,
+                item: item(&catalog, &item_name)?.id.clone(),
+                document,
+                subject: subject(&who)?,
+                materials: papers.iter().map(|p: &PathBuf| Ok(Digest::of(&read(p)?))).collect::<Result<_, Problem>>()?,
+            };
+            match Client::open(&node.dir)?.operate(Operation::ApplyRepair(draft)).await? {
+                Response::Case(id) => Ok(Output::new(
+                    json!({ "application": id.to_string() }),
+                    format!("application {id} taken; `xinqiao repair list` shows its way / 申请已受理登记"),
+                )),
+                other => Err(unexpected(&other)),
+            }
+        }
+        Repair::Accept { case: id, node } => {
+            decided(Client::open(&node.dir)?.operate(Operation::AcceptRepair(case(&id)?)).await?)
+        }
+        Repair::Decide { case: id, refuse, node } => {
+            let operation = Operation::DecideRepair {
+                case: case(&id)?,
+                grant: refuse.is_none(),
+                reason: refuse.unwrap_or_default(),
+            };
+            decided(Client::open(&node.dir)?.operate(operation).await?)
+        }
+        Repair::List(node) => list(&node.dir).await,
+        Repair::Certificate { event, out, node } => {
+            let certificate = certificate(&node.dir, event).await?;
+            if let Some(out) = &out {
+                write(out, &certificate_file(&certificate))?;
+            }
+            let client = Client::open(&node.dir)?;
+            let checked = certificate.verify(&client.registry)?;
+            let acknowledged: Vec<Value> = checked
+                .acknowledged
+                .iter()
+                .map(|(m, at)| json!({ "member": m.as_str(), "at": at.rfc3339() }))
+                .collect();
+            let missing: Vec<&str> = certificate.missing.iter().map(|m| m.as_str()).collect();
+            let mut text = format!("event {event}: {} acknowledged, {} missing / 传播证明", acknowledged.len(), missing.len());
+            for (member, at) in &checked.acknowledged {
+                text.push_str(&format!("\n  {:<8} {}", member.as_str(), at.rfc3339()));
+            }
+            for member in &missing {
+                text.push_str(&format!("\n  {member:<8} MISSING / 未确认"));
+            }
+            Ok(Output::new(json!({ "event": event, "acknowledged": acknowledged, "missing": missing }), text))
+        }
+    }
+}
+
+/// The propagation certificate of a decision, as it stands now.
+pub(crate) async fn certificate(dir: &Path, event: u64) -> Result<Certificate, Problem> {
+    match Client::open(dir)?.operate(Operation::Certificate(event)).await? {
+        Response::Certificate(certificate) => Ok(*certificate),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A certificate as a file.
+pub(crate) fn certificate_file(certificate: &Certificate) -> Vec<u8> {
+    codec::to_vec(&Artifact::Certificate(certificate.clone()))
+}
+
+fn decided(response: Response) -> Result<Output, Problem> {
+    let Response::Decided { case, event } = response else { return Err(unexpected(&response)) };
+    let mut value = case_value(&case);
+    value["event"] = json!(event);
+    let text = match event {
+        Some(event) => format!("case {} is {}; entry {event} of the status log is on its way to every recipient / 决定已生效并开始传播", case.id(), case.state()),
+        None => format!("case {} is {}", case.id(), case.state()),
+    };
+    Ok(Output::new(value, text))
+}
+
+fn due(deadline: Option<Deadline>) -> Value {
+    match deadline {
+        Some(d) => json!({ "date": d.date.to_string(), "provisional": d.provisional }),
+        None => json!("not provided"),
+    }
+}
+
+fn case_value(case: &Case) -> Value {
+    let applied = case.applied();
+    let counters: Vec<&str> = applied.applications.iter().map(|j| j.counter.as_str()).collect();
+    let decide_due = match case {
+        Case::Accepted(accepted) => due(accepted.decide_due),
+        _ => Value::Null,
+    };
+    json!({
+        "case": case.id().to_string(), "record": case.record().to_string(), "state": case.state(),
+        "counters": counters, "accept_due": due(applied.accept_due), "decide_due": decide_due,
+    })
+}
+
+async fn list(dir: &Path) -> Result<Output, Problem> {
+    let response = Client::open(dir)?.operate(Operation::Cases).await?;
+    let Response::Cases { cases, forwarded } = response else { return Err(unexpected(&response)) };
+    let mut text = format!("{} cases decided here, {} applications taken here", cases.len(), forwarded.len());
+    for case in &cases {
+        text.push_str(&format!("\n  case {} {} record {}", case.id(), case.state(), case.record()));
+    }
+    for f in &forwarded {
+        let state = match (&f.case, &f.refused) {
+            (Some(case), _) => format!("joined case {case} at `{}`", f.to),
+            (None, Some(why)) => format!("refused by `{}`: {why}", f.to),
+            (None, None) => format!("on its way to `{}`", f.to),
+        };
+        text.push_str(&format!("\n  application {} {state}", f.application));
+    }
+    let taken: Vec<Value> = forwarded
+        .iter()
+        .map(|f| {
+            json!({ "application": f.application.to_string(), "to": f.to.as_str(),
+                    "case": f.case.map(|c| c.to_string()), "refused": f.refused })
+        })
+        .collect();
+    Ok(Output::new(json!({ "cases": cases.iter().map(case_value).collect::<Vec<_>>(), "taken": taken }), text))
+}
+
+pub(crate) async fn dispute(verb: Dispute) -> Result<Output, Problem> {
+    let (id, change, reason, node) = match verb {
+        Dispute::File { record, reason, node } => (record, Change::Dispute, reason, node),
+        Dispute::Resolve { record, reason, withdraw, node } => {
+            (record, if withdraw { Change::Withdraw } else { Change::EndDispute }, reason, node)
+        }
+    };
+    let operation = Operation::ChangeStanding { record: record(&id)?, change, reason };
+    match Client::open(&node.dir)?.operate(operation).await? {
+        Response::Receipt(receipt) => Ok(Output::new(
+            json!({ "record": id, "event": receipt.index }),
+            format!("entry {} of the status log is on its way to every recipient / 已记入状态日志并开始传播", receipt.index),
+        )),
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(crate) async fn status(id: &str, dir: &Path) -> Result<Output, Problem> {
+    let response = Client::open(dir)?.operate(Operation::RecordStatus(record(id)?)).await?;
+    let Response::RecordStatus(status) = response else { return Err(unexpected(&response)) };
+    let known: Vec<Value> = status
+        .standing
+        .iter()
+        .map(|(m, s)| json!({ "authority": m.as_str(), "status": s.as_str(), "status_zh": s.zh() }))
+        .collect();
+    let held = status.authority.as_ref().map_or("not held here".to_owned(), |a| format!("held here, authority `{a}`"));
+    let mut text = format!("record {}: {held}", status.record);
+    for (member, standing) in &status.standing {
+        text.push_str(&format!("\n  `{member}` says {} / {}", standing.as_str(), standing.zh()));
+    }
+    if status.standing.is_empty() {
+        text.push_str("\n  no change of standing is known / 无状态变更");
+    }
+    Ok(Output::new(
+        json!({ "record": id, "authority": status.authority.map(|a| a.as_str().to_owned()), "version": status.version, "standing": known }),
+        text,
+    ))
+}

@@ -1,0 +1,231 @@
+//! Verifying without a node: files, exported logs, published logs; trust comes from a registry file alone.
+
+use std::{collections::VecDeque, path::Path};
+
+use ::node::{Problem, home::read_registry, keys::Keys};
+use credit::{
+    catalog::Catalog,
+    entry::{Entry, Fact},
+    id::MemberId,
+};
+use crypto::{Digest, codec, merkle};
+use exchange::{
+    answer,
+    artifact::{Artifact, status_fact},
+    limits::RECORDS_PER_BATCH_MAX,
+    logs::LogName,
+    registry::Registry,
+    wire::Outcome,
+};
+use ledger::{
+    audit::{LogSource, audit},
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    tree::LeafIndex,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::Verify,
+    cmd::{query::{answer_text, answer_value}, read, read_passphrase},
+    fetch::{Exported, Published},
+    output::Output,
+};
+
+pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
+    let registry = read_registry(&args.registry)?.accept(None)?;
+    if args.what.starts_with("http://") {
+        let source = Published::open(&args.what, args.auth).await?;
+        return log_output(tokio::task::spawn_blocking(move || log(&source, &registry)).await);
+    }
+    let path = Path::new(&args.what);
+    if path.is_dir() {
+        let source = Exported::open(path)?;
+        return log_output(tokio::task::spawn_blocking(move || log(&source, &registry)).await);
+    }
+    let unknown = |_| {
+        Problem::new(
+            format!("{} is no file of this system", path.display()),
+            "give a receipt, certificate, grant, answer or registry, an exported log's directory, or a log's URL",
+            "请提供回执、证明、授权书、查询结果、登记表文件，或导出的日志目录、日志地址",
+        )
+    };
+    let artifact: Artifact = codec::from_slice(&read(path)?).map_err(unknown)?;
+    let keys = match (&args.open_with, &args.passphrase_file) {
+        (Some(dir), Some(file)) => Some(Keys::open(dir, &read_passphrase(file)?)?),
+        _ => None,
+    };
+    self::artifact(&artifact, &registry, keys.as_ref())
+}
+
+fn log_output(joined: Result<Result<Verified, Problem>, tokio::task::JoinError>) -> Result<Output, Problem> {
+    let verified = joined.map_err(|e| Problem::fault(e.to_string()))??;
+    let Checkpoint { origin, size, root } = &verified.checkpoint;
+    Ok(Output::new(
+        json!({ "ok": true, "origin": origin, "size": size.0, "root": root.to_string(), "signatures": verified.signatures }),
+        format!("{origin}: {size} entries, every tile, chain link and {} signatures hold / 日志验证通过", verified.signatures),
+    ))
+}
+
+/// A log that was verified from its first entry to its checkpoint.
+pub(crate) struct Verified {
+    pub(crate) member: MemberId,
+    pub(crate) log: LogName,
+    pub(crate) checkpoint: Checkpoint,
+    /// Statements whose signatures were checked, besides the checkpoint's.
+    pub(crate) signatures: u64,
+    /// The entries, for logs other than `records`.
+    pub(crate) entries: Vec<(u64, Digest, Entry)>,
+}
+
+/// Verifies a whole log: checkpoint signature, every tile, every chain link, every statement.
+pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verified, Problem> {
+    let fails = |what: String| {
+        Problem::new(what, "do not rely on this log; compare it with another copy and ask the member", "请勿采信该日志；请与其他副本比对并联系该成员")
+    };
+    let claimed = SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| fails(format!("checkpoint: {e}")))?;
+    let (member, name) = owner(registry, &claimed.claimed().origin)
+        .ok_or_else(|| fails(format!("`{}` is no log of this federation", claimed.claimed().origin)))?;
+    let key = registry.note_key(&member, name)?;
+    let mut chain = Chain::new(registry, member.clone(), name);
+    let mut visit = |index: LeafIndex, bytes: &[u8], leaf: &Digest| chain.visit(index, bytes, leaf);
+    let checkpoint = audit(source, &key, &mut visit).map_err(|e| fails(format!("{member}/{name}: {e}")))?;
+    Ok(Verified { member, log: name, checkpoint, signatures: chain.signatures, entries: chain.entries })
+}
+
+fn owner(registry: &Registry, origin: &str) -> Option<(MemberId, LogName)> {
+    registry.members.iter().find_map(|m| {
+        let log = LogName::ALL.into_iter().find(|l| l.origin(&registry.federation, &m.stated.id) == origin)?;
+        Some((m.stated.id.clone(), log))
+    })
+}
+
+/// What is checked entry by entry: the chain, and the signatures inside.
+struct Chain<'a> {
+    registry: &'a Registry,
+    member: MemberId,
+    log: LogName,
+    prev: Digest,
+    /// Leaf hashes a `Batched` entry may still cover.
+    recent: VecDeque<Digest>,
+    signatures: u64,
+    entries: Vec<(u64, Digest, Entry)>,
+}
+
+impl<'a> Chain<'a> {
+    fn new(registry: &'a Registry, member: MemberId, log: LogName) -> Self {
+        let (recent, entries) = (VecDeque::new(), Vec::new());
+        Self { registry, member, log, prev: Digest::ZERO, recent, signatures: 0, entries }
+    }
+
+    fn visit(&mut self, index: LeafIndex, bytes: &[u8], leaf: &Digest) -> Result<(), String> {
+        let entry = Entry::from_bytes(bytes).map_err(|e| e.to_string())?;
+        if entry.prev != self.prev {
+            return Err("it does not name the entry before it".into());
+        }
+        match &entry.fact {
+            Fact::Status(signed) => {
+                if signed.issuer() != self.member.as_str() {
+                    return Err("it is signed by another member".into());
+                }
+                self.registry.verify(signed).map_err(|e| e.to_string())?;
+                self.signatures += 1;
+            }
+            Fact::Batched(signed) => {
+                let batch = self.registry.verify(signed).map_err(|e| e.to_string())?.into_inner();
+                self.signatures += 1;
+                let covered = batch.first.checked_add(batch.count) == Some(index.0) && batch.count <= self.recent.len() as u64;
+                let start = self.recent.len().saturating_sub(batch.count as usize);
+                let leaves: Vec<Digest> = self.recent.iter().skip(start).copied().collect();
+                if !covered || merkle::root(&leaves) != batch.root {
+                    return Err("its signature covers other entries than those before it".into());
+                }
+            }
+            _ => {}
+        }
+        self.prev = *leaf;
+        self.recent.push_back(*leaf);
+        if self.recent.len() > RECORDS_PER_BATCH_MAX {
+            self.recent.pop_front();
+        }
+        if self.log != LogName::Records {
+            self.entries.push((index.0, *leaf, entry));
+        }
+        Ok(())
+    }
+}
+
+/// Verifies a file of this system.
+pub(crate) fn artifact(artifact: &Artifact, registry: &Registry, keys: Option<&Keys>) -> Result<Output, Problem> {
+    match artifact {
+        Artifact::Receipt(receipt) => {
+            let proven = receipt.verify(registry)?;
+            if proven.log == LogName::Status {
+                status_fact(registry, &proven)?;
+            }
+            Ok(Output::new(
+                json!({ "ok": true, "kind": "receipt", "member": proven.member.as_str(), "log": proven.log.as_str(), "index": proven.index }),
+                format!("receipt holds: entry {} of `{}/{}`, at {} / 回执有效", proven.index, proven.member, proven.log, proven.entry.at.rfc3339()),
+            ))
+        }
+        Artifact::Certificate(certificate) => {
+            let checked = certificate.verify(registry)?;
+            let names: Vec<&str> = checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect();
+            let missing: Vec<&str> = certificate.missing.iter().map(MemberId::as_str).collect();
+            Ok(Output::new(
+                json!({ "ok": true, "kind": "certificate", "origin": checked.event.member.as_str(), "event": checked.event.index,
+                        "acknowledged": names, "missing": missing }),
+                format!(
+                    "certificate holds: entry {} of `{}`, acknowledged by {}; missing: {} / 传播证明有效",
+                    checked.event.index,
+                    checked.event.member,
+                    names.join(", "),
+                    if missing.is_empty() { "none".to_owned() } else { missing.join(", ") }
+                ),
+            ))
+        }
+        Artifact::Grant(signed) => {
+            let grant = registry.verify(signed)?.into_inner();
+            Ok(Output::new(
+                json!({ "ok": true, "kind": "grant", "collector": grant.collector.as_str(), "grantee": grant.grantee.as_str(),
+                        "subject": grant.subject.masked(), "not_after": grant.not_after.rfc3339() }),
+                format!(
+                    "grant holds: `{}` lets `{}` ask about {} until {} / 授权书有效",
+                    grant.collector,
+                    grant.grantee,
+                    grant.subject.masked(),
+                    grant.not_after.rfc3339()
+                ),
+            ))
+        }
+        Artifact::Answer { question, parts } => {
+            let verified = registry.verify(question)?;
+            let mut values: Vec<Value> = Vec::new();
+            let mut text = format!("question {} by `{}`", question.digest(), question.issuer());
+            let catalog = Catalog::builtin();
+            for part in parts {
+                let Outcome::Answered(sealed) = &part.outcome else { continue };
+                let value = match keys {
+                    Some(keys) => {
+                        let opened = answer::open(registry, &verified, &keys.opening(), sealed)?;
+                        text.push_str(&answer_text(&catalog, &opened));
+                        answer_value(&catalog, &opened)
+                    }
+                    None => {
+                        let access = sealed.access.verify(registry)?;
+                        text.push_str(&format!("\n`{}`: access entry {} is in its log; {} records stay sealed", part.member, access.index, sealed.records.len()));
+                        json!({ "member": part.member.as_str(), "access_entry": access.index, "sealed_records": sealed.records.len() })
+                    }
+                };
+                values.push(value);
+            }
+            Ok(Output::new(json!({ "ok": true, "kind": "answer", "parts": values }), text))
+        }
+        Artifact::Registry(signed) => {
+            let accepted = signed.accept(None)?;
+            Ok(Output::new(
+                json!({ "ok": true, "kind": "registry", "version": accepted.version }),
+                format!("{accepted}: enough governors have approved it / 登记表有效"),
+            ))
+        }
+    }
+}
