@@ -50,7 +50,14 @@ impl Teller {
     }
 
     /// Records an expectation and what came out.
-    pub(crate) fn expect(&mut self, name: &'static str, expected: &str, ok: bool, outcome: String, figures: Value) {
+    pub(crate) fn expect(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        ok: bool,
+        outcome: String,
+        figures: Value,
+    ) {
         self.tell(&format!("  {} {outcome}", if ok { "✓" } else { "✗" }));
         self.steps.push(Step { name, expected: expected.to_owned(), outcome, ok, figures });
     }
@@ -62,11 +69,20 @@ impl Teller {
     fn table(&self) -> String {
         let mut table = String::from("\nwhat was done and verified / 完成并验证的事项\n");
         for step in &self.steps {
-            table.push_str(&format!("  {} {:<28} {}\n", if step.ok { "✓" } else { "✗" }, step.name, step.expected));
+            table.push_str(&format!(
+                "  {} {:<28} {}\n",
+                if step.ok { "✓" } else { "✗" },
+                step.name,
+                step.expected
+            ));
         }
         let failed = self.steps.iter().filter(|s| !s.ok).count();
         table.push_str(&match failed {
-            0 => format!("all {} expectations hold, in {:.1} s / 全部符合预期", self.steps.len(), self.started.elapsed().as_secs_f64()),
+            0 => format!(
+                "all {} expectations hold, in {:.1} s / 全部符合预期",
+                self.steps.len(),
+                self.started.elapsed().as_secs_f64()
+            ),
             n => format!("{n} of {} expectations do NOT hold / 有 {n} 项不符合预期", self.steps.len()),
         });
         table

@@ -74,7 +74,8 @@ pub(crate) async fn get(url: &str, auth: Option<&str>) -> Result<(StatusCode, Ve
     let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
     let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), RESOURCE_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
+    let body =
+        Limited::new(response.into_body(), RESOURCE_BYTES_MAX).collect().await.map_err(|e| e.to_string())?;
     Ok((status, body.to_bytes().to_vec()))
 }
 

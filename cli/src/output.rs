@@ -31,7 +31,13 @@ impl Output {
 
 /// Prints a result to standard output.
 pub(crate) fn print(value: &Value, text: &str, json: bool) {
-    let shown = if json { format!("{value:#}\n") } else if text.is_empty() { String::new() } else { format!("{text}\n") };
+    let shown = if json {
+        format!("{value:#}\n")
+    } else if text.is_empty() {
+        String::new()
+    } else {
+        format!("{text}\n")
+    };
     // A closed pipe is the reader's choice.
     let _ = std::io::stdout().write_all(shown.as_bytes());
 }

@@ -1,1 +1,13 @@
-//! Placeholder
+//! What the other crates must do, held against them: vectors made elsewhere, a naive second implementation, and a
+//! simulation of whole federations.
+//!
+//! *Not here*: anything a node needs to run. Nothing depends on this crate, and it knows the others only through what
+//! they export.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`oracle`] | RFC 6962 and the standing of records, written a second time and as plainly as possible |
+//! | [`sim`] | a federation in one process on one virtual clock: one seed is one history |
+
+pub mod oracle;
+pub mod sim;

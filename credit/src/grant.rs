@@ -1,10 +1,6 @@
 //! A subject's written authorisation (授权书), as a registered collector signs it.
 
-use crypto::{
-    Digest, Timestamp,
-    label::Label,
-    sign::Statement,
-};
+use crypto::{Digest, Timestamp, label::Label, sign::Statement};
 use minicbor::{Decode, Encode};
 
 use crate::{

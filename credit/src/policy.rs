@@ -250,7 +250,8 @@ impl Policy {
             if rules.iter().any(|r| r.name.0 == name) {
                 return Err(format!("line {line}: rule `{name}` stands twice"));
             }
-            let bad = |column: &str, word: &str| format!("line {line}: column `{column}`: unknown word `{word}`");
+            let bad =
+                |column: &str, word: &str| format!("line {line}: column `{column}`: unknown word `{word}`");
             let applies = match cell(1, "effect")? {
                 "check" => {
                     if !Check::ALL.iter().any(|c| c.as_str() == name) {

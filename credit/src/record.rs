@@ -36,7 +36,13 @@ pub struct NamingKeys {
 
 impl NamingKeys {
     /// The id of a record: keyed BLAKE3 over authority, item, normalised document number and subject.
-    pub fn record_id(&self, authority: &MemberId, item: &ItemId, document: &str, subject: &SubjectId) -> RecordId {
+    pub fn record_id(
+        &self,
+        authority: &MemberId,
+        item: &ItemId,
+        document: &str,
+        subject: &SubjectId,
+    ) -> RecordId {
         let parts: [&[u8]; 4] = [
             authority.as_str().as_bytes(),
             item.as_str().as_bytes(),
@@ -130,7 +136,10 @@ impl SealedRecord {
             contents.iter().map(|(field, content)| commit::commitment(&key.salt(field.0), content)).collect();
         let fields = contents
             .iter()
-            .map(|(field, content)| SealedField { field: *field, sealed: key.seal(field.0, &bound, content).into() })
+            .map(|(field, content)| SealedField {
+                field: *field,
+                sealed: key.seal(field.0, &bound, content).into(),
+            })
             .collect();
         Self { facts, fields_root: commit::fields_root(&commitments), fields }
     }
@@ -139,14 +148,21 @@ impl SealedRecord {
     ///
     /// Shape: openings in ascending field order, beginning with the subject. Errors: the key is not this record's,
     /// or the stored bytes were changed.
-    pub fn open(&self, wanted: &[FieldId], member: &MemberId, key: &RecordKey) -> Result<OpenedRecord, SealError> {
+    pub fn open(
+        &self,
+        wanted: &[FieldId],
+        member: &MemberId,
+        key: &RecordKey,
+    ) -> Result<OpenedRecord, SealError> {
         let (bound, key) = (binding(member, &self.facts), key.bound_to(&self.facts.content.0));
         let mut commitments = Vec::with_capacity(self.fields.len());
         let mut openings = Vec::new();
         let mut positions = Vec::new();
         for (position, SealedField { field, sealed }) in self.fields.iter().enumerate() {
-            let opening =
-                Opening { salt: Digest(key.salt(field.0)), content: key.open(field.0, &bound, sealed)?.into() };
+            let opening = Opening {
+                salt: Digest(key.salt(field.0)),
+                content: key.open(field.0, &bound, sealed)?.into(),
+            };
             commitments.push(opening.commitment());
             if *field == SUBJECT_FIELD || wanted.contains(field) {
                 positions.push(position as u16);

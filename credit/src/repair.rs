@@ -212,12 +212,24 @@ impl Applied {
 
 impl Accepted {
     /// Granting (准予修复): only after the minimum publicity of the rule set of the decision's day.
-    pub fn grant(self, now: Timestamp, rule: &Rule, decided: Date, published: Date) -> Result<Decided, Denial> {
+    pub fn grant(
+        self,
+        now: Timestamp,
+        rule: &Rule,
+        decided: Date,
+        published: Date,
+    ) -> Result<Decided, Denial> {
         let earliest = rule.earliest_repair(decided, published);
         if Date::from_timestamp(now) < earliest {
             return Err(Denial::TooEarly { earliest, rule: rule.set_id.clone() });
         }
-        Ok(Decided { accepted: self, at: now, granted: true, rule: rule.set_id.clone(), reason: String::new() })
+        Ok(Decided {
+            accepted: self,
+            at: now,
+            granted: true,
+            rule: rule.set_id.clone(),
+            reason: String::new(),
+        })
     }
 
     /// Refusal (不予修复), with the reason the subject is told.

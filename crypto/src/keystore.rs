@@ -69,18 +69,27 @@ impl Unlocked {
     /// Derives the key of a new keystore. `salt` must be fresh.
     pub fn new(passphrase: &[u8], salt: [u8; 32]) -> Result<Self, KeystoreError> {
         let (memory_kib, passes) = (ARGON2_MEMORY_KIB, ARGON2_PASSES);
-        Ok(Self { key: derive(passphrase, &salt, memory_kib, passes)?, salt: Digest(salt), memory_kib, passes })
+        Ok(Self {
+            key: derive(passphrase, &salt, memory_kib, passes)?,
+            salt: Digest(salt),
+            memory_kib,
+            passes,
+        })
     }
 
     /// Opens a keystore file: its content, and the key to seal it again.
-    pub fn open(passphrase: &[u8], bytes: &[u8]) -> Result<(zeroize::Zeroizing<Vec<u8>>, Self), KeystoreError> {
+    pub fn open(
+        passphrase: &[u8],
+        bytes: &[u8],
+    ) -> Result<(zeroize::Zeroizing<Vec<u8>>, Self), KeystoreError> {
         let file: File = codec::from_slice(bytes).map_err(|_| KeystoreError::Malformed)?;
         let known = Suite::from_number(file.suite.into()).is_some();
         if !known || file.memory_kib > ARGON2_MEMORY_KIB_MAX || file.passes > ARGON2_PASSES_MAX {
             return Err(KeystoreError::Malformed);
         }
         let key = derive(passphrase, &file.salt.0, file.memory_kib, file.passes)?;
-        let content = open_box(&key, Label::Keystore, &file.sealed).map_err(|_| KeystoreError::WrongPassphrase)?;
+        let content =
+            open_box(&key, Label::Keystore, &file.sealed).map_err(|_| KeystoreError::WrongPassphrase)?;
         let unlocked = Self { key, salt: file.salt, memory_kib: file.memory_kib, passes: file.passes };
         Ok((zeroize::Zeroizing::new(content), unlocked))
     }
@@ -98,7 +107,8 @@ impl Unlocked {
 }
 
 fn derive(passphrase: &[u8], salt: &[u8; 32], memory_kib: u32, passes: u32) -> Result<Secret, KeystoreError> {
-    let params = argon2::Params::new(memory_kib, passes, 1, Some(32)).map_err(|_| KeystoreError::Malformed)?;
+    let params =
+        argon2::Params::new(memory_kib, passes, 1, Some(32)).map_err(|_| KeystoreError::Malformed)?;
     let mut key = [0; 32];
     argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
         .hash_password_into(passphrase, salt, &mut key)

@@ -66,8 +66,11 @@ impl KeyTree {
 
     /// The state as plain bytes: to be sealed at once.
     pub fn to_plain(&self) -> zeroize::Zeroizing<Vec<u8>> {
-        let rows: Vec<Row> =
-            self.seeds.iter().map(|(first, (height, seed))| Row(*first, *height, Digest(*seed.expose()))).collect();
+        let rows: Vec<Row> = self
+            .seeds
+            .iter()
+            .map(|(first, (height, seed))| Row(*first, *height, Digest(*seed.expose())))
+            .collect();
         zeroize::Zeroizing::new(codec::to_vec(&rows))
     }
 

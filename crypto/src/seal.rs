@@ -53,7 +53,9 @@ impl RecordKey {
 
     /// Seals `content` of `field`. A record key seals each field at most once, so the nonce may be constant.
     pub fn seal(&self, field: u16, bound_to: &[u8], content: &[u8]) -> Vec<u8> {
-        let sealed = self.cipher(field).encrypt(&Nonce::default(), Payload { msg: content, aad: &aad(field, bound_to) });
+        let sealed = self
+            .cipher(field)
+            .encrypt(&Nonce::default(), Payload { msg: content, aad: &aad(field, bound_to) });
         match sealed {
             Ok(sealed) => sealed,
             // INVARIANT: AES-GCM refuses only messages of 64 GiB and more; a field is below 64 KiB.
@@ -97,9 +99,16 @@ impl OpeningKey {
     }
 
     /// Opens the context that a member set up with [`AnswerSealer::new`] for the same label and binding.
-    pub fn open(&self, label: Label, bound_to: &[u8], encapsulated: &[u8]) -> Result<AnswerOpener, SealError> {
+    pub fn open(
+        &self,
+        label: Label,
+        bound_to: &[u8],
+        encapsulated: &[u8],
+    ) -> Result<AnswerOpener, SealError> {
         let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| SealError)?;
-        hpke::setup_receiver(&OpModeR::Base, &self.0, &enc, &info(label, bound_to)).map(AnswerOpener).map_err(|_| SealError)
+        hpke::setup_receiver(&OpModeR::Base, &self.0, &enc, &info(label, bound_to))
+            .map(AnswerOpener)
+            .map_err(|_| SealError)
     }
 }
 
@@ -115,9 +124,13 @@ impl AnswerSealer {
         seed: &Secret,
     ) -> Result<(Self, Bytes), SealError> {
         let public = <Kem as hpke::Kem>::PublicKey::from_bytes(&asker.0).map_err(|_| SealError)?;
-        let (enc, sealer) =
-            hpke::setup_sender_with_rng(&OpModeS::Base, &public, &info(label, bound_to), &mut SeedRng::new(seed))
-                .map_err(|_| SealError)?;
+        let (enc, sealer) = hpke::setup_sender_with_rng(
+            &OpModeS::Base,
+            &public,
+            &info(label, bound_to),
+            &mut SeedRng::new(seed),
+        )
+        .map_err(|_| SealError)?;
         Ok((Self(sealer), Bytes(enc.to_bytes().to_vec())))
     }
 
@@ -208,7 +221,8 @@ mod tests {
     #[test]
     fn an_answer_opens_only_for_the_asker_and_in_order() {
         let asker = OpeningKey::from_seed(&secret(5));
-        let (mut sealer, enc) = AnswerSealer::new(&asker.public(), Label::AnswerSeal, b"q", &secret(9)).unwrap();
+        let (mut sealer, enc) =
+            AnswerSealer::new(&asker.public(), Label::AnswerSeal, b"q", &secret(9)).unwrap();
         let (a, b) = (sealer.seal(b"1", b"first").unwrap(), sealer.seal(b"2", b"second").unwrap());
         let mut opener = asker.open(Label::AnswerSeal, b"q", &enc).unwrap();
         assert_eq!(opener.open(b"1", &a).unwrap(), b"first");

@@ -171,7 +171,8 @@ impl<T: Statement> Signed<T> {
         if bytes.len() > SIGNED_BYTES_MAX {
             return Err(SignError::Malformed("longer than 60 KiB"));
         }
-        let cose = CoseSign1::from_tagged_slice(bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        let cose =
+            CoseSign1::from_tagged_slice(bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
         let header = &cose.protected.header;
         let kind = match &header.content_type {
             Some(RegisteredLabel::Text(kind)) => kind,
@@ -182,8 +183,10 @@ impl<T: Statement> Signed<T> {
         {
             return Err(SignError::WrongKind);
         }
-        let key = KeyId(header.key_id[..].try_into().map_err(|_| SignError::Malformed("no key id of 8 bytes"))?);
-        let signature = cose.signature[..].try_into().map_err(|_| SignError::Malformed("no signature of 64 bytes"))?;
+        let key =
+            KeyId(header.key_id[..].try_into().map_err(|_| SignError::Malformed("no key id of 8 bytes"))?);
+        let signature =
+            cose.signature[..].try_into().map_err(|_| SignError::Malformed("no signature of 64 bytes"))?;
         let (issuer, issued_s) = claims(&cose).ok_or(SignError::Malformed("no issuer and issue time"))?;
         // One encoding per object: rebuild from what was read and compare.
         let rebuilt = envelope::<T>(key, &issuer, issued_s)
@@ -199,9 +202,11 @@ impl<T: Statement> Signed<T> {
     /// Checks a statement that carries its author's own key, which `key` finds in it: proof of possession, as in a
     /// request for admission. It says nothing about who the author is.
     pub fn verify_by_own_key(&self, key: impl Fn(&T) -> [u8; 32]) -> Result<Verified<T>, SignError> {
-        let cose = CoseSign1::from_tagged_slice(&self.bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        let cose = CoseSign1::from_tagged_slice(&self.bytes)
+            .map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
         let payload = cose.payload.as_deref().unwrap_or_default();
-        let statement = codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
+        let statement =
+            codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
         let key = VerifyingKey::from_bytes(key(&statement)).ok_or(SignError::WrongKey)?;
         self.verify(&key)
     }
@@ -211,13 +216,15 @@ impl<T: Statement> Signed<T> {
         if key.id() != self.key {
             return Err(SignError::WrongKey);
         }
-        let cose = CoseSign1::from_tagged_slice(&self.bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        let cose = CoseSign1::from_tagged_slice(&self.bytes)
+            .map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
         cose.verify_signature(&[], |signature, message| {
             let signature = signature.try_into().map_err(|_| SignError::BadSignature)?;
             key.verify(message, signature).then_some(()).ok_or(SignError::BadSignature)
         })?;
         let payload = cose.payload.as_deref().unwrap_or_default();
-        let statement = codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
+        let statement =
+            codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
         Ok(Verified { signed: self.clone(), statement })
     }
 }
@@ -337,7 +344,8 @@ fn envelope<T: Statement>(key: KeyId, issuer: &str, issued_s: u64) -> CoseSign1B
 
 /// Issuer and issue time from the claims; the suite is compared when the envelope is rebuilt.
 fn claims(cose: &CoseSign1) -> Option<(String, u64)> {
-    let (_, claims) = cose.protected.header.rest.iter().find(|(label, _)| *label == coset::Label::Int(CWT_CLAIMS))?;
+    let (_, claims) =
+        cose.protected.header.rest.iter().find(|(label, _)| *label == coset::Label::Int(CWT_CLAIMS))?;
     let get = |key: u64| claims.as_map()?.iter().find(|(k, _)| *k == key.into()).map(|(_, v)| v.clone());
     let issuer = get(1)?.into_text().ok()?;
     let issued = u64::try_from(get(6)?.into_integer().ok()?).ok()?;

@@ -4,10 +4,10 @@
 //! its own: change, drop or add a field, and it no longer fits the entry under the signed checkpoint.
 
 use credit::{
+    catalog::Mode,
     disclosure,
     entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
-    catalog::Mode,
     question::Question,
     record::{SUBJECT_FIELD, SealedRecord, field_content, read_content},
     value::Value,
@@ -213,7 +213,8 @@ pub fn seal(
     let checkpoint = if plan.records.is_empty() { None } else { log::head(view, LogName::Records.as_str())? };
     let mut records = Vec::with_capacity(plan.records.len());
     for planned in &plan.records {
-        let gone = || Refusal::new(Code::RecordUnknown, "a record of this answer has been erased since; ask again");
+        let gone =
+            || Refusal::new(Code::RecordUnknown, "a record of this answer has been erased since; ask again");
         let Some(sealed) = tables::row::<SealedRecord>(view, &Key::payload(planned.slot))? else {
             return Ok(Err(gone()));
         };
@@ -259,7 +260,8 @@ pub fn open(
     key: &OpeningKey,
     answer: &Answer,
 ) -> Result<OpenedAnswer, Refusal> {
-    let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("answer of `{}`: {why}", answer.member));
+    let refuse =
+        |why: &str| Refusal::new(Code::SignatureInvalid, format!("answer of `{}`: {why}", answer.member));
     let access = answer.access.verify(registry)?;
     if access.member != answer.member || access.log != LogName::Access {
         return Err(refuse("its receipt is of another log"));
@@ -279,7 +281,10 @@ pub fn open(
     let bound = answer_binding(&answer.question, &answer.member);
     let mut opener = match answer.records.is_empty() {
         true => None,
-        false => Some(key.open(Label::AnswerSeal, &bound, &answer.enc).map_err(|_| refuse("it is not sealed to this key"))?),
+        false => Some(
+            key.open(Label::AnswerSeal, &bound, &answer.enc)
+                .map_err(|_| refuse("it is not sealed to this key"))?,
+        ),
     };
     let checkpoint = match (&answer.checkpoint, answer.records.is_empty()) {
         (Some(note), false) => {
@@ -299,7 +304,8 @@ pub fn open(
             .map_err(|e| refuse(&e.to_string()))?;
         let entry = Entry::from_bytes(&sent.entry).map_err(|e| refuse(&e.to_string()))?;
         let Fact::Recorded(recorded) = entry.fact else { return Err(refuse("an entry is no record")) };
-        let fields = open_fields(question.get(), opener, sent, named, &recorded.fields_root).map_err(refuse)?;
+        let fields =
+            open_fields(question.get(), opener, sent, named, &recorded.fields_root).map_err(refuse)?;
         records.push(OpenedAnswerRecord {
             record: recorded.record,
             item: recorded.item,

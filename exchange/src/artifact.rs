@@ -82,7 +82,10 @@ impl Certificate {
         for receipt in &self.acknowledged {
             let proven = receipt.verify(registry)?;
             let StatusFact::Acknowledged(ack) = status_fact(registry, &proven)? else {
-                return Err(Refusal::new(Code::SignatureInvalid, format!("entry of `{}` is no acknowledgement", proven.member)));
+                return Err(Refusal::new(
+                    Code::SignatureInvalid,
+                    format!("entry of `{}` is no acknowledgement", proven.member),
+                ));
             };
             if ack.origin != event.member || ack.index != event.index || ack.leaf != event.leaf {
                 return Err(Refusal::new(
@@ -91,7 +94,10 @@ impl Certificate {
                 ));
             }
             if acknowledged.iter().any(|(member, _)| *member == proven.member) {
-                return Err(Refusal::new(Code::SignatureInvalid, format!("`{}` acknowledges twice", proven.member)));
+                return Err(Refusal::new(
+                    Code::SignatureInvalid,
+                    format!("`{}` acknowledges twice", proven.member),
+                ));
             }
             acknowledged.push((proven.member, proven.entry.at));
         }
@@ -101,7 +107,9 @@ impl Certificate {
 
 /// The statement of a proven status entry, checked against its author's key.
 pub fn status_fact(registry: &Registry, proven: &Proven) -> Result<StatusFact, Refusal> {
-    let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("entry {} of `{}`: {why}", proven.index, proven.member));
+    let refuse = |why: &str| {
+        Refusal::new(Code::SignatureInvalid, format!("entry {} of `{}`: {why}", proven.index, proven.member))
+    };
     match &proven.entry.fact {
         Fact::Status(signed) if proven.log == LogName::Status => {
             if signed.issuer() != proven.member.as_str() {

@@ -31,7 +31,10 @@ pub fn issue(
 ) -> Result<(), Halt> {
     // 1
     if !context.registry.member(&context.own.id)?.stated.collector {
-        return Halt::refuse(Code::GrantInvalid, "this member is not registered as a collector of authorisations");
+        return Halt::refuse(
+            Code::GrantInvalid,
+            "this member is not registered as a collector of authorisations",
+        );
     }
     // 2
     context.registry.member(&draft.grantee)?;

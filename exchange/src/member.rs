@@ -355,7 +355,8 @@ impl Member {
             for log in LogName::ALL {
                 if registry.keeps_copy(id, &owner.id, log) {
                     let origin = log.origin(&registry.federation, &owner.id);
-                    mirrors.insert((owner.id.clone(), log), Log::open(&log.mirror(&owner.id), &origin, view)?);
+                    mirrors
+                        .insert((owner.id.clone(), log), Log::open(&log.mirror(&owner.id), &origin, view)?);
                 }
             }
         }
@@ -429,13 +430,18 @@ impl Member {
     }
 
     fn tails(&self) -> BTreeMap<LogName, Tail> {
-        self.logs.iter().map(|(name, l)| (*name, Tail { next: l.next_index().0, last: l.last_leaf() })).collect()
+        self.logs
+            .iter()
+            .map(|(name, l)| (*name, Tail { next: l.next_index().0, last: l.last_leaf() }))
+            .collect()
     }
 
     fn dispatch(&mut self, turn: &mut Turn<'_>, token: Token, input: Input) -> Result<(), Halt> {
         let context = &self.context;
         match input {
-            Input::ReserveSlots { count } => self.serving().and_then(|()| submit::reserve_slots(turn, token, count)),
+            Input::ReserveSlots { count } => {
+                self.serving().and_then(|()| submit::reserve_slots(turn, token, count))
+            }
             Input::Submit(submission) => {
                 self.serving()?;
                 submit::submit(context, turn, token, submission)
@@ -477,12 +483,17 @@ impl Member {
                 let key = (pulled.owner.clone(), pulled.log);
                 let target = if own { self.logs.get_mut(&pulled.log) } else { self.mirrors.get_mut(&key) };
                 let Some(target) = target else {
-                    return Halt::refuse(Code::NotFound, format!("no copy of `{}/{}` is kept here", key.0, key.1));
+                    return Halt::refuse(
+                        Code::NotFound,
+                        format!("no copy of `{}/{}` is kept here", key.0, key.1),
+                    );
                 };
                 sync::pulled(&self.context, turn, target, pulled)
             }
             Input::CaughtUp { seen } => {
-                self.phase = sync::caught_up(turn, &seen, |log| self.logs.get(&log).map_or(0, |l| l.next_index().0));
+                self.phase =
+                    sync::caught_up(turn, &seen, |log| self.logs.get(&log).map_or(0, |l| l.next_index().0));
+                turn.reply(token, Reply::ready(Response::Done));
                 Ok(())
             }
             Input::Erase { record, reason, versions, tree } => {

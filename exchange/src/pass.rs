@@ -51,7 +51,11 @@ pub fn check(
         return refuse("the pass has expired");
     }
     let role = registry.member(reader)?.stated.role;
-    if role == Role::Auditor || reader == owner || log == LogName::Status || registry.keeps_copy(reader, owner, log) {
+    if role == Role::Auditor
+        || reader == owner
+        || log == LogName::Status
+        || registry.keeps_copy(reader, owner, log)
+    {
         return Ok(reader.clone());
     }
     refuse("entries of this log are read by auditors")

@@ -1,11 +1,6 @@
 //! Entries to rows: what follows from a log entry alone, whether it was decided here, pulled from a peer, or
 //! replayed after a restore. Each entry is projected once, in the batch that stores it.
 
-use credit::{
-    entry::{AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
-    id::{MemberId, RecordId},
-    status::Standing,
-};
 use crate::{
     logs::LogName,
     member::{Context, Effect},
@@ -14,9 +9,20 @@ use crate::{
     tables::{Key, RecordRow},
     turn::Turn,
 };
+use credit::{
+    entry::{AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
+    id::{MemberId, RecordId},
+    status::Standing,
+};
 
 /// Projects an entry of one of this member's own logs.
-pub fn own(context: &Context, turn: &mut Turn<'_>, log: LogName, index: u64, entry: &Entry) -> Result<(), Halt> {
+pub fn own(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    log: LogName,
+    index: u64,
+    entry: &Entry,
+) -> Result<(), Halt> {
     match &entry.fact {
         Fact::Recorded(recorded) => {
             turn.put(&Key::version(index), &recorded.record);
@@ -25,7 +31,9 @@ pub fn own(context: &Context, turn: &mut Turn<'_>, log: LogName, index: u64, ent
             // The handler that seals adds what no entry holds; after a replay that is lost, and the version cannot be
             // opened.
             let newest = Version { index, slot: recorded.slot };
-            let older = turn.row::<RecordRow>(&Key::record(&recorded.record))?.map_or(Vec::new(), |row| row.versions());
+            let older = turn
+                .row::<RecordRow>(&Key::record(&recorded.record))?
+                .map_or(Vec::new(), |row| row.versions());
             let row = RecordRow {
                 newest,
                 older,

@@ -56,7 +56,8 @@ pub fn schedule(
 /// Takes up what is due: every delivery or application without an answer is sent again.
 pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
     let (from, to) = (Key::due_first(), Key::due_after(turn.now));
-    let found = turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
+    let found =
+        turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
     for (key, _) in found {
         // Key layout: table, time, work.
         let work: Work = codec::from_slice(&key[9..])
@@ -66,7 +67,9 @@ pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
         let tries = match &work {
             Work::Deliver(event, to) => {
                 let key = Key::delivery(*event, to);
-                let Some(mut row) = turn.row::<DeliveryRow>(&key)?.filter(|row| row.ack.is_none()) else { continue };
+                let Some(mut row) = turn.row::<DeliveryRow>(&key)?.filter(|row| row.ack.is_none()) else {
+                    continue;
+                };
                 row.tries += 1;
                 turn.put(&key, &row);
                 turn.effect(Effect::Deliver { event: *event, to: to.clone() });
@@ -78,7 +81,11 @@ pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
                 let Some(mut row) = turn.row::<ForwardRow>(&key)?.filter(open) else { continue };
                 row.tries += 1;
                 turn.put(&key, &row);
-                turn.effect(Effect::Forward { to: row.to.clone(), case: *case, application: row.application.clone() });
+                turn.effect(Effect::Forward {
+                    to: row.to.clone(),
+                    case: *case,
+                    application: row.application.clone(),
+                });
                 row.tries
             }
         };
@@ -131,12 +138,18 @@ pub fn acknowledgement(
     receipt: Vec<u8>,
 ) -> Result<(), Halt> {
     let StatusFact::Acknowledged(ack) = fact else {
-        return Halt::refuse(Code::SignatureInvalid, format!("`{}` acknowledges with another statement", proven.member));
+        return Halt::refuse(
+            Code::SignatureInvalid,
+            format!("`{}` acknowledges with another statement", proven.member),
+        );
     };
     let key = Key::delivery(event, &proven.member);
     let Some(mut row) = turn.row::<DeliveryRow>(&key)? else { return Ok(()) };
     if ack.index != event {
-        return Halt::refuse(Code::SignatureInvalid, format!("`{}` acknowledges another entry", proven.member));
+        return Halt::refuse(
+            Code::SignatureInvalid,
+            format!("`{}` acknowledges another entry", proven.member),
+        );
     }
     if row.ack.is_none() {
         (row.ack, row.acked_at) = (Some(Bytes(receipt)), Some(turn.now));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use credit::{
     catalog::Mode,
     entry::{
-        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Received, Refused, Relayed,
-        Withheld,
+        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Received, Refused,
+        Relayed, Withheld,
     },
     grant::{Grant, GrantState},
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
@@ -34,7 +34,13 @@ use crate::{
 };
 
 /// Signs a question and writes it into the asker's own access log before it leaves.
-pub fn ask(context: &Context, turn: &mut Turn<'_>, token: Token, draft: AskDraft, id: QuestionId) -> Result<(), Halt> {
+pub fn ask(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    draft: AskDraft,
+    id: QuestionId,
+) -> Result<(), Halt> {
     let outlet = match context.registry.outlet() {
         Some(outlet) if outlet.id != context.own.id => outlet.id.clone(),
         _ => return Halt::refuse(Code::MemberUnknown, "the registry names no outlet to ask"),
@@ -66,7 +72,12 @@ pub fn ask(context: &Context, turn: &mut Turn<'_>, token: Token, draft: AskDraft
 }
 
 /// Writes what the asker has received and verified: the mirror image of the answering members' entries.
-pub fn received(context: &Context, turn: &mut Turn<'_>, token: Token, lines: Vec<Received>) -> Result<(), Halt> {
+pub fn received(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    lines: Vec<Received>,
+) -> Result<(), Halt> {
     for line in lines {
         turn.append(context, LogName::Access, Fact::Received(line))?;
     }
@@ -98,8 +109,12 @@ pub fn relay(
     // 3
     timely(turn, question.get())?;
     // 4
-    let to: Vec<MemberId> =
-        context.registry.active().filter(|m| m.role.collects() && m.id != *caller).map(|m| m.id.clone()).collect();
+    let to: Vec<MemberId> = context
+        .registry
+        .active()
+        .filter(|m| m.role.collects() && m.id != *caller)
+        .map(|m| m.id.clone())
+        .collect();
     let relayed = Relayed { question: question.signed().digest(), asker: caller.clone(), to: to.clone() };
     turn.append(context, LogName::Access, Fact::Relayed(relayed))?;
     turn.reply(token, Reply::ready(Response::Relay(to)));
@@ -131,7 +146,10 @@ pub fn answer(
     let through_outlet = context.registry.outlet().is_some_and(|o| o.id == *caller);
     let direct = *caller == asked.asker && role.mirrors_status();
     if question.signed().issuer() != asked.asker.as_str() || !(through_outlet || direct) {
-        return Halt::refuse(Code::CallerNotAllowed, "sent neither by the outlet nor by a public platform for itself");
+        return Halt::refuse(
+            Code::CallerNotAllowed,
+            "sent neither by the outlet nor by a public platform for itself",
+        );
     }
     // 2
     let digest = question.signed().digest();
@@ -150,7 +168,9 @@ pub fn answer(
     let withheld: Vec<Withheld> = verdicts
         .iter()
         .filter_map(|(item, field, verdict)| match verdict {
-            Verdict::Deny { rule } => Some(Withheld { item: item.clone(), field: *field, rule: rule.clone() }),
+            Verdict::Deny { rule } => {
+                Some(Withheld { item: item.clone(), field: *field, rule: rule.clone() })
+            }
             Verdict::Allow { .. } => None,
         })
         .collect();
@@ -184,7 +204,10 @@ fn timely(turn: &Turn<'_>, question: &Question) -> Result<(), Halt> {
         return Halt::refuse(Code::QuestionExpired, format!("deadline was {}", question.deadline.rfc3339()));
     }
     if question.asked_at > turn.now.plus_ms(CLOCK_SKEW_MS_MAX) {
-        return Halt::refuse(Code::QuestionExpired, format!("asked at {}, which is ahead of this clock", question.asked_at.rfc3339()));
+        return Halt::refuse(
+            Code::QuestionExpired,
+            format!("asked at {}, which is ahead of this clock", question.asked_at.rfc3339()),
+        );
     }
     Ok(())
 }
@@ -250,7 +273,9 @@ fn asked_by(
     };
     turn.put(&Key::accesses(&tag), &(n + 1));
     let basis = match (&asked.basis, grant) {
-        (Basis::Grant(signed), Some(grant)) => BasisRef::Grant(signed.digest(), grant.get().collector.clone()),
+        (Basis::Grant(signed), Some(grant)) => {
+            BasisRef::Grant(signed.digest(), grant.get().collector.clone())
+        }
         (Basis::Duty(law), _) => BasisRef::Duty(law.clone()),
         _ => BasisRef::None,
     };
@@ -308,7 +333,11 @@ fn find(
                 version: row.newest.index,
                 disputed: standing.status() == Status::Disputed,
                 fields: present()
-                    .map(|(field, mode, rule)| DisclosedField { field: *field, mode: *mode, rule: rule.clone() })
+                    .map(|(field, mode, rule)| DisclosedField {
+                        field: *field,
+                        mode: *mode,
+                        rule: rule.clone(),
+                    })
                     .collect(),
             };
             found.push((plan, disclosed));

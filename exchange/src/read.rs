@@ -10,11 +10,7 @@ use credit::{
     subject::SubjectId,
 };
 use crypto::{Bytes, Digest, Timestamp, codec, keytree::Slot, pseudonym::subject_access_key};
-use ledger::{
-    log,
-    store::View,
-    tree::LeafIndex,
-};
+use ledger::{log, store::View, tree::LeafIndex};
 
 use crate::{
     artifact::Certificate,
@@ -97,13 +93,17 @@ pub fn certificate(
     for (rest, row) in tables::rows::<DeliveryRow>(view, &Key::deliveries(event), usize::MAX)? {
         let Some(member) = tables::key_text(&rest).and_then(MemberId::parse) else { continue };
         match row.ack {
-            Some(receipt) => acknowledged
-                .push(codec::from_slice(&receipt).map_err(|e| Fault(format!("stored acknowledgement: {e}")))?),
+            Some(receipt) => acknowledged.push(
+                codec::from_slice(&receipt).map_err(|e| Fault(format!("stored acknowledgement: {e}")))?,
+            ),
             None => missing.push(member),
         }
     }
     if acknowledged.is_empty() && missing.is_empty() {
-        return Ok(Err(Refusal::new(Code::NotFound, format!("status entry {event} is not delivered to anybody"))));
+        return Ok(Err(Refusal::new(
+            Code::NotFound,
+            format!("status entry {event} is not delivered to anybody"),
+        )));
     }
     Ok(Ok(Certificate { event: notice(context, view, event)?, acknowledged, missing, at: now }))
 }
@@ -189,5 +189,8 @@ pub fn quality(view: &dyn View) -> Result<Vec<QualityLine>, Fault> {
 /// The slots that the log says are erased: held against the key tree at start-up.
 pub fn erased_slots(view: &dyn View) -> Result<Vec<Slot>, Fault> {
     let rows = tables::rows::<()>(view, &Key::all_erased(), usize::MAX)?;
-    Ok(rows.into_iter().filter_map(|(rest, ())| Some(Slot(u64::from_be_bytes(rest.try_into().ok()?)))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(rest, ())| Some(Slot(u64::from_be_bytes(rest.try_into().ok()?))))
+        .collect())
 }

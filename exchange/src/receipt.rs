@@ -73,7 +73,10 @@ impl Receipt {
     /// Checks entry, path and checkpoint signature.
     pub fn verify(&self, registry: &Registry) -> Result<Proven, Refusal> {
         let refuse = |why: String| {
-            Refusal::new(Code::SignatureInvalid, format!("receipt for entry {} of `{}/{}`: {why}", self.index, self.member, self.log))
+            Refusal::new(
+                Code::SignatureInvalid,
+                format!("receipt for entry {} of `{}/{}`: {why}", self.index, self.member, self.log),
+            )
         };
         let key = registry.note_key(&self.member, self.log)?;
         let checkpoint = self.checkpoint.verify(&key).map_err(|e| refuse(e.to_string()))?;

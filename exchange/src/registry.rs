@@ -5,10 +5,7 @@
 
 use core::fmt;
 
-use credit::{
-    id::MemberId,
-    policy::Role,
-};
+use credit::{id::MemberId, policy::Role};
 use crypto::{
     Bytes, Digest, Timestamp, codec,
     label::Label,
@@ -197,7 +194,10 @@ impl SignedRegistry {
     pub fn approve(&mut self, name: &str, key: &SigningKey, now: Timestamp) -> Result<(), Refusal> {
         let registry = self.read()?;
         if !registry.governors.iter().any(|g| g.name == name && g.key.0 == key.verifying_key().to_bytes()) {
-            return Err(Refusal::new(Code::RegistryInvalid, format!("`{name}` is not a governor with this key")));
+            return Err(Refusal::new(
+                Code::RegistryInvalid,
+                format!("`{name}` is not a governor with this key"),
+            ));
         }
         if !self.approvals.iter().any(|a| a.issuer() == name) {
             let approval = Approval { version: registry.version, digest: registry.digest() };
@@ -230,7 +230,10 @@ impl SignedRegistry {
                 || registry.version != known.version + 1
                 || registry.previous != known.digest()
             {
-                return Err(refuse(format!("version {} does not follow version {}", registry.version, known.version)));
+                return Err(refuse(format!(
+                    "version {} does not follow version {}",
+                    registry.version, known.version
+                )));
             }
         }
         let mut approved: Vec<&str> = self
@@ -238,8 +241,11 @@ impl SignedRegistry {
             .iter()
             .filter(|a| {
                 let key = judges.governors.iter().find(|g| g.name == a.issuer()).map(|g| g.key);
-                let verified = key.and_then(|k| VerifyingKey::from_bytes(k.0)).and_then(|k| a.verify(&k).ok());
-                verified.is_some_and(|v| v.get().version == registry.version && v.get().digest == registry.digest())
+                let verified =
+                    key.and_then(|k| VerifyingKey::from_bytes(k.0)).and_then(|k| a.verify(&k).ok());
+                verified.is_some_and(|v| {
+                    v.get().version == registry.version && v.get().digest == registry.digest()
+                })
             })
             .map(Signed::issuer)
             .collect();
@@ -303,7 +309,8 @@ impl Registry {
     /// The signing key of a member.
     pub fn signing_key(&self, id: &MemberId) -> Result<VerifyingKey, Refusal> {
         let key = self.member(id)?.stated.sign;
-        VerifyingKey::from_bytes(key.0).ok_or_else(|| Refusal::new(Code::MemberUnknown, format!("`{id}`: key is no point")))
+        VerifyingKey::from_bytes(key.0)
+            .ok_or_else(|| Refusal::new(Code::MemberUnknown, format!("`{id}`: key is no point")))
     }
 
     /// The key under which checkpoints of a member's log verify.

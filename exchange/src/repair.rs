@@ -60,16 +60,27 @@ pub fn apply(
         applied_at: turn.now,
     };
     let signed = context.sign(turn.now, &application);
-    let step = CaseStep { case, record: application.record, application: signed.digest(), reason: String::new() };
+    let step =
+        CaseStep { case, record: application.record, application: signed.digest(), reason: String::new() };
     if draft.authority == context.own.id {
         let case = open(context, turn, &application, signed.digest())?;
-        turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &StatusFact::Applied(step))))?;
+        turn.append(
+            context,
+            LogName::Status,
+            Fact::Status(context.sign(turn.now, &StatusFact::Applied(step))),
+        )?;
         turn.reply(token, Reply::ready(Response::Case(case)));
         return Ok(());
     }
     turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &StatusFact::Applied(step))))?;
     // 3
-    let row = ForwardRow { application: signed.clone(), to: draft.authority.clone(), tries: 1, case: None, refused: None };
+    let row = ForwardRow {
+        application: signed.clone(),
+        to: draft.authority.clone(),
+        tries: 1,
+        case: None,
+        refused: None,
+    };
     turn.put(&Key::forward(&case), &row);
     turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Forward(case)), &());
     turn.effect(Effect::Forward { to: draft.authority, case, application: signed });
@@ -87,7 +98,10 @@ pub fn application(
 ) -> Result<(), Halt> {
     let asked = application.get();
     if asked.counter != *caller || application.signed().issuer() != caller.as_str() {
-        return Halt::refuse(Code::CallerNotAllowed, "an application is forwarded by the counter that took it");
+        return Halt::refuse(
+            Code::CallerNotAllowed,
+            "an application is forwarded by the counter that took it",
+        );
     }
     let case = open(context, turn, asked, application.signed().digest())?;
     turn.reply(token, Reply::ready(Response::Case(case)));
@@ -128,7 +142,10 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
     }
     let standing: Standing = turn.row(&Key::standing(&context.own.id, &asked.record))?.unwrap_or_default();
     if matches!(standing.status(), Status::Repaired | Status::Withdrawn | Status::Expired) {
-        return Halt::refuse(Code::CaseDenied, format!("the record is {} already", standing.status().as_str()));
+        return Halt::refuse(
+            Code::CaseDenied,
+            format!("the record is {} already", standing.status().as_str()),
+        );
     }
     let rule = rule(context, &facts).ok();
     let case = Case::Applied(Applied::open(asked, digest, rule, &context.calendar));
@@ -143,7 +160,9 @@ pub fn forwarded(turn: &mut Turn<'_>, case: CaseId, outcome: Result<CaseId, Refu
     match outcome {
         Ok(joined) => row.case = Some(joined),
         // Such a refusal passes by itself; the application stays due.
-        Err(refusal) if matches!(refusal.known(), Some(Code::MemberStarting | Code::MemberBehind | Code::Busy)) => {
+        Err(refusal)
+            if matches!(refusal.known(), Some(Code::MemberStarting | Code::MemberBehind | Code::Busy)) =>
+        {
             return Ok(());
         }
         Err(refusal) => row.refused = Some(refusal.to_string()),
@@ -185,13 +204,17 @@ pub fn decide(
     // 2
     let rule = rule(context, &facts)?;
     let decided: Decided = if grant {
-        let day = facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
+        let day =
+            facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
         // A set that counts from publication needs that day, and the official layout does not tell it.
         let published = match (rule.clock, facts.published) {
             (_, Some(published)) => published,
             (Clock::Decision, None) => day,
             (Clock::Publication, None) => {
-                let why = format!("`{}` counts from publication, and the record does not tell that day", rule.set_id);
+                let why = format!(
+                    "`{}` counts from publication, and the record does not tell that day",
+                    rule.set_id
+                );
                 return Halt::refuse(Code::CaseDenied, why);
             }
         };
@@ -205,7 +228,12 @@ pub fn decide(
     // 3
     let record = decided.accepted.applied.record;
     let fact = if grant {
-        StatusFact::Changed(Changed { record, change: Change::Repair, case: Some(id), rule: decided.rule.clone() })
+        StatusFact::Changed(Changed {
+            record,
+            change: Change::Repair,
+            case: Some(id),
+            rule: decided.rule.clone(),
+        })
     } else {
         StatusFact::NotGranted(step(id, &decided.accepted.applied, reason))
     };
@@ -271,7 +299,8 @@ fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<Record
 
 /// The rule of the record's tier in the set that its decision date selects.
 fn rule<'a>(context: &'a Context, facts: &RecordFacts) -> Result<&'a Rule, Refusal> {
-    let decided = facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
+    let decided =
+        facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
     let tier = facts.tier.unwrap_or(Tier::General);
     context.rules.rule(facts.kind, decided, tier).map_err(|e| Refusal::new(Code::CaseDenied, e.to_string()))
 }

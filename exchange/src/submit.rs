@@ -40,7 +40,12 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 ///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
 /// 5. The file's report, with its last run, so that the same file handed in again does nothing.
-pub fn submit(context: &Context, turn: &mut Turn<'_>, token: Token, submission: Submission) -> Result<(), Halt> {
+pub fn submit(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    submission: Submission,
+) -> Result<(), Halt> {
     let Submission { source, item, file, records, rows, report } = submission;
     // 1
     if turn.row::<()>(&Key::source(source.as_str()))?.is_none() {

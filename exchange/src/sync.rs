@@ -32,7 +32,11 @@ pub struct Schedule(BTreeMap<(MemberId, LogName), Timestamp>);
 
 impl Schedule {
     /// Pulls what is due.
-    pub fn due<'a>(&mut self, turn: &mut Turn<'_>, copies: impl Iterator<Item = (&'a MemberId, LogName, u64)>) {
+    pub fn due<'a>(
+        &mut self,
+        turn: &mut Turn<'_>,
+        copies: impl Iterator<Item = (&'a MemberId, LogName, u64)>,
+    ) {
         for (owner, log, size) in copies {
             let next = self.0.entry((owner.clone(), log)).or_default();
             if *next <= turn.now {
@@ -77,7 +81,12 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, log: &mut Log, pulled: Pul
     let mut prev = log.last_leaf();
     let mut read: Vec<(Entry, Digest)> = Vec::with_capacity(entries.len());
     for (i, bytes) in entries.iter().enumerate() {
-        let refuse = |why: &str| Halt::refuse(Code::SignatureInvalid, format!("entry {} of `{owner}/{name}`: {why}", from + i as u64));
+        let refuse = |why: &str| {
+            Halt::refuse(
+                Code::SignatureInvalid,
+                format!("entry {} of `{owner}/{name}`: {why}", from + i as u64),
+            )
+        };
         let Ok(entry) = Entry::from_bytes(bytes) else { return refuse("is not canonical") };
         if entry.prev != prev {
             return refuse("does not name the entry before it");

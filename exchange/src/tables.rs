@@ -329,7 +329,10 @@ where
     T: Encode<()> + for<'b> Decode<'b, ()>,
 {
     let found = view.scan_prefix(Space::Row, prefix.as_bytes(), limit)?;
-    found.into_iter().map(|(key, bytes)| Ok((key[prefix.0.len()..].to_vec(), decode(&key, &bytes)?))).collect()
+    found
+        .into_iter()
+        .map(|(key, bytes)| Ok((key[prefix.0.len()..].to_vec(), decode(&key, &bytes)?)))
+        .collect()
 }
 
 /// The text at the start of a key's rest, as [`text`] wrote it.
@@ -342,5 +345,6 @@ fn decode<T>(key: &[u8], bytes: &[u8]) -> Result<T, Fault>
 where
     T: Encode<()> + for<'b> Decode<'b, ()>,
 {
-    codec::from_slice(bytes).map_err(|e| Fault(format!("row {} is damaged: {e}", codec::hex(&key[..key.len().min(8)]))))
+    codec::from_slice(bytes)
+        .map_err(|e| Fault(format!("row {} is damaged: {e}", codec::hex(&key[..key.len().min(8)]))))
 }

@@ -592,10 +592,10 @@ where
         Some((&VERSION, body)) => {
             codec::from_slice(body).map_err(|e| Refusal::new(Code::FrameMalformed, e.to_string()))
         }
-        Some((version, _)) => {
-            Err(Refusal::new(Code::FrameMalformed, format!("protocol version {version}, this build speaks {VERSION}")))
-        }
+        Some((version, _)) => Err(Refusal::new(
+            Code::FrameMalformed,
+            format!("protocol version {version}, this build speaks {VERSION}"),
+        )),
         None => Err(Refusal::new(Code::FrameMalformed, "empty frame")),
     }
 }
-

@@ -76,7 +76,9 @@ impl Core {
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), Fault>>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let runtime = tokio::runtime::Handle::current();
-        let write = move || Writer { shared, member, outgoing, runtime, waiting: BTreeMap::new(), next: 0 }.run(queue);
+        let write = move || {
+            Writer { shared, member, outgoing, runtime, waiting: BTreeMap::new(), next: 0 }.run(queue)
+        };
         let thread = std::thread::Builder::new().name("writer".into()).spawn(write)?;
         Ok((Self { jobs }, thread))
     }
@@ -85,7 +87,9 @@ impl Core {
     pub async fn ask(&self, input: Input) -> Response {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(Job::Input(input, Some(reply))) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping"))),
+            Ok(()) => answer
+                .await
+                .unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping"))),
             Err(_) => Response::Refused(Refusal::new(Code::Busy, "too many requests wait")),
         }
     }
@@ -169,7 +173,10 @@ impl Writer {
                             };
                             let response = response.unwrap_or_else(|fault| {
                                 tracing::error!(%fault, "a decided reply could not be completed");
-                                Response::Refused(Refusal::new(Code::Busy, "the node has a fault; see its log"))
+                                Response::Refused(Refusal::new(
+                                    Code::Busy,
+                                    "the node has a fault; see its log",
+                                ))
                             });
                             drop(caller.send(response));
                         });

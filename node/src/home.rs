@@ -94,8 +94,10 @@ impl Home {
     /// The member this directory was made for.
     pub fn member(&self) -> Result<MemberId, Problem> {
         let path = self.path(MEMBER);
-        let text = fs::read_to_string(&path).map_err(|e| Problem::fault(format!("{}: {e}", path.display())))?;
-        MemberId::parse(text.trim()).ok_or_else(|| Problem::fault(format!("{}: no member id", path.display())))
+        let text =
+            fs::read_to_string(&path).map_err(|e| Problem::fault(format!("{}: {e}", path.display())))?;
+        MemberId::parse(text.trim())
+            .ok_or_else(|| Problem::fault(format!("{}: no member id", path.display())))
     }
 
     /// The directory.
@@ -126,8 +128,10 @@ impl Home {
     /// Reads the settings; errors name line and column.
     pub fn config(&self) -> Result<Config, Problem> {
         let path = self.path(CONFIG);
-        let next = ("run `xinqiao node init` first, or mend the file", "请先运行 `xinqiao node init`，或修正该文件");
-        let text = fs::read_to_string(&path).map_err(|e| Problem::new(format!("{}: {e}", path.display()), next.0, next.1))?;
+        let next =
+            ("run `xinqiao node init` first, or mend the file", "请先运行 `xinqiao node init`，或修正该文件");
+        let text = fs::read_to_string(&path)
+            .map_err(|e| Problem::new(format!("{}: {e}", path.display()), next.0, next.1))?;
         toml::from_str(&text).map_err(|e| Problem::new(format!("{}: {e}", path.display()), next.0, next.1))
     }
 

@@ -128,11 +128,16 @@ async fn resource(
 
 fn allowed(shared: &Shared, headers: &HeaderMap, log: LogName) -> Result<(), String> {
     let ask = "entries need a reading pass; make one with `xinqiao audit pass` / 读取条目需要通行证，请用 `xinqiao audit pass` 生成";
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-    let bytes = URL_SAFE_NO_PAD.decode(bearer.ok_or(ask)?).map_err(|_| "the pass is not base64url".to_owned())?;
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.strip_prefix("Bearer "));
+    let bytes =
+        URL_SAFE_NO_PAD.decode(bearer.ok_or(ask)?).map_err(|_| "the pass is not base64url".to_owned())?;
     let pass = Signed::<Pass>::parse(&bytes).map_err(|e| e.to_string())?;
     let context = &shared.context;
-    let reader = pass::check(&context.registry, &pass, &context.own.id, log, clock::now()).map_err(|r| r.to_string())?;
+    let reader = pass::check(&context.registry, &pass, &context.own.id, log, clock::now())
+        .map_err(|r| r.to_string())?;
     tracing::debug!(%reader, %log, "entries read");
     Ok(())
 }

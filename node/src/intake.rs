@@ -21,7 +21,7 @@ use exchange::{
     member::Input,
     refusal::{Code, Fault, Refusal},
     tables::{self, Key, RecordRow},
-    wire::{ROW_REASONS_MAX, Response, RowReason, SubmitReport, Submission},
+    wire::{ROW_REASONS_MAX, Response, RowReason, Submission, SubmitReport},
 };
 
 use crate::{clock, core::Shared, serve::Server};
@@ -44,7 +44,12 @@ struct Read {
 
 /// Takes a file in and answers with its report. The same file again answers with the first report; an interrupted
 /// one goes on where it stopped, because rows already taken are duplicates.
-pub async fn submit(server: &Server, source: SourceId, item: ItemId, file: Bytes) -> Result<Response, Refusal> {
+pub async fn submit(
+    server: &Server,
+    source: SourceId,
+    item: ItemId,
+    file: Bytes,
+) -> Result<Response, Refusal> {
     let _one_file = server.intake.lock().await;
     let shared = server.shared.clone();
     let (source_id, item_id) = (source.clone(), item.clone());
@@ -105,7 +110,9 @@ fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> Re
         return Ok(Err(Refusal::new(Code::ItemUnknown, format!("`{item_id}`"))));
     };
     let digest = Digest(file_digest(file));
-    if let Some(known) = tables::row::<SubmitReport>(&shared.store, &Key::file(source.as_str(), item_id, &digest))? {
+    if let Some(known) =
+        tables::row::<SubmitReport>(&shared.store, &Key::file(source.as_str(), item_id, &digest))?
+    {
         return Ok(Ok(Err(SubmitReport { repeated: true, ..known })));
     }
     let now = clock::now();
@@ -140,7 +147,8 @@ fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> Re
                 }));
             }
             Ok(plain) => {
-                let due = plain.decided.map(|d| context.calendar.add_working_days(d, TIMELY_WORKING_DAYS).date);
+                let due =
+                    plain.decided.map(|d| context.calendar.add_working_days(d, TIMELY_WORKING_DAYS).date);
                 report.late += u64::from(due.is_some_and(|due| today > due));
                 let facts = facts(shared, item, &plain);
                 let tag = context.own.naming.subject_tag(&plain.subject);
@@ -206,12 +214,17 @@ fn tier(item: &Item, plain: &PlainRecord) -> Tier {
 /// Market regulators repair under their own order; the official layout tells them by the body's name only.
 fn kind(item: &Item, plain: &PlainRecord) -> AuthorityKind {
     let body = item.field_by_column(&format!("{}_CFJG", item.id)).map(|f| f.id);
-    let market = text(plain, body).is_some_and(|name| name.contains("市场监督管理") || name.contains("市场监管"));
+    let market =
+        text(plain, body).is_some_and(|name| name.contains("市场监督管理") || name.contains("市场监管"));
     if market { AuthorityKind::Samr } else { AuthorityKind::General }
 }
 
 /// Seals rows on all cores; slots are given in row order, so that the same file always gives the same order.
-async fn seal_all(shared: Arc<Shared>, fresh: Vec<Fresh>, first: u64) -> Result<Vec<(SealedRecord, SubjectTag)>, Refusal> {
+async fn seal_all(
+    shared: Arc<Shared>,
+    fresh: Vec<Fresh>,
+    first: u64,
+) -> Result<Vec<(SealedRecord, SubjectTag)>, Refusal> {
     let seal = move || {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = fresh.len().div_ceil(threads).max(1);
@@ -236,6 +249,7 @@ async fn seal_all(shared: Arc<Shared>, fresh: Vec<Fresh>, first: u64) -> Result<
         })
     };
     let sealed = tokio::task::spawn_blocking(seal).await.ok().flatten();
-    let sealed = sealed.ok_or_else(|| Refusal::new(Code::Busy, "a key slot handed out is erased; hand the file in again"))?;
+    let sealed = sealed
+        .ok_or_else(|| Refusal::new(Code::Busy, "a key slot handed out is erased; hand the file in again"))?;
     Ok(sealed.into_iter().flatten().collect())
 }

@@ -71,7 +71,9 @@ impl Keys {
             unlocked,
             tree: RwLock::new(KeyTree::new(clock::secret())),
         };
-        keys.write(&KeyTree::from_plain(&keys.read(KeyTree::to_plain)).ok_or_else(|| Problem::fault("key tree"))?)?;
+        keys.write(
+            &KeyTree::from_plain(&keys.read(KeyTree::to_plain)).ok_or_else(|| Problem::fault("key tree"))?,
+        )?;
         write_private(&dir.join(OPERATOR), codec::hex(keys.derived(b"operator").expose()).as_bytes())?;
         Ok(keys)
     }
@@ -87,7 +89,8 @@ impl Keys {
             )
         })?;
         let (content, unlocked) = Unlocked::open(passphrase, &bytes).map_err(keystore_problem(&path))?;
-        let Content { seed, master } = codec::from_slice(&content).map_err(|_| keystore_problem(&path)(KeystoreError::Malformed))?;
+        let Content { seed, master } =
+            codec::from_slice(&content).map_err(|_| keystore_problem(&path)(KeystoreError::Malformed))?;
         let master = Secret::new(master.0);
         let tree = [KEYTREE, KEYTREE_NEW]
             .into_iter()
@@ -169,10 +172,15 @@ impl Keys {
         let master = clock::secret();
         let state = seal_box(&master, Label::KeyTreeFile, clock::random(), &tree.to_plain());
         write_private(&self.dir.join(KEYTREE_NEW), &state)?;
-        let content = zeroize(codec::to_vec(&Content { seed: Digest(*self.seed.expose()), master: Digest(*master.expose()) }));
+        let content = zeroize(codec::to_vec(&Content {
+            seed: Digest(*self.seed.expose()),
+            master: Digest(*master.expose()),
+        }));
         write_private(&self.dir.join(KEYSTORE), &self.unlocked.seal(clock::random(), &content))?;
         let rename = fs::rename(self.dir.join(KEYTREE_NEW), self.dir.join(KEYTREE));
-        rename.and_then(|()| sync_dir(&self.dir)).map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
+        rename
+            .and_then(|()| sync_dir(&self.dir))
+            .map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
     }
 
     fn read<T>(&self, read: impl FnOnce(&KeyTree) -> T) -> T {
@@ -199,7 +207,9 @@ pub fn operator_seed(dir: &Path) -> Result<Secret, Problem> {
         )
     };
     let text = fs::read_to_string(&path).map_err(|e| no(e.to_string()))?;
-    let bytes: [u8; 32] = codec::unhex(text.trim()).and_then(|b| b.try_into().ok()).ok_or_else(|| no("not an operator key".into()))?;
+    let bytes: [u8; 32] = codec::unhex(text.trim())
+        .and_then(|b| b.try_into().ok())
+        .ok_or_else(|| no("not an operator key".into()))?;
     Ok(Secret::new(bytes))
 }
 

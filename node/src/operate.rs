@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use credit::question::Question;
 use credit::{
     entry::Received,
     id::{CaseId, GrantId, MemberId, QuestionId, RecordId},
     normalize::normalize_document_number,
 };
 use crypto::sign::{Signed, Verified};
-use credit::question::Question;
 use exchange::{
     answer,
     logs::LogName,
@@ -44,7 +44,9 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             return Ok(Response::Done);
         }
         Operation::Status => return blocking(move || status(&shared)).await,
-        Operation::Quality => return blocking(move || read::quality(&shared.store).map(Response::Quality)).await,
+        Operation::Quality => {
+            return blocking(move || read::quality(&shared.store).map(Response::Quality)).await;
+        }
         Operation::Cases => return blocking(move || read::cases(&shared.store)).await,
         Operation::Certificate(event) => {
             return blocking(move || {
@@ -73,7 +75,9 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
         Operation::AcceptRepair(case) => Input::AcceptRepair(case),
         Operation::DecideRepair { case, grant, reason } => Input::DecideRepair { case, grant, reason },
-        Operation::ChangeStanding { record, change, reason } => Input::ChangeStanding { record, change, reason },
+        Operation::ChangeStanding { record, change, reason } => {
+            Input::ChangeStanding { record, change, reason }
+        }
     };
     Ok(server.core.ask(input).await)
 }
@@ -83,12 +87,14 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
 async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
     let registry = &server.shared.context.registry;
     let wait = Duration::from_millis(draft.wait_ms);
-    let (question, outlet) = match server.core.ask(Input::Ask { draft, id: QuestionId(clock::random()) }).await {
-        Response::Asked { question, outlet } => (question, outlet),
-        other => return Ok(other),
-    };
+    let (question, outlet) =
+        match server.core.ask(Input::Ask { draft, id: QuestionId(clock::random()) }).await {
+            Response::Asked { question, outlet } => (question, outlet),
+            other => return Ok(other),
+        };
     let outlet = registry.member(&outlet)?.stated.clone();
-    let parts = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait + OUTLET_MARGIN).await? {
+    let parts = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait + OUTLET_MARGIN).await?
+    {
         Response::Parts(parts) => parts,
         _ => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
     };
@@ -110,7 +116,11 @@ async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
     }
 }
 
-fn open_parts(server: &Server, question: &Signed<Question>, parts: &[Part]) -> Result<Vec<OpenedPart>, Refusal> {
+fn open_parts(
+    server: &Server,
+    question: &Signed<Question>,
+    parts: &[Part],
+) -> Result<Vec<OpenedPart>, Refusal> {
     let registry = &server.shared.context.registry;
     let verified: Verified<Question> = registry.verify(question)?;
     let key = server.shared.keys.opening();

@@ -1,11 +1,6 @@
 //! Frames in and out: one request and one response per stream. Decode and encode only.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use credit::id::MemberId;
 use crypto::{secret::Secret, sign::PublicKey};
@@ -30,6 +25,9 @@ const IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Time to reach a peer that is there.
 const CONNECT: Duration = Duration::from_millis(1_500);
+
+/// Time for a close frame to leave.
+const CLOSE: Duration = Duration::from_millis(5);
 
 /// Limits of every connection.
 fn transport() -> Arc<quinn::TransportConfig> {
@@ -57,7 +55,8 @@ pub fn listen(address: &str, seed: &Secret) -> Result<Endpoint, Problem> {
 
 /// An endpoint that only calls.
 pub fn caller() -> Result<Endpoint, Problem> {
-    Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0))).map_err(|e| Problem::fault(format!("no UDP socket: {e}")))
+    Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0)))
+        .map_err(|e| Problem::fault(format!("no UDP socket: {e}")))
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, Problem> {
@@ -104,7 +103,12 @@ impl Peers {
     }
 
     /// Asks a peer and waits at most `wait`. A connection that has died is opened once more.
-    pub async fn ask(&self, peer: &MemberRequest, request: &Request, wait: Duration) -> Result<Response, Refusal> {
+    pub async fn ask(
+        &self,
+        peer: &MemberRequest,
+        request: &Request,
+        wait: Duration,
+    ) -> Result<Response, Refusal> {
         let unreachable = |why: String| Refusal::new(Code::Unreachable, format!("`{}`: {why}", peer.id));
         let known = self.open.lock().await.get(&peer.id).filter(|c| c.close_reason().is_none()).cloned();
         let asked = async {
@@ -114,28 +118,42 @@ impl Peers {
                     done => return done,
                 }
             }
-            let connection = connect(&self.endpoint, &self.seed, &peer.quic, peer.tls).await.map_err(unreachable)?;
+            let connection =
+                connect(&self.endpoint, &self.seed, &peer.quic, peer.tls).await.map_err(unreachable)?;
             self.open.lock().await.insert(peer.id.clone(), connection.clone());
             call(&connection, request, FRAME_BYTES_MAX).await
         };
-        tokio::time::timeout(wait, asked).await.unwrap_or_else(|_| Err(unreachable("no answer in time".into())))
+        tokio::time::timeout(wait, asked)
+            .await
+            .unwrap_or_else(|_| Err(unreachable("no answer in time".into())))
     }
 }
 
 /// One call of the operator to its own node: long files up, long reports down.
-pub async fn operate(address: &str, seed: &Secret, node: PublicKey, request: &Request) -> Result<Response, Refusal> {
+pub async fn operate(
+    address: &str,
+    seed: &Secret,
+    node: PublicKey,
+    request: &Request,
+) -> Result<Response, Refusal> {
     let endpoint = caller().map_err(|p| Refusal::new(Code::Unreachable, p.what))?;
     let connection = connect(&endpoint, seed, address, node)
         .await
         .map_err(|why| Refusal::new(Code::Unreachable, format!("node at {address}: {why}")))?;
     let response = call(&connection, request, OPERATOR_FRAME_BYTES_MAX).await;
     connection.close(VarInt::from_u32(0), b"done");
-    endpoint.wait_idle().await;
+    // Long enough for the close to leave; the drain period after it is nobody's concern here.
+    let _ = tokio::time::timeout(CLOSE, endpoint.wait_idle()).await;
     response
 }
 
 /// A connection to the holder of `key` at `address`.
-pub async fn connect(endpoint: &Endpoint, seed: &Secret, address: &str, key: PublicKey) -> Result<Connection, String> {
+pub async fn connect(
+    endpoint: &Endpoint,
+    seed: &Secret,
+    address: &str,
+    key: PublicKey,
+) -> Result<Connection, String> {
     let mut config = tls::client(seed, key).map_err(|p| p.what)?;
     config.transport_config(transport());
     let at = resolve(address).map_err(|p| p.what)?;

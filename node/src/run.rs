@@ -54,7 +54,8 @@ pub async fn run(dir: &Path, passphrase: &[u8], ready: impl FnOnce(&str, &str)) 
     let keys = Keys::open(dir, passphrase)?;
     let (signed, registry) = home.registry()?;
     let context = context(&keys, Arc::new(registry), &config.member)?;
-    let store = DiskStore::open(&home.data()).map_err(|e| Problem::fault(format!("{}: {e}", home.data().display())))?;
+    let store = DiskStore::open(&home.data())
+        .map_err(|e| Problem::fault(format!("{}: {e}", home.data().display())))?;
     let member = Member::open(context.clone(), &store).map_err(|e| {
         Problem::new(
             format!("{}: {e}", home.data().display()),
@@ -68,9 +69,15 @@ pub async fn run(dir: &Path, passphrase: &[u8], ready: impl FnOnce(&str, &str)) 
     let endpoint = quic::listen(&config.quic, &keys.tls_seed())?;
     let listener = http::listen(&config.http).await?;
     let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed()));
-    let shared = Arc::new(Shared { context, keys, store, state: RwLock::new(State { phase: "catching-up", ..State::default() }) });
+    let shared = Arc::new(Shared {
+        context,
+        keys,
+        store,
+        state: RwLock::new(State { phase: "catching-up", ..State::default() }),
+    });
     let (outgoing, carried) = mpsc::unbounded_channel();
-    let (core, writer) = Core::start(shared.clone(), member, outgoing).map_err(|e| Problem::fault(e.to_string()))?;
+    let (core, writer) =
+        Core::start(shared.clone(), member, outgoing).map_err(|e| Problem::fault(e.to_string()))?;
     let server = Server {
         shared: shared.clone(),
         core: core.clone(),
@@ -100,7 +107,7 @@ pub async fn run(dir: &Path, passphrase: &[u8], ready: impl FnOnce(&str, &str)) 
     // Replies of the last step are on their way; callers get a moment to read them.
     tokio::time::sleep(Duration::from_millis(50)).await;
     endpoint.close(quinn::VarInt::from_u32(0), b"stopping");
-    let _ = tokio::time::timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
+    let _ = tokio::time::timeout(Duration::from_millis(100), endpoint.wait_idle()).await;
     match outcome {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(fault))) => Err(Problem::fault(fault.to_string())),
@@ -111,7 +118,11 @@ pub async fn run(dir: &Path, passphrase: &[u8], ready: impl FnOnce(&str, &str)) 
 /// Who this member is, under the rules this build ships and the registry names.
 pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Context, Problem> {
     let id = MemberId::parse(member).ok_or_else(|| {
-        Problem::new(format!("`{member}` is no member id"), "mend `member` in node.toml", "请修正 node.toml 中的 member")
+        Problem::new(
+            format!("`{member}` is no member id"),
+            "mend `member` in node.toml",
+            "请修正 node.toml 中的 member",
+        )
     })?;
     let entry = registry.member(&id)?;
     if entry.stated.sign.0 != keys.signing().verifying_key().to_bytes() {
@@ -189,9 +200,7 @@ async fn catch_up(server: &Server) {
         });
     }
     let seen: Vec<(LogName, u64)> = asked.join_all().await.into_iter().flatten().collect();
-    server.core.tell(Input::CaughtUp { seen }).await;
-    // The phase is read by the first caller; one empty question makes sure that it is decided.
-    let _ = server.core.ask(Input::Tick).await;
+    server.core.ask(Input::CaughtUp { seen }).await;
 }
 
 /// Fetches what is new of `owner`'s `log` from `peer`. Returns the size the peer has proof of.
@@ -219,9 +228,7 @@ async fn pull_within(
         };
         let some = !part.is_empty();
         entries.extend(part.into_iter().map(|b| b.0));
-        let Some(note) = checkpoint else {
-            if some { continue } else { return None }
-        };
+        let Some(note) = checkpoint else { if some { continue } else { return None } };
         let key = shared.context.registry.note_key(owner, log).ok()?;
         let verified = match note.verify(&key) {
             Ok(verified) => verified,
@@ -232,7 +239,8 @@ async fn pull_within(
         };
         let size = verified.size.0;
         if !entries.is_empty() {
-            let input = Input::Pulled { owner: owner.clone(), log, from, entries, checkpoint: verified, note };
+            let input =
+                Input::Pulled { owner: owner.clone(), log, from, entries, checkpoint: verified, note };
             server.core.tell(input).await;
         }
         return Some(size);
@@ -257,8 +265,12 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
             match effect {
                 Effect::Deliver { event, to } => deliver(&server, event, &to).await,
                 Effect::Forward { to, case, application } => {
-                    let Ok(peer) = server.shared.context.registry.member(&to).map(|m| m.stated.clone()) else { return };
-                    let outcome = match server.peers.ask(&peer, &Request::Apply(application), PEER_WAIT).await {
+                    let Ok(peer) = server.shared.context.registry.member(&to).map(|m| m.stated.clone())
+                    else {
+                        return;
+                    };
+                    let outcome = match server.peers.ask(&peer, &Request::Apply(application), PEER_WAIT).await
+                    {
                         Ok(Response::Case(case)) => Ok(case),
                         Ok(_) => return,
                         Err(refusal) if refusal.code == Code::Unreachable.as_str() => return,
@@ -267,7 +279,10 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                     server.core.tell(Input::Forwarded { case, outcome }).await;
                 }
                 Effect::Pull { owner, log, .. } => {
-                    let Ok(peer) = server.shared.context.registry.member(&owner).map(|m| m.stated.clone()) else { return };
+                    let Ok(peer) = server.shared.context.registry.member(&owner).map(|m| m.stated.clone())
+                    else {
+                        return;
+                    };
                     pull(&server, &peer, &owner, log).await;
                 }
                 // The writer carries out the others itself.
@@ -282,7 +297,8 @@ async fn deliver(server: &Server, event: u64, to: &MemberId) {
     let shared = server.shared.clone();
     let registry = &server.shared.context.registry;
     let Ok(peer) = registry.member(to).map(|m| m.stated.clone()) else { return };
-    let built = tokio::task::spawn_blocking(move || read::notice(&shared.context, &shared.store, event)).await;
+    let built =
+        tokio::task::spawn_blocking(move || read::notice(&shared.context, &shared.store, event)).await;
     let notice = match built {
         Ok(Ok(notice)) => notice,
         Ok(Err(fault)) => return tracing::error!(%fault, event, "no receipt for an event"),
@@ -296,12 +312,20 @@ async fn deliver(server: &Server, event: u64, to: &MemberId) {
     let checked = receipt.verify(registry).and_then(|proven| {
         let own = proven.member == *to;
         let fact = status_fact(registry, &proven)?;
-        if own { Ok((proven, fact)) } else { Err(Refusal::new(Code::SignatureInvalid, "another member's entry")) }
+        if own {
+            Ok((proven, fact))
+        } else {
+            Err(Refusal::new(Code::SignatureInvalid, "another member's entry"))
+        }
     });
     match checked {
         Ok((proven, fact)) => {
-            let input =
-                Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt: codec::to_vec(&receipt) };
+            let input = Input::Acknowledgement {
+                event,
+                proven: Box::new(proven),
+                fact,
+                receipt: codec::to_vec(&receipt),
+            };
             server.core.tell(input).await;
         }
         Err(refusal) => tracing::warn!(%to, event, "acknowledgement does not hold: {refusal}"),

@@ -9,7 +9,8 @@ use crate::{clock, core::Shared};
 pub fn answer(shared: &Shared, plan: &Plan) -> Result<Response, Fault> {
     let context = &shared.context;
     let key = |slot| shared.keys.record_key(slot);
-    let sealed = answer::seal(&shared.store, &context.own.id, &context.registry, &key, plan, &clock::secret())?;
+    let sealed =
+        answer::seal(&shared.store, &context.own.id, &context.registry, &key, plan, &clock::secret())?;
     Ok(match sealed {
         Ok(answer) => Response::Answer(Box::new(answer)),
         Err(refusal) => Response::Refused(refusal),

@@ -82,11 +82,16 @@ impl Server {
                 // The registry is asked for every frame: a member suspended a moment ago is refused now.
                 let response = match server.caller(&connection) {
                     Err(refusal) => Err(refusal),
-                    Ok(Caller::Operator) => match read_request(&mut receive, OPERATOR_FRAME_BYTES_MAX).await {
-                        Ok(Request::Operate(operation)) => operate::operate(&server, operation).await,
-                        Ok(_) => Err(Refusal::new(Code::CallerNotAllowed, "the operator operates; members exchange")),
-                        Err(refusal) => Err(refusal),
-                    },
+                    Ok(Caller::Operator) => {
+                        match read_request(&mut receive, OPERATOR_FRAME_BYTES_MAX).await {
+                            Ok(Request::Operate(operation)) => operate::operate(&server, operation).await,
+                            Ok(_) => Err(Refusal::new(
+                                Code::CallerNotAllowed,
+                                "the operator operates; members exchange",
+                            )),
+                            Err(refusal) => Err(refusal),
+                        }
+                    }
                     Ok(Caller::Member(member)) => match read_request(&mut receive, FRAME_BYTES_MAX).await {
                         Ok(request) => server.request(&member, request).await,
                         Err(refusal) => Err(refusal),
@@ -130,12 +135,14 @@ impl Server {
             }
             Request::Pull { owner, log, from } => {
                 let (shared, caller) = (self.shared.clone(), caller.clone());
-                blocking(move || read::entries(&shared.context, &shared.store, &caller, &owner, log, from)).await
+                blocking(move || read::entries(&shared.context, &shared.store, &caller, &owner, log, from))
+                    .await
             }
             Request::Registry => Ok(Response::Registry(self.registry.as_ref().clone())),
-            Request::Operate(_) => {
-                Err(Refusal::new(Code::CallerNotAllowed, "operations are accepted from the node's own operator"))
-            }
+            Request::Operate(_) => Err(Refusal::new(
+                Code::CallerNotAllowed,
+                "operations are accepted from the node's own operator",
+            )),
         }
     }
 

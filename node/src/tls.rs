@@ -78,7 +78,8 @@ pub fn client(seed: &Secret, peer: PublicKey) -> Result<quinn::ClientConfig, Pro
 
 fn certified(seed: &Secret) -> Result<Arc<CertifiedKey>, Problem> {
     let private = [&PKCS8[..], seed.expose()].concat();
-    let key = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private)).map_err(|e| Problem::fault(e.to_string()))?;
+    let key = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private))
+        .map_err(|e| Problem::fault(e.to_string()))?;
     let public = [&SPKI[..], &public_key(seed).0].concat();
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(public)], key)))
 }
@@ -93,7 +94,12 @@ fn check_signature(
     dss: &DigitallySignedStruct,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
-    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(spki.as_ref()), dss, algorithms)
+    verify_tls13_signature_with_raw_key(
+        message,
+        &SubjectPublicKeyInfoDer::from(spki.as_ref()),
+        dss,
+        algorithms,
+    )
 }
 
 /// TLS 1.2 is not offered, so a signature of it is misbehaviour.

@@ -1,21 +1,13 @@
 //! What an auditor does with access logs, and what a subject does with its own list.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use ::node::{Problem, clock, home::Home, http::authorization, keys::Keys};
 use credit::{
     entry::{AskedBy, Disclosed, Entry, Fact, Refused, Withheld},
     id::MemberId,
 };
-use crypto::{
-    Digest,
-    pseudonym::subject_link,
-    secret::Secret,
-    sign::Signed,
-};
+use crypto::{Digest, pseudonym::subject_link, secret::Secret, sign::Signed};
 use exchange::{
     logs::LogName,
     pass::{PASS_MS_MAX, Pass},
@@ -41,14 +33,23 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
         }
         Audit::Export { member, log, out, at } => {
             let log = LogName::parse(&log).ok_or_else(|| {
-                Problem::new(format!("`{log}` is no log"), "use records, status or access", "请使用 records、status 或 access")
+                Problem::new(
+                    format!("`{log}` is no log"),
+                    "use records, status or access",
+                    "请使用 records、status 或 access",
+                )
             })?;
             let header = pass(&at, 30)?;
             let (_, registry) = Home::open(&at.dir)?.registry()?;
             let verified = export(&registry, &member_id(&member)?, log, &out, &header).await?;
             Ok(Output::new(
                 json!({ "member": member, "log": log.as_str(), "size": verified.checkpoint.size.0, "out": out }),
-                format!("{}/{log}: {} entries copied to {} and verified / 已导出并验证", member, verified.checkpoint.size, out.display()),
+                format!(
+                    "{}/{log}: {} entries copied to {} and verified / 已导出并验证",
+                    member,
+                    verified.checkpoint.size,
+                    out.display()
+                ),
             ))
         }
         Audit::Search { log, asker, purpose: word, clerk, rule } => {
@@ -63,7 +64,10 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
                 .map(|(index, entry, a)| a.value(*index, entry))
                 .collect();
             let lines: Vec<String> = found.iter().map(access_line).collect();
-            Ok(Output::new(json!({ "entries": found }), format!("{} entries\n{}", lines.len(), lines.join("\n")).trim_end()))
+            Ok(Output::new(
+                json!({ "entries": found }),
+                format!("{} entries\n{}", lines.len(), lines.join("\n")).trim_end(),
+            ))
         }
         Audit::CrossCheck { asker, member } => cross_check(&entries_of(&asker)?, &entries_of(&member)?),
         Audit::Subject { subject: who, log, node } => {
@@ -91,7 +95,12 @@ pub(crate) fn pass(at: &Unlock, minutes: u64) -> Result<String, Problem> {
     let reader = Home::open(&at.dir)?.member()?;
     let now = clock::now();
     let until = now.plus_ms((minutes * 60_000).min(PASS_MS_MAX));
-    Ok(authorization(&Signed::new(&keys.signing(), reader.as_str(), now, &Pass { reader: reader.clone(), until })))
+    Ok(authorization(&Signed::new(
+        &keys.signing(),
+        reader.as_str(),
+        now,
+        &Pass { reader: reader.clone(), until },
+    )))
 }
 
 /// Copies a published log and verifies it on the way.
@@ -110,7 +119,10 @@ pub(crate) async fn export(
         let keeping = Keeping { from: &source, dir: &out };
         let verified = verify::log(&keeping, &registry)?;
         write(&out.join("checkpoint"), source.checkpoint().as_bytes())?;
-        write(&out.join("vkey"), format!("{}\n", registry.note_key(&verified.member, verified.log)?.vkey()).as_bytes())?;
+        write(
+            &out.join("vkey"),
+            format!("{}\n", registry.note_key(&verified.member, verified.log)?.vkey()).as_bytes(),
+        )?;
         Ok(verified)
     });
     copied.await.map_err(|e| Problem::fault(e.to_string()))?
@@ -133,7 +145,8 @@ impl<'a> Access<'a> {
     }
 
     fn rules(&self) -> Vec<&str> {
-        let allowed = self.disclosed.iter().flat_map(|d| &d.records).flat_map(|r| &r.fields).map(|f| f.rule.0.as_str());
+        let allowed =
+            self.disclosed.iter().flat_map(|d| &d.records).flat_map(|r| &r.fields).map(|f| f.rule.0.as_str());
         let mut rules: Vec<&str> = allowed.chain(self.withheld.iter().map(|w| w.rule.0.as_str())).collect();
         rules.sort_unstable();
         rules.dedup();
@@ -154,8 +167,18 @@ fn access_line(value: &Value) -> String {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     format!(
         "  #{} {} {} by {} ({}) for {}, {} records, rules {}",
-        value["index"], text("at"), text("outcome"), text("asker"), text("clerk"), text("purpose"), value["records"],
-        value["rules"].as_array().map_or(String::new(), |r| r.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "))
+        value["index"],
+        text("at"),
+        text("outcome"),
+        text("asker"),
+        text("clerk"),
+        text("purpose"),
+        value["records"],
+        value["rules"].as_array().map_or(String::new(), |r| r
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" "))
     )
 }
 
@@ -169,11 +192,13 @@ pub(crate) type Side = (MemberId, Vec<(u64, Digest, Entry)>);
 
 fn entries_of(dir: &Path) -> Result<Side, Problem> {
     let source = Exported::open(dir)?;
-    let checkpoint = ledger::checkpoint::SignedCheckpoint::parse(&source.checkpoint())
-        .map_err(|e| Problem::new(format!("{}: {e}", dir.display()), "export the log again", "请重新导出日志"))?;
+    let checkpoint = ledger::checkpoint::SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| {
+        Problem::new(format!("{}: {e}", dir.display()), "export the log again", "请重新导出日志")
+    })?;
     let claimed = checkpoint.claimed();
     let owner = claimed.origin.split('/').nth(2).and_then(MemberId::parse);
-    let owner = owner.ok_or_else(|| Problem::new("not a log of this system", "export the log again", "请重新导出日志"))?;
+    let owner = owner
+        .ok_or_else(|| Problem::new("not a log of this system", "export the log again", "请重新导出日志"))?;
     let mut entries = Vec::new();
     let size = claimed.size;
     for n in 0..size.0.div_ceil(ledger::tile::TILE_WIDTH) {
@@ -212,11 +237,17 @@ pub(crate) fn cross_check(asker: &Side, member: &Side) -> Result<Output, Problem
         }
     }
     let only = |a: &BTreeMap<Digest, (u64, Digest)>, b: &BTreeMap<Digest, (u64, Digest)>| -> Vec<Value> {
-        a.iter().filter(|(q, _)| !b.contains_key(*q)).map(|(q, (i, _))| json!({ "question": q.to_string(), "entry": i })).collect()
+        a.iter()
+            .filter(|(q, _)| !b.contains_key(*q))
+            .map(|(q, (i, _))| json!({ "question": q.to_string(), "entry": i }))
+            .collect()
     };
     let (only_asker, only_member) = (only(&theirs, &ours), only(&ours, &theirs));
-    let differing: Vec<String> =
-        theirs.iter().filter(|(q, seen)| ours.get(*q).is_some_and(|o| o != *seen)).map(|(q, _)| q.to_string()).collect();
+    let differing: Vec<String> = theirs
+        .iter()
+        .filter(|(q, seen)| ours.get(*q).is_some_and(|o| o != *seen))
+        .map(|(q, _)| q.to_string())
+        .collect();
     let equal = theirs.iter().filter(|(q, seen)| ours.get(*q) == Some(*seen)).count();
     let ok = only_asker.is_empty() && only_member.is_empty() && differing.is_empty();
     let text = format!(
@@ -254,8 +285,16 @@ pub(crate) fn complete(verified: &Verified, key: &Digest, count: u64) -> Result<
     let more = linked.contains_key(&subject_link(&key, count));
     let ok = missing.is_empty() && !more;
     let lines: Vec<String> = found.iter().map(access_line).collect();
-    let verdict = if ok { "the list is complete / 访问记录完整" } else { "the list is NOT complete / 访问记录不完整" };
-    let text = format!("{count} accesses by the member's count, {} in the log: {verdict}\n{}", found.len(), lines.join("\n"));
+    let verdict = if ok {
+        "the list is complete / 访问记录完整"
+    } else {
+        "the list is NOT complete / 访问记录不完整"
+    };
+    let text = format!(
+        "{count} accesses by the member's count, {} in the log: {verdict}\n{}",
+        found.len(),
+        lines.join("\n")
+    );
     let value = json!({ "count": count, "found": found, "missing": missing, "more": more, "ok": ok });
     Ok(Output::judged(value, text.trim_end(), ok))
 }

@@ -39,13 +39,23 @@ fn source_id(text: &str) -> Result<SourceId, Problem> {
 }
 
 /// Hands in a file.
-pub(crate) async fn submit(file: &Path, item_name: &str, source: &str, dir: &Path) -> Result<Output, Problem> {
+pub(crate) async fn submit(
+    file: &Path,
+    item_name: &str,
+    source: &str,
+    dir: &Path,
+) -> Result<Output, Problem> {
     let report = hand_in(dir, source, item_name, read(file)?).await?;
     Ok(Output::new(report_value(&report), report_text(&report)))
 }
 
 /// Hands in a file's bytes.
-pub(crate) async fn hand_in(dir: &Path, source: &str, item_name: &str, bytes: Vec<u8>) -> Result<SubmitReport, Problem> {
+pub(crate) async fn hand_in(
+    dir: &Path,
+    source: &str,
+    item_name: &str,
+    bytes: Vec<u8>,
+) -> Result<SubmitReport, Problem> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(Problem::new(
             format!("the file has {} bytes, at most {FILE_BYTES_MAX} are read", bytes.len()),
@@ -80,9 +90,22 @@ fn report_text(report: &SubmitReport) -> String {
     let rows = report.rows;
     let mut text = format!(
         "{}{} accepted, {} amended, {} duplicate, {} rejected ({}, {} normalised, {} late)\n新增 {}，更新 {}，重复 {}，退回 {}",
-        if report.repeated { "this file was handed in before; nothing was done now. Its report: " } else { "" },
-        rows.accepted, rows.amended, rows.duplicate, rows.rejected, report.encoding, report.normalised, report.late,
-        rows.accepted, rows.amended, rows.duplicate, rows.rejected,
+        if report.repeated {
+            "this file was handed in before; nothing was done now. Its report: "
+        } else {
+            ""
+        },
+        rows.accepted,
+        rows.amended,
+        rows.duplicate,
+        rows.rejected,
+        report.encoding,
+        report.normalised,
+        report.late,
+        rows.accepted,
+        rows.amended,
+        rows.duplicate,
+        rows.rejected,
     );
     for r in report.reasons.iter().take(20) {
         text.push_str(&format!("\n  row {} `{}` {}: {} / {}", r.row, r.column, r.code, r.en, r.zh));
@@ -108,9 +131,19 @@ pub(crate) fn catalog(name: Option<&str>) -> Result<Output, Problem> {
             .collect();
         let mut text = format!("{} {} ({})\n", item.id, item.name, item.name_en);
         for f in &item.fields {
-            text.push_str(&format!("  {:>3} {:<14} {:<10} {:<6} {}\n", f.id.0, f.column, f.class.as_str(), f.mode.as_str(), f.name));
+            text.push_str(&format!(
+                "  {:>3} {:<14} {:<10} {:<6} {}\n",
+                f.id.0,
+                f.column,
+                f.class.as_str(),
+                f.mode.as_str(),
+                f.name
+            ));
         }
-        return Ok(Output::new(json!({ "item": item.id.as_str(), "name": item.name, "fields": fields }), text.trim_end()));
+        return Ok(Output::new(
+            json!({ "item": item.id.as_str(), "name": item.name, "fields": fields }),
+            text.trim_end(),
+        ));
     }
     let items: Vec<Value> = catalog
         .items()
@@ -134,7 +167,10 @@ pub(crate) async fn quality(dir: &Path) -> Result<Output, Problem> {
         let total = r.accepted + r.amended + r.duplicate + r.rejected;
         let share = |n: u64| if total == 0 { 0.0 } else { n as f64 * 100.0 / total as f64 };
         let (sound, late) = (share(total - r.rejected), share(line.late));
-        text.push_str(&format!("\n  {:<18} {:<5} {:>4} {:>7}  {sound:>6.2}%  {late:>6.2}%", line.source, line.item, line.files, total));
+        text.push_str(&format!(
+            "\n  {:<18} {:<5} {:>4} {:>7}  {sound:>6.2}%  {late:>6.2}%",
+            line.source, line.item, line.files, total
+        ));
         values.push(json!({
             "source": line.source, "item": line.item, "files": line.files, "rows": total,
             "compliance_percent": sound, "late_percent": late,
@@ -149,7 +185,9 @@ pub(crate) async fn erase(id: &str, reason: String, dir: &Path) -> Result<Output
     match Client::open(dir)?.operate(Operation::Erase { record, reason }).await? {
         Response::Done => Ok(Output::new(
             json!({ "erased": record.to_string() }),
-            format!("keys and payload of {record} are destroyed; the log says so / 密钥与数据已销毁并已记入日志"),
+            format!(
+                "keys and payload of {record} are destroyed; the log says so / 密钥与数据已销毁并已记入日志"
+            ),
         )),
         other => Err(unexpected(&other)),
     }

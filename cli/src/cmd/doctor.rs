@@ -25,22 +25,38 @@ pub(crate) async fn run(dir: &Path) -> Result<Output, Problem> {
     {
         use std::os::unix::fs::PermissionsExt;
         let open = std::fs::metadata(dir).is_ok_and(|m| m.permissions().mode() & 0o077 != 0);
-        let text = if open { "others may read the directory; run chmod 700 on it" } else { "only its owner reads it" };
+        let text = if open {
+            "others may read the directory; run chmod 700 on it"
+        } else {
+            "only its owner reads it"
+        };
         findings.push(("permissions", !open, text.to_owned()));
     }
     findings.push(flush(dir));
     let today = Date::from_timestamp(clock::now());
     let known = Calendar::builtin().knows(today);
-    findings.push(("calendar", known, if known { format!("working days are known for {today}") } else {
-        format!("no working-day calendar covers {today}; deadlines are provisional, install a newer build")
-    }));
+    findings.push((
+        "calendar",
+        known,
+        if known {
+            format!("working days are known for {today}")
+        } else {
+            format!(
+                "no working-day calendar covers {today}; deadlines are provisional, install a newer build"
+            )
+        },
+    ));
     findings.push(match node(dir).await {
         Ok(text) => ("node", true, text),
         Err(problem) => ("node", false, format!("{problem}; {}", problem.next)),
     });
     let ok = findings.iter().all(|f| f.1);
-    let text: Vec<String> = findings.iter().map(|(what, ok, text)| format!("{} {what:<12} {text}", if *ok { "ok  " } else { "MEND" })).collect();
-    let values: Vec<Value> = findings.iter().map(|(what, ok, text)| json!({ "check": what, "ok": ok, "text": text })).collect();
+    let text: Vec<String> = findings
+        .iter()
+        .map(|(what, ok, text)| format!("{} {what:<12} {text}", if *ok { "ok  " } else { "MEND" }))
+        .collect();
+    let values: Vec<Value> =
+        findings.iter().map(|(what, ok, text)| json!({ "check": what, "ok": ok, "text": text })).collect();
     Ok(Output::judged(json!({ "ok": ok, "checks": values }), text.join("\n"), ok))
 }
 
@@ -63,7 +79,9 @@ fn flush(dir: &Path) -> (&'static str, bool, String) {
 
 async fn node(dir: &Path) -> Result<String, Problem> {
     match Client::open(dir)?.operate(Operation::Status).await? {
-        Response::Status(status) => Ok(format!("`{}` is {}, {} deliveries pending", status.member, status.phase, status.pending)),
+        Response::Status(status) => {
+            Ok(format!("`{}` is {}, {} deliveries pending", status.member, status.phase, status.pending))
+        }
         other => Err(crate::client::unexpected(&other)),
     }
 }

@@ -38,7 +38,9 @@ pub(crate) fn run(verb: Federation) -> Result<Output, Problem> {
 
 /// Makes governors' keys, the record key and an empty draft.
 pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Result<Output, Problem> {
-    let plain = !name.is_empty() && name.len() <= 32 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let plain = !name.is_empty()
+        && name.len() <= 32
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     if !plain || threshold == 0 || threshold > governors || governors > 15 {
         return Err(Problem::new(
             "a federation has a name of 1 to 32 lower-case letters, digits or hyphens, at most 15 governors, and a threshold they can reach",
@@ -59,7 +61,8 @@ pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Res
     for n in 1..=governors {
         let (name, seed) = (format!("g{n}"), clock::secret());
         write_sealed(&at.dir.join(format!("{name}.key")), &pass, &seed)?;
-        registered.push(Governor { name, key: PublicKey(SigningKey::from_seed(&seed).verifying_key().to_bytes()) });
+        registered
+            .push(Governor { name, key: PublicKey(SigningKey::from_seed(&seed).verifying_key().to_bytes()) });
     }
     write_sealed(&at.dir.join(RECORD_KEY), &pass, &clock::secret())?;
     let draft = Registry {
@@ -116,7 +119,10 @@ pub(crate) fn admit(at: &Unlock, request: &Path, mirrors: &[String]) -> Result<O
     write_draft(&at.dir, &SignedRegistry::unsigned(&draft))?;
     Ok(Output::new(
         json!({ "admitted": id.as_str(), "version": draft.version, "members": draft.members.len() }),
-        format!("`{id}` is in the draft of version {}; now the governors sign / 已列入登记表草案", draft.version),
+        format!(
+            "`{id}` is in the draft of version {}; now the governors sign / 已列入登记表草案",
+            draft.version
+        ),
     ))
 }
 
@@ -124,7 +130,11 @@ pub(crate) fn admit(at: &Unlock, request: &Path, mirrors: &[String]) -> Result<O
 pub(crate) fn sign(at: &Unlock, governor: &str) -> Result<Output, Problem> {
     let pass = passphrase(&at.passphrase)?;
     if !governor.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return Err(Problem::new(format!("`{governor}` is no governor"), "write g1, g2 …", "请填写 g1、g2 等"));
+        return Err(Problem::new(
+            format!("`{governor}` is no governor"),
+            "write g1, g2 …",
+            "请填写 g1、g2 等",
+        ));
     }
     let key = SigningKey::from_seed(&read_sealed(&at.dir.join(format!("{governor}.key")), &pass)?);
     let mut draft = read_registry(&at.dir.join(DRAFT))?;
@@ -139,7 +149,11 @@ pub(crate) fn sign(at: &Unlock, governor: &str) -> Result<Output, Problem> {
         write_private(&at.dir.join(SIGNED), &codec::to_vec(&Artifact::Registry(draft.clone())))?;
     }
     let text = if complete {
-        format!("version {} is complete: {} / 登记表已完成签署", registry.version, at.dir.join(SIGNED).display())
+        format!(
+            "version {} is complete: {} / 登记表已完成签署",
+            registry.version,
+            at.dir.join(SIGNED).display()
+        )
     } else {
         format!("{} of {} signatures / 已签署", draft.approvals.len(), registry.threshold)
     };
@@ -200,7 +214,11 @@ fn write_sealed(path: &PathBuf, pass: &[u8], secret: &Secret) -> Result<(), Prob
 
 fn read_sealed(path: &Path, pass: &[u8]) -> Result<Secret, Problem> {
     let no = |why: String| {
-        Problem::new(format!("{}: {why}", path.display()), "check directory and passphrase file", "请检查目录与口令文件")
+        Problem::new(
+            format!("{}: {why}", path.display()),
+            "check directory and passphrase file",
+            "请检查目录与口令文件",
+        )
     };
     let (content, _) = Unlocked::open(pass, &read(path)?).map_err(|e| no(e.to_string()))?;
     let bytes: [u8; 32] = content[..].try_into().map_err(|_| no("not a key".into()))?;

@@ -24,7 +24,11 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
     let pass = passphrase(&args.at.passphrase)?;
     let role = Role::parse(&args.role).ok_or_else(|| {
         let known: Vec<&str> = Role::ALL.iter().map(|r| r.as_str()).collect();
-        Problem::new(format!("`{}` is no role", args.role), format!("use one of {}", known.join(", ")), "请使用规定的成员角色")
+        Problem::new(
+            format!("`{}` is no role", args.role),
+            format!("use one of {}", known.join(", ")),
+            "请使用规定的成员角色",
+        )
     })?;
     for body in &args.bodies {
         subject(body)?;
@@ -49,6 +53,10 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
     write(&args.out, signed.as_bytes())?;
     Ok(Output::new(
         json!({ "member": id.as_str(), "dir": args.at.dir, "request": args.out, "key": stated.sign.to_string() }),
-        format!("keys of `{id}` are in {}; hand {} to a governor / 密钥已生成，请将申请文件交给治理方", args.at.dir.display(), args.out.display()),
+        format!(
+            "keys of `{id}` are in {}; hand {} to a governor / 密钥已生成，请将申请文件交给治理方",
+            args.at.dir.display(),
+            args.out.display()
+        ),
     ))
 }

@@ -80,7 +80,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
 /// Writes a file the operator named.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     fs::write(path, bytes).map_err(|e| {
-        Problem::new(format!("{}: {e}", path.display()), "check path, permissions and free space", "请检查路径、权限与剩余空间")
+        Problem::new(
+            format!("{}: {e}", path.display()),
+            "check path, permissions and free space",
+            "请检查路径、权限与剩余空间",
+        )
     })
 }
 
@@ -115,7 +119,11 @@ pub(crate) fn record(text: &str) -> Result<RecordId, Problem> {
 /// Reads a case id.
 pub(crate) fn case(text: &str) -> Result<CaseId, Problem> {
     CaseId::parse(text).ok_or_else(|| {
-        Problem::new("a case id has 32 hexadecimal digits", "copy it from `xinqiao repair list`", "请从 `xinqiao repair list` 复制")
+        Problem::new(
+            "a case id has 32 hexadecimal digits",
+            "copy it from `xinqiao repair list`",
+            "请从 `xinqiao repair list` 复制",
+        )
     })
 }
 

@@ -50,14 +50,20 @@ pub(crate) fn init(dir: &Path, registry: &Path) -> Result<Output, Problem> {
     if entry.stated.quic.is_empty() {
         return Ok(Output::new(
             json!({ "member": member.as_str(), "registry": accepted.version, "node": false }),
-            format!("registry version {} set for `{member}`, which runs no node / 已设置登记表", accepted.version),
+            format!(
+                "registry version {} set for `{member}`, which runs no node / 已设置登记表",
+                accepted.version
+            ),
         ));
     }
     let (quic, http) = (entry.stated.quic.clone(), entry.stated.http.clone());
     home.set_config(&Config { member: member.as_str().to_owned(), quic, http })?;
     Ok(Output::new(
         json!({ "member": member.as_str(), "registry": accepted.version, "node": true }),
-        format!("`{member}` is set up under registry version {}; start it with `xinqiao node run` / 节点已配置", accepted.version),
+        format!(
+            "`{member}` is set up under registry version {}; start it with `xinqiao node run` / 节点已配置",
+            accepted.version
+        ),
     ))
 }
 
@@ -81,7 +87,8 @@ fn show(response: Response) -> Result<Output, Problem> {
 }
 
 fn value(status: &NodeStatus) -> Value {
-    let logs: serde_json::Map<String, Value> = status.logs.iter().map(|(l, n)| (l.to_string(), json!(n))).collect();
+    let logs: serde_json::Map<String, Value> =
+        status.logs.iter().map(|(l, n)| (l.to_string(), json!(n))).collect();
     let mirrors: Vec<Value> = status
         .mirrors
         .iter()

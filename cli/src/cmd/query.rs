@@ -3,11 +3,7 @@
 use std::path::Path;
 
 use ::node::Problem;
-use credit::{
-    catalog::Catalog,
-    id::ClerkId,
-    question::Want,
-};
+use credit::{catalog::Catalog, id::ClerkId, question::Want};
 use crypto::codec;
 use exchange::{
     answer::OpenedAnswer,
@@ -28,7 +24,11 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     let catalog = Catalog::builtin();
     let wants = wants(&catalog, &args.fields)?;
     let clerk = ClerkId::parse(&args.clerk).ok_or_else(|| {
-        Problem::new("a clerk is named in 1 to 64 printable characters", "give another --clerk", "请更换 --clerk")
+        Problem::new(
+            "a clerk is named in 1 to 64 printable characters",
+            "give another --clerk",
+            "请更换 --clerk",
+        )
     })?;
     let draft = AskDraft {
         clerk,
@@ -115,7 +115,8 @@ pub(crate) fn answer_value(catalog: &Catalog, answer: &OpenedAnswer) -> Value {
                 .fields
                 .iter()
                 .map(|f| {
-                    let column = catalog.item(&r.item).and_then(|i| i.field(f.field)).map_or("?", |f| &f.column);
+                    let column =
+                        catalog.item(&r.item).and_then(|i| i.field(f.field)).map_or("?", |f| &f.column);
                     (column.to_owned(), json!(f.value.to_display()))
                 })
                 .collect();
@@ -151,7 +152,12 @@ fn text(catalog: &Catalog, result: &AskResult) -> String {
 /// One member's opened answer for people.
 pub(crate) fn answer_text(catalog: &Catalog, answer: &OpenedAnswer) -> String {
     let outcome = if answer.refused { "refused / 不予提供" } else { "answered / 已提供" };
-    let mut text = format!("\n`{}` {outcome}, access entry {}, {} records", answer.member, answer.index, answer.records.len());
+    let mut text = format!(
+        "\n`{}` {outcome}, access entry {}, {} records",
+        answer.member,
+        answer.index,
+        answer.records.len()
+    );
     for r in &answer.records {
         let name = catalog.item(&r.item).map_or("", |i| &i.name);
         let mark = if r.disputed { " [disputed / 异议处理中]" } else { "" };

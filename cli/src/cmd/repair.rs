@@ -31,7 +31,10 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
                 item: item(&catalog, &item_name)?.id.clone(),
                 document,
                 subject: subject(&who)?,
-                materials: papers.iter().map(|p: &PathBuf| Ok(Digest::of(&read(p)?))).collect::<Result<_, Problem>>()?,
+                materials: papers
+                    .iter()
+                    .map(|p: &PathBuf| Ok(Digest::of(&read(p)?)))
+                    .collect::<Result<_, Problem>>()?,
             };
             match Client::open(&node.dir)?.operate(Operation::ApplyRepair(draft)).await? {
                 Response::Case(id) => Ok(Output::new(
@@ -66,7 +69,11 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
                 .map(|(m, at)| json!({ "member": m.as_str(), "at": at.rfc3339() }))
                 .collect();
             let missing: Vec<&str> = certificate.missing.iter().map(|m| m.as_str()).collect();
-            let mut text = format!("event {event}: {} acknowledged, {} missing / 传播证明", acknowledged.len(), missing.len());
+            let mut text = format!(
+                "event {event}: {} acknowledged, {} missing / 传播证明",
+                acknowledged.len(),
+                missing.len()
+            );
             for (member, at) in &checked.acknowledged {
                 text.push_str(&format!("\n  {:<8} {}", member.as_str(), at.rfc3339()));
             }
@@ -96,7 +103,11 @@ fn decided(response: Response) -> Result<Output, Problem> {
     let mut value = case_value(&case);
     value["event"] = json!(event);
     let text = match event {
-        Some(event) => format!("case {} is {}; entry {event} of the status log is on its way to every recipient / 决定已生效并开始传播", case.id(), case.state()),
+        Some(event) => format!(
+            "case {} is {}; entry {event} of the status log is on its way to every recipient / 决定已生效并开始传播",
+            case.id(),
+            case.state()
+        ),
         None => format!("case {} is {}", case.id(), case.state()),
     };
     Ok(Output::new(value, text))
@@ -144,7 +155,10 @@ async fn list(dir: &Path) -> Result<Output, Problem> {
                     "case": f.case.map(|c| c.to_string()), "refused": f.refused })
         })
         .collect();
-    Ok(Output::new(json!({ "cases": cases.iter().map(case_value).collect::<Vec<_>>(), "taken": taken }), text))
+    Ok(Output::new(
+        json!({ "cases": cases.iter().map(case_value).collect::<Vec<_>>(), "taken": taken }),
+        text,
+    ))
 }
 
 pub(crate) async fn dispute(verb: Dispute) -> Result<Output, Problem> {
@@ -158,7 +172,10 @@ pub(crate) async fn dispute(verb: Dispute) -> Result<Output, Problem> {
     match Client::open(&node.dir)?.operate(operation).await? {
         Response::Receipt(receipt) => Ok(Output::new(
             json!({ "record": id, "event": receipt.index }),
-            format!("entry {} of the status log is on its way to every recipient / 已记入状态日志并开始传播", receipt.index),
+            format!(
+                "entry {} of the status log is on its way to every recipient / 已记入状态日志并开始传播",
+                receipt.index
+            ),
         )),
         other => Err(unexpected(&other)),
     }
@@ -172,7 +189,10 @@ pub(crate) async fn status(id: &str, dir: &Path) -> Result<Output, Problem> {
         .iter()
         .map(|(m, s)| json!({ "authority": m.as_str(), "status": s.as_str(), "status_zh": s.zh() }))
         .collect();
-    let held = status.authority.as_ref().map_or("not held here".to_owned(), |a| format!("held here, authority `{a}`"));
+    let held = status
+        .authority
+        .as_ref()
+        .map_or("not held here".to_owned(), |a| format!("held here, authority `{a}`"));
     let mut text = format!("record {}: {held}", status.record);
     for (member, standing) in &status.standing {
         text.push_str(&format!("\n  `{member}` says {} / {}", standing.as_str(), standing.zh()));

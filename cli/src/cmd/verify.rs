@@ -26,7 +26,10 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Verify,
-    cmd::{query::{answer_text, answer_value}, read, read_passphrase},
+    cmd::{
+        query::{answer_text, answer_value},
+        read, read_passphrase,
+    },
     fetch::{Exported, Published},
     output::Output,
 };
@@ -62,7 +65,10 @@ fn log_output(joined: Result<Result<Verified, Problem>, tokio::task::JoinError>)
     let Checkpoint { origin, size, root } = &verified.checkpoint;
     Ok(Output::new(
         json!({ "ok": true, "origin": origin, "size": size.0, "root": root.to_string(), "signatures": verified.signatures }),
-        format!("{origin}: {size} entries, every tile, chain link and {} signatures hold / 日志验证通过", verified.signatures),
+        format!(
+            "{origin}: {size} entries, every tile, chain link and {} signatures hold / 日志验证通过",
+            verified.signatures
+        ),
     ))
 }
 
@@ -80,9 +86,14 @@ pub(crate) struct Verified {
 /// Verifies a whole log: checkpoint signature, every tile, every chain link, every statement.
 pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verified, Problem> {
     let fails = |what: String| {
-        Problem::new(what, "do not rely on this log; compare it with another copy and ask the member", "请勿采信该日志；请与其他副本比对并联系该成员")
+        Problem::new(
+            what,
+            "do not rely on this log; compare it with another copy and ask the member",
+            "请勿采信该日志；请与其他副本比对并联系该成员",
+        )
     };
-    let claimed = SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| fails(format!("checkpoint: {e}")))?;
+    let claimed =
+        SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| fails(format!("checkpoint: {e}")))?;
     let (member, name) = owner(registry, &claimed.claimed().origin)
         .ok_or_else(|| fails(format!("`{}` is no log of this federation", claimed.claimed().origin)))?;
     let key = registry.note_key(&member, name)?;
@@ -94,7 +105,8 @@ pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verifie
 
 fn owner(registry: &Registry, origin: &str) -> Option<(MemberId, LogName)> {
     registry.members.iter().find_map(|m| {
-        let log = LogName::ALL.into_iter().find(|l| l.origin(&registry.federation, &m.stated.id) == origin)?;
+        let log =
+            LogName::ALL.into_iter().find(|l| l.origin(&registry.federation, &m.stated.id) == origin)?;
         Some((m.stated.id.clone(), log))
     })
 }
@@ -133,7 +145,8 @@ impl<'a> Chain<'a> {
             Fact::Batched(signed) => {
                 let batch = self.registry.verify(signed).map_err(|e| e.to_string())?.into_inner();
                 self.signatures += 1;
-                let covered = batch.first.checked_add(batch.count) == Some(index.0) && batch.count <= self.recent.len() as u64;
+                let covered = batch.first.checked_add(batch.count) == Some(index.0)
+                    && batch.count <= self.recent.len() as u64;
                 let start = self.recent.len().saturating_sub(batch.count as usize);
                 let leaves: Vec<Digest> = self.recent.iter().skip(start).copied().collect();
                 if !covered || merkle::root(&leaves) != batch.root {
@@ -155,7 +168,11 @@ impl<'a> Chain<'a> {
 }
 
 /// Verifies a file of this system.
-pub(crate) fn artifact(artifact: &Artifact, registry: &Registry, keys: Option<&Keys>) -> Result<Output, Problem> {
+pub(crate) fn artifact(
+    artifact: &Artifact,
+    registry: &Registry,
+    keys: Option<&Keys>,
+) -> Result<Output, Problem> {
     match artifact {
         Artifact::Receipt(receipt) => {
             let proven = receipt.verify(registry)?;
@@ -164,7 +181,13 @@ pub(crate) fn artifact(artifact: &Artifact, registry: &Registry, keys: Option<&K
             }
             Ok(Output::new(
                 json!({ "ok": true, "kind": "receipt", "member": proven.member.as_str(), "log": proven.log.as_str(), "index": proven.index }),
-                format!("receipt holds: entry {} of `{}/{}`, at {} / 回执有效", proven.index, proven.member, proven.log, proven.entry.at.rfc3339()),
+                format!(
+                    "receipt holds: entry {} of `{}/{}`, at {} / 回执有效",
+                    proven.index,
+                    proven.member,
+                    proven.log,
+                    proven.entry.at.rfc3339()
+                ),
             ))
         }
         Artifact::Certificate(certificate) => {
@@ -212,7 +235,12 @@ pub(crate) fn artifact(artifact: &Artifact, registry: &Registry, keys: Option<&K
                     }
                     None => {
                         let access = sealed.access.verify(registry)?;
-                        text.push_str(&format!("\n`{}`: access entry {} is in its log; {} records stay sealed", part.member, access.index, sealed.records.len()));
+                        text.push_str(&format!(
+                            "\n`{}`: access entry {} is in its log; {} records stay sealed",
+                            part.member,
+                            access.index,
+                            sealed.records.len()
+                        ));
                         json!({ "member": part.member.as_str(), "access_entry": access.index, "sealed_records": sealed.records.len() })
                     }
                 };

@@ -134,7 +134,11 @@ impl Federation {
     /// Starts a node as a process of its own.
     pub(crate) fn start(&mut self, member: &'static str) -> Result<(), Problem> {
         let failed = |e: std::io::Error| Problem::fault(format!("node `{member}` does not start: {e}"));
-        let log = fs::File::options().create(true).append(true).open(self.file(&format!("{member}.log"))).map_err(failed)?;
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.file(&format!("{member}.log")))
+            .map_err(failed)?;
         let child = Command::new(std::env::current_exe().map_err(failed)?)
             .args(["node", "run", "--dir"])
             .arg(self.dir(member))
@@ -172,24 +176,29 @@ impl Federation {
     /// Stops one node in good order.
     pub(crate) async fn stop_one(&mut self, member: &'static str) -> Result<(), Problem> {
         cmd::node::stop(&self.dir(member)).await?;
-        let Some(mut child) = self.running.remove(member) else { return Ok(()) };
-        let ended = tokio::task::spawn_blocking(move || child.wait()).await;
-        match ended {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            other => Err(Problem::fault(format!("node `{member}` did not end in good order: {other:?}"))),
+        self.ended(member).await
+    }
+
+    /// Stops every node: all are told first, then all are waited for.
+    pub(crate) async fn stop(&mut self) {
+        let members: Vec<&'static str> = self.running.keys().copied().collect();
+        for member in &members {
+            if cmd::node::stop(&self.dir(member)).await.is_err()
+                && let Some(child) = self.running.get_mut(member)
+            {
+                let _ = child.kill();
+            }
+        }
+        for member in members {
+            let _ = self.ended(member).await;
         }
     }
 
-    /// Stops every node.
-    pub(crate) async fn stop(&mut self) {
-        let members: Vec<&'static str> = self.running.keys().copied().collect();
-        for member in members {
-            if self.stop_one(member).await.is_err()
-                && let Some(mut child) = self.running.remove(member)
-            {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
+    async fn ended(&mut self, member: &'static str) -> Result<(), Problem> {
+        let Some(mut child) = self.running.remove(member) else { return Ok(()) };
+        match tokio::task::spawn_blocking(move || child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            other => Err(Problem::fault(format!("node `{member}` did not end in good order: {other:?}"))),
         }
     }
 
@@ -226,10 +235,19 @@ impl Federation {
     pub(crate) fn hints(&self, auth: &str) -> String {
         let mut text = String::from("\nthe nodes / 节点\n");
         for node in self.nodes() {
-            text.push_str(&format!("  {:<8} {}  logs under {}/log/\n", node["member"].as_str().unwrap_or(""), node["quic"].as_str().unwrap_or(""), node["http"].as_str().unwrap_or("")));
+            text.push_str(&format!(
+                "  {:<8} {}  logs under {}/log/\n",
+                node["member"].as_str().unwrap_or(""),
+                node["quic"].as_str().unwrap_or(""),
+                node["http"].as_str().unwrap_or("")
+            ));
         }
         let (sh, registry, http) = (self.dir("sh"), self.registry_file(), self.nodes());
-        let base = http.iter().find(|n| n["member"] == "sh").and_then(|n| n["http"].as_str().map(str::to_owned)).unwrap_or_default();
+        let base = http
+            .iter()
+            .find(|n| n["member"] == "sh")
+            .and_then(|n| n["http"].as_str().map(str::to_owned))
+            .unwrap_or_default();
         text.push_str(&format!(
             "try next / 接下来可以尝试\n  xinqiao node status --dir {sh}\n  xinqiao repair list --dir {sh}\n  xinqiao verify {base}/log/status --registry {registry} --auth '{auth}'\n  xinqiao audit export --member sh --out /tmp/sh-access --dir {auditor} --passphrase-file {pass}\n",
             sh = sh.display(),
@@ -271,7 +289,10 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) -> std::io::Result<u64> {
     fs::create_dir_all(to)?;
     let mut bytes = 0;
     for entry in fs::read_dir(from)? {
-        let (path, target) = { let e = entry?; (e.path(), to.join(e.file_name())) };
+        let (path, target) = {
+            let e = entry?;
+            (e.path(), to.join(e.file_name()))
+        };
         bytes += if path.is_dir() { copy_dir(&path, &target)? } else { fs::copy(&path, &target)? };
     }
     Ok(bytes)

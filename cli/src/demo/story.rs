@@ -5,16 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use credit::{
-    catalog::Catalog,
-    entry::RowCounts,
-    id::RecordId,
-    value::Date,
-};
-use crypto::{
-    codec,
-    sign::Signed,
-};
+use credit::{catalog::Catalog, entry::RowCounts, id::RecordId, value::Date};
+use crypto::{codec, sign::Signed};
 use exchange::{
     answer,
     logs::LogName,
@@ -36,7 +28,11 @@ use crate::{
 };
 
 /// What bank-a is granted: three items, one of them by field.
-const GRANTED: [&str; 3] = ["CF:CF_WSH,CF_WFXW,CF_CFLB,CF_NR_FK,CF_JDRQ", "NSXY:NSXY_PJND,NSXY_DJ,NSXY_QSJE", "SBJN:SBJN_YF,SBJN_JFZT"];
+const GRANTED: [&str; 3] = [
+    "CF:CF_WSH,CF_WFXW,CF_CFLB,CF_NR_FK,CF_JDRQ",
+    "NSXY:NSXY_PJND,NSXY_DJ,NSXY_QSJE",
+    "SBJN:SBJN_YF,SBJN_JFZT",
+];
 /// Time for every recipient to acknowledge on one machine; the law allows three working days.
 const PROPAGATE: Duration = Duration::from_secs(30);
 
@@ -95,7 +91,12 @@ async fn found(fed: &mut Federation, teller: &mut Teller) -> Result<(), Problem>
 }
 
 /// 2. Departments hand in files; each gets a report.
-async fn collect_files(args: &Demo, fed: &Federation, teller: &mut Teller, today: Date) -> Result<(), Problem> {
+async fn collect_files(
+    args: &Demo,
+    fed: &Federation,
+    teller: &mut Teller,
+    today: Date,
+) -> Result<(), Problem> {
     teller.chapter("2. Departments hand in their files / 数源单位提交数据");
     let started = Instant::now();
     let (mut files, mut bytes, mut normalised) = (0u64, 0usize, 0u64);
@@ -105,13 +106,18 @@ async fn collect_files(args: &Demo, fed: &Federation, teller: &mut Teller, today
     for member in COLLECTING {
         let mut of_member = RowCounts::default();
         let sources: std::collections::BTreeSet<String> =
-            sample::files(member, args.seed, args.records, today).iter().map(|f| f.source.as_str().to_owned()).collect();
+            sample::files(member, args.seed, args.records, today)
+                .iter()
+                .map(|f| f.source.as_str().to_owned())
+                .collect();
         for source in &sources {
             collect::add_source(&fed.dir(member), source).await?;
         }
         for file in sample::files(member, args.seed, args.records, today) {
             let size = file.bytes.len();
-            let report = collect::hand_in(&fed.dir(member), file.source.as_str(), file.item.as_str(), file.bytes).await?;
+            let report =
+                collect::hand_in(&fed.dir(member), file.source.as_str(), file.item.as_str(), file.bytes)
+                    .await?;
             let got = (report.rows.accepted, report.rows.rejected, report.normalised);
             as_expected &= got == (file.expect.accepted, file.expect.rejected, file.expect.normalised);
             reasons.extend(report.reasons.iter().map(|r| r.code.clone()));
@@ -119,7 +125,10 @@ async fn collect_files(args: &Demo, fed: &Federation, teller: &mut Teller, today
             of_member.accepted += report.rows.accepted;
             of_member.rejected += report.rows.rejected;
         }
-        teller.tell(&format!("  `{member}`: {} records sealed, {} rows returned to their departments", of_member.accepted, of_member.rejected));
+        teller.tell(&format!(
+            "  `{member}`: {} records sealed, {} rows returned to their departments",
+            of_member.accepted, of_member.rejected
+        ));
         rows.accepted += of_member.accepted;
         rows.rejected += of_member.rejected;
     }
@@ -147,7 +156,10 @@ async fn issue_grant(
 ) -> Result<Signed<credit::grant::Grant>, Problem> {
     teller.chapter("3. A company authorises bank-a / 企业授权示例银行甲");
     let letter = fed.file("letter.txt");
-    let text = format!("{} 授权 示例银行甲（虚构） 为贷前审查查询：行政处罚、纳税信用、社保缴纳。（演示文书）\n", story.name);
+    let text = format!(
+        "{} 授权 示例银行甲（虚构） 为贷前审查查询：行政处罚、纳税信用、社保缴纳。（演示文书）\n",
+        story.name
+    );
     crate::cmd::write(&letter, text.as_bytes())?;
     let issued = grant::issue(&GrantIssue {
         subject: story.subject.as_str().to_owned(),
@@ -167,7 +179,11 @@ async fn issue_grant(
         "grant",
         "the collector js signs a grant of three items for 贷前审查, bound to the signed letter",
         verified.get().scope.len() == 3,
-        format!("`js` keeps the letter and signs grant {}: {} items for bank-a, 贷前审查, 30 days", short(&issued.digest().to_string()), verified.get().scope.len()),
+        format!(
+            "`js` keeps the letter and signs grant {}: {} items for bank-a, 贷前审查, 30 days",
+            short(&issued.digest().to_string()),
+            verified.get().scope.len()
+        ),
         json!({ "items": verified.get().scope.len(), "bytes": issued.as_bytes().len() }),
     );
     Ok(issued)
@@ -216,17 +232,30 @@ async fn ask(
     );
     outlet_is_blind(fed, teller, &result, &values)?;
     let penalty = penalty.ok_or_else(|| Problem::fault("the penalty did not come back"))?;
-    teller.tell(&format!("  the penalty of `{}` is record {}", story.penalty_authority, short(&penalty.to_string())));
+    teller.tell(&format!(
+        "  the penalty of `{}` is record {}",
+        story.penalty_authority,
+        short(&penalty.to_string())
+    ));
     Ok(penalty)
 }
 
 /// The frames the outlet carried: no value in them, and the outlet's own key opens none.
-fn outlet_is_blind(fed: &Federation, teller: &mut Teller, result: &AskResult, values: &[String]) -> Result<(), Problem> {
+fn outlet_is_blind(
+    fed: &Federation,
+    teller: &mut Teller,
+    result: &AskResult,
+    values: &[String],
+) -> Result<(), Problem> {
     let registry = fed.registry()?;
     let carried = codec::to_vec(&result.parts);
     let seen = values.iter().filter(|v| v.chars().count() >= 4 && contains(&carried, v.as_bytes())).count();
-    let outlet = Keys::open(&fed.dir("xyd"), &read_passphrase(&fed.unlock("xyd").passphrase.passphrase_file)?)?.opening();
-    let bank = Keys::open(&fed.dir("bank-a"), &read_passphrase(&fed.unlock("bank-a").passphrase.passphrase_file)?)?.opening();
+    let outlet =
+        Keys::open(&fed.dir("xyd"), &read_passphrase(&fed.unlock("xyd").passphrase.passphrase_file)?)?
+            .opening();
+    let bank =
+        Keys::open(&fed.dir("bank-a"), &read_passphrase(&fed.unlock("bank-a").passphrase.passphrase_file)?)?
+            .opening();
     let question = registry.verify(&result.question)?;
     let sealed: Vec<_> = result
         .parts
@@ -270,14 +299,18 @@ async fn refusals(
         let result = question(fed, bank, story, grant, purpose, fields).await?;
         let after = status(fed, "sh").await?;
         let answers: Vec<_> = result.opened.iter().filter_map(|p| p.answer.as_ref()).collect();
-        let refused = answers.len() == COLLECTING.len() && answers.iter().all(|a| a.refused && a.records.is_empty());
+        let refused =
+            answers.len() == COLLECTING.len() && answers.iter().all(|a| a.refused && a.records.is_empty());
         let named = answers.iter().all(|a| a.withheld.iter().all(|w| w.rule.0 == rule));
         let logged = size(&after, LogName::Access) == size(&before, LogName::Access) + 1;
         teller.expect(
             name,
             &format!("refused by rule `{rule}` at every member, one access entry each"),
             refused && named && logged,
-            format!("{name}: refused by rule `{rule}` at {} members, each with an entry in its access log", answers.len()),
+            format!(
+                "{name}: refused by rule `{rule}` at {} members, each with an entry in its access log",
+                answers.len()
+            ),
             json!({ "rule": rule, "members": answers.len() }),
         );
     }
@@ -319,11 +352,17 @@ async fn repair_case(
         };
         match cases.iter().find(|c| c.record() == record) {
             Some(case) => break case.id(),
-            None if started.elapsed() > PROPAGATE => return Err(Problem::fault("the application did not reach sh")),
+            None if started.elapsed() > PROPAGATE => {
+                return Err(Problem::fault("the application did not reach sh"));
+            }
             None => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     };
-    teller.tell(&format!("  application {} taken by `js`, forwarded: case {} at `sh`", short(&application.to_string()), short(&case.to_string())));
+    teller.tell(&format!(
+        "  application {} taken by `js`, forwarded: case {} at `sh`",
+        short(&application.to_string()),
+        short(&case.to_string())
+    ));
     let Response::Decided { .. } = operate(fed, "sh", Operation::AcceptRepair(case)).await? else {
         return Err(Problem::fault("an accepted case was expected"));
     };
@@ -336,7 +375,11 @@ async fn repair_case(
         "repair",
         "applied for in js, accepted and granted in sh under the rule set of the decision's day",
         decided.state() == "granted",
-        format!("case {} is {}; entry {event} of the status log of `sh` is on its way", short(&case.to_string()), decided.state()),
+        format!(
+            "case {} is {}; entry {event} of the status log of `sh` is on its way",
+            short(&case.to_string()),
+            decided.state()
+        ),
         json!({ "event": event }),
     );
     let certificate = loop {
@@ -350,7 +393,8 @@ async fn repair_case(
     let file = repair::certificate_file(&certificate);
     crate::cmd::write(&fed.file("certificate"), &file)?;
     let checked = certificate.verify(fed.registry()?)?;
-    let names: Vec<&str> = checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect();
+    let mut names: Vec<&str> = checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect();
+    names.sort_unstable();
     for (member, at) in &checked.acknowledged {
         teller.tell(&format!("  `{member}` acknowledged at {}", at.rfc3339()));
     }
@@ -394,7 +438,8 @@ async fn never_back(
     teller.chapter("7. It does not come back / 已修复信息不会复活");
     let again = sample::again(args.seed, today);
     collect::add_source(&fed.dir("sh"), again.source.as_str()).await?;
-    let report = collect::hand_in(&fed.dir("sh"), again.source.as_str(), again.item.as_str(), again.bytes).await?;
+    let report =
+        collect::hand_in(&fed.dir("sh"), again.source.as_str(), again.item.as_str(), again.bytes).await?;
     let result = question(fed, "bank-a", story, Some(grant), "pre-loan", &GRANTED).await?;
     let (found, others) = holds(&result, record);
     teller.expect(
@@ -448,7 +493,10 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
         "audit",
         "the access logs of sh, js and bank-a verify from their first entry to their signed checkpoint",
         entries > 0,
-        format!("{entries} entries of three access logs: every tile, chain link and checkpoint holds; {} ms", millis(started)),
+        format!(
+            "{entries} entries of three access logs: every tile, chain link and checkpoint holds; {} ms",
+            millis(started)
+        ),
         json!({ "entries": entries, "ms": millis(started) }),
     );
     let mut equal = 0;
@@ -489,7 +537,8 @@ async fn tamper(fed: &Federation, teller: &mut Teller) -> Result<(), Problem> {
     let tampered = fed.file("sh-access-tampered");
     let failed = |e: std::io::Error| Problem::fault(e.to_string());
     copy_dir(&dir, &tampered).map_err(failed)?;
-    let checkpoint = ledger::SignedCheckpoint::parse(&fs::read_to_string(dir.join("checkpoint")).map_err(failed)?);
+    let checkpoint =
+        ledger::SignedCheckpoint::parse(&fs::read_to_string(dir.join("checkpoint")).map_err(failed)?);
     let size = checkpoint.map_err(|e| Problem::fault(e.to_string()))?.claimed().size;
     let bundle = ledger::Tile::entries(0, ledger::tile::bundle_width_at(0, size));
     let at = tampered.join(bundle.map(|b| b.path()).ok_or_else(|| Problem::fault("the log is empty"))?);
@@ -562,7 +611,8 @@ fn holds(result: &AskResult, record: RecordId) -> (bool, usize) {
 
 fn granted(catalog: &Catalog, item: &str, field: u16) -> bool {
     GRANTED.iter().any(|text| {
-        crate::cmd::item_fields(catalog, text).is_ok_and(|(i, fields)| i.id.as_str() == item && fields.iter().any(|f| f.0 == field))
+        crate::cmd::item_fields(catalog, text)
+            .is_ok_and(|(i, fields)| i.id.as_str() == item && fields.iter().any(|f| f.0 == field))
     })
 }
 

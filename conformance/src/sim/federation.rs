@@ -1,0 +1,352 @@
+//! A federation in one process: its registry, approved by governors, and its members with their keys and disks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use credit::{
+    calendar::Calendar,
+    catalog::Catalog,
+    id::{MemberId, SourceId},
+    policy::{Policy, Role},
+    question::Question,
+    record::NamingKeys,
+    rules::RuleBook,
+    subject::uscc_from_parts,
+};
+use crypto::{
+    Digest, Timestamp,
+    keytree::KeyTree,
+    label::Label,
+    seal::OpeningKey,
+    secret::Secret,
+    sign::{PublicKey, Signed, SigningKey},
+};
+use exchange::{
+    logs::LogName,
+    member::{Context, Identity, Input, Member, Token},
+    read,
+    refusal::Fault,
+    registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
+    wire::Part,
+};
+use ledger::store::memory::Image;
+
+use super::{disk::Disk, workload::Operation};
+
+/// Labels of the collecting members, in the order in which a federation takes them.
+const REGIONS: [&str; 8] = ["sh", "js", "zj", "ah", "cn.sh", "yp.sh", "su.js", "nb.zj"];
+/// The outlet.
+const OUTLET: &str = "xyd";
+/// The bank.
+const BANK: &str = "bank-a";
+/// Governors and how many of them must approve.
+const GOVERNORS: [&str; 3] = ["governor-a", "governor-b", "governor-c"];
+const THRESHOLD: u8 = 2;
+
+/// Every collecting member's one department.
+pub const SOURCE: &str = "transport";
+
+/// Copies are brought up in this order after a restore: who received a record (access) must be known before the
+/// record's changes of standing (status) are sent out again.
+pub const CATCH_UP_ORDER: [LogName; 3] = [LogName::Records, LogName::Access, LogName::Status];
+
+/// An outgoing call and what its answer is for.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// A status entry pushed to its recipient.
+    Deliver {
+        /// Its index.
+        event: u64,
+    },
+    /// An application to its authority.
+    Forward {
+        /// Its id at the counter.
+        case: credit::id::CaseId,
+    },
+    /// Entries of a log.
+    Pull {
+        /// Whose.
+        owner: MemberId,
+        /// Which.
+        log: LogName,
+        /// First index wanted.
+        from: u64,
+        /// What parts have come so far.
+        got: Vec<Vec<u8>>,
+    },
+    /// A question that this member asks.
+    Ask {
+        /// The question.
+        question: Signed<Question>,
+    },
+    /// A question passed on.
+    Part {
+        /// The relay it belongs to.
+        relay: u64,
+    },
+}
+
+/// What a decided reply is for.
+#[derive(Clone, Debug)]
+pub enum Waiter {
+    /// A peer's call.
+    Peer {
+        /// The peer.
+        to: usize,
+        /// Its call.
+        call: u64,
+        /// Digest of the question, when it is one.
+        question: Option<Digest>,
+    },
+    /// A question to be passed on for a peer.
+    Relay {
+        /// The peer.
+        to: usize,
+        /// Its call.
+        call: u64,
+        /// The question.
+        question: Signed<Question>,
+    },
+    /// The member's own operator.
+    Operator(Operation),
+}
+
+/// A question on its way through the outlet.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    /// Who asked.
+    pub to: usize,
+    /// Its call.
+    pub call: u64,
+    /// Parts still to come.
+    pub left: usize,
+    /// Parts that have come.
+    pub parts: Vec<Part>,
+}
+
+/// A start that is not finished: which calls are still out.
+#[derive(Clone, Debug, Default)]
+pub struct CatchUp {
+    /// 0 to 2: own logs in [`CATCH_UP_ORDER`]; 3: the copies kept of peers' logs.
+    pub stage: usize,
+    /// Calls that have not come back.
+    pub left: BTreeSet<u64>,
+    /// Sizes that peers have proof of.
+    pub seen: Vec<(LogName, u64)>,
+    /// Copies of peers' logs that could not be brought up.
+    pub missed: usize,
+}
+
+/// One member of the federation with everything around it.
+pub struct Node {
+    /// Its id.
+    pub id: MemberId,
+    /// Its role.
+    pub role: Role,
+    /// Who it is and under which rules.
+    pub context: Context,
+    /// Opens what is sealed to it.
+    pub opening: OpeningKey,
+    /// Its record keys; kept apart from the disk, as the node keeps them.
+    pub tree: KeyTree,
+    /// Its disk.
+    pub disk: Disk,
+    /// The running member; absent while it is down.
+    pub member: Option<Member>,
+    /// Counts its starts.
+    pub life: u64,
+    /// Calls that are out.
+    pub calls: BTreeMap<u64, (usize, Call)>,
+    /// Replies that are awaited.
+    pub waiting: BTreeMap<Token, Waiter>,
+    /// Questions being passed on.
+    pub relays: BTreeMap<u64, Relay>,
+    /// Inputs that wait to share the next step.
+    pub inbox: Vec<(Option<Token>, Input)>,
+    /// The start that is under way.
+    pub catch_up: Option<CatchUp>,
+    /// An older copy of the disk.
+    pub backup: Option<Image>,
+    /// The disk is an older copy: nothing is answered before peers have said what they have seen.
+    pub restored: bool,
+    next: u64,
+}
+
+impl Node {
+    /// Opens the member from its disk as a process does at start, and destroys the keys that the log says are erased.
+    pub fn open(&mut self) -> Result<(), Fault> {
+        self.disk = self.disk.reopened();
+        self.member = Some(Member::open(self.context.clone(), &self.disk)?);
+        self.life += 1;
+        for slot in read::erased_slots(&self.disk)? {
+            self.tree.puncture(slot);
+        }
+        Ok(())
+    }
+
+    /// Ends the process: what is not on the disk is gone.
+    pub fn down(&mut self) {
+        self.member = None;
+        self.calls.clear();
+        self.waiting.clear();
+        self.relays.clear();
+        self.inbox.clear();
+        self.catch_up = None;
+    }
+
+    /// A number this node has not used before.
+    pub fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// A token for a caller that waits.
+    pub fn wait(&mut self, waiter: Waiter) -> Token {
+        let token = Token(self.number());
+        self.waiting.insert(token, waiter);
+        token
+    }
+
+    /// Whether the registry names mirrors that could bring it back from an older copy.
+    pub fn has_mirrors(&self) -> bool {
+        self.context.registry.member(&self.id).is_ok_and(|m| !m.mirrors.is_empty())
+    }
+}
+
+/// The members of a federation of `regions` collecting members, an outlet and a bank, with keys from `seed`.
+pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
+    let root = Secret::new(Digest::of_parts(&[b"federation", &seed.to_be_bytes()]).0);
+    let mut ids: Vec<(MemberId, Role)> = REGIONS[..regions.clamp(1, REGIONS.len())]
+        .iter()
+        .map(|name| (id(name), if name.contains('.') { Role::District } else { Role::Region }))
+        .collect();
+    ids.push((id(OUTLET), Role::Platform));
+    ids.push((id(BANK), Role::Bank));
+    let registry = Arc::new(registry(&root, &ids, now));
+    let (catalog, policy, rules) = (Catalog::builtin(), Policy::builtin(), RuleBook::builtin());
+    let (catalog, policy, rules) = (Arc::new(catalog), Arc::new(policy), Arc::new(rules));
+    let calendar = Arc::new(Calendar::builtin());
+    let node = |(id, role): (MemberId, Role)| {
+        let secret = |what: &str| secret(&root, &id, what);
+        let opening = OpeningKey::from_seed(&secret("seal"));
+        let entry = registry.members.iter().find(|m| m.stated.id == id);
+        let record = entry
+            .and_then(|m| m.record_key.as_ref())
+            .and_then(|wrapped| wrapped.open(&opening, &id))
+            .unwrap_or_else(|| secret("pepper"));
+        let own = Identity {
+            id: id.clone(),
+            signing: SigningKey::from_seed(&secret("sign")),
+            naming: NamingKeys { record, pepper: secret("pepper") },
+            access: secret("access"),
+        };
+        let context = Context {
+            own,
+            registry: registry.clone(),
+            catalog: catalog.clone(),
+            policy: policy.clone(),
+            rules: rules.clone(),
+            calendar: calendar.clone(),
+        };
+        Node {
+            tree: KeyTree::new(secret("tree")),
+            id,
+            role,
+            context,
+            opening,
+            disk: Disk::default(),
+            member: None,
+            life: 0,
+            calls: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            inbox: Vec::new(),
+            catch_up: None,
+            backup: None,
+            restored: false,
+            next: 0,
+        }
+    };
+    ids.into_iter().map(node).collect()
+}
+
+/// The department of every collecting member.
+pub fn source() -> SourceId {
+    SourceId::parse(SOURCE).expect("a label")
+}
+
+/// The credit code of the deciding body of the `at`-th region.
+pub fn body(at: usize) -> String {
+    let serial = 31_u64.pow(7) * 29 + at as u64;
+    uscc_from_parts("11", "310000", serial).expect("parts of the right shape").as_str().to_owned()
+}
+
+fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry {
+    let governor = |name: &str| SigningKey::from_seed(&secret(root, &id("governor"), name));
+    let record_key = secret(root, &id("federation"), "record");
+    let collecting: Vec<&MemberId> = ids.iter().filter(|(_, r)| r.collects()).map(|(id, _)| id).collect();
+    let mut members: Vec<MemberEntry> = ids
+        .iter()
+        .map(|(own, role)| {
+            let secret = |what: &str| secret(root, own, what);
+            let public = |what: &str| PublicKey(SigningKey::from_seed(&secret(what)).verifying_key().to_bytes());
+            let seal = OpeningKey::from_seed(&secret("seal")).public();
+            // Each region is mirrored by the next one; with more than two regions also by the one after.
+            let at = collecting.iter().position(|id| *id == own);
+            let after = |n: usize| at.map(|at| collecting[(at + n) % collecting.len()].clone());
+            let mut mirrors: Vec<MemberId> = [after(1), after(2)].into_iter().flatten().collect();
+            mirrors.retain(|m| m != own);
+            mirrors.dedup();
+            let stated = MemberRequest {
+                id: own.clone(),
+                role: *role,
+                region: if *role == Role::Bank { String::new() } else { "310000".to_owned() },
+                name: own.as_str().to_owned(),
+                sign: public("sign"),
+                tls: public("tls"),
+                seal,
+                quic: format!("{own}:4433"),
+                http: String::new(),
+                collector: matches!(role, Role::Bank | Role::Platform),
+                bodies: at.map(body).into_iter().collect(),
+            };
+            let wrapped = Wrapped::new(&record_key, &seal, own, &secret("wrap"));
+            let record_key = wrapped.filter(|_| *role != Role::Bank);
+            MemberEntry { stated, record_key, mirrors, suspended: false }
+        })
+        .collect();
+    members.sort_by(|a, b| a.stated.id.cmp(&b.stated.id));
+    let registry = Registry {
+        federation: "sim".to_owned(),
+        version: 1,
+        previous: Digest::ZERO,
+        governors: GOVERNORS
+            .iter()
+            .map(|name| Governor {
+                name: (*name).to_owned(),
+                key: PublicKey(governor(name).verifying_key().to_bytes()),
+            })
+            .collect(),
+        threshold: THRESHOLD,
+        members,
+        catalog: Catalog::builtin().digest(),
+        policy: Policy::builtin().digest(),
+        rules: RuleBook::builtin().digest(),
+        issued_at: now,
+    };
+    let mut signed = SignedRegistry::unsigned(&registry);
+    for name in &GOVERNORS[..usize::from(THRESHOLD)] {
+        signed.approve(name, &governor(name), now).expect("a governor with its own key");
+    }
+    signed.accept(None).expect("as many approvals as the threshold asks for")
+}
+
+fn secret(root: &Secret, id: &MemberId, what: &str) -> Secret {
+    root.derive(Label::MemberSeed, format!("{id}/{what}").as_bytes())
+}
+
+fn id(label: &str) -> MemberId {
+    MemberId::parse(label).expect("a label")
+}

@@ -1,0 +1,405 @@
+//! The federation in simulation: one seed is one history.
+//!
+//! A history has two parts. In the first everything breaks: frames are lost, doubled and late, members are cut off
+//! from each other, go down at every place of a step, and come back from older copies of their disks, while
+//! departments hand in files, banks ask, subjects revoke, counters take applications and authorities decide. Then the
+//! faults end, and within [`QUIET_MS_MAX`] everything must have come to rest where a plain reading of the logs says.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `federation` | registry, members, keys, disks |
+//! | `network` | the queue of frames and of reasons to wake |
+//! | `disk` | a store that looks for planted values |
+//! | `shell` | what a running node does around its member: calls, answers, start-up |
+//! | `workload` | what people do |
+//! | `checker` | what must hold after every step |
+//! | `settle` | what must hold in the end |
+
+pub mod checker;
+pub mod disk;
+pub mod federation;
+pub mod network;
+mod settle;
+mod shell;
+pub mod workload;
+
+use core::fmt;
+use std::collections::BTreeSet;
+
+use credit::value::Date;
+use crypto::{Digest, Timestamp, secret::Secret};
+use ledger::store::memory::Fault as DiskFault;
+
+use checker::Checker;
+use federation::Node;
+use network::{Event, Network};
+use workload::Workload;
+
+/// Virtual length of the first part.
+pub const FAULTS_MS: u64 = 40_000;
+/// Virtual time after the faults within which everything must have come to rest. The longest wait between two tries
+/// is a minute, and one try suffices when nothing is lost.
+pub const QUIET_MS_MAX: u64 = 3 * 60_000;
+/// Time between two looks at what is due.
+const TICK_MS: u64 = 250;
+/// Most members that collect.
+pub const REGIONS_MAX: usize = 8;
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator that gives the same numbers for the same seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`; 0 for `n` = 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        if n == 0 { 0 } else { self.next_u64() % n }
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// One of `list`, or `None` when it is empty.
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> Option<&'a T> {
+        list.get(self.below(list.len() as u64) as usize)
+    }
+
+    /// Bytes.
+    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut out = [0; N];
+        for chunk in out.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next_u64().to_be_bytes()[..chunk.len()]);
+        }
+        out
+    }
+
+    /// Secret bytes.
+    pub fn secret(&mut self) -> Secret {
+        Secret::new(self.bytes())
+    }
+}
+
+/// A mistake built into the harness on purpose, to show that the checkers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Effects are released and their batch is never written.
+    ReleaseBeforeCommit,
+    /// One member's acknowledgements are thrown away.
+    DropAcknowledgements,
+    /// A member comes back from an older copy and serves at once.
+    SkipCatchUp,
+    /// What members know of records' standing vanishes from their disks when the faults end.
+    ForgetStandings,
+}
+
+/// Which history.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// The seed.
+    pub seed: u64,
+    /// Collecting members: 2 to 8; an outlet and a bank come on top.
+    pub regions: usize,
+    /// A mistake to build in.
+    pub sabotage: Option<Sabotage>,
+    /// Write every step to standard error.
+    pub verbose: bool,
+}
+
+impl Config {
+    /// The history of `seed` in a federation of `regions` collecting members.
+    pub fn new(seed: u64, regions: usize) -> Self {
+        Self { seed, regions: regions.clamp(2, REGIONS_MAX), sabotage: None, verbose: false }
+    }
+}
+
+/// What must hold; the letters are those of the test plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// (a) Every checkpoint is consistent with every earlier one anybody saw.
+    Consistent,
+    /// (b) Every receipt ever issued verifies.
+    Receipts,
+    /// (c) No effect precedes its batch.
+    Durable,
+    /// (d) No field leaves without a grant live at that moment, and no record that may not be disclosed.
+    Disclosure,
+    /// (e) After the faults everybody stands where the logs say, having acknowledged everything once.
+    Settled,
+    /// (f) Planted values appear in no frame and on no disk.
+    Canary,
+    /// A member faulted, or answered with what it must not answer.
+    Fault,
+}
+
+/// A check that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Which.
+    pub check: Check,
+    /// How.
+    pub what: String,
+}
+
+impl Broken {
+    /// A failed check.
+    pub fn new(check: Check, what: impl Into<String>) -> Self {
+        Self { check, what: what.into() }
+    }
+}
+
+/// The first failed check of a history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The history.
+    pub seed: u64,
+    /// Its federation.
+    pub regions: usize,
+    /// The step, counted over all members.
+    pub step: u64,
+    /// Virtual time.
+    pub at: Timestamp,
+    /// What failed.
+    pub broken: Broken,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {} with {} regions, step {} at {}: {:?}: {}",
+            self.seed,
+            self.regions,
+            self.step,
+            self.at.rfc3339(),
+            self.broken.check,
+            self.broken.what
+        )
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// What a history held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Steps of all members.
+    pub steps: u64,
+    /// Log entries of all members.
+    pub entries: u64,
+    /// Frames that arrived.
+    pub frames: u64,
+    /// Frames that were lost.
+    pub lost: u64,
+    /// Times a member went down.
+    pub crashes: u64,
+    /// Times a member came back from an older copy.
+    pub restores: u64,
+    /// Answers a member gave.
+    pub answers: u64,
+    /// Records in answers that an asker opened and verified.
+    pub opened: u64,
+    /// Changes of standing and revocations that travelled.
+    pub events: u64,
+    /// Repairs among them.
+    pub repairs: u64,
+    /// Receipts issued.
+    pub receipts: u64,
+    /// Virtual milliseconds from the end of the faults until everything had come to rest.
+    pub quiet_ms: u64,
+}
+
+/// A history that held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Digest over every frame that arrived and its time.
+    pub trace: Digest,
+    /// Figures.
+    pub figures: Figures,
+}
+
+/// Runs one history.
+///
+/// Errors: the first check that fails.
+pub fn run(config: Config) -> Result<Outcome, Violation> {
+    let mut sim = Sim::new(config);
+    match sim.run() {
+        Ok(()) => {
+            sim.figures.frames = sim.network.delivered;
+            sim.figures.lost = sim.network.lost;
+            Ok(Outcome { trace: sim.network.trace(), figures: sim.figures })
+        }
+        Err(broken) => Err(Violation {
+            seed: config.seed,
+            regions: config.regions,
+            step: sim.figures.steps,
+            at: Timestamp(sim.now),
+            broken,
+        }),
+    }
+}
+
+/// Everything of one history.
+struct Sim {
+    config: Config,
+    rng: Rng,
+    now: u64,
+    nodes: Vec<Node>,
+    network: Network,
+    work: Workload,
+    checker: Checker,
+    figures: Figures,
+}
+
+impl Sim {
+    fn new(config: Config) -> Self {
+        // A working Wednesday after Order 36 came into force.
+        let now = Date::new(2026, 5, 6).map_or(0, |day| day.start().0) + 10 * 3_600_000;
+        let nodes = federation::build(config.seed, config.regions, Timestamp(now));
+        let checker = Checker::new(&nodes);
+        Self {
+            config,
+            rng: Rng::new(config.seed),
+            now,
+            work: Workload::new(config.regions),
+            checker,
+            nodes,
+            network: Network::new(),
+            figures: Figures::default(),
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Broken> {
+        let begin = self.now;
+        for at in 0..self.nodes.len() {
+            self.network.schedule(begin, Event::Open { node: at });
+        }
+        self.network.schedule(begin + 1_000, Event::Work);
+        self.network.schedule(begin + 3_000, Event::Break);
+        self.until(begin + FAULTS_MS, |_| false)?;
+        self.settle()
+    }
+
+    /// Lets things happen until `end`, or until `done` when it is asked between two events.
+    fn until(&mut self, end: u64, done: impl Fn(&mut Self) -> bool) -> Result<bool, Broken> {
+        let mut asked = self.now;
+        while let Some((at, event)) = self.network.pop() {
+            if at >= end {
+                self.network.schedule(at, event);
+                break;
+            }
+            if at >= asked + 1_000 {
+                asked = at;
+                if done(self) {
+                    self.network.schedule(at, event);
+                    return Ok(true);
+                }
+            }
+            self.now = at;
+            self.happens(event)?;
+        }
+        self.now = self.now.max(end);
+        Ok(done(self))
+    }
+
+    fn happens(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Arrive(envelope) => self.arrive(envelope),
+            Event::Timeout { node, life, call } => match self.nodes[node].life == life {
+                true => self.give_up(node, call),
+                false => Ok(()),
+            },
+            Event::Tick { node, life } => self.tick(node, life),
+            Event::Open { node } => self.open(node),
+            Event::CatchUpAgain { node, life } => match self.nodes[node].life == life {
+                true => self.catch_up(node),
+                false => Ok(()),
+            },
+            Event::Work if self.network.is_calm() => Ok(()),
+            Event::Work => {
+                let wait = 60 + self.rng.below(400);
+                self.network.schedule(self.now + wait, Event::Work);
+                self.work()
+            }
+            Event::Break if self.network.is_calm() => Ok(()),
+            Event::Break => {
+                let wait = 500 + self.rng.below(3_000);
+                self.network.schedule(self.now + wait, Event::Break);
+                self.break_something()
+            }
+        }
+    }
+
+    /// Cuts off, joins, takes a member down, takes a copy of a disk, or puts one back.
+    fn break_something(&mut self) -> Result<(), Broken> {
+        let node = self.rng.below(self.nodes.len() as u64) as usize;
+        match self.rng.below(8) {
+            0 | 1 => {
+                let side: BTreeSet<usize> = (0..self.nodes.len()).filter(|_| self.rng.one_in(3)).collect();
+                self.say(|| format!("cut off {side:?}"));
+                self.network.cut_off(&side, self.nodes.len());
+            }
+            2 => self.network.join(),
+            3 | 4 => self.crash(node, None),
+            5 => {
+                if self.nodes[node].has_mirrors() && self.nodes[node].member.is_some() {
+                    self.nodes[node].backup = Some(self.nodes[node].disk.image());
+                }
+            }
+            _ => self.restore(node),
+        }
+        Ok(())
+    }
+
+    /// Takes a member down; it starts again after a while. `fault` is what its last write left.
+    fn crash(&mut self, node: usize, fault: Option<DiskFault>) {
+        if self.nodes[node].member.is_none() {
+            return;
+        }
+        self.say(|| format!("node {node} goes down {fault:?}"));
+        self.figures.crashes += 1;
+        self.network.note(&[node as u64, self.now, self.nodes[node].life], b"down");
+        self.nodes[node].down();
+        let again = self.now + 100 + self.rng.below(4_000);
+        self.network.schedule(again, Event::Open { node });
+    }
+
+    /// Puts an older copy of a disk back. Only where nothing is lost for good by it: a mirror has a full copy of what
+    /// the disk holds now (decision 0006 says what happens otherwise).
+    fn restore(&mut self, node: usize) {
+        let Some(backup) = self.nodes[node].backup.take() else { return };
+        if !self.mirrored(node) {
+            self.nodes[node].backup = Some(backup);
+            return;
+        }
+        self.crash(node, None);
+        self.put_back(node, backup);
+    }
+
+    fn put_back(&mut self, node: usize, backup: ledger::store::memory::Image) {
+        self.say(|| format!("node {node} comes back from an older copy"));
+        self.figures.restores += 1;
+        self.nodes[node].disk = disk::Disk::of(backup);
+        self.nodes[node].restored = true;
+    }
+
+    fn say(&self, what: impl Fn() -> String) {
+        if self.config.verbose {
+            eprintln!("{:>7} {}", self.now % 10_000_000, what());
+        }
+    }
+}

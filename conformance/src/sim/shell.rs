@@ -1,0 +1,640 @@
+//! What a running node does around its member: inputs into steps, effects into frames, frames into inputs, start-up.
+//!
+//! It follows `node/src/{core,run,serve}.rs` with the virtual clock and network in place of tokio and QUIC. Start-up
+//! is one stage after the other: own logs first, in the order in which they depend on each other, then the copies,
+//! then the word that the member has caught up.
+
+use std::collections::BTreeMap;
+
+use credit::{
+    grant::Grant,
+    id::MemberId,
+    question::{Basis, Question},
+};
+use crypto::{
+    Timestamp, codec,
+    sign::{Signed, Verified},
+};
+use exchange::{
+    answer,
+    artifact::status_fact,
+    limits::FRAME_BYTES_MAX,
+    logs::LogName,
+    member::{Effect, Input, Phase, Reply, Token},
+    read,
+    receipt::Receipt,
+    refusal::{Code, Fault, Refusal},
+    wire::{Outcome, Part, Request, Response, from_frame, to_frame},
+};
+use ledger::{
+    log,
+    store::{Store, memory::Fault as DiskFault},
+};
+
+use super::{
+    Broken, Check, Sabotage, Sim, TICK_MS,
+    disk::Disk,
+    federation::{CATCH_UP_ORDER, Call, CatchUp, Relay, Waiter},
+    network::{Envelope, Event},
+};
+
+/// Time a peer has to answer.
+const PEER_WAIT_MS: u64 = 5_000;
+/// Time a peer has to answer while a member starts.
+const START_WAIT_MS: u64 = 2_000;
+/// What is left of a question's time for the way back through the outlet.
+const RELAY_MARGIN_MS: u64 = 200;
+/// One step in this many that writes is cut short in one of the ways of [`Fate`].
+const FATE_ONE_IN: u64 = 60;
+
+/// How a step ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Committed and released.
+    Whole,
+    /// The process ends before the commit.
+    Before,
+    /// The process ends after the commit, before the release.
+    After,
+    /// The write fails; the disk holds nothing of it, or all of it.
+    Failed(DiskFault),
+    /// Released, and never committed: a mistake of the harness.
+    Unwritten,
+}
+
+fn fault(fault: Fault) -> Broken {
+    Broken::new(Check::Fault, fault.0)
+}
+
+impl Sim {
+    /// Starts a member from its disk.
+    pub(super) fn open(&mut self, at: usize) -> Result<(), Broken> {
+        if self.nodes[at].member.is_some() {
+            return Ok(());
+        }
+        let node = &mut self.nodes[at];
+        node.open().map_err(|f| Broken::new(Check::Durable, format!("`{}` does not open: {f}", node.id)))?;
+        self.checker.reopened(&self.nodes[at], at)?;
+        self.network.note(&[at as u64, self.now, self.nodes[at].life], b"open");
+        self.say(|| format!("node {at} opens"));
+        if self.config.sabotage == Some(Sabotage::SkipCatchUp) && self.nodes[at].restored {
+            self.nodes[at].restored = false;
+            return self.ready(at, Vec::new());
+        }
+        self.catch_up(at)
+    }
+
+    /// Asks every peer what it has seen, stage by stage.
+    pub(super) fn catch_up(&mut self, at: usize) -> Result<(), Broken> {
+        self.nodes[at].catch_up = Some(CatchUp::default());
+        self.stage(at)
+    }
+
+    /// Sends the calls of the stage; goes on at once where there are none.
+    fn stage(&mut self, at: usize) -> Result<(), Broken> {
+        loop {
+            let stage = self.nodes[at].catch_up.as_ref().map_or(usize::MAX, |c| c.stage);
+            let registry = self.nodes[at].context.registry.clone();
+            let own = self.nodes[at].id.clone();
+            let mut pulls: Vec<(usize, MemberId, LogName)> = Vec::new();
+            for (to, peer) in self.nodes.iter().enumerate().filter(|(to, _)| *to != at) {
+                match CATCH_UP_ORDER.get(stage) {
+                    Some(log) if registry.keeps_copy(&peer.id, &own, *log) => pulls.push((to, own.clone(), *log)),
+                    Some(_) => {}
+                    None => pulls.extend(
+                        LogName::ALL
+                            .into_iter()
+                            .filter(|log| registry.keeps_copy(&own, &peer.id, *log))
+                            .map(|log| (to, peer.id.clone(), log)),
+                    ),
+                }
+            }
+            if !pulls.is_empty() {
+                for (to, owner, log) in pulls {
+                    if let Some(call) = self.pull(at, to, owner, log, START_WAIT_MS)?
+                        && let Some(catch_up) = self.nodes[at].catch_up.as_mut()
+                    {
+                        catch_up.left.insert(call);
+                    }
+                }
+                return Ok(());
+            }
+            if stage >= CATCH_UP_ORDER.len() {
+                return self.caught_up(at);
+            }
+            if let Some(catch_up) = self.nodes[at].catch_up.as_mut() {
+                catch_up.stage += 1;
+            }
+        }
+    }
+
+    /// Notes that a call of the start has come back, with the size its peer has proof of.
+    fn started(&mut self, at: usize, call: u64, owner: &MemberId, log: LogName, seen: Option<u64>) -> Result<(), Broken> {
+        let node = &mut self.nodes[at];
+        let Some(catch_up) = node.catch_up.as_mut() else { return Ok(()) };
+        if !catch_up.left.remove(&call) {
+            return Ok(());
+        }
+        match seen {
+            Some(size) if *owner == node.id => catch_up.seen.push((log, size)),
+            None if *owner != node.id => catch_up.missed += 1,
+            _ => {}
+        }
+        if !catch_up.left.is_empty() {
+            return Ok(());
+        }
+        if catch_up.stage >= CATCH_UP_ORDER.len() {
+            return self.caught_up(at);
+        }
+        catch_up.stage += 1;
+        self.stage(at)
+    }
+
+    fn caught_up(&mut self, at: usize) -> Result<(), Broken> {
+        let node = &mut self.nodes[at];
+        let Some(catch_up) = node.catch_up.take() else { return Ok(()) };
+        let all = LogName::ALL.iter().all(|log| catch_up.seen.iter().any(|(seen, _)| seen == log));
+        if node.restored && !(all && catch_up.missed == 0) {
+            // A disk that is known to be old serves only after a mirror has spoken about each of its logs.
+            let life = node.life;
+            self.network.schedule(self.now + 1_000, Event::CatchUpAgain { node: at, life });
+            return Ok(());
+        }
+        node.restored = false;
+        self.ready(at, catch_up.seen)
+    }
+
+    fn ready(&mut self, at: usize, seen: Vec<(LogName, u64)>) -> Result<(), Broken> {
+        self.step(at, vec![(None, Input::CaughtUp { seen })])?;
+        let life = self.nodes[at].life;
+        self.network.schedule(self.now + 1, Event::Tick { node: at, life });
+        Ok(())
+    }
+
+    pub(super) fn tick(&mut self, at: usize, life: u64) -> Result<(), Broken> {
+        if self.nodes[at].life != life || self.nodes[at].member.is_none() {
+            return Ok(());
+        }
+        self.network.schedule(self.now + TICK_MS, Event::Tick { node: at, life });
+        self.submit(at, None, Input::Tick)
+    }
+
+    /// Hands an input in. Sometimes it waits and shares a step with the next one, as under load.
+    pub(super) fn submit(&mut self, at: usize, token: Option<Token>, input: Input) -> Result<(), Broken> {
+        if self.nodes[at].member.is_none() {
+            return Ok(());
+        }
+        let waits = !matches!(input, Input::Tick) && self.nodes[at].inbox.len() < 8 && self.rng.one_in(3);
+        self.nodes[at].inbox.push((token, input));
+        if waits {
+            return Ok(());
+        }
+        let inputs = core::mem::take(&mut self.nodes[at].inbox);
+        self.step(at, inputs)
+    }
+
+    /// decide → commit → release, unless something comes between.
+    fn step(&mut self, at: usize, inputs: Vec<(Option<Token>, Input)>) -> Result<(), Broken> {
+        let now = Timestamp(self.now);
+        let faults = !self.network.is_calm();
+        if faults && self.rng.one_in(FATE_ONE_IN * 8) {
+            self.nodes[at].disk.fail_next_read();
+        }
+        let names: Vec<String> = inputs.iter().map(|(_, input)| name_of(input)).collect();
+        let node = &mut self.nodes[at];
+        let Some(member) = node.member.as_mut() else { return Ok(()) };
+        self.figures.steps += 1;
+        let step = match member.handle(now, inputs, &node.disk) {
+            Ok(step) => step,
+            Err(f) if f.0.contains("on demand") => {
+                self.crash(at, None);
+                return Ok(());
+            }
+            Err(f) => return Err(Broken::new(Check::Fault, format!("`{}`: {f} (on {names:?})", node.id))),
+        };
+        let fate = self.fate(step.writes());
+        let before = self.checker.standing_of(at);
+        let node = &mut self.nodes[at];
+        let effects = match fate {
+            Fate::Before => {
+                self.crash(at, None);
+                return Ok(());
+            }
+            Fate::Failed(left) => {
+                node.disk.fail_next_apply(left);
+                drop(step.commit(&node.disk as &dyn Store));
+                self.checker.stepped(&self.nodes[at], at)?;
+                self.crash(at, Some(left));
+                return Ok(());
+            }
+            Fate::Unwritten => {
+                let elsewhere = Disk::default();
+                step.commit(&elsewhere as &dyn Store).map_err(|e| fault(e.into()))?
+            }
+            Fate::Whole | Fate::After => step.commit(&node.disk as &dyn Store).map_err(|e| fault(e.into()))?,
+        };
+        self.checker.stepped(&self.nodes[at], at)?;
+        self.say(|| format!("node {at} {names:?} -> {} effects", effects.len()));
+        if fate == Fate::After {
+            self.crash(at, None);
+            return Ok(());
+        }
+        for effect in effects {
+            self.release(at, effect, before)?;
+        }
+        Ok(())
+    }
+
+    fn fate(&mut self, writes: bool) -> Fate {
+        if self.network.is_calm() || !writes {
+            return Fate::Whole;
+        }
+        if self.config.sabotage == Some(Sabotage::ReleaseBeforeCommit) && self.rng.one_in(50) {
+            return Fate::Unwritten;
+        }
+        if !self.rng.one_in(FATE_ONE_IN) {
+            return Fate::Whole;
+        }
+        match self.rng.below(4) {
+            0 => Fate::Before,
+            1 => Fate::After,
+            2 => Fate::Failed(DiskFault::Lost),
+            _ => Fate::Failed(DiskFault::Persisted),
+        }
+    }
+
+    /// Lets one effect out. `before` is what the member had verified before the step.
+    fn release(&mut self, at: usize, effect: Effect, before: usize) -> Result<(), Broken> {
+        match effect {
+            Effect::Reply { token, reply } => {
+                let Some(waiter) = self.nodes[at].waiting.remove(&token) else { return Ok(()) };
+                let response = self.complete(at, reply, before)?;
+                self.replied(at, waiter, response)
+            }
+            Effect::Deliver { event, to } => {
+                self.checker.durable(at, LogName::Status, event, &self.nodes[at])?;
+                let node = &self.nodes[at];
+                let notice = read::notice(&node.context, &node.disk, event).map_err(fault)?;
+                let Some(to) = self.position(&to) else { return Ok(()) };
+                self.call(at, to, &Request::Notice(notice), Call::Deliver { event }, PEER_WAIT_MS)?;
+                Ok(())
+            }
+            Effect::Forward { to, case, application } => {
+                let Some(to) = self.position(&to) else { return Ok(()) };
+                self.call(at, to, &Request::Apply(application), Call::Forward { case }, PEER_WAIT_MS)?;
+                Ok(())
+            }
+            Effect::Pull { owner, log, .. } => {
+                let Some(to) = self.position(&owner) else { return Ok(()) };
+                self.pull(at, to, owner, log, PEER_WAIT_MS)?;
+                Ok(())
+            }
+            Effect::Puncture(slots) => {
+                for slot in slots {
+                    self.nodes[at].tree.puncture(slot);
+                }
+                Ok(())
+            }
+            Effect::Alert(what) => {
+                self.say(|| format!("node {at} alert: {what}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// Completes a decided reply from the disk, and checks what it lets out.
+    fn complete(&mut self, at: usize, reply: Reply, before: usize) -> Result<Response, Broken> {
+        match reply {
+            Reply::Answer(plan) => {
+                self.checker.durable(at, LogName::Access, plan.index, &self.nodes[at])?;
+                let seed = self.rng.secret();
+                let node = &self.nodes[at];
+                let key = |slot| node.tree.key(slot);
+                let sealed = answer::seal(&node.disk, &node.id, &node.context.registry, &key, &plan, &seed);
+                match sealed.map_err(fault)? {
+                    Ok(answer) => {
+                        self.figures.answers += 1;
+                        self.checker.disclosed(at, &plan, Timestamp(self.now), before)?;
+                        Ok(Response::Answer(Box::new(answer)))
+                    }
+                    Err(refusal) => Ok(Response::Refused(refusal)),
+                }
+            }
+            Reply::Receipt(index) => {
+                self.checker.durable(at, LogName::Status, index, &self.nodes[at])?;
+                let node = &self.nodes[at];
+                read::complete(&node.context, &node.disk, Reply::Receipt(index)).map_err(fault)
+            }
+            ready => {
+                let node = &self.nodes[at];
+                read::complete(&node.context, &node.disk, ready).map_err(fault)
+            }
+        }
+    }
+
+    fn replied(&mut self, at: usize, waiter: Waiter, response: Response) -> Result<(), Broken> {
+        match waiter {
+            Waiter::Peer { to, call, .. } => self.answer(at, to, call, response),
+            Waiter::Operator(operation) => self.operated(at, operation, response),
+            Waiter::Relay { to, call, question } => match response {
+                Response::Relay(members) => self.relay(at, to, call, &question, members),
+                other => self.answer(at, to, call, other),
+            },
+        }
+    }
+
+    /// Passes a question on to every member that may hold something.
+    fn relay(
+        &mut self,
+        at: usize,
+        to: usize,
+        call: u64,
+        question: &Signed<Question>,
+        members: Vec<MemberId>,
+    ) -> Result<(), Broken> {
+        let deadline = self.nodes[at].context.registry.verify(question).map_or(0, |q| q.get().deadline.0);
+        let left = deadline.saturating_sub(self.now).saturating_sub(RELAY_MARGIN_MS);
+        let relay = self.nodes[at].number();
+        self.nodes[at].relays.insert(relay, Relay { to, call, left: members.len(), parts: Vec::new() });
+        for member in members {
+            let Some(peer) = self.position(&member) else { continue };
+            self.call(at, peer, &Request::Ask(question.clone()), Call::Part { relay }, left)?;
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, at: usize, relay: u64, member: MemberId, outcome: Outcome) -> Result<(), Broken> {
+        let Some(row) = self.nodes[at].relays.get_mut(&relay) else { return Ok(()) };
+        row.parts.push(Part { member, outcome });
+        row.left -= 1;
+        if row.left > 0 {
+            return Ok(());
+        }
+        let Some(mut row) = self.nodes[at].relays.remove(&relay) else { return Ok(()) };
+        row.parts.sort_by(|a, b| a.member.cmp(&b.member));
+        self.answer(at, row.to, row.call, Response::Parts(row.parts))
+    }
+
+    /// Fetches what is new of `owner`'s log from a peer; returns the call.
+    fn pull(
+        &mut self,
+        at: usize,
+        to: usize,
+        owner: MemberId,
+        name: LogName,
+        wait: u64,
+    ) -> Result<Option<u64>, Broken> {
+        let node = &self.nodes[at];
+        let stored = if owner == node.id { name.as_str().to_owned() } else { name.mirror(&owner) };
+        let from = log::size(&node.disk, &stored).map_err(|e| fault(e.into()))?.0;
+        let request = Request::Pull { owner: owner.clone(), log: name, from };
+        self.call(at, to, &request, Call::Pull { owner, log: name, from, got: Vec::new() }, wait)
+    }
+
+    pub(super) fn call(
+        &mut self,
+        at: usize,
+        to: usize,
+        request: &Request,
+        call: Call,
+        wait: u64,
+    ) -> Result<Option<u64>, Broken> {
+        let number = self.nodes[at].number();
+        let life = self.nodes[at].life;
+        self.nodes[at].calls.insert(number, (to, call));
+        let frame = to_frame(request);
+        self.checker.request(request, &frame)?;
+        self.network.schedule(self.now + wait, Event::Timeout { node: at, life, call: number });
+        let envelope = Envelope { from: at, to, call: number, response: false, frame };
+        self.network.send(self.now, &mut self.rng, envelope);
+        Ok(Some(number))
+    }
+
+    fn answer(&mut self, at: usize, to: usize, call: u64, response: Response) -> Result<(), Broken> {
+        let frame = to_frame(&response);
+        self.checker.response(&response, &frame)?;
+        self.figures.receipts += u64::from(matches!(response, Response::Receipt(_)));
+        let envelope = Envelope { from: at, to, call, response: true, frame };
+        self.network.send(self.now, &mut self.rng, envelope);
+        Ok(())
+    }
+
+    pub(super) fn arrive(&mut self, envelope: Envelope) -> Result<(), Broken> {
+        let Envelope { from, to, call, response, frame } = envelope;
+        if self.nodes[to].member.is_none() {
+            return Ok(());
+        }
+        let broken = |r: Refusal| Broken::new(Check::Fault, format!("a frame does not decode: {r}"));
+        if response {
+            let response: Response = from_frame(&frame, FRAME_BYTES_MAX).map_err(broken)?;
+            match self.nodes[to].calls.remove(&call) {
+                Some((peer, kind)) if peer == from => self.returned(to, from, call, kind, response),
+                _ => Ok(()),
+            }
+        } else {
+            let request: Request = from_frame(&frame, FRAME_BYTES_MAX).map_err(broken)?;
+            match self.serve(to, from, call, request) {
+                Ok(done) => done,
+                Err(refusal) => self.answer(to, from, call, Response::Refused(refusal)),
+            }
+        }
+    }
+
+    /// A peer's request: verified, then handed in. The outer error is a refusal to the peer.
+    fn serve(&mut self, at: usize, from: usize, call: u64, request: Request) -> Result<Result<(), Broken>, Refusal> {
+        let caller = self.nodes[from].id.clone();
+        let registry = self.nodes[at].context.registry.clone();
+        let (waiter, input) = match request {
+            Request::Ask(signed) => {
+                let question: Verified<Question> = registry.verify(&signed)?;
+                if registry.outlet().is_some_and(|o| o.id == self.nodes[at].id) {
+                    (Waiter::Relay { to: from, call, question: signed }, Input::Relay { caller, question })
+                } else if !self.nodes[at].role.collects() {
+                    return Err(Refusal::new(Code::CallerNotAllowed, "this member answers no questions"));
+                } else {
+                    let grant: Option<Verified<Grant>> = match &question.get().basis {
+                        Basis::Grant(signed) => Some(registry.verify(signed)?),
+                        _ => None,
+                    };
+                    let waiter = Waiter::Peer { to: from, call, question: Some(signed.digest()) };
+                    (waiter, Input::Question { caller, question, grant })
+                }
+            }
+            Request::Notice(receipt) => {
+                let proven = receipt.verify(&registry)?;
+                let fact = status_fact(&registry, &proven)?;
+                let waiter = Waiter::Peer { to: from, call, question: None };
+                (waiter, Input::Notice { caller, notice: Box::new(proven), fact })
+            }
+            Request::Apply(signed) => {
+                let application = registry.verify(&signed)?;
+                (Waiter::Peer { to: from, call, question: None }, Input::Application { caller, application })
+            }
+            Request::Pull { owner, log, from: first } => {
+                let node = &self.nodes[at];
+                let read = read::entries(&node.context, &node.disk, &caller, &owner, log, first);
+                return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
+            }
+            Request::Registry | Request::Operate(_) => {
+                return Err(Refusal::new(Code::CallerNotAllowed, "not in this simulation"));
+            }
+        };
+        let token = self.nodes[at].wait(waiter);
+        Ok(self.submit(at, Some(token), input))
+    }
+
+    /// An answer to a call.
+    fn returned(&mut self, at: usize, from: usize, call: u64, kind: Call, response: Response) -> Result<(), Broken> {
+        let peer = self.nodes[from].id.clone();
+        match kind {
+            Call::Deliver { event } => match response {
+                Response::Receipt(receipt) => self.acknowledged(at, event, &peer, &receipt),
+                _ => Ok(()),
+            },
+            Call::Forward { case } => {
+                let outcome = match response {
+                    Response::Case(joined) => Ok(joined),
+                    Response::Refused(refusal) => Err(refusal),
+                    _ => return Ok(()),
+                };
+                self.submit(at, None, Input::Forwarded { case, outcome })
+            }
+            Call::Ask { question } => self.answered(at, &peer, &question, response),
+            Call::Part { relay } => {
+                let outcome = match response {
+                    Response::Answer(answer) => Outcome::Answered(answer),
+                    Response::Refused(refusal) => Outcome::Denied(refusal),
+                    _ => Outcome::Denied(Refusal::new(Code::FrameMalformed, "an answer was expected")),
+                };
+                self.part(at, relay, peer, outcome)
+            }
+            Call::Pull { owner, log, from: first, got } => {
+                self.pulled(at, from, call, (owner, log, first, got), response)
+            }
+        }
+    }
+
+    /// Entries of a log, whole or in part.
+    fn pulled(
+        &mut self,
+        at: usize,
+        from: usize,
+        call: u64,
+        (owner, log, first, mut got): (MemberId, LogName, u64, Vec<Vec<u8>>),
+        response: Response,
+    ) -> Result<(), Broken> {
+        let Response::Entries { entries, checkpoint } = response else {
+            return self.started(at, call, &owner, log, None);
+        };
+        let some = !entries.is_empty();
+        got.extend(entries.into_iter().map(|b| b.0));
+        let Some(note) = checkpoint else {
+            if some {
+                let next = Request::Pull { owner: owner.clone(), log, from: first + got.len() as u64 };
+                let again = self.call(at, from, &next, Call::Pull { owner, log, from: first, got }, PEER_WAIT_MS)?;
+                if let (Some(catch_up), Some(again)) = (self.nodes[at].catch_up.as_mut(), again)
+                    && catch_up.left.remove(&call)
+                {
+                    catch_up.left.insert(again);
+                }
+                return Ok(());
+            }
+            return self.started(at, call, &owner, log, None);
+        };
+        let verified = self.nodes[at].context.registry.note_key(&owner, log).ok().and_then(|k| note.verify(&k).ok());
+        let Some(checkpoint) = verified else {
+            return Err(Broken::new(Check::Consistent, format!("a checkpoint of `{owner}/{log}` does not verify")));
+        };
+        let size = checkpoint.size.0;
+        if !got.is_empty() {
+            let input = Input::Pulled { owner: owner.clone(), log, from: first, entries: got, checkpoint, note };
+            self.step(at, vec![(None, input)])?;
+        }
+        self.started(at, call, &owner, log, Some(size))
+    }
+
+    fn acknowledged(&mut self, at: usize, event: u64, peer: &MemberId, receipt: &Receipt) -> Result<(), Broken> {
+        let dropped = self.config.sabotage == Some(Sabotage::DropAcknowledgements);
+        if dropped && self.position(peer) == Some(0) {
+            return Ok(());
+        }
+        let registry = self.nodes[at].context.registry.clone();
+        let checked = receipt.verify(&registry).and_then(|proven| {
+            let fact = status_fact(&registry, &proven)?;
+            Ok((proven, fact))
+        });
+        let (proven, fact) = checked.map_err(|r| Broken::new(Check::Receipts, r.to_string()))?;
+        if proven.member != *peer {
+            return Err(Broken::new(Check::Fault, format!("`{peer}` acknowledges with another member's entry")));
+        }
+        let input = Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt: codec::to_vec(receipt) };
+        self.submit(at, None, input)
+    }
+
+    /// A call has waited long enough.
+    pub(super) fn give_up(&mut self, at: usize, call: u64) -> Result<(), Broken> {
+        let Some((to, kind)) = self.nodes[at].calls.remove(&call) else { return Ok(()) };
+        match kind {
+            Call::Part { relay } => self.part(at, relay, self.nodes[to].id.clone(), Outcome::Unreachable),
+            Call::Pull { owner, log, .. } => self.started(at, call, &owner, log, None),
+            // What is due stays due on the disk.
+            Call::Deliver { .. } | Call::Forward { .. } | Call::Ask { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn position(&self, id: &MemberId) -> Option<usize> {
+        self.nodes.iter().position(|n| n.id == *id)
+    }
+
+    /// Whether every mirror that the registry names for the member has a full copy of its logs, and no other member is
+    /// on its way back from an older copy.
+    pub(super) fn mirrored(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let Ok(entry) = node.context.registry.member(&node.id) else { return false };
+        let size = |disk: &Disk, name: &str| log::size(disk, name).ok();
+        let full = |mirror: &MemberId| {
+            let Some(peer) = self.position(mirror) else { return false };
+            LogName::ALL.iter().all(|log| {
+                let have = size(&node.disk, log.as_str());
+                // After a failed write the disk answers only to a restart; such a member is not restored now.
+                have.is_some() && have == size(&self.nodes[peer].disk, &log.mirror(&node.id))
+            })
+        };
+        !entry.mirrors.is_empty() && entry.mirrors.iter().all(full) && self.nodes.iter().all(|n| !n.restored)
+    }
+
+    /// Sizes and phases that show whether everything has come to rest.
+    pub(super) fn at_rest(&self) -> BTreeMap<MemberId, Option<String>> {
+        self.nodes.iter().map(|n| (n.id.clone(), self.unrest(n))).collect()
+    }
+
+    fn unrest(&self, node: &super::federation::Node) -> Option<String> {
+        let Some(member) = &node.member else { return Some("is down".to_owned()) };
+        if *member.phase() != Phase::Ready || !node.inbox.is_empty() {
+            return Some(format!("is {:?} with {} inputs waiting", member.phase(), node.inbox.len()));
+        }
+        match read::pending(&node.disk) {
+            Ok(0) => {}
+            Ok(n) => return Some(format!("waits for {n} acknowledgements")),
+            Err(e) => return Some(e.to_string()),
+        }
+        match read::cases(&node.disk) {
+            Ok(Response::Cases { forwarded, .. }) => {
+                if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none()) {
+                    return Some("has an application on its way".to_owned());
+                }
+            }
+            _ => return Some("cannot tell its cases".to_owned()),
+        }
+        member.mirrored().find_map(|(owner, name, size)| {
+            let at = self.position(owner)?;
+            let have = log::size(&self.nodes[at].disk, name.as_str()).ok()?.0;
+            (have != size).then(|| format!("has {size} of {have} entries of `{owner}/{name}`"))
+        })
+    }
+}
+
+fn name_of(input: &Input) -> String {
+    let text = format!("{input:?}");
+    text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
+}
