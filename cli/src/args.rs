@@ -122,7 +122,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Sample records per region.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 300)]
     pub(crate) records: usize,
     /// Where to build the federation; a new directory. Default: a temporary one, removed at the end.
     #[arg(long, value_name = "DIR")]
@@ -404,7 +404,7 @@ pub(crate) enum Audit {
     /// Make a reading pass for log entries (an Authorization header).
     Pass {
         /// Minutes of validity.
-        #[arg(long, default_value_t = 60)]
+        #[arg(long, default_value_t = 300)]
         minutes: u64,
         #[command(flatten)]
         at: Unlock,

@@ -200,7 +200,8 @@ impl Sim {
         if faults && self.rng.one_in(FATE_ONE_IN * 8) {
             self.nodes[at].disk.fail_next_read();
         }
-        let names: Vec<String> = inputs.iter().map(|(_, input)| name_of(input)).collect();
+        let verbose = self.config.verbose;
+        let names: Vec<String> = inputs.iter().filter(|_| verbose).map(|(_, input)| name_of(input)).collect();
         let node = &mut self.nodes[at];
         let Some(member) = node.member.as_mut() else { return Ok(()) };
         self.figures.steps += 1;
@@ -210,7 +211,7 @@ impl Sim {
                 self.crash(at, None);
                 return Ok(());
             }
-            Err(f) => return Err(Broken::new(Check::Fault, format!("`{}`: {f} (on {names:?})", node.id))),
+            Err(f) => return Err(Broken::new(Check::Fault, format!("`{}`: {f}", node.id))),
         };
         let fate = self.fate(step.writes());
         let before = self.checker.standing_of(at);
@@ -223,7 +224,6 @@ impl Sim {
             Fate::Failed(left) => {
                 node.disk.fail_next_apply(left);
                 drop(step.commit(&node.disk as &dyn Store));
-                self.checker.stepped(&self.nodes[at], at)?;
                 self.crash(at, Some(left));
                 return Ok(());
             }

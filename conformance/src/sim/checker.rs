@@ -1,0 +1,518 @@
+//! What must hold after every step, decided from the logs' entries alone and by rules written a second time.
+//!
+//! The checker knows what no member knows: every entry that ever became durable, every grant and question, every value
+//! that was sealed. It never asks a member's projections; where it looks at a disk it compares.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use credit::{
+    catalog::{Catalog, FieldClass, Mode, Purpose},
+    entry::{AskedBy, BasisRef, Changed, Entry, Fact, StatusFact},
+    grant::Grant,
+    id::{FieldId, ItemId, MemberId, RecordId},
+    policy::Role,
+    question::Question,
+    status::{Change, Status},
+    value::Value,
+};
+use crypto::{Digest, Timestamp, merkle::leaf_hash};
+use exchange::{
+    answer::{Answer, OpenedAnswer, Plan},
+    logs::LogName,
+    receipt::Receipt,
+    registry::Registry,
+    wire::{Outcome, Request, Response},
+};
+use ledger::{
+    checkpoint::SignedCheckpoint,
+    log,
+    proof::{verify_consistency, verify_inclusion},
+    tree::{LeafIndex, TreeSize},
+};
+
+use super::{
+    Broken, Check,
+    disk::{CANARY, Disk, SUBJECT_PREFIX, contains},
+    federation::Node,
+};
+use crate::oracle;
+
+type LogId = (usize, LogName);
+
+/// One log as it ever was.
+#[derive(Default)]
+struct Truth {
+    bytes: Vec<Vec<u8>>,
+    entries: Vec<Entry>,
+    /// Entries on the owner's disk at the last look.
+    durable: usize,
+    /// Roots by size, computed by the oracle.
+    roots: BTreeMap<usize, Digest>,
+}
+
+impl Truth {
+    fn root(&mut self, size: usize) -> Option<Digest> {
+        if size > self.bytes.len() {
+            return None;
+        }
+        Some(*self.roots.entry(size).or_insert_with(|| oracle::root(&self.bytes[..size])))
+    }
+}
+
+/// Everything the checks need to know.
+pub struct Checker {
+    members: Vec<(MemberId, Role)>,
+    registry: Arc<Registry>,
+    catalog: Arc<Catalog>,
+    logs: BTreeMap<LogId, Truth>,
+    receipts: Vec<Receipt>,
+    known: BTreeSet<(MemberId, LogName, u64, u64)>,
+    next_receipt: usize,
+    questions: BTreeMap<Digest, Question>,
+    grants: BTreeMap<Digest, Grant>,
+    contents: BTreeMap<RecordId, Vec<BTreeMap<FieldId, Value>>>,
+    opened: BTreeSet<(MemberId, RecordId)>,
+    /// Everything has come to rest: what any authority has decided counts, verified or not.
+    pub strict: bool,
+}
+
+impl Checker {
+    /// A checker of a federation that has not begun.
+    pub fn new(nodes: &[Node]) -> Self {
+        let context = &nodes[0].context;
+        let ids = (0..nodes.len()).flat_map(|at| LogName::ALL.into_iter().map(move |log| (at, log)));
+        Self {
+            members: nodes.iter().map(|n| (n.id.clone(), n.role)).collect(),
+            registry: context.registry.clone(),
+            catalog: context.catalog.clone(),
+            logs: ids.map(|id| (id, Truth::default())).collect(),
+            receipts: Vec::new(),
+            known: BTreeSet::new(),
+            next_receipt: 0,
+            questions: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            opened: BTreeSet::new(),
+            strict: false,
+        }
+    }
+
+    /// A question was signed.
+    pub fn asked(&mut self, digest: Digest, question: Question) {
+        self.questions.insert(digest, question);
+    }
+
+    /// A grant was signed.
+    pub fn granted(&mut self, digest: Digest, grant: Grant) {
+        self.grants.insert(digest, grant);
+    }
+
+    /// A record with these values was sealed.
+    pub fn sealed(&mut self, record: RecordId, fields: BTreeMap<FieldId, Value>) {
+        self.contents.entry(record).or_default().push(fields);
+    }
+
+    /// Entries of all logs.
+    pub fn entries(&self) -> u64 {
+        self.logs.values().map(|t| t.bytes.len() as u64).sum()
+    }
+
+    /// Entries of a member's own status log: what it has verified stands in front of them.
+    pub fn standing_of(&self, at: usize) -> usize {
+        self.logs.get(&(at, LogName::Status)).map_or(0, |t| t.entries.len())
+    }
+
+    /// Every entry of a log, decoded.
+    pub fn log(&self, at: usize, log: LogName) -> &[Entry] {
+        self.logs.get(&(at, log)).map_or(&[], |t| &t.entries)
+    }
+
+    /// Every entry of a log, as bytes.
+    pub fn bytes(&self, at: usize, log: LogName) -> &[Vec<u8>] {
+        self.logs.get(&(at, log)).map_or(&[], |t| &t.bytes)
+    }
+
+    /// After a member's step: (a) its logs have grown by appending, and its checkpoints are the oracle's; (f) nothing
+    /// planted was written; (b) one more receipt of old still verifies.
+    pub fn stepped(&mut self, node: &Node, at: usize) -> Result<(), Broken> {
+        for name in LogName::ALL {
+            self.grown(&node.disk, at, name)?;
+        }
+        if let Some(what) = node.disk.leak() {
+            return Err(Broken::new(Check::Canary, format!("a planted value is on the disk of `{}`: {what}", node.id)));
+        }
+        if !self.receipts.is_empty() {
+            self.next_receipt = (self.next_receipt + 1) % self.receipts.len();
+            self.verify(&self.receipts[self.next_receipt])?;
+        }
+        Ok(())
+    }
+
+    /// After a start: the disk holds a beginning of what was ever durable.
+    pub fn reopened(&mut self, node: &Node, at: usize) -> Result<(), Broken> {
+        for name in LogName::ALL {
+            if let Some(truth) = self.logs.get_mut(&(at, name)) {
+                truth.durable = 0;
+            }
+            self.grown(&node.disk, at, name)?;
+        }
+        Ok(())
+    }
+
+    fn grown(&mut self, disk: &Disk, at: usize, name: LogName) -> Result<(), Broken> {
+        let owner = self.members[at].0.clone();
+        let Some(truth) = self.logs.get_mut(&(at, name)) else { return Ok(()) };
+        let broken = |what: String| Broken::new(Check::Consistent, format!("`{owner}/{name}`: {what}"));
+        let head = log::head(disk, name.as_str()).map_err(|e| broken(e.to_string()))?;
+        let Some(head) = head else { return Ok(()) };
+        let size = head.claimed().size.0 as usize;
+        if size == truth.durable {
+            return Ok(());
+        }
+        let first = truth.durable.min(size);
+        let fresh = log::entries(disk, name.as_str(), LeafIndex(first as u64), size - first)
+            .map_err(|e| broken(e.to_string()))?;
+        for (index, bytes) in (first..).zip(fresh) {
+            match truth.bytes.get(index) {
+                Some(known) if *known == bytes => {}
+                Some(_) => return Err(broken(format!("entry {index} is another than it was"))),
+                None => {
+                    let entry = Entry::from_bytes(&bytes).map_err(|e| broken(format!("entry {index}: {e}")))?;
+                    let before = truth.bytes.last().map_or(Digest::ZERO, |b| leaf_hash(b));
+                    if entry.prev != before {
+                        return Err(broken(format!("entry {index} does not name the one before it")));
+                    }
+                    truth.bytes.push(bytes);
+                    truth.entries.push(entry);
+                }
+            }
+        }
+        truth.durable = size;
+        if truth.root(size) != Some(head.claimed().root) {
+            return Err(broken(format!("the checkpoint at {size} has not the root of the entries")));
+        }
+        Ok(())
+    }
+
+    /// (c) An effect that speaks of an entry is let out: the entry is on the disk, under the checkpoint.
+    pub fn durable(&self, at: usize, name: LogName, index: u64, node: &Node) -> Result<(), Broken> {
+        let stored = log::entry(&node.disk, name.as_str(), LeafIndex(index)).ok().flatten();
+        let size = log::size(&node.disk, name.as_str()).map_or(0, |s| s.0);
+        let truth = self.logs.get(&(at, name)).and_then(|t| t.bytes.get(index as usize));
+        if index >= size || stored.is_none() || stored.as_ref() != truth {
+            let what = format!("`{}/{name}`: an effect leaves before entry {index} is durable", node.id);
+            return Err(Broken::new(Check::Durable, what));
+        }
+        Ok(())
+    }
+
+    /// A request leaves.
+    pub fn request(&mut self, request: &Request, frame: &[u8]) -> Result<(), Broken> {
+        // The question names its subject to whom it is put; nothing else does.
+        self.canary(frame, matches!(request, Request::Ask(_)))?;
+        match request {
+            Request::Notice(receipt) => self.receipt(receipt),
+            _ => Ok(()),
+        }
+    }
+
+    /// A response leaves.
+    pub fn response(&mut self, response: &Response, frame: &[u8]) -> Result<(), Broken> {
+        self.canary(frame, false)?;
+        match response {
+            Response::Receipt(receipt) => self.receipt(receipt),
+            Response::Answer(answer) => self.answer(answer),
+            Response::Parts(parts) => parts.iter().try_for_each(|part| match &part.outcome {
+                Outcome::Answered(answer) => self.answer(answer),
+                _ => Ok(()),
+            }),
+            Response::Entries { checkpoint: Some(note), .. } => self.checkpoint(note),
+            _ => Ok(()),
+        }
+    }
+
+    fn canary(&self, frame: &[u8], question: bool) -> Result<(), Broken> {
+        if contains(frame, CANARY) || (!question && contains(frame, SUBJECT_PREFIX)) {
+            return Err(Broken::new(Check::Canary, "a planted value is in a frame"));
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, answer: &Answer) -> Result<(), Broken> {
+        if let Some(note) = &answer.checkpoint {
+            self.checkpoint(note)?;
+        }
+        self.receipt(&answer.access)
+    }
+
+    /// (a) A checkpoint that anybody sees has the root of the entries that its owner has ever shown.
+    fn checkpoint(&mut self, note: &SignedCheckpoint) -> Result<(), Broken> {
+        let claimed = note.claimed();
+        let parts: Vec<&str> = claimed.origin.split('/').collect();
+        let at = parts.get(2).and_then(|id| self.members.iter().position(|(m, _)| m.as_str() == *id));
+        let name = parts.get(3).and_then(|log| LogName::parse(log));
+        let broken = |what: &str| Broken::new(Check::Consistent, format!("{} at {}: {what}", claimed.origin, claimed.size));
+        let (Some(at), Some(name)) = (at, name) else { return Err(broken("is of no log")) };
+        let root = self.logs.get_mut(&(at, name)).and_then(|t| t.root(claimed.size.0 as usize));
+        match root {
+            None => Err(broken("covers entries that were never durable")),
+            Some(root) if root != claimed.root => Err(broken("contradicts an earlier checkpoint")),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// A receipt is issued; from now on it must always verify.
+    fn receipt(&mut self, receipt: &Receipt) -> Result<(), Broken> {
+        self.checkpoint(&receipt.checkpoint)?;
+        let size = receipt.checkpoint.claimed().size.0;
+        if self.known.insert((receipt.member.clone(), receipt.log, receipt.index, size)) {
+            self.verify(receipt)?;
+            self.receipts.push(receipt.clone());
+        }
+        Ok(())
+    }
+
+    /// (b) Signature and path hold, and the entry is the one in the log.
+    fn verify(&self, receipt: &Receipt) -> Result<(), Broken> {
+        let broken = |what: String| Broken::new(Check::Receipts, format!("{receipt:?}: {what}"));
+        let proven = receipt.verify(&self.registry).map_err(|r| broken(r.to_string()))?;
+        let at = self.members.iter().position(|(id, _)| *id == proven.member);
+        let known = at.map(|at| self.bytes(at, receipt.log)).and_then(|b| b.get(receipt.index as usize));
+        if known.map(Vec::as_slice) != Some(&receipt.entry.0[..]) {
+            return Err(broken("the entry is not in the log".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// (b) once more for every receipt, and that the log of today extends the one of each receipt: by the ledger's own
+    /// proofs and by the oracle's.
+    pub fn all_receipts(&self, nodes: &[Node]) -> Result<u64, Broken> {
+        for receipt in &self.receipts {
+            self.verify(receipt)?;
+            let Some(at) = nodes.iter().position(|n| n.id == receipt.member) else { continue };
+            let broken = |what: String| Broken::new(Check::Receipts, format!("{receipt:?}: {what}"));
+            let (disk, name) = (&nodes[at].disk, receipt.log.as_str());
+            let then = receipt.checkpoint.claimed();
+            let now = log::head(disk, name).ok().flatten().ok_or_else(|| broken("no checkpoint".to_owned()))?;
+            let now = now.claimed();
+            let proof = log::consistency(disk, name, then.size, now.size).map_err(|e| broken(e.to_string()))?;
+            verify_consistency(then.size, now.size, &then.root, &now.root, &proof)
+                .map_err(|e| broken(e.to_string()))?;
+            let all = &self.bytes(at, receipt.log)[..now.size.0 as usize];
+            let path = oracle::inclusion(all, receipt.index as usize).unwrap_or_default();
+            let stored = log::inclusion(disk, name, LeafIndex(receipt.index), now.size);
+            if stored.as_ref() != Ok(&path) {
+                return Err(broken("the log's path is not the oracle's".to_owned()));
+            }
+            let (index, size) = (LeafIndex(receipt.index), TreeSize(now.size.0));
+            verify_inclusion(index, size, &leaf_hash(&receipt.entry), &now.root, &path)
+                .map_err(|e| broken(e.to_string()))?;
+        }
+        Ok(self.receipts.len() as u64)
+    }
+
+    /// The statement of one entry of a status log.
+    pub fn status_fact(&self, entry: &Entry) -> Option<StatusFact> {
+        match &entry.fact {
+            Fact::Status(signed) => self.registry.verify(signed).ok().map(|v| v.into_inner()),
+            _ => None,
+        }
+    }
+
+    /// Every statement of `origin` that member `at` had verified when its own status log had `before` entries: all of
+    /// its own, and what it has acknowledged of others'.
+    fn verified(&self, at: usize, origin: usize, before: usize) -> Vec<StatusFact> {
+        let theirs = self.log(origin, LogName::Status);
+        if at == origin || self.strict {
+            let end = if at == origin { before.min(theirs.len()) } else { theirs.len() };
+            return theirs[..end].iter().filter_map(|e| self.status_fact(e)).collect();
+        }
+        let own = self.log(at, LogName::Status);
+        let acknowledged: BTreeSet<u64> = own[..before.min(own.len())]
+            .iter()
+            .filter_map(|e| match self.status_fact(e) {
+                Some(StatusFact::Acknowledged(a)) if a.origin == self.members[origin].0 => Some(a.index),
+                _ => None,
+            })
+            .collect();
+        acknowledged.into_iter().filter_map(|i| self.status_fact(theirs.get(i as usize)?)).collect()
+    }
+
+    /// (d) An answer leaves member `at`, decided from the plan. `before` is as for [`Checker::standing_of`].
+    pub fn disclosed(&self, at: usize, plan: &Plan, now: Timestamp, before: usize) -> Result<(), Broken> {
+        let me = &self.members[at].0;
+        let broken = |what: String| Broken::new(Check::Disclosure, format!("`{me}`, access entry {}: {what}", plan.index));
+        let access = self.log(at, LogName::Access);
+        let fact = access.get(plan.index as usize).map(|e| &e.fact);
+        let (asked, disclosed): (&AskedBy, _) = match fact {
+            Some(Fact::Disclosed(d)) => (&d.asked, &d.records[..]),
+            Some(Fact::Refused(r)) => (&r.asked, &[][..]),
+            _ => return Err(broken("is no decision about a question".to_owned())),
+        };
+        let Some(question) = self.questions.get(&asked.question) else {
+            return Err(broken("answers a question nobody signed".to_owned()));
+        };
+        if now > question.deadline {
+            return Err(broken("answers after the deadline".to_owned()));
+        }
+        if plan.records.len() != disclosed.len() {
+            return Err(broken("opens other records than it logs".to_owned()));
+        }
+        for (planned, logged) in plan.records.iter().zip(disclosed) {
+            let recorded = match self.log(at, LogName::Records).get(planned.version as usize).map(|e| &e.fact) {
+                Some(Fact::Recorded(recorded)) if planned.version == logged.version => recorded,
+                _ => return Err(broken("opens another record than it logs".to_owned())),
+            };
+            let record = recorded.record;
+            let status = self.status_seen(at, &recorded.authority, &record, before);
+            if !status.disclosable() {
+                return Err(broken(format!("discloses `{record}`, which it knows to be {}", status.as_str())));
+            }
+            if self.erased(at).contains(&record) {
+                return Err(broken(format!("discloses `{record}`, which it has erased")));
+            }
+            if question_of_bank(&self.members, question) && recorded.authority != *me {
+                return Err(broken(format!("gives a bank its copy of a record of `{}`", recorded.authority)));
+            }
+            let fields: Vec<FieldId> = logged.fields.iter().map(|f| f.field).collect();
+            if fields != planned.fields.iter().map(|f| f.0).collect::<Vec<_>>() {
+                return Err(broken("opens other fields than it logs".to_owned()));
+            }
+            for field in fields {
+                self.granted_field(at, question, asked, &recorded.item, field, now, (before, plan.index))
+                    .map_err(|why| broken(format!("discloses field {field} of `{record}`: {why}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a field may not leave, by the naive rule.
+    #[allow(clippy::too_many_arguments, reason = "the rule looks at all of them, and at nothing else")]
+    fn granted_field(
+        &self,
+        at: usize,
+        question: &Question,
+        asked: &AskedBy,
+        item: &ItemId,
+        field: FieldId,
+        now: Timestamp,
+        (before, index): (usize, u64),
+    ) -> Result<(), String> {
+        let class = self.catalog.item(item).and_then(|i| i.field(field)).map(|f| f.class);
+        let wanted = question.wants.iter().any(|w| w.item == *item && w.fields.contains(&field));
+        if !wanted {
+            return Err("was not asked for".to_owned());
+        }
+        if !question_of_bank(&self.members, question) {
+            let open = matches!(class, Some(FieldClass::Public | FieldClass::Government));
+            let duty = matches!(asked.basis, BasisRef::Duty(_)) && question.purpose == Purpose::Administration;
+            return if open && duty { Ok(()) } else { Err("no duty covers it".to_owned()) };
+        }
+        let BasisRef::Grant(digest, collector) = &asked.basis else { return Err("without a grant".to_owned()) };
+        let Some(grant) = self.grants.get(digest) else { return Err("on a grant nobody signed".to_owned()) };
+        let origin = self.members.iter().position(|(id, _)| id == collector);
+        let revoked = origin.is_some_and(|origin| {
+            self.verified(at, origin, before).contains(&StatusFact::GrantRevoked(*digest))
+        });
+        let earlier = &self.log(at, LogName::Access)[..index as usize];
+        let uses = earlier
+            .iter()
+            .filter(|e| matches!(&e.fact, Fact::Disclosed(d) if matches!(&d.asked.basis, BasisRef::Grant(g, _) if g == digest)))
+            .count();
+        let covered = grant.scope.iter().any(|s| s.item == *item && (s.fields.is_empty() || s.fields.contains(&field)));
+        let table = [
+            (grant.subject != question.subject, "the grant is about another subject"),
+            (grant.grantee != question.asker, "the grant names another asker"),
+            (grant.collector != *collector, "the grant is another collector's"),
+            (!grant.purposes.contains(&question.purpose), "the grant names another purpose"),
+            (question.purpose == Purpose::Administration, "a bank does not administer"),
+            (now < grant.not_before || now >= grant.not_after, "the grant is not valid now"),
+            (revoked, "the grant is revoked"),
+            (uses >= grant.uses_max as usize, "the grant is used up"),
+            (!covered, "the grant does not name the field"),
+            (!matches!(class, Some(FieldClass::Public | FieldClass::Authorised)), "its class is not for banks"),
+        ];
+        table.iter().find(|(fails, _)| *fails).map_or(Ok(()), |(_, why)| Err((*why).to_owned()))
+    }
+
+    /// What a member knows a record to stand at.
+    fn status_seen(&self, at: usize, authority: &MemberId, record: &RecordId, before: usize) -> Status {
+        let Some(origin) = self.members.iter().position(|(id, _)| id == authority) else { return Status::Active };
+        oracle::standing(&changes_of(self.verified(at, origin, before), record))
+    }
+
+    /// Every record's standing by the whole of one authority's log.
+    pub fn standings(&self, origin: usize) -> BTreeMap<RecordId, Status> {
+        let changes: Vec<(RecordId, Change)> = self
+            .log(origin, LogName::Status)
+            .iter()
+            .filter_map(|e| match self.status_fact(e) {
+                Some(StatusFact::Changed(Changed { record, change, .. })) => Some((record, change)),
+                _ => None,
+            })
+            .collect();
+        oracle::standings(&changes)
+    }
+
+    /// Records a member has ever erased.
+    pub fn erased(&self, at: usize) -> BTreeSet<RecordId> {
+        let records = self.log(at, LogName::Records).iter();
+        records
+            .filter_map(|e| match &e.fact {
+                Fact::Erased(erased) => Some(erased.record),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Records a member has collected, each with its authority.
+    pub fn collected(&self, at: usize) -> BTreeMap<RecordId, MemberId> {
+        let records = self.log(at, LogName::Records).iter();
+        records
+            .filter_map(|e| match &e.fact {
+                Fact::Recorded(r) => Some((r.record, r.authority.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// An asker has opened and verified an answer: every value is one that was sealed.
+    pub fn opened(&mut self, answer: &OpenedAnswer) -> Result<(), Broken> {
+        for record in &answer.records {
+            let values: Vec<_> =
+                record.fields.iter().filter(|f| f.mode == Mode::Value).map(|f| (&f.field, &f.value)).collect();
+            let known = self.contents.get(&record.record);
+            let one = known.is_some_and(|versions| {
+                versions.iter().any(|fields| values.iter().all(|(f, v)| fields.get(f) == Some(*v)))
+            });
+            if !one {
+                let what = format!("`{}` answers with values of `{}` that nobody sealed", answer.member, record.record);
+                return Err(Broken::new(Check::Disclosure, what));
+            }
+            self.opened.insert((answer.member.clone(), record.record));
+        }
+        Ok(())
+    }
+
+    /// What was opened since the last call.
+    pub fn take_opened(&mut self) -> BTreeSet<(MemberId, RecordId)> {
+        core::mem::take(&mut self.opened)
+    }
+}
+
+fn changes_of(facts: Vec<StatusFact>, record: &RecordId) -> Vec<Change> {
+    facts
+        .into_iter()
+        .filter_map(|fact| match fact {
+            StatusFact::Changed(changed) if changed.record == *record => Some(changed.change),
+            _ => None,
+        })
+        .collect()
+}
+
+fn question_of_bank(members: &[(MemberId, Role)], question: &Question) -> bool {
+    !members.iter().any(|(id, role)| *id == question.asker && role.collects())
+}
