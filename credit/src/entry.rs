@@ -228,7 +228,7 @@ pub struct Changed {
     /// The case it comes from, where there is one.
     #[n(2)]
     pub case: Option<CaseId>,
-    /// The legal rule set decided under.
+    /// The rule set decided under, or the legal ground in words; at most 200 bytes, and no personal data.
     #[n(3)]
     pub rule: String,
 }
@@ -243,7 +243,7 @@ pub struct CaseStep {
     /// The record it is about.
     #[n(1)]
     pub record: RecordId,
-    /// Digest of the application.
+    /// Digest of the application; of the first one, where several joined.
     #[n(2)]
     pub application: Digest,
     /// Reason, for a refusal; empty otherwise. At most 200 bytes, and no personal data.
@@ -280,6 +280,9 @@ pub struct Disclosed {
     /// Fields withheld by policy, each with its rule. Without a record, so it does not tell what exists.
     #[n(2)]
     pub withheld: Vec<Withheld>,
+    /// Whether more records may be disclosed than one answer holds; the newest are given.
+    #[n(3)]
+    pub more: bool,
 }
 
 /// A question refused as a whole.
@@ -436,7 +439,7 @@ pub struct Received {
     /// Leaf hash of that entry.
     #[n(3)]
     pub leaf: Digest,
-    /// The records received: id at every member and its authority, so that a later repair finds the asker.
+    /// The records received.
     #[n(4)]
     pub records: Vec<RecordId>,
 }

@@ -155,6 +155,8 @@ pub enum BasisFacts<'a> {
         /// Whether the signer is registered as a collector.
         collector_registered: bool,
     },
+    /// A grant signed by somebody who is not, or no longer, in the registry.
+    UnknownCollector,
     /// A duty set by law.
     Duty,
     /// Nothing.
@@ -322,6 +324,7 @@ impl Policy {
                 }
                 "grant"
             }
+            BasisFacts::UnknownCollector => return deny(Check::GrantCollector),
             BasisFacts::Duty => "duty",
             BasisFacts::None if asking.role == Role::Bank => return deny(Check::GrantMissing),
             BasisFacts::None => "none",

@@ -5,7 +5,7 @@
 
 use crypto::{
     Bytes, Digest, codec,
-    commit::{self, FIELDS_PER_RECORD_MAX, FieldsProof, Opening},
+    commit::{self, FieldsProof, Opening},
     keytree::Slot,
     label::Label,
     pseudonym::{self, SubjectTag},
@@ -207,7 +207,6 @@ fn contents(plain: &PlainRecord) -> Vec<(FieldId, Vec<u8>)> {
     let subject = Value::Text(plain.subject.as_str().to_owned());
     core::iter::once((SUBJECT_FIELD, field_content(SUBJECT_FIELD, &subject)))
         .chain(plain.fields.iter().map(|(field, value)| (*field, field_content(*field, value))))
-        .take(FIELDS_PER_RECORD_MAX)
         .collect()
 }
 

@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     calendar::Calendar,
     id::{CaseId, MemberId, RecordId},
-    rules::Rule,
+    rules::{DecideFrom, Rule},
     value::Date,
 };
 
@@ -205,7 +205,11 @@ impl Applied {
     /// Acceptance (受理).
     #[must_use]
     pub fn accept(self, now: Timestamp, rule: Option<&Rule>, calendar: &Calendar) -> Accepted {
-        let decide_due = due(rule.and_then(|r| r.decide_working_days), Date::from_timestamp(now), calendar);
+        let from = match rule.and_then(|r| r.decide_from) {
+            Some(DecideFrom::Application) => self.applications.first().map_or(now, |j| j.at),
+            _ => now,
+        };
+        let decide_due = due(rule.and_then(|r| r.decide_working_days), Date::from_timestamp(from), calendar);
         Accepted { applied: self, at: now, decide_due }
     }
 }

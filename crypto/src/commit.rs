@@ -1,8 +1,8 @@
 //! Salted commitments to fields, one root per record, openings.
 //!
 //! A record commits to each present field with its own salt; the record's root is the RFC 6962 root over the
-//! commitments in field order. Disclosing k fields is k openings and one multi-proof; the fields that stay closed
-//! show only their number.
+//! commitments in field order. Disclosing k fields is k openings and one multi-proof; of the
+//! fields that stay closed a proof shows hashes and the number that its maker claims.
 
 use crate::{Bytes, Digest, label::Label, merkle};
 use minicbor::{Decode, Encode};
@@ -15,11 +15,6 @@ pub const FIELDS_PER_RECORD_MAX: usize = 128;
 /// fixed length makes the split unambiguous.
 pub fn commitment(salt: &[u8; 32], content: &[u8]) -> Digest {
     Digest::of_parts(&[Label::FieldCommitment.as_str().as_bytes(), &[0], salt, content])
-}
-
-/// Commitment to the outcome of a masked or verified field, opened to the asker only.
-pub fn outcome_commitment(salt: &[u8; 32], content: &[u8]) -> Digest {
-    Digest::of_parts(&[Label::OutcomeCommitment.as_str().as_bytes(), &[0], salt, content])
 }
 
 /// The record's root over its commitments, in field order.

@@ -79,7 +79,7 @@ impl KeyTree {
         let rows: Vec<Row> = codec::from_slice(bytes).ok()?;
         let mut end = 0u64;
         for Row(first, height, _) in &rows {
-            if *height > HEIGHT || *first < end || first % (1 << height) != 0 {
+            if *height > HEIGHT || *first < end || *first >= 1 << HEIGHT || first % (1 << height) != 0 {
                 return None;
             }
             end = first + (1 << height);

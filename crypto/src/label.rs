@@ -22,8 +22,6 @@ macro_rules! labels {
 labels! {
     /// Commitment to one field: SHA-256.
     FieldCommitment = "xinqiao/v1/field-commitment",
-    /// Commitment to the outcome of a masked or verified field: SHA-256.
-    OutcomeCommitment = "xinqiao/v1/outcome-commitment",
     /// Digest of a question, grant or other signed object, as referred to by entries: SHA-256.
     ObjectDigest = "xinqiao/v1/object-digest",
     /// Digest of a key tree's state: SHA-256.
@@ -76,8 +74,6 @@ labels! {
     SignRequest = "application/vnd.xinqiao.v1.member-request+cbor",
     /// Content type of a short-lived reading pass for log entries.
     SignPass = "application/vnd.xinqiao.v1.pass+cbor",
-    /// Content type of a signed access entry of an asker's own log.
-    SignAnswerLine = "application/vnd.xinqiao.v1.answer-line+cbor",
 }
 
 #[cfg(test)]

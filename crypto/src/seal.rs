@@ -2,8 +2,8 @@
 //!
 //! | seal | key | bound by associated data to |
 //! |---|---|---|
-//! | field at rest | BLAKE3(record key, field) | suite, whatever the caller passes: member, record, field, catalog version |
-//! | answer | one HPKE context per answer | question digest and member (info string); record and field (per seal) |
+//! | field at rest | BLAKE3(record key, field) | suite, field, and what the caller passes: member, record, catalog version, slot |
+//! | answer | one HPKE context per answer | question digest and member (info string); version index, field, mode (per seal) |
 //! | box | a key of the caller, random nonce | label |
 
 use aes_gcm::{

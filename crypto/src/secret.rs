@@ -22,7 +22,7 @@ impl Secret {
         &self.0
     }
 
-    /// An independent secret for `label` and `context`: keyed BLAKE3(self, label ‖ 0x00 ‖ context).
+    /// An independent secret for `label` and `context`: keyed BLAKE3(self, label ‖ 0x00 ‖ len(context) ‖ context).
     #[must_use]
     pub fn derive(&self, label: crate::label::Label, context: &[u8]) -> Self {
         Self(crate::pseudonym::keyed(self, label, &[context]))

@@ -106,7 +106,7 @@ pub struct AnswerRecord {
     /// Proof of the opened fields against the entry's root.
     #[n(2)]
     pub proof: FieldsProof,
-    /// The fields, sealed: the subject first, then as planned.
+    /// The fields, sealed: the subject, then values in field order, then masked forms in field order.
     #[n(3)]
     pub fields: Vec<SealedOpening>,
 }
@@ -150,6 +150,9 @@ pub struct OpenedAnswer {
     /// Fields withheld, each with its rule.
     #[n(6)]
     pub withheld: Vec<Withheld>,
+    /// Whether there are more records than one answer holds.
+    #[n(7)]
+    pub more: bool,
 }
 
 /// One record as its asker reads it.
@@ -266,9 +269,13 @@ pub fn open(
     if access.member != answer.member || access.log != LogName::Access {
         return Err(refuse("its receipt is of another log"));
     }
+    let mut more = false;
     let (asked, disclosed, withheld, refused): (AskedBy, Vec<DisclosedRecord>, Vec<Withheld>, bool) =
         match access.entry.fact {
-            Fact::Disclosed(Disclosed { asked, records, withheld }) => (asked, records, withheld, false),
+            Fact::Disclosed(Disclosed { asked, records, withheld, more: m }) => {
+                more = m;
+                (asked, records, withheld, false)
+            }
             Fact::Refused(Refused { asked, withheld }) => (asked, Vec::new(), withheld, true),
             _ => return Err(refuse("its entry is no disclosure")),
         };
@@ -306,6 +313,10 @@ pub fn open(
         let Fact::Recorded(recorded) = entry.fact else { return Err(refuse("an entry is no record")) };
         let fields =
             open_fields(question.get(), opener, sent, named, &recorded.fields_root).map_err(refuse)?;
+        let wanted = question.get().wants.iter().find(|w| w.item == recorded.item);
+        if !fields.iter().all(|f| wanted.is_some_and(|w| w.fields.contains(&f.field))) {
+            return Err(refuse("it holds fields that were not asked for"));
+        }
         records.push(OpenedAnswerRecord {
             record: recorded.record,
             item: recorded.item,
@@ -323,6 +334,7 @@ pub fn open(
         refused,
         records,
         withheld,
+        more,
     })
 }
 

@@ -17,6 +17,9 @@ use crate::{
     wire::Response,
 };
 
+/// Versions named by one entry, so that it stays below the longest entry a log takes.
+const VERSIONS_PER_ENTRY_MAX: usize = 1_000;
+
 /// Erases every version of a record. `tree` is the key tree's digest before and after puncturing `versions`.
 ///
 /// 1. The record is here, not erased, and has exactly these versions: `record.unknown`.
@@ -41,8 +44,11 @@ pub fn erase(
         return Halt::refuse(Code::CaseDenied, "an erasure states its legal reason in 1 to 200 bytes");
     }
     // 3
-    let erased = Erased { record, versions, reason, tree_before: tree.0, tree_after: tree.1 };
-    turn.append(context, LogName::Records, Fact::Erased(erased))?;
+    for versions in versions.chunks(VERSIONS_PER_ENTRY_MAX) {
+        let (versions, reason) = (versions.to_vec(), reason.clone());
+        let erased = Erased { record, versions, reason, tree_before: tree.0, tree_after: tree.1 };
+        turn.append(context, LogName::Records, Fact::Erased(erased))?;
+    }
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }

@@ -5,7 +5,7 @@ use credit::{
     grant::{Grant, ITEMS_PER_GRANT_MAX},
     id::GrantId,
 };
-use crypto::{Digest, sign::Signed};
+use crypto::Digest;
 
 use crate::{
     logs::LogName,
@@ -21,7 +21,7 @@ use crate::{
 /// 1. This member is a registered collector: `grant.invalid`.
 /// 2. Grantee, items and fields exist; validity, uses and purposes are not empty: `grant.invalid`, `item.unknown`,
 ///    `field.unknown`.
-/// 3. The grant is kept, so that it can be revoked by its digest.
+/// 3. The grant's digest is kept, so that it can be revoked; its text names the subject and is the caller's to keep.
 pub fn issue(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -67,7 +67,7 @@ pub fn issue(
         letter: draft.letter,
     };
     let signed = context.sign(turn.now, &grant);
-    turn.put(&Key::grant(&signed.digest()), &signed);
+    turn.put(&Key::grant(&signed.digest()), &());
     turn.reply(token, Reply::ready(Response::Grant(signed)));
     Ok(())
 }
@@ -75,7 +75,7 @@ pub fn issue(
 /// Revokes a grant issued here: a status entry that every public platform receives and acts on from the next
 /// question on. Revoking again changes nothing.
 pub fn revoke(context: &Context, turn: &mut Turn<'_>, token: Token, digest: Digest) -> Result<(), Halt> {
-    if turn.row::<Signed<Grant>>(&Key::grant(&digest))?.is_none() {
+    if turn.row::<()>(&Key::grant(&digest))?.is_none() {
         return Halt::refuse(Code::NotFound, "no grant with this digest was issued here");
     }
     if turn.row::<()>(&Key::grant_revoked(&context.own.id, &digest))?.is_none() {

@@ -6,6 +6,10 @@ pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const OPERATOR_FRAME_BYTES_MAX: usize = 65 * 1024 * 1024;
 /// Most records in one answer; beyond it the newest are given and the answer says that there are more.
 pub const RECORDS_PER_ANSWER_MAX: usize = 64;
+/// Records of one subject and item that are looked at for an answer: bounds the work of one question.
+pub const RECORDS_SCANNED_MAX: usize = 4_096;
+/// Largest relayed answer an asker reads: every member's answer at its largest, for a federation of a dozen.
+pub const RELAYED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most entries in one `Pull`: with the longest entries still below one frame.
 pub const ENTRIES_PER_PULL_MAX: u64 = 512;
 /// Bytes of entries after which a `Pull` stops, whatever their number.

@@ -170,11 +170,13 @@ pub enum Input {
         /// The checkpoint as signed.
         note: SignedCheckpoint,
     },
-    /// Every reachable peer has been asked what it has seen.
-    CaughtUp {
+    /// Every reachable peer has been asked what it has seen of this member.
+    Restored {
         /// Largest size of each own log that a peer has proof of.
         seen: Vec<(LogName, u64)>,
     },
+    /// Every reachable peer has been asked for its own news.
+    Synced,
     /// Destroy the keys of a record.
     Erase {
         /// The record.
@@ -315,14 +317,17 @@ impl Context {
     }
 }
 
-/// Whether the member may answer.
+/// What the member may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Asking peers what they have seen; questions and submissions are refused.
-    CatchingUp,
+    /// Taking back what peers have seen of its own logs. Nothing else may be appended: another entry at an index a peer
+    /// already holds would be a fork.
+    Restoring,
+    /// Fetching peers' news; acknowledges them, and answers no question yet.
+    Syncing,
     /// Serving.
     Ready,
-    /// A peer has proof of more than we have: data was lost. Questions and submissions are refused.
+    /// A peer has proof of more than we have: data was lost. Nothing is appended.
     Behind {
         /// Which log.
         log: LogName,
@@ -360,7 +365,7 @@ impl Member {
                 }
             }
         }
-        Ok(Self { context, logs, mirrors, pulls: sync::Schedule::default(), phase: Phase::CatchingUp })
+        Ok(Self { context, logs, mirrors, pulls: sync::Schedule::default(), phase: Phase::Restoring })
     }
 
     /// What handlers look at.
@@ -437,18 +442,16 @@ impl Member {
     }
 
     fn dispatch(&mut self, turn: &mut Turn<'_>, token: Token, input: Input) -> Result<(), Halt> {
+        if matches!(input, Input::Tick) && self.phase != Phase::Ready {
+            return Ok(());
+        }
+        self.admits(&input)?;
         let context = &self.context;
         match input {
-            Input::ReserveSlots { count } => {
-                self.serving().and_then(|()| submit::reserve_slots(turn, token, count))
-            }
-            Input::Submit(submission) => {
-                self.serving()?;
-                submit::submit(context, turn, token, submission)
-            }
+            Input::ReserveSlots { count } => submit::reserve_slots(turn, token, count),
+            Input::Submit(submission) => submit::submit(context, turn, token, submission),
             Input::AddSource(source) => submit::add_source(turn, token, &source),
             Input::Question { caller, question, grant } => {
-                self.serving()?;
                 query::answer(context, turn, token, &caller, &question, grant.as_ref())
             }
             Input::Relay { caller, question } => query::relay(context, turn, token, &caller, &question),
@@ -458,28 +461,28 @@ impl Member {
             Input::RevokeGrant(digest) => grant::revoke(context, turn, token, digest),
             Input::ApplyRepair { draft, case } => repair::apply(context, turn, token, draft, case),
             Input::Application { caller, application } => {
-                self.serving()?;
                 repair::application(context, turn, token, &caller, &application)
             }
             Input::Forwarded { case, outcome } => repair::forwarded(turn, case, outcome),
             Input::AcceptRepair(case) => repair::accept(context, turn, token, case),
             Input::DecideRepair { case, grant, reason } => {
-                self.serving()?;
                 repair::decide(context, turn, token, case, grant, reason)
             }
             Input::ChangeStanding { record, change, reason } => {
-                self.serving()?;
                 repair::change_standing(context, turn, token, record, change, reason)
             }
             Input::Notice { caller, notice, fact } => {
                 propagation::notice(context, turn, token, &caller, &notice, &fact)
             }
             Input::Acknowledgement { event, proven, fact, receipt } => {
-                propagation::acknowledgement(turn, event, &proven, &fact, receipt)
+                propagation::acknowledgement(context, turn, event, &proven, &fact, receipt)
             }
             Input::Pulled { owner, log, from, entries, checkpoint, note } => {
                 let pulled = sync::Pulled { owner, log, from, entries, checkpoint, note };
                 let own = pulled.owner == self.context.own.id;
+                if own && self.phase != Phase::Restoring {
+                    return Halt::refuse(Code::CallerNotAllowed, "own entries are taken back at start only");
+                }
                 let key = (pulled.owner.clone(), pulled.log);
                 let target = if own { self.logs.get_mut(&pulled.log) } else { self.mirrors.get_mut(&key) };
                 let Some(target) = target else {
@@ -488,11 +491,19 @@ impl Member {
                         format!("no copy of `{}/{}` is kept here", key.0, key.1),
                     );
                 };
-                sync::pulled(&self.context, turn, target, pulled)
+                sync::pulled(&self.context, turn, target, pulled)?;
+                turn.reply(token, Reply::ready(Response::Done));
+                Ok(())
             }
-            Input::CaughtUp { seen } => {
-                self.phase =
-                    sync::caught_up(turn, &seen, |log| self.logs.get(&log).map_or(0, |l| l.next_index().0));
+            Input::Restored { seen } => {
+                let size = |log| self.logs.get(&log).map_or(0, |l| l.next_index().0);
+                self.phase = sync::restored(turn, &seen, size);
+                turn.reply(token, Reply::ready(Response::Done));
+                Ok(())
+            }
+            Input::Synced => {
+                self.phase = Phase::Ready;
+                sync::adopt_registry(context, turn)?;
                 turn.reply(token, Reply::ready(Response::Done));
                 Ok(())
             }
@@ -508,10 +519,21 @@ impl Member {
         }
     }
 
-    fn serving(&self) -> Result<(), Halt> {
+    /// Whether the phase admits an input. While own logs are being restored only that goes on; while peers' news are
+    /// fetched only they are acted on; a member that has lost data appends nothing until its operator restores it.
+    fn admits(&self, input: &Input) -> Result<(), Halt> {
+        let own = &self.context.own.id;
+        let restoring = matches!(input, Input::Restored { .. })
+            || matches!(input, Input::Pulled { owner, .. } if owner == own);
+        let syncing = matches!(
+            input,
+            Input::Synced | Input::Pulled { .. } | Input::Notice { .. } | Input::Acknowledgement { .. }
+        );
         match &self.phase {
             Phase::Ready => Ok(()),
-            Phase::CatchingUp => Halt::refuse(Code::MemberStarting, ""),
+            Phase::Restoring if restoring => Ok(()),
+            Phase::Syncing if syncing => Ok(()),
+            Phase::Restoring | Phase::Syncing => Halt::refuse(Code::MemberStarting, ""),
             Phase::Behind { log, have, seen } => Halt::refuse(
                 Code::MemberBehind,
                 format!("log `{log}` has {have} entries here, and a peer has seen {seen}"),

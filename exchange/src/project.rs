@@ -6,7 +6,7 @@ use crate::{
     member::{Context, Effect},
     propagation,
     refusal::Halt,
-    tables::{Key, RecordRow},
+    tables::{HandledRow, Key, RecordRow},
     turn::Turn,
 };
 use credit::{
@@ -31,9 +31,9 @@ pub fn own(
             // The handler that seals adds what no entry holds; after a replay that is lost, and the version cannot be
             // opened.
             let newest = Version { index, slot: recorded.slot };
-            let older = turn
-                .row::<RecordRow>(&Key::record(&recorded.record))?
-                .map_or(Vec::new(), |row| row.versions());
+            let known: Option<RecordRow> = turn.row(&Key::record(&recorded.record))?;
+            let erased = known.as_ref().is_some_and(|row| row.erased);
+            let older = known.map_or(Vec::new(), |row| row.versions());
             let row = RecordRow {
                 newest,
                 older,
@@ -41,7 +41,7 @@ pub fn own(
                 authority: recorded.authority.clone(),
                 facts: None,
                 tag: None,
-                erased: false,
+                erased,
             };
             turn.put(&Key::record(&recorded.record), &row);
         }
@@ -70,7 +70,13 @@ pub fn own(
                     propagation::schedule(context, turn, index, entry.at, Some(&changed.record))?;
                 }
                 StatusFact::GrantRevoked(_) => propagation::schedule(context, turn, index, entry.at, None)?,
-                StatusFact::Acknowledged(ack) => turn.put(&Key::handled(&ack.origin, ack.index), &index),
+                StatusFact::Acknowledged(ack) => {
+                    turn.put(
+                        &Key::handled(&ack.origin, ack.index),
+                        &HandledRow { ack: index, leaf: ack.leaf },
+                    );
+                }
+                StatusFact::RegistryAdopted(version, _) => turn.put(&Key::registry(), version),
                 _ => {}
             }
         }

@@ -10,8 +10,8 @@ use credit::{
     entry::{Acknowledged, Fact, StatusFact},
     id::{MemberId, RecordId},
 };
-use crypto::{Bytes, Timestamp, codec};
-use ledger::store::Space;
+use crypto::{Bytes, Timestamp, codec, merkle::leaf_hash};
+use ledger::{log, store::Space, tree::LeafIndex};
 
 use crate::{
     limits::{DELIVERIES_PER_TICK_MAX, RETRY_MS_MAX, RETRY_MS_MIN},
@@ -20,7 +20,7 @@ use crate::{
     project,
     receipt::Proven,
     refusal::{Code, Halt},
-    tables::{self, DeliveryRow, ForwardRow, Key, Work},
+    tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Work},
     turn::Turn,
 };
 
@@ -96,8 +96,10 @@ pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
 
 /// Acts on another member's status entry and acknowledges it.
 ///
-/// 1. The entry is of the caller's own log: `caller.not-allowed`. (A copy is brought by `sync`, which proves it.)
-/// 2. Known already: the same acknowledgement again, and no second entry.
+/// 1. The entry is of the caller's own log, and of a kind its author may tell others: `caller.not-allowed`. (A copy is
+///    brought by `sync`, which proves it.)
+/// 2. Known already: the same acknowledgement again, and no second entry. Another entry at the same index is another
+///    history: `signature.invalid`, and an alert.
 /// 3. The standing is merged and the acknowledgement written, in one batch.
 pub fn notice(
     context: &Context,
@@ -111,16 +113,30 @@ pub fn notice(
     if notice.member != *caller {
         return Halt::refuse(Code::CallerNotAllowed, "a status entry is pushed by its author");
     }
+    if !concerns_others(fact) || !context.registry.member(caller)?.stated.role.mirrors_status() {
+        return Halt::refuse(Code::CallerNotAllowed, "nothing in this entry is for others to act on");
+    }
     // 2 and 3
     let index = act(context, turn, notice, fact)?;
     turn.reply(token, Reply::Receipt(index));
     Ok(())
 }
 
+/// Whether a statement is one that other members act on.
+pub fn concerns_others(fact: &StatusFact) -> bool {
+    matches!(fact, StatusFact::Changed(_) | StatusFact::GrantRevoked(_))
+}
+
 /// Merges a proven statement and acknowledges it once; returns the index of the acknowledgement.
 pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &StatusFact) -> Result<u64, Halt> {
-    if let Some(index) = turn.row::<u64>(&Key::handled(&proven.member, proven.index))? {
-        return Ok(index);
+    if let Some(handled) = turn.row::<HandledRow>(&Key::handled(&proven.member, proven.index))? {
+        if handled.leaf != proven.leaf {
+            return Halt::refuse(
+                Code::SignatureInvalid,
+                format!("`{}` has shown two different status entries {}", proven.member, proven.index),
+            );
+        }
+        return Ok(handled.ack);
     }
     project::status(turn, &proven.member, fact, proven.index)?;
     let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf };
@@ -131,6 +147,7 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
 
 /// Keeps a recipient's acknowledgement for the certificate.
 pub fn acknowledgement(
+    context: &Context,
     turn: &mut Turn<'_>,
     event: u64,
     proven: &Proven,
@@ -145,7 +162,9 @@ pub fn acknowledgement(
     };
     let key = Key::delivery(event, &proven.member);
     let Some(mut row) = turn.row::<DeliveryRow>(&key)? else { return Ok(()) };
-    if ack.index != event {
+    let entry = log::entry(turn.view(), LogName::Status.as_str(), LeafIndex(event))?;
+    let leaf = entry.map(|bytes| leaf_hash(&bytes));
+    if ack.origin != context.own.id || ack.index != event || Some(ack.leaf) != leaf {
         return Halt::refuse(
             Code::SignatureInvalid,
             format!("`{}` acknowledges another entry", proven.member),

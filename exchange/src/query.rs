@@ -24,7 +24,7 @@ use ledger::store::Space;
 
 use crate::{
     answer::{Plan, PlanField, PlanRecord},
-    limits::RECORDS_PER_ANSWER_MAX,
+    limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
     member::{Context, Reply, Token},
     refusal::{Code, Halt},
@@ -124,8 +124,8 @@ pub fn relay(
 /// Decides a question about this member's own records.
 ///
 /// 1. Sent by the outlet, or by a public platform itself, and signed by the asker: `caller.not-allowed`.
-/// 2. Seen before: the same signed bytes get the same plan and no second entry; other bytes under the same id are
-///    refused: `question.reused`.
+/// 2. Seen before: the same signed bytes get the same plan and no second entry, as long as nothing in it was repaired
+///    or revoked since: `question.expired`. Other bytes under the same id are refused: `question.reused`.
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
 /// 4. One verdict per field, each naming its rule.
 /// 5. No field allowed: a `Refused` entry. It is written whether or not the subject exists here.
@@ -158,6 +158,10 @@ pub fn answer(
             return Halt::refuse(Code::QuestionReused, "");
         }
         timely(turn, asked)?;
+        if !still_allowed(context, turn, &row.plan, grant)? {
+            let why = "what it was answered from has been repaired or revoked since; ask anew";
+            return Halt::refuse(Code::QuestionExpired, why);
+        }
         turn.reply(token, Reply::Answer(Box::new(row.plan)));
         return Ok(());
     }
@@ -175,17 +179,19 @@ pub fn answer(
         })
         .collect();
     let via = through_outlet.then(|| caller.clone());
-    let asked_by = asked_by(context, turn, question, grant, via)?;
+    let asked_by = asked_by(context, turn, question, via)?;
     // 5
     let records = if withheld.len() == verdicts.len() {
         turn.append(context, LogName::Access, Fact::Refused(Refused { asked: asked_by, withheld }))?;
         Vec::new()
     } else {
         // 6
-        let found = find(context, turn, role, asked, &verdicts)?;
+        let mut found = find(context, turn, role, asked, &verdicts)?;
+        let more = found.len() > RECORDS_PER_ANSWER_MAX;
+        found.truncate(RECORDS_PER_ANSWER_MAX);
         // 7
         let (planned, disclosed) = found.into_iter().unzip();
-        let disclosed = Disclosed { asked: asked_by, records: disclosed, withheld };
+        let disclosed = Disclosed { asked: asked_by, records: disclosed, withheld, more };
         turn.append(context, LogName::Access, Fact::Disclosed(disclosed))?;
         planned
     };
@@ -232,8 +238,9 @@ fn verdicts(
                 && context.registry.member(collector).is_ok_and(|m| m.stated.collector);
             BasisFacts::Grant { grant: grant.get(), state, collector_registered }
         }
+        (Basis::Grant(_), _) => BasisFacts::UnknownCollector,
         (Basis::Duty(_), _) => BasisFacts::Duty,
-        _ => BasisFacts::None,
+        (Basis::None, _) => BasisFacts::None,
     };
     let asking = Asking {
         role,
@@ -257,7 +264,6 @@ fn asked_by(
     context: &Context,
     turn: &mut Turn<'_>,
     question: &Verified<Question>,
-    grant: Option<&Verified<Grant>>,
     via: Option<MemberId>,
 ) -> Result<AskedBy, Halt> {
     let asked = question.get();
@@ -272,12 +278,13 @@ fn asked_by(
         n += 1;
     };
     turn.put(&Key::accesses(&tag), &(n + 1));
-    let basis = match (&asked.basis, grant) {
-        (Basis::Grant(signed), Some(grant)) => {
-            BasisRef::Grant(signed.digest(), grant.get().collector.clone())
-        }
-        (Basis::Duty(law), _) => BasisRef::Duty(law.clone()),
-        _ => BasisRef::None,
+    let basis = match &asked.basis {
+        Basis::Grant(signed) => match MemberId::parse(signed.issuer()) {
+            Some(collector) => BasisRef::Grant(signed.digest(), collector),
+            None => BasisRef::None,
+        },
+        Basis::Duty(law) => BasisRef::Duty(law.clone()),
+        Basis::None => BasisRef::None,
     };
     Ok(AskedBy {
         id: asked.id,
@@ -312,7 +319,7 @@ fn find(
     let mut found = Vec::new();
     for (item, fields) in allowed {
         let prefix = Key::index_of(&tag, item);
-        for (key, _) in turn.view().scan_prefix(Space::Row, prefix.as_bytes(), RECORDS_PER_ANSWER_MAX)? {
+        for (key, _) in turn.view().scan_prefix(Space::Row, prefix.as_bytes(), RECORDS_SCANNED_MAX)? {
             let Some(id) = key[prefix.as_bytes().len()..].try_into().ok().map(RecordId) else { continue };
             let Some(row) = turn.row::<RecordRow>(&Key::record(&id))? else { continue };
             let standing: Standing = turn.row(&Key::standing(&row.authority, &id))?.unwrap_or_default();
@@ -324,6 +331,9 @@ fn find(
             let Some(sealed) = turn.row::<SealedRecord>(&Key::payload(row.newest.slot))? else { continue };
             let has = |field: FieldId| sealed.fields.iter().any(|f| f.field == field);
             let present = || fields.iter().filter(|(field, ..)| has(*field));
+            if present().next().is_none() {
+                continue;
+            }
             let plan = PlanRecord {
                 version: row.newest.index,
                 slot: row.newest.slot,
@@ -343,6 +353,32 @@ fn find(
             found.push((plan, disclosed));
         }
     }
-    found.truncate(RECORDS_PER_ANSWER_MAX);
+    found.sort_by_key(|(plan, _): &Found| core::cmp::Reverse(plan.version));
     Ok(found)
+}
+
+/// Whether every record of a plan may still leave and its grant still stands.
+fn still_allowed(
+    context: &Context,
+    turn: &Turn<'_>,
+    plan: &Plan,
+    grant: Option<&Verified<Grant>>,
+) -> Result<bool, Halt> {
+    for planned in &plan.records {
+        let Some(id) = turn.row::<RecordId>(&Key::version(planned.version))? else { return Ok(false) };
+        let Some(row) = turn.row::<RecordRow>(&Key::record(&id))? else { return Ok(false) };
+        let standing: Standing = turn.row(&Key::standing(&row.authority, &id))?.unwrap_or_default();
+        if row.erased || !standing.status().disclosable() {
+            return Ok(false);
+        }
+    }
+    match grant {
+        Some(grant) => {
+            let (digest, text) = (grant.signed().digest(), grant.get());
+            let revoked = turn.row::<()>(&Key::grant_revoked(&text.collector, &digest))?.is_some();
+            let collector = context.registry.member(&text.collector).is_ok();
+            Ok(!revoked && collector && turn.now < text.not_after)
+        }
+        None => Ok(true),
+    }
 }

@@ -9,7 +9,11 @@ use credit::{
     status::Standing,
     subject::SubjectId,
 };
-use crypto::{Bytes, Digest, Timestamp, codec, keytree::Slot, pseudonym::subject_access_key};
+use crypto::{
+    Bytes, Digest, Timestamp, codec,
+    keytree::Slot,
+    pseudonym::{subject_access_key, subject_link},
+};
 use ledger::{log, store::View, tree::LeafIndex};
 
 use crate::{
@@ -146,8 +150,12 @@ pub fn versions_of(view: &dyn View, record: &RecordId) -> Result<Option<Vec<Vers
 /// A subject's access key and the number of accesses about it.
 pub fn subject_access(context: &Context, view: &dyn View, subject: &SubjectId) -> Result<Response, Fault> {
     let tag = context.own.naming.subject_tag(subject);
-    let count = tables::row(view, &Key::accesses(&tag))?.unwrap_or(0);
     let key = subject_access_key(&context.own.access, subject.as_str());
+    let mut count: u64 = tables::row(view, &Key::accesses(&tag))?.unwrap_or(0);
+    // After a restore the counter may be older than the log; the links are not.
+    while tables::row::<u64>(view, &Key::link(&subject_link(&key, count)))?.is_some() {
+        count += 1;
+    }
     Ok(Response::SubjectAccess { key: Digest(*key.expose()), count })
 }
 

@@ -79,7 +79,7 @@ codes! {
     /// The queue is full.
     Busy = "node.busy", "节点繁忙；请稍后重试", "the node is busy; retry shortly";
     /// The peer did not answer in time.
-    Unreachable = "peer.unreachable", "对方节点无法连接；将自动重试", "the peer cannot be reached; retry later";
+    Unreachable = "peer.unreachable", "对方节点无法连接；请稍后重试", "the peer cannot be reached; retry later";
     /// Nothing at this place.
     NotFound = "not-found", "没有所请求的内容", "there is nothing here";
 }

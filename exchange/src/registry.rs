@@ -210,9 +210,31 @@ impl SignedRegistry {
     pub fn read(&self) -> Result<Registry, Refusal> {
         let registry: Registry = codec::from_slice_max(&self.body, REGISTRY_BYTES_MAX)
             .map_err(|e| Refusal::new(Code::RegistryInvalid, e.to_string()))?;
+        let refuse = |why: &str| Err(Refusal::new(Code::RegistryInvalid, why));
         let ascending = registry.members.windows(2).all(|w| w[0].stated.id < w[1].stated.id);
         if !ascending || registry.members.len() > MEMBERS_MAX {
-            return Err(Refusal::new(Code::RegistryInvalid, "members are not ascending, or more than 256"));
+            return refuse("members are not ascending, or more than 256");
+        }
+        let distinct = |mut keys: Vec<PublicKey>| {
+            let all = keys.len();
+            keys.sort_unstable();
+            keys.dedup();
+            keys.len() == all
+        };
+        if !distinct(registry.members.iter().map(|m| m.stated.tls).collect())
+            || !distinct(registry.members.iter().map(|m| m.stated.sign).collect())
+        {
+            return refuse("two members share a key");
+        }
+        // One governor with two names would be two of k.
+        if !distinct(registry.governors.iter().map(|g| g.key).collect())
+            || registry.threshold == 0
+            || usize::from(registry.threshold) > registry.governors.len()
+        {
+            return refuse("the governors' keys are not distinct, or the threshold is out of their reach");
+        }
+        if registry.active().filter(|m| m.role == Role::Platform).count() > 1 {
+            return refuse("there is more than one outlet");
         }
         Ok(registry)
     }
@@ -251,7 +273,7 @@ impl SignedRegistry {
             .collect();
         approved.sort_unstable();
         approved.dedup();
-        if approved.len() < usize::from(judges.threshold.max(1)) {
+        if approved.len() < usize::from(judges.threshold) {
             return Err(refuse(format!("{} of {} approvals are there", approved.len(), judges.threshold)));
         }
         Ok(registry)

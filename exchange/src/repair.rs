@@ -129,7 +129,11 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
                 turn.put(&Key::case(&id), &Case::Applied(applied));
                 return Ok(id);
             }
-            case if !matches!(case, Case::Decided(_)) => return Ok(id),
+            Case::Accepted(mut accepted) => {
+                accepted.applied.join(asked, digest)?;
+                turn.put(&Key::case(&id), &Case::Accepted(accepted));
+                return Ok(id);
+            }
             Case::Decided(d) if d.accepted.applied.applications.iter().any(|j| j.application == digest) => {
                 return Ok(id);
             }

@@ -36,7 +36,8 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 ///
 /// 1. The department has an account: `source.unknown`.
 /// 2. The run is within bounds: `frame.too-long`.
-/// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing.
+/// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing, and
+///    so does a record that was erased: an old file does not bring it back.
 ///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
 /// 5. The file's report, with its last run, so that the same file handed in again does nothing.
@@ -62,7 +63,7 @@ pub fn submit(
     for (sealed, tag) in records {
         let known: Option<RecordRow> = turn.row(&Key::record(&sealed.facts.record))?;
         let same = |row: &RecordRow| row.facts.as_ref().is_some_and(|f| f.content == sealed.facts.content);
-        if known.as_ref().is_some_and(same) {
+        if known.as_ref().is_some_and(|row| row.erased || same(row)) {
             counts.duplicate += 1;
             continue;
         }

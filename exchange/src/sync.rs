@@ -12,7 +12,7 @@ use credit::{
 use crypto::{Digest, Timestamp, merkle::leaf_hash};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
-    log::{Log, LogError},
+    log::{self, Log, LogError},
     store::Batch,
 };
 
@@ -23,6 +23,7 @@ use crate::{
     project, propagation,
     receipt::Proven,
     refusal::{Code, Fault, Halt},
+    tables::Key,
     turn::Turn,
 };
 
@@ -65,21 +66,35 @@ pub struct Pulled {
 
 /// Takes pulled entries into a copy, or into the member's own log while it catches up.
 ///
-/// 1. They continue the log: an answer that came twice changes nothing.
-/// 2. Every entry is canonical and names its predecessor; every status statement is signed by the owner.
+/// 1. They continue the log: an answer that came twice changes nothing. A checkpoint over less than what is kept must
+///    be its past; if it is not, the owner has signed two histories, and an alert says so.
+/// 2. Every entry is canonical and names its predecessor; every statement in it is signed by the owner. All of this is
+///    checked before the copy is touched.
 /// 3. With them the tree has exactly the checkpoint's root: `signature.invalid` otherwise, and an alert, because the
 ///    owner has then signed something else than it served.
 /// 4. Each entry is projected: a peer's changes of standing are acted on and acknowledged as if pushed.
-pub fn pulled(context: &Context, turn: &mut Turn<'_>, log: &mut Log, pulled: Pulled) -> Result<(), Halt> {
+pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pulled) -> Result<(), Halt> {
     let Pulled { owner, log: name, from, entries, checkpoint, note } = pulled;
     // 1
-    if from != log.next_index().0 || entries.is_empty() {
+    let have = copy.next_index().0;
+    if checkpoint.size.0 <= have {
+        // What the owner signs now must be the past of what it signed before.
+        let known = log::root(turn.view(), copy.name(), checkpoint.size).map_err(Fault::from)?;
+        if known != checkpoint.root {
+            turn.effect(Effect::Alert(format!(
+                "`{owner}` has signed two different heads of `{name}` at size {}: keep both checkpoints as evidence",
+                checkpoint.size
+            )));
+        }
+        return Ok(());
+    }
+    if from != have {
         return Ok(());
     }
     // 2
     let own = owner == context.own.id;
-    let mut prev = log.last_leaf();
-    let mut read: Vec<(Entry, Digest)> = Vec::with_capacity(entries.len());
+    let mut prev = copy.last_leaf();
+    let mut read: Vec<(Entry, Option<StatusFact>, Digest)> = Vec::with_capacity(entries.len());
     for (i, bytes) in entries.iter().enumerate() {
         let refuse = |why: &str| {
             Halt::refuse(
@@ -91,62 +106,66 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, log: &mut Log, pulled: Pul
         if entry.prev != prev {
             return refuse("does not name the entry before it");
         }
-        if let Fact::Status(signed) = &entry.fact
-            && signed.issuer() != owner.as_str()
-        {
-            return refuse("is signed by another member");
-        }
+        let fact = match &entry.fact {
+            Fact::Status(signed) if signed.issuer() != owner.as_str() => {
+                return refuse("is signed by another member");
+            }
+            Fact::Batched(signed) if signed.issuer() != owner.as_str() => {
+                return refuse("is signed by another member");
+            }
+            Fact::Status(signed) => Some(context.registry.verify(signed)?.into_inner()),
+            Fact::Batched(signed) => context.registry.verify(signed).map(|_| None)?,
+            _ => None,
+        };
         prev = leaf_hash(bytes);
-        read.push((entry, prev));
+        read.push((entry, fact, prev));
     }
     // 3
     for bytes in entries {
-        if let Err(e) = log.append(bytes) {
-            log.discard_pending();
+        if let Err(e) = copy.append(bytes) {
+            copy.discard_pending();
             return Halt::refuse(Code::SignatureInvalid, e.to_string());
         }
     }
     let mut sealed = Batch::default();
-    match log.seal_mirror(&note, &checkpoint, turn.view(), &mut sealed) {
+    match copy.seal_mirror(&note, &checkpoint, turn.view(), &mut sealed) {
         Ok(()) => turn.absorb(sealed),
         Err(LogError::Store(e)) => return Err(Fault::from(e).into()),
         Err(e) => {
-            log.discard_pending();
+            copy.discard_pending();
             return Halt::refuse(Code::SignatureInvalid, format!("log of `{owner}`: {e}"));
         }
     }
     // 4
-    for (i, (entry, leaf)) in read.into_iter().enumerate() {
+    for (i, (entry, fact, leaf)) in read.into_iter().enumerate() {
         let index = from + i as u64;
         if own {
             turn.moved(name, index + 1, leaf);
             project::own(context, turn, name, index, &entry)?;
-        } else if let Fact::Status(signed) = &entry.fact {
-            let fact = context.registry.verify(signed)?.into_inner();
-            match fact {
-                StatusFact::Changed(_) | StatusFact::GrantRevoked(_) => {
-                    let proven = Proven {
-                        member: owner.clone(),
-                        log: name,
-                        index,
-                        entry,
-                        leaf,
-                        checkpoint: checkpoint.clone(),
-                    };
-                    propagation::act(context, turn, &proven, &fact)?;
-                }
-                _ => {}
-            }
+        } else if let Some(fact) = fact.filter(propagation::concerns_others) {
+            let checkpoint = checkpoint.clone();
+            let proven = Proven { member: owner.clone(), log: name, index, entry, leaf, checkpoint };
+            propagation::act(context, turn, &proven, &fact)?;
         }
     }
     Ok(())
 }
 
-/// Decides, after every reachable peer has been asked, whether the member may serve.
-pub fn caught_up(turn: &mut Turn<'_>, seen: &[(LogName, u64)], size: impl Fn(LogName) -> u64) -> Phase {
+/// Writes down which registry version the member decides under from here on, when it is another one than before.
+pub fn adopt_registry(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
+    let (version, digest) = (context.registry.version, context.registry.digest());
+    if turn.row::<u64>(&Key::registry())? != Some(version) {
+        let signed = context.sign(turn.now, &StatusFact::RegistryAdopted(version, digest));
+        turn.append(context, LogName::Status, Fact::Status(signed))?;
+    }
+    Ok(())
+}
+
+/// Decides, after every reachable peer has been asked, whether anything of the member's own logs is lost.
+pub fn restored(turn: &mut Turn<'_>, seen: &[(LogName, u64)], size: impl Fn(LogName) -> u64) -> Phase {
     let behind = seen.iter().find(|(log, seen)| *seen > size(*log));
     match behind {
-        None => Phase::Ready,
+        None => Phase::Syncing,
         Some((log, seen)) => {
             let have = size(*log);
             turn.effect(Effect::Alert(format!(

@@ -54,6 +54,7 @@ tables! {
     Grant = 20;
     Source = 21;
     Erased = 22;
+    Registry = 23;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -193,11 +194,15 @@ impl Key {
     pub fn due_first() -> Self {
         key(Table::Due, &[])
     }
-    /// Another member's status entry this member has acknowledged: `u64`, the index of the acknowledgement; projected.
+    /// The registry version this member last wrote down: `u64`; projected.
+    pub fn registry() -> Self {
+        key(Table::Registry, &[])
+    }
+    /// Another member's status entry this member has acknowledged: [`HandledRow`]; projected.
     pub fn handled(origin: &MemberId, index: u64) -> Self {
         key(Table::Handled, &[&text(origin.as_str()), &index.to_be_bytes()])
     }
-    /// A grant this collector issued: [`Signed<credit::grant::Grant>`].
+    /// A grant this collector issued: `()`. Not the grant itself, which names its subject.
     pub fn grant(digest: &Digest) -> Self {
         key(Table::Grant, &[&digest.0])
     }
@@ -302,6 +307,17 @@ pub struct DeliveryRow {
     /// When it arrived.
     #[n(3)]
     pub acked_at: Option<Timestamp>,
+}
+
+/// Another member's status entry as acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct HandledRow {
+    /// Index of the acknowledgement in this member's status log.
+    #[n(0)]
+    pub ack: u64,
+    /// Leaf hash of the entry: another entry at the same index is another history.
+    #[n(1)]
+    pub leaf: Digest,
 }
 
 /// Work in the due queue.

@@ -49,7 +49,7 @@ pub struct State {
     pub alerts: Vec<String>,
 }
 
-/// Alerts kept for `node status`; all of them are logged.
+/// Alerts kept in memory; all of them are logged.
 pub const ALERTS_KEPT: usize = 20;
 
 /// Effects that leave the node, for the task that carries them.
@@ -92,6 +92,13 @@ impl Core {
                 .unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping"))),
             Err(_) => Response::Refused(Refusal::new(Code::Busy, "too many requests wait")),
         }
+    }
+
+    /// Hands an input in and waits for its reply, however long the queue is: for the node's own start.
+    pub async fn ask_surely(&self, input: Input) -> Response {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.jobs.send(Job::Input(input, Some(reply))).await;
+        answer.await.unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping")))
     }
 
     /// Hands an input in that has no caller.
@@ -204,7 +211,7 @@ impl Writer {
             state.inputs += inputs;
             state.phase = match self.member.phase() {
                 Phase::Ready => "ready",
-                Phase::CatchingUp => "catching-up",
+                Phase::Restoring | Phase::Syncing => "catching-up",
                 Phase::Behind { .. } => "behind",
             };
         }

@@ -29,6 +29,8 @@ use crate::{Problem, clock, core::Shared};
 
 /// Full tiles never change.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// What a pass was needed for stays with its reader.
+const PRIVATE: &str = "private, no-store";
 /// A checkpoint is stale after a few seconds.
 const BRIEF: &str = "public, max-age=2";
 
@@ -120,7 +122,10 @@ async fn resource(
         return response;
     }
     match log::resource(&shared.store, name.as_str(), &tile) {
-        Ok(Some(bytes)) => typed("application/octet-stream", IMMUTABLE, bytes),
+        Ok(Some(bytes)) => {
+            let open = tile.kind() != TileKind::Entries;
+            typed("application/octet-stream", if open { IMMUTABLE } else { PRIVATE }, bytes)
+        }
         Ok(None) => plain(StatusCode::NOT_FOUND, "not in the log\n"),
         Err(e) => failed(&e),
     }

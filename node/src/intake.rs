@@ -1,12 +1,12 @@
 //! A department's file: read, checked, sealed. The last place where a record is in clear; what goes on is sealed.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use credit::{
     catalog::Item,
     csv::{self, PlainRecord},
     entry::RowCounts,
-    id::{FieldId, ItemId, MemberId, SourceId},
+    id::{FieldId, ItemId, MemberId, RecordId, SourceId},
     record::{RecordFacts, SUBJECT_FIELD, SealedRecord},
     rules::{AuthorityKind, Tier, tier_of_penalty},
     value::{Date, Value},
@@ -124,7 +124,7 @@ fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> Re
     let mut report = SubmitReport {
         file: digest,
         repeated: false,
-        encoding: format!("{:?}", intake.encoding),
+        encoding: intake.encoding.as_str().to_owned(),
         rows: RowCounts::default(),
         normalised: 0,
         late: 0,
@@ -132,6 +132,7 @@ fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> Re
         at: now,
     };
     let mut fresh: Vec<Fresh> = Vec::new();
+    let mut seen: BTreeSet<RecordId> = BTreeSet::new();
     for row in intake.rows {
         report.normalised += u64::from(row.normalised && row.outcome.is_ok());
         match row.outcome {
@@ -153,7 +154,25 @@ fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> Re
                 let facts = facts(shared, item, &plain);
                 let tag = context.own.naming.subject_tag(&plain.subject);
                 let known: Option<RecordRow> = tables::row(&shared.store, &Key::record(&facts.record))?;
+                // Two bodies that no member claims fall to this member as authority, and so may their numbers.
+                let twice = !seen.insert(facts.record);
                 match known {
+                    _ if twice => refuse(
+                        &mut report,
+                        row.number,
+                        "duplicate_in_file",
+                        "同一文件中的同一记录",
+                        "the same record stands in this file before",
+                    ),
+                    Some(RecordRow { erased: true, .. }) => {
+                        refuse(
+                            &mut report,
+                            row.number,
+                            "record_erased",
+                            "该记录已依法删除，不再收录",
+                            "this record was erased by law and is not taken again",
+                        );
+                    }
                     Some(RecordRow { facts: Some(known), .. }) if known.content == facts.content => {
                         report.rows.duplicate += 1;
                     }
@@ -169,6 +188,14 @@ fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> Re
         }
     }
     Ok(Ok(Ok(Read { fresh, report })))
+}
+
+fn refuse(report: &mut SubmitReport, row: u32, code: &str, zh: &str, en: &str) {
+    report.rows.rejected += 1;
+    if report.reasons.len() < ROW_REASONS_MAX {
+        let (code, zh, en) = (code.to_owned(), zh.to_owned(), en.to_owned());
+        report.reasons.push(RowReason { row, column: String::new(), code, zh, en });
+    }
 }
 
 /// Clocks and routing of a row. The slot is set when it is handed out.

@@ -92,17 +92,30 @@ impl Keys {
         let Content { seed, master } =
             codec::from_slice(&content).map_err(|_| keystore_problem(&path)(KeystoreError::Malformed))?;
         let master = Secret::new(master.0);
-        let tree = [KEYTREE, KEYTREE_NEW]
-            .into_iter()
-            .filter_map(|name| fs::read(dir.join(name)).ok())
-            .find_map(|bytes| KeyTree::from_plain(&open_box(&master, Label::KeyTreeFile, &bytes).ok()?))
-            .ok_or_else(|| {
-                Problem::new(
-                    format!("no key tree in {} opens with this keystore", dir.display()),
-                    "the files `keystore` and `keytree` belong together; restore both from the same backup",
-                    "`keystore` 与 `keytree` 必须成对使用；请从同一备份恢复两者",
-                )
-            })?;
+        let state = |name: &str| {
+            let bytes = fs::read(dir.join(name)).ok()?;
+            KeyTree::from_plain(&open_box(&master, Label::KeyTreeFile, &bytes).ok()?)
+        };
+        let tree = match state(KEYTREE) {
+            Some(tree) => Some(tree),
+            // A crash fell between keystore and rename: finish it before anything can write `keytree.new` again.
+            None => match state(KEYTREE_NEW) {
+                Some(tree) => {
+                    let renamed =
+                        fs::rename(dir.join(KEYTREE_NEW), dir.join(KEYTREE)).and_then(|()| sync_dir(dir));
+                    renamed.map_err(|e| Problem::fault(format!("{}: {e}", dir.display())))?;
+                    Some(tree)
+                }
+                None => None,
+            },
+        };
+        let tree = tree.ok_or_else(|| {
+            Problem::new(
+                format!("no key tree in {} opens with this keystore", dir.display()),
+                "the files `keystore` and `keytree` belong together; restore both from the same backup",
+                "`keystore` 与 `keytree` 必须成对使用；请从同一备份恢复两者",
+            )
+        })?;
         Ok(Self { dir: dir.to_owned(), seed: Secret::new(seed.0), unlocked, tree: RwLock::new(tree) })
     }
 

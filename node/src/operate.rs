@@ -164,7 +164,7 @@ async fn reconcile(server: &Server) {
     for owner in context.registry.active().filter(|m| !m.quic.is_empty() && m.id != context.own.id) {
         for log in LogName::ALL {
             if context.registry.keeps_copy(&context.own.id, &owner.id, log) {
-                pull(server, owner, &owner.id, log).await;
+                pull(server, owner, log).await;
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use credit::id::MemberId;
 use crypto::{secret::Secret, sign::PublicKey};
 use exchange::{
-    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
+    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX, RELAYED_BYTES_MAX},
     refusal::{Code, Refusal},
     registry::MemberRequest,
     wire::{Request, Response, from_frame, to_frame},
@@ -26,6 +26,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Time to reach a peer that is there.
 const CONNECT: Duration = Duration::from_millis(1_500);
 
+/// Time for a request to arrive in full once its stream is open.
+const READ: Duration = Duration::from_secs(30);
 /// Time for a close frame to leave.
 const CLOSE: Duration = Duration::from_millis(5);
 
@@ -72,7 +74,10 @@ fn resolve(address: &str) -> Result<SocketAddr, Problem> {
 
 /// Reads one request from a stream; `max` is the caller's limit.
 pub async fn read_request(stream: &mut quinn::RecvStream, max: usize) -> Result<Request, Refusal> {
-    match stream.read_to_end(max).await {
+    let Ok(read) = tokio::time::timeout(READ, stream.read_to_end(max)).await else {
+        return Err(Refusal::new(Code::FrameMalformed, "the request did not arrive in time"));
+    };
+    match read {
         Ok(frame) => from_frame(&frame, max),
         Err(quinn::ReadToEndError::TooLong) => {
             Err(Refusal::new(Code::FrameTooLong, format!("more than {max} bytes")))
@@ -110,10 +115,12 @@ impl Peers {
         wait: Duration,
     ) -> Result<Response, Refusal> {
         let unreachable = |why: String| Refusal::new(Code::Unreachable, format!("`{}`: {why}", peer.id));
+        // Only the outlet's merged answer is larger than a frame.
+        let max = if matches!(request, Request::Ask(_)) { RELAYED_BYTES_MAX } else { FRAME_BYTES_MAX };
         let known = self.open.lock().await.get(&peer.id).filter(|c| c.close_reason().is_none()).cloned();
         let asked = async {
             if let Some(connection) = known {
-                match call(&connection, request, FRAME_BYTES_MAX).await {
+                match call(&connection, request, max).await {
                     Err(e) if e.code == Code::Unreachable.as_str() => {}
                     done => return done,
                 }
@@ -121,7 +128,7 @@ impl Peers {
             let connection =
                 connect(&self.endpoint, &self.seed, &peer.quic, peer.tls).await.map_err(unreachable)?;
             self.open.lock().await.insert(peer.id.clone(), connection.clone());
-            call(&connection, request, FRAME_BYTES_MAX).await
+            call(&connection, request, max).await
         };
         tokio::time::timeout(wait, asked)
             .await

@@ -23,7 +23,10 @@ use exchange::{
     registry::{MemberRequest, Registry},
     wire::{Request, Response},
 };
-use ledger::log;
+use ledger::{
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    log,
+};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
@@ -173,48 +176,95 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
     })
 }
 
-/// Asks every reachable peer what it has seen: first of this member, then of itself.
+/// Asks every reachable peer what it has seen of this member, then for its own news.
+///
+/// Own entries are taken back in the order records, access, status: a decision is delivered to those who received the
+/// record, and only the two other logs tell who that is.
 async fn catch_up(server: &Server) {
     let context = &server.shared.context;
     let (registry, own) = (&context.registry, &context.own.id);
+    let peers: Vec<MemberRequest> =
+        registry.active().filter(|m| m.id != *own && !m.quic.is_empty()).cloned().collect();
+    let mut fetched = Vec::new();
     let mut asked = tokio::task::JoinSet::new();
-    for peer in registry.active().filter(|m| m.id != *own && !m.quic.is_empty()).cloned() {
-        let server = server.clone();
+    for peer in peers.clone() {
+        let (server, own) = (server.clone(), own.clone());
         asked.spawn(async move {
-            let registry = &server.shared.context.registry;
-            let own = server.shared.context.own.id.clone();
-            let mut seen = Vec::new();
-            for log in LogName::ALL {
-                if registry.keeps_copy(&peer.id, &own, log)
-                    && let Some(size) = pull_within(&server, &peer, &own, log, START_WAIT).await
-                {
-                    seen.push((log, size));
+            let mut found = Vec::new();
+            for log in [LogName::Records, LogName::Access, LogName::Status] {
+                if server.shared.context.registry.keeps_copy(&peer.id, &own, log) {
+                    match fetch(&server, &peer, &own, log, START_WAIT).await {
+                        Some(pulled) => found.push(pulled),
+                        None => break,
+                    }
                 }
             }
-            for log in LogName::ALL {
-                if registry.keeps_copy(&own, &peer.id, log) {
-                    pull_within(&server, &peer, &peer.id, log, START_WAIT).await;
-                }
-            }
-            seen
+            found
         });
     }
-    let seen: Vec<(LogName, u64)> = asked.join_all().await.into_iter().flatten().collect();
-    server.core.ask(Input::CaughtUp { seen }).await;
+    while let Some(found) = asked.join_next().await {
+        fetched.extend(found.unwrap_or_default());
+    }
+    let mut seen = Vec::new();
+    for log in [LogName::Records, LogName::Access, LogName::Status] {
+        let mut of_log: Vec<Fetched>;
+        (of_log, fetched) = fetched.into_iter().partition(|f: &Fetched| f.log == log);
+        // The longest first; a shorter one is then known already, or shows another history.
+        of_log.sort_by_key(|f| std::cmp::Reverse(f.checkpoint.size));
+        for found in of_log {
+            seen.push((log, found.checkpoint.size.0));
+            server.core.ask_surely(found.into_input(own.clone())).await;
+        }
+    }
+    server.core.ask_surely(Input::Restored { seen }).await;
+    let mut asked = tokio::task::JoinSet::new();
+    for peer in peers {
+        let server = server.clone();
+        asked.spawn(async move {
+            for log in LogName::ALL {
+                if server.shared.context.registry.keeps_copy(&server.shared.context.own.id, &peer.id, log)
+                    && let Some(found) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
+                {
+                    server.core.ask_surely(found.into_input(peer.id.clone())).await;
+                }
+            }
+        });
+    }
+    asked.join_all().await;
+    server.core.ask_surely(Input::Synced).await;
 }
 
-/// Fetches what is new of `owner`'s `log` from `peer`. Returns the size the peer has proof of.
-pub async fn pull(server: &Server, peer: &MemberRequest, owner: &MemberId, log: LogName) -> Option<u64> {
-    pull_within(server, peer, owner, log, PEER_WAIT).await
+/// Entries of a log as a peer served them, with the owner's checkpoint, verified.
+struct Fetched {
+    log: LogName,
+    from: u64,
+    entries: Vec<Vec<u8>>,
+    checkpoint: Checkpoint,
+    note: SignedCheckpoint,
 }
 
-async fn pull_within(
+impl Fetched {
+    fn into_input(self, owner: MemberId) -> Input {
+        let Self { log, from, entries, checkpoint, note } = self;
+        Input::Pulled { owner, log, from, entries, checkpoint, note }
+    }
+}
+
+/// Fetches what is new of a peer's `log` and hands it to the member.
+pub async fn pull(server: &Server, peer: &MemberRequest, log: LogName) {
+    if let Some(found) = fetch(server, peer, &peer.id, log, PEER_WAIT).await {
+        server.core.ask_surely(found.into_input(peer.id.clone())).await;
+    }
+}
+
+/// Asks `peer` for what it has of `owner`'s `log` beyond what is here, until a checkpoint covers it.
+async fn fetch(
     server: &Server,
     peer: &MemberRequest,
     owner: &MemberId,
     log: LogName,
     wait: Duration,
-) -> Option<u64> {
+) -> Option<Fetched> {
     let shared = &server.shared;
     let stored = if *owner == shared.context.own.id { log.as_str().to_owned() } else { log.mirror(owner) };
     let from = log::size(&shared.store, &stored).ok()?.0;
@@ -222,28 +272,26 @@ async fn pull_within(
     for _ in 0..PULLS_MAX {
         let at = from + entries.len() as u64;
         let request = Request::Pull { owner: owner.clone(), log, from: at };
-        let (part, checkpoint) = match server.peers.ask(peer, &request, wait).await {
+        let (part, note) = match server.peers.ask(peer, &request, wait).await {
             Ok(Response::Entries { entries, checkpoint }) => (entries, checkpoint),
             _ => return None,
         };
         let some = !part.is_empty();
         entries.extend(part.into_iter().map(|b| b.0));
-        let Some(note) = checkpoint else { if some { continue } else { return None } };
-        let key = shared.context.registry.note_key(owner, log).ok()?;
-        let verified = match note.verify(&key) {
-            Ok(verified) => verified,
-            Err(e) => {
-                tracing::warn!(%owner, %log, peer = %peer.id, "checkpoint does not verify: {e}");
-                return None;
+        match note {
+            Some(note) => {
+                let key = shared.context.registry.note_key(owner, log).ok()?;
+                match note.verify(&key) {
+                    Ok(checkpoint) => return Some(Fetched { log, from, entries, checkpoint, note }),
+                    Err(e) => {
+                        tracing::warn!(%owner, %log, peer = %peer.id, "checkpoint does not verify: {e}");
+                        return None;
+                    }
+                }
             }
-        };
-        let size = verified.size.0;
-        if !entries.is_empty() {
-            let input =
-                Input::Pulled { owner: owner.clone(), log, from, entries, checkpoint: verified, note };
-            server.core.tell(input).await;
+            None if some => {}
+            None => return None,
         }
-        return Some(size);
     }
     None
 }
@@ -283,7 +331,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                     else {
                         return;
                     };
-                    pull(&server, &peer, &owner, log).await;
+                    pull(&server, &peer, log).await;
                 }
                 // The writer carries out the others itself.
                 Effect::Reply { .. } | Effect::Puncture(_) | Effect::Alert(_) => {}

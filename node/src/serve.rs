@@ -76,10 +76,14 @@ impl Server {
     }
 
     async fn connection(&self, connection: Connection) {
+        // A stranger holds no place: the key it has proved is in nobody's registry.
+        if self.caller(&connection).is_err() {
+            return connection.close(quinn::VarInt::from_u32(1), b"member.unknown");
+        }
         while let Ok((mut send, mut receive)) = connection.accept_bi().await {
             let (server, connection) = (self.clone(), connection.clone());
             tokio::spawn(async move {
-                // The registry is asked for every frame: a member suspended a moment ago is refused now.
+                // The registry is asked for every frame, not once per connection.
                 let response = match server.caller(&connection) {
                     Err(refusal) => Err(refusal),
                     Ok(Caller::Operator) => {

@@ -143,6 +143,9 @@ impl<'a> Chain<'a> {
                 self.signatures += 1;
             }
             Fact::Batched(signed) => {
+                if signed.issuer() != self.member.as_str() {
+                    return Err("it is signed by another member".into());
+                }
                 let batch = self.registry.verify(signed).map_err(|e| e.to_string())?.into_inner();
                 self.signatures += 1;
                 let covered = batch.first.checked_add(batch.count) == Some(index.0)

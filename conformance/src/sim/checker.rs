@@ -18,7 +18,7 @@ use credit::{
     status::{Change, Status},
     value::Value,
 };
-use crypto::{Digest, Timestamp, merkle::leaf_hash};
+use crypto::{Digest, Timestamp, merkle::leaf_hash, sign::Verified};
 use exchange::{
     answer::{Answer, OpenedAnswer, Plan},
     logs::LogName,
@@ -47,6 +47,8 @@ type LogId = (usize, LogName);
 struct Truth {
     bytes: Vec<Vec<u8>>,
     entries: Vec<Entry>,
+    /// What its signed statements say, entry by entry.
+    facts: Vec<Option<StatusFact>>,
     /// Entries on the owner's disk at the last look.
     durable: usize,
     /// Roots by size, computed by the oracle.
@@ -185,8 +187,13 @@ impl Checker {
                     if entry.prev != before {
                         return Err(broken(format!("entry {index} does not name the one before it")));
                     }
+                    let fact = match &entry.fact {
+                        Fact::Status(signed) => Some(self.registry.verify(signed).map_err(|r| broken(r.to_string()))?),
+                        _ => None,
+                    };
                     truth.bytes.push(bytes);
                     truth.entries.push(entry);
+                    truth.facts.push(fact.map(Verified::into_inner));
                 }
             }
         }
@@ -314,31 +321,31 @@ impl Checker {
         Ok(self.receipts.len() as u64)
     }
 
-    /// The statement of one entry of a status log.
-    pub fn status_fact(&self, entry: &Entry) -> Option<StatusFact> {
-        match &entry.fact {
-            Fact::Status(signed) => self.registry.verify(signed).ok().map(|v| v.into_inner()),
-            _ => None,
-        }
+    /// The statements of a member's status log, entry by entry.
+    pub fn statements(&self, at: usize) -> impl Iterator<Item = &StatusFact> {
+        let facts = self.logs.get(&(at, LogName::Status)).map_or(&[][..], |t| &t.facts);
+        facts.iter().flatten()
     }
 
     /// Every statement of `origin` that member `at` had verified when its own status log had `before` entries: all of
     /// its own, and what it has acknowledged of others'.
-    fn verified(&self, at: usize, origin: usize, before: usize) -> Vec<StatusFact> {
-        let theirs = self.log(origin, LogName::Status);
-        if at == origin || self.strict {
-            let end = if at == origin { before.min(theirs.len()) } else { theirs.len() };
-            return theirs[..end].iter().filter_map(|e| self.status_fact(e)).collect();
+    fn verified(&self, at: usize, origin: usize, before: usize) -> Vec<&StatusFact> {
+        if at == origin {
+            return self.statements(at).take(before).collect();
         }
-        let own = self.log(at, LogName::Status);
-        let acknowledged: BTreeSet<u64> = own[..before.min(own.len())]
-            .iter()
-            .filter_map(|e| match self.status_fact(e) {
-                Some(StatusFact::Acknowledged(a)) if a.origin == self.members[origin].0 => Some(a.index),
+        let theirs: Vec<&StatusFact> = self.statements(origin).collect();
+        if self.strict {
+            return theirs;
+        }
+        let acknowledged: BTreeSet<u64> = self
+            .statements(at)
+            .take(before)
+            .filter_map(|fact| match fact {
+                StatusFact::Acknowledged(a) if a.origin == self.members[origin].0 => Some(a.index),
                 _ => None,
             })
             .collect();
-        acknowledged.into_iter().filter_map(|i| self.status_fact(theirs.get(i as usize)?)).collect()
+        acknowledged.into_iter().filter_map(|i| theirs.get(i as usize).copied()).collect()
     }
 
     /// (d) An answer leaves member `at`, decided from the plan. `before` is as for [`Checker::standing_of`].
@@ -415,7 +422,7 @@ impl Checker {
         let Some(grant) = self.grants.get(digest) else { return Err("on a grant nobody signed".to_owned()) };
         let origin = self.members.iter().position(|(id, _)| id == collector);
         let revoked = origin.is_some_and(|origin| {
-            self.verified(at, origin, before).contains(&StatusFact::GrantRevoked(*digest))
+            self.verified(at, origin, before).contains(&&StatusFact::GrantRevoked(*digest))
         });
         let earlier = &self.log(at, LogName::Access)[..index as usize];
         let uses = earlier
@@ -447,10 +454,9 @@ impl Checker {
     /// Every record's standing by the whole of one authority's log.
     pub fn standings(&self, origin: usize) -> BTreeMap<RecordId, Status> {
         let changes: Vec<(RecordId, Change)> = self
-            .log(origin, LogName::Status)
-            .iter()
-            .filter_map(|e| match self.status_fact(e) {
-                Some(StatusFact::Changed(Changed { record, change, .. })) => Some((record, change)),
+            .statements(origin)
+            .filter_map(|fact| match fact {
+                StatusFact::Changed(Changed { record, change, .. }) => Some((*record, *change)),
                 _ => None,
             })
             .collect();
@@ -503,7 +509,7 @@ impl Checker {
     }
 }
 
-fn changes_of(facts: Vec<StatusFact>, record: &RecordId) -> Vec<Change> {
+fn changes_of(facts: Vec<&StatusFact>, record: &RecordId) -> Vec<Change> {
     facts
         .into_iter()
         .filter_map(|fact| match fact {

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 
 use credit::value::Date;
 use crypto::{Digest, Timestamp, secret::Secret};
-use ledger::store::memory::Fault as DiskFault;
+use ledger::store::memory::{Fault as DiskFault, Image};
 
 use checker::Checker;
 use federation::Node;
@@ -263,6 +263,8 @@ struct Sim {
     work: Workload,
     checker: Checker,
     figures: Figures,
+    /// Member 0's disk of early on, put back in the end.
+    old: Option<Image>,
 }
 
 impl Sim {
@@ -275,11 +277,12 @@ impl Sim {
             config,
             rng: Rng::new(config.seed),
             now,
-            work: Workload::new(config.regions),
+            work: Workload::new(),
             checker,
             nodes,
             network: Network::new(),
             figures: Figures::default(),
+            old: None,
         }
     }
 
@@ -290,6 +293,8 @@ impl Sim {
         }
         self.network.schedule(begin + 1_000, Event::Work);
         self.network.schedule(begin + 3_000, Event::Break);
+        self.until(begin + FAULTS_MS / 3, |_| false)?;
+        self.old = Some(self.nodes[0].disk.image());
         self.until(begin + FAULTS_MS, |_| false)?;
         self.settle()
     }
@@ -390,7 +395,7 @@ impl Sim {
         self.put_back(node, backup);
     }
 
-    fn put_back(&mut self, node: usize, backup: ledger::store::memory::Image) {
+    fn put_back(&mut self, node: usize, backup: Image) {
         self.say(|| format!("node {node} comes back from an older copy"));
         self.figures.restores += 1;
         self.nodes[node].disk = disk::Disk::of(backup);

@@ -77,100 +77,57 @@ impl Sim {
         self.checker.reopened(&self.nodes[at], at)?;
         self.network.note(&[at as u64, self.now, self.nodes[at].life], b"open");
         self.say(|| format!("node {at} opens"));
+        self.nodes[at].catch_up = Some(CatchUp::default());
         if self.config.sabotage == Some(Sabotage::SkipCatchUp) && self.nodes[at].restored {
             self.nodes[at].restored = false;
-            return self.ready(at, Vec::new());
+            self.step(at, vec![(None, Input::Restored { seen: Vec::new() })])?;
+            return self.ready(at);
         }
-        self.catch_up(at)
-    }
-
-    /// Asks every peer what it has seen, stage by stage.
-    pub(super) fn catch_up(&mut self, at: usize) -> Result<(), Broken> {
-        self.nodes[at].catch_up = Some(CatchUp::default());
         self.stage(at)
     }
 
-    /// Sends the calls of the stage; goes on at once where there are none.
-    fn stage(&mut self, at: usize) -> Result<(), Broken> {
-        loop {
-            let stage = self.nodes[at].catch_up.as_ref().map_or(usize::MAX, |c| c.stage);
-            let registry = self.nodes[at].context.registry.clone();
-            let own = self.nodes[at].id.clone();
-            let mut pulls: Vec<(usize, MemberId, LogName)> = Vec::new();
-            for (to, peer) in self.nodes.iter().enumerate().filter(|(to, _)| *to != at) {
-                match CATCH_UP_ORDER.get(stage) {
-                    Some(log) if registry.keeps_copy(&peer.id, &own, *log) => pulls.push((to, own.clone(), *log)),
-                    Some(_) => {}
-                    None => pulls.extend(
-                        LogName::ALL
-                            .into_iter()
-                            .filter(|log| registry.keeps_copy(&own, &peer.id, *log))
-                            .map(|log| (to, peer.id.clone(), log)),
-                    ),
+    /// Sends the calls of the stage; where there are none it is over at once.
+    pub(super) fn stage(&mut self, at: usize) -> Result<(), Broken> {
+        let Some(stage) = self.nodes[at].catch_up.as_ref().map(|c| c.stage) else { return Ok(()) };
+        let registry = self.nodes[at].context.registry.clone();
+        let own = self.nodes[at].id.clone();
+        let mut pulls: Vec<(usize, MemberId, LogName)> = Vec::new();
+        for (to, peer) in self.nodes.iter().enumerate().filter(|(to, _)| *to != at) {
+            match CATCH_UP_ORDER.get(stage) {
+                Some(log) if registry.keeps_copy(&peer.id, &own, *log) => pulls.push((to, own.clone(), *log)),
+                Some(_) => {}
+                None => {
+                    let copied = |log: &LogName| registry.keeps_copy(&own, &peer.id, *log);
+                    pulls.extend(LogName::ALL.into_iter().filter(copied).map(|log| (to, peer.id.clone(), log)));
                 }
-            }
-            if !pulls.is_empty() {
-                for (to, owner, log) in pulls {
-                    if let Some(call) = self.pull(at, to, owner, log, START_WAIT_MS)?
-                        && let Some(catch_up) = self.nodes[at].catch_up.as_mut()
-                    {
-                        catch_up.left.insert(call);
-                    }
-                }
-                return Ok(());
-            }
-            if stage >= CATCH_UP_ORDER.len() {
-                return self.caught_up(at);
-            }
-            if let Some(catch_up) = self.nodes[at].catch_up.as_mut() {
-                catch_up.stage += 1;
             }
         }
+        let none = pulls.is_empty();
+        for (to, owner, log) in pulls {
+            let call = self.pull(at, to, owner, log, START_WAIT_MS)?;
+            if let Some(catch_up) = self.nodes[at].catch_up.as_mut() {
+                catch_up.left.insert(call);
+            }
+        }
+        if none { self.staged(at) } else { Ok(()) }
     }
 
-    /// Notes that a call of the start has come back, with the size its peer has proof of.
-    fn started(&mut self, at: usize, call: u64, owner: &MemberId, log: LogName, seen: Option<u64>) -> Result<(), Broken> {
+    /// Notes that a call of the start has come back, with what it brought.
+    fn started(&mut self, at: usize, call: u64, owner: &MemberId, pulled: Option<Input>) -> Result<(), Broken> {
         let node = &mut self.nodes[at];
-        let Some(catch_up) = node.catch_up.as_mut() else { return Ok(()) };
-        if !catch_up.left.remove(&call) {
-            return Ok(());
+        let mine = node.catch_up.as_mut().is_some_and(|c| c.left.remove(&call));
+        if !mine {
+            return pulled.map_or(Ok(()), |input| self.step(at, vec![(None, input)]));
         }
-        match seen {
-            Some(size) if *owner == node.id => catch_up.seen.push((log, size)),
-            None if *owner != node.id => catch_up.missed += 1,
+        let Some(catch_up) = node.catch_up.as_mut() else { return Ok(()) };
+        match pulled {
+            Some(Input::Pulled { checkpoint, log, .. }) if *owner == node.id => {
+                catch_up.seen.push((log, checkpoint.size.0));
+            }
             _ => {}
         }
-        if !catch_up.left.is_empty() {
-            return Ok(());
-        }
-        if catch_up.stage >= CATCH_UP_ORDER.len() {
-            return self.caught_up(at);
-        }
-        catch_up.stage += 1;
-        self.stage(at)
-    }
-
-    fn caught_up(&mut self, at: usize) -> Result<(), Broken> {
-        let node = &mut self.nodes[at];
-        let Some(catch_up) = node.catch_up.take() else { return Ok(()) };
-        let all = LogName::ALL.iter().all(|log| catch_up.seen.iter().any(|(seen, _)| seen == log));
-        if node.restored && !(all && catch_up.missed == 0) {
-            // A disk that is known to be old serves only after a mirror has spoken about each of its logs.
-            let life = node.life;
-            self.network.schedule(self.now + 1_000, Event::CatchUpAgain { node: at, life });
-            return Ok(());
-        }
-        node.restored = false;
-        self.ready(at, catch_up.seen)
-    }
-
-    fn ready(&mut self, at: usize, seen: Vec<(LogName, u64)>) -> Result<(), Broken> {
-        self.step(at, vec![(None, Input::CaughtUp { seen })])?;
-        let life = self.nodes[at].life;
-        self.network.schedule(self.now + 1, Event::Tick { node: at, life });
         Ok(())
     }
-
     pub(super) fn tick(&mut self, at: usize, life: u64) -> Result<(), Broken> {
         if self.nodes[at].life != life || self.nodes[at].member.is_none() {
             return Ok(());
@@ -197,7 +154,8 @@ impl Sim {
     fn step(&mut self, at: usize, inputs: Vec<(Option<Token>, Input)>) -> Result<(), Broken> {
         let now = Timestamp(self.now);
         let faults = !self.network.is_calm();
-        if faults && self.rng.one_in(FATE_ONE_IN * 8) {
+        let unreadable = faults && self.rng.one_in(FATE_ONE_IN * 8);
+        if unreadable {
             self.nodes[at].disk.fail_next_read();
         }
         let verbose = self.config.verbose;
@@ -213,6 +171,10 @@ impl Sim {
             }
             Err(f) => return Err(Broken::new(Check::Fault, format!("`{}`: {f}", node.id))),
         };
+        // Whoever has met the fault and gone on has taken a failed read for an empty answer.
+        if unreadable && log::head(&node.disk, LogName::Status.as_str()).is_ok() {
+            return Err(Broken::new(Check::Fault, format!("`{}` passes over a failed read", node.id)));
+        }
         let fate = self.fate(step.writes());
         let before = self.checker.standing_of(at);
         let node = &mut self.nodes[at];

@@ -1,0 +1,256 @@
+//! What must hold in the end: the faults are over, everybody comes to rest within a stated time, and then every log,
+//! copy, standing and answer is what a plain reading of the logs says, also after an old disk has come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use credit::{
+    entry::{Fact, StatusFact},
+    id::{MemberId, RecordId},
+    status::{Standing, Status},
+};
+use exchange::{
+    logs::LogName,
+    tables::{self, DeliveryRow, Key, RecordRow},
+};
+use ledger::{log, store::Space, tree::LeafIndex};
+
+use super::{Broken, Check, QUIET_MS_MAX, Sabotage, Sim, disk::Disk};
+
+/// Virtual time that the last questions get.
+const ASKING_MS: u64 = 5_000;
+
+fn broken(what: impl Into<String>) -> Broken {
+    Broken::new(Check::Settled, what)
+}
+
+impl Sim {
+    /// Ends the faults and holds everything against the logs; then once more with member 0 on an old disk.
+    pub(super) fn settle(&mut self) -> Result<(), Broken> {
+        self.network.heal();
+        self.say(|| "the faults end".to_owned());
+        self.rest()?;
+        if self.config.sabotage == Some(Sabotage::ForgetStandings) {
+            self.forget_standings()?;
+        }
+        self.checker.strict = true;
+        self.figures.receipts = self.checker.all_receipts(&self.nodes)?;
+        self.compare()?;
+        self.ask_all()?;
+        if let Some(old) = self.old.take() {
+            if !self.mirrored(0) {
+                return Err(broken("at rest, and yet the mirrors have no full copy"));
+            }
+            self.crash(0, None);
+            self.put_back(0, old);
+            self.rest()?;
+            self.compare()?;
+            self.ask_all()?;
+            self.checker.all_receipts(&self.nodes)?;
+        }
+        self.figures.entries = self.checker.entries();
+        Ok(())
+    }
+
+    /// Lets time pass until everybody is at rest, at most [`QUIET_MS_MAX`].
+    fn rest(&mut self) -> Result<(), Broken> {
+        let begin = self.now;
+        let rested = |sim: &mut Sim| sim.at_rest().values().all(Option::is_none);
+        if !self.until(begin + QUIET_MS_MAX, rested)? {
+            let why: Vec<String> =
+                self.at_rest().into_iter().filter_map(|(id, why)| why.map(|why| format!("`{id}` {why}"))).collect();
+            return Err(broken(format!("not at rest after {} minutes: {}", QUIET_MS_MAX / 60_000, why.join("; "))));
+        }
+        self.figures.quiet_ms = self.figures.quiet_ms.max(self.now - begin);
+        Ok(())
+    }
+
+    /// Holds acknowledgements, copies and standings against the logs.
+    fn compare(&mut self) -> Result<(), Broken> {
+        (self.figures.events, self.figures.repairs) = (0, 0);
+        for origin in 0..self.nodes.len() {
+            self.acknowledged_once(origin)?;
+            self.copies_equal(origin)?;
+            self.standings_equal(origin)?;
+        }
+        Ok(())
+    }
+
+    /// Every event of `origin` is acknowledged once by every recipient: by every public platform, and by everyone to
+    /// whom the record was disclosed before.
+    fn acknowledged_once(&mut self, origin: usize) -> Result<(), Broken> {
+        let node = &self.nodes[origin];
+        for (index, entry) in self.checker.log(origin, LogName::Status).iter().enumerate() {
+            let fact = self.checker.statements(origin).nth(index);
+            let (event, record) = match fact {
+                Some(StatusFact::Changed(changed)) => (index as u64, Some(changed.record)),
+                Some(StatusFact::GrantRevoked(_)) => (index as u64, None),
+                _ => continue,
+            };
+            self.figures.events += 1;
+            self.figures.repairs += u64::from(matches!(
+                fact,
+                Some(StatusFact::Changed(c)) if c.change == credit::status::Change::Repair
+            ));
+            let mut expected: BTreeSet<MemberId> = self
+                .nodes
+                .iter()
+                .filter(|n| n.role.mirrors_status() && n.id != node.id)
+                .map(|n| n.id.clone())
+                .collect();
+            if let Some(record) = record {
+                expected.extend(self.received_before(origin, &record, entry.at.0));
+            }
+            let rows = tables::rows::<DeliveryRow>(&node.disk, &Key::deliveries(event), usize::MAX)
+                .map_err(|e| broken(e.to_string()))?;
+            for (rest, row) in rows {
+                if row.ack.is_none() {
+                    return Err(broken(format!("`{}`: a recipient of event {event} is still due", node.id)));
+                }
+                expected.extend(tables::key_text(&rest).and_then(MemberId::parse));
+            }
+            for recipient in expected {
+                let Some(at) = self.position(&recipient) else { continue };
+                let times = self
+                    .checker
+                    .statements(at)
+                    .filter(|f| matches!(f, StatusFact::Acknowledged(a) if a.origin == node.id && a.index == event))
+                    .count();
+                if times != 1 {
+                    let what = format!("`{recipient}` acknowledged event {event} of `{}` {times} times", node.id);
+                    return Err(broken(what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Members to which `origin` disclosed the record strictly before `at`.
+    fn received_before(&self, origin: usize, record: &RecordId, at: u64) -> BTreeSet<MemberId> {
+        let records = self.checker.log(origin, LogName::Records);
+        let version_of = |index: u64| match records.get(index as usize).map(|e| &e.fact) {
+            Some(Fact::Recorded(recorded)) => Some(recorded.record),
+            _ => None,
+        };
+        let access = self.checker.log(origin, LogName::Access).iter().filter(|e| e.at.0 < at);
+        access
+            .filter_map(|e| match &e.fact {
+                Fact::Disclosed(d) if d.records.iter().any(|r| version_of(r.version) == Some(*record)) => {
+                    Some(d.asked.asker.clone())
+                }
+                _ => None,
+            })
+            .filter(|asker| *asker != self.nodes[origin].id)
+            .collect()
+    }
+
+    /// Every copy of `origin`'s logs is the log.
+    fn copies_equal(&self, origin: usize) -> Result<(), Broken> {
+        let node = &self.nodes[origin];
+        for peer in self.nodes.iter().filter(|p| p.id != node.id) {
+            for name in LogName::ALL {
+                if !peer.context.registry.keeps_copy(&peer.id, &node.id, name) {
+                    continue;
+                }
+                let copy = name.mirror(&node.id);
+                let all = self.checker.bytes(origin, name);
+                let held = log::entries(&peer.disk, &copy, LeafIndex(0), usize::MAX).map_err(|e| broken(e.to_string()))?;
+                let heads = (log::head(&peer.disk, &copy), log::head(&node.disk, name.as_str()));
+                let same_root = match heads {
+                    (Ok(a), Ok(b)) => a.map(|h| h.claimed().root) == b.map(|h| h.claimed().root) || all.is_empty(),
+                    _ => false,
+                };
+                if held != all || !same_root {
+                    return Err(broken(format!("`{}` holds another `{}/{name}` than its owner", peer.id, node.id)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every public platform stands, for every record of `origin`'s, where `origin`'s log says.
+    fn standings_equal(&self, origin: usize) -> Result<(), Broken> {
+        let authority = &self.nodes[origin].id;
+        let naive: BTreeMap<RecordId, Status> = self.checker.standings(origin);
+        for node in self.nodes.iter().filter(|n| n.role.mirrors_status()) {
+            let rows = tables::rows::<Standing>(&node.disk, &Key::standings(authority), usize::MAX)
+                .map_err(|e| broken(e.to_string()))?;
+            let held: BTreeMap<RecordId, Status> = rows
+                .into_iter()
+                .filter_map(|(rest, standing)| Some((RecordId(rest.try_into().ok()?), standing.status())))
+                .collect();
+            if held != naive {
+                let other = naive.iter().find(|(id, status)| held.get(id) != Some(status));
+                return Err(broken(format!(
+                    "`{}` sees records of `{authority}` otherwise than the log: {other:?} of {} and {}",
+                    node.id,
+                    held.len(),
+                    naive.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks about every subject once more, as the bank and as every authority: what may be disclosed is, and nothing
+    /// else.
+    fn ask_all(&mut self) -> Result<(), Broken> {
+        self.checker.take_opened();
+        for subject in self.work.subjects().to_vec() {
+            self.ask_everything(subject)?;
+        }
+        self.until(self.now + ASKING_MS, |_| false)?;
+        let opened = self.checker.take_opened();
+        self.held_against(&opened, true)?;
+        for subject in self.work.subjects().to_vec() {
+            for at in 0..self.config.regions {
+                self.by_duty(at, (at + 1) % self.config.regions, subject.clone())?;
+            }
+        }
+        self.until(self.now + ASKING_MS, |_| false)?;
+        let opened = self.checker.take_opened();
+        self.held_against(&opened, false)
+    }
+
+    fn held_against(&self, opened: &BTreeSet<(MemberId, RecordId)>, bank: bool) -> Result<(), Broken> {
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, n)| n.role.collects()) {
+            let erased = self.checker.erased(at);
+            for (record, authority) in self.checker.collected(at) {
+                let Some(origin) = self.position(&authority) else { continue };
+                let status = self.checker.standings(origin).get(&record).copied().unwrap_or(Status::Active);
+                let row: Option<RecordRow> =
+                    tables::row(&node.disk, &Key::record(&record)).map_err(|e| broken(e.to_string()))?;
+                let gone = erased.contains(&record);
+                let may = status.disclosable() && !gone;
+                let was = opened.contains(&(node.id.clone(), record));
+                if was && !may {
+                    let what = format!("`{}` answers with `{record}`, {} {gone}", node.id, status.as_str());
+                    return Err(broken(what));
+                }
+                // The payload of a version that only a lost disk held is gone; the record then waits for its source.
+                let held = row.is_some_and(|row| row.facts.is_some());
+                if bank && may && held && authority == node.id && !was {
+                    return Err(broken(format!("`{}` withholds `{record}`, which is {}", node.id, status.as_str())));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what the members know of standings: what a broken projection would do.
+    fn forget_standings(&mut self) -> Result<(), Broken> {
+        for at in 0..self.nodes.len() {
+            let mut image = self.nodes[at].disk.image();
+            let mut keys = Vec::new();
+            for node in &self.nodes {
+                let prefix = Key::standings(&node.id);
+                let found = image.iter().filter(|(s, key, _)| *s == Space::Row && key.starts_with(prefix.as_bytes()));
+                keys.extend(found.map(|(_, key, _)| key.to_vec()));
+            }
+            for key in keys {
+                image.set(Space::Row, &key, None);
+            }
+            self.nodes[at].disk = Disk::of(image);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,548 @@
+//! What people do: departments hand in files, collectors sign and revoke grants, banks and authorities ask, counters
+//! take applications, authorities accept, decide and change standings, operators erase.
+//!
+//! Every value that no frame and no disk may show carries a canary.
+
+use std::collections::BTreeMap;
+
+use credit::{
+    catalog::{Item, Purpose},
+    csv::{self, PlainRecord},
+    entry::{Received, RowCounts},
+    grant::Scope,
+    id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
+    question::{Basis, Question, Want},
+    record::{RecordFacts, SealedRecord},
+    repair::Case,
+    rules::{AuthorityKind, tier_of_penalty},
+    status::Change,
+    subject::{SubjectId, uscc_from_parts},
+    value::{Amount, Date, Value},
+};
+use crypto::{
+    Digest, Timestamp,
+    keytree::{KeyTree, Slot},
+    pseudonym::{SubjectTag, file_digest},
+    sign::Signed,
+};
+use exchange::{
+    answer,
+    member::Input,
+    read,
+    tables::{self, Key, RecordRow},
+    wire::{AskDraft, GrantDraft, Outcome, RepairDraft, Request, Response, Submission},
+};
+
+use super::{
+    Broken, Check, Sim,
+    federation::{Call, Waiter, body, source},
+};
+
+/// Subjects of a history.
+const SUBJECTS: u64 = 6;
+/// Fields of a penalty that a bank asks for: name, number, facts, kind, what was imposed, and one it may not have.
+const PENALTY_FIELDS: [u16; 6] = [1, 10, 14, 16, 18, 19];
+/// Fields of a tax grade that a bank asks for; 6 is only verified, 7 only masked.
+const TAX_FIELDS: [u16; 5] = [4, 5, 6, 7, 10];
+
+/// A row as its department keeps it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    region: usize,
+    body: usize,
+    subject: SubjectId,
+    document: String,
+    revision: u64,
+    tax: bool,
+}
+
+/// What an operator waits for.
+#[derive(Clone, Debug)]
+pub enum Operation {
+    /// Key slots for rows that are read.
+    Slots(Vec<Fresh>, ItemId, Digest),
+    /// A signed grant; with it the bank asks at once about everything.
+    Grant(bool),
+    /// A signed question.
+    Ask,
+    /// Nothing but the end.
+    Done,
+}
+
+/// A row that may bring something new, with everything but its slot.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    plain: PlainRecord,
+    facts: RecordFacts,
+    tag: SubjectTag,
+}
+
+/// What has been done so far, as far as later deeds refer to it.
+#[derive(Default)]
+pub struct Workload {
+    subjects: Vec<SubjectId>,
+    rows: Vec<Row>,
+    grants: Vec<(usize, Signed<credit::grant::Grant>)>,
+    questions: Vec<(usize, usize, Signed<Question>)>,
+    documents: u64,
+}
+
+impl Workload {
+    /// Nothing has been done.
+    pub fn new() -> Self {
+        let subject = |n| uscc_from_parts("91", "310115", 31_u64.pow(7) * 29 + n).expect("parts of the right shape");
+        Self {
+            subjects: (0..SUBJECTS).map(subject).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The subjects.
+    pub fn subjects(&self) -> &[SubjectId] {
+        &self.subjects
+    }
+}
+
+impl Sim {
+    fn outlet(&self) -> usize {
+        self.config.regions
+    }
+
+    pub(super) fn bank(&self) -> usize {
+        self.config.regions + 1
+    }
+
+    fn region(&mut self) -> usize {
+        self.rng.below(self.config.regions as u64) as usize
+    }
+
+    fn operator(&mut self, at: usize, operation: Operation, input: Input) -> Result<(), Broken> {
+        if self.nodes[at].member.is_none() {
+            return Ok(());
+        }
+        let token = self.nodes[at].wait(Waiter::Operator(operation));
+        self.submit(at, Some(token), input)
+    }
+
+    /// One deed.
+    pub(super) fn work(&mut self) -> Result<(), Broken> {
+        match self.rng.below(100) {
+            0..=24 => self.hand_in(),
+            25..=34 => self.sign_grant(),
+            35..=56 => self.ask(),
+            57..=62 => self.ask_again(),
+            63..=67 => self.ask_by_duty(),
+            68..=70 => self.revoke(),
+            71..=78 => self.apply(),
+            79..=88 => self.handle_cases(),
+            89..=96 => self.change_standing(),
+            _ => self.erase(),
+        }
+    }
+
+    /// A department's file: new rows, rows handed in before, and changed ones.
+    fn hand_in(&mut self) -> Result<(), Broken> {
+        let region = self.region();
+        self.operator(region, Operation::Done, Input::AddSource(source()))?;
+        let tax = self.rng.one_in(3);
+        let mut rows: Vec<Row> = Vec::new();
+        for _ in 0..1 + self.rng.below(3) {
+            let known: Vec<usize> = (0..self.work.rows.len())
+                .filter(|i| self.work.rows[*i].region == region && self.work.rows[*i].tax == tax)
+                .collect();
+            let row = match self.rng.pick(&known).copied() {
+                Some(at) if self.rng.one_in(3) => {
+                    if self.rng.one_in(2) {
+                        self.work.rows[at].revision += 1;
+                    }
+                    self.work.rows[at].clone()
+                }
+                _ => self.new_row(region, tax),
+            };
+            if rows.iter().all(|r| r.document != row.document) {
+                rows.push(row);
+            }
+        }
+        let (plains, file) = if tax { tax_records(&rows) } else { self.penalties(region, &rows)? };
+        let context = &self.nodes[region].context;
+        let item_id = ItemId::parse(if tax { "NSXY" } else { "CF" }).expect("an item");
+        let Some(item) = context.catalog.item(&item_id) else { return Ok(()) };
+        let mut fresh = Vec::new();
+        for plain in plains {
+            let facts = facts(context, item, &plain);
+            let known: Option<RecordRow> =
+                tables::row(&self.nodes[region].disk, &Key::record(&facts.record)).unwrap_or_default();
+            if known.and_then(|row| row.facts).is_none_or(|known| known.content != facts.content) {
+                self.checker.sealed(facts.record, plain.fields.clone());
+                fresh.push(Fresh { tag: context.own.naming.subject_tag(&plain.subject), plain, facts });
+            }
+        }
+        let count = fresh.len() as u64;
+        self.operator(region, Operation::Slots(fresh, item_id, file), Input::ReserveSlots { count })
+    }
+
+    fn new_row(&mut self, region: usize, tax: bool) -> Row {
+        self.work.documents += 1;
+        // Some rows are decided by another member's body: copies, of which this member is not the authority.
+        let body = if self.rng.one_in(4) { self.region() } else { region };
+        let subject = self.rng.pick(&self.work.subjects).cloned().expect("there are subjects");
+        let document = format!("SIM-{}", self.work.documents);
+        let row = Row { region, body, subject, document, revision: 0, tax };
+        self.work.rows.push(row.clone());
+        row
+    }
+
+    /// Penalties as a file, read as intake reads it.
+    fn penalties(&self, region: usize, rows: &[Row]) -> Result<(Vec<PlainRecord>, Digest), Broken> {
+        let mut file = "CF_XDR_MC,CF_XDR_LB,CF_XDR_SHXYM,CF_FRDB,CF_FR_ZJLX,CF_WSH,CF_WFXW,CF_SY,CF_YJ,CF_CFLB,CF_NR,\
+                        CF_NR_FK,CF_JDRQ,CF_YXQ,CF_CFJG,CF_CFJGDM,CF_SJLY,CF_SJLYDM\n"
+            .to_owned();
+        for row in rows {
+            file.push_str(&format!(
+                "CANARY-{0} company,法人及非法人组织,{1},CANARY-{0} person,CANARY-{0} paper,{2},CANARY-{0} kind,\
+                 CANARY-{0} facts {3},law,罚款,CANARY-{0} imposed,1.5,2024/06/03,2099/12/31,body,{4},source,{4}\n",
+                row.document,
+                row.subject.as_str(),
+                row.document,
+                row.revision,
+                body(row.body),
+            ));
+        }
+        let context = &self.nodes[region].context;
+        let item = ItemId::parse("CF").and_then(|id| context.catalog.item(&id).cloned());
+        let broken = |what: String| Broken::new(Check::Fault, format!("a sound file is refused: {what}"));
+        let item = item.ok_or_else(|| broken("no item".to_owned()))?;
+        let today = Date::from_timestamp(Timestamp(self.now));
+        let intake = csv::read(file.as_bytes(), &context.catalog, &item, today).map_err(|e| broken(e.to_string()))?;
+        let rows: Result<Vec<_>, _> = intake.rows.into_iter().map(|row| row.outcome).collect();
+        let rows = rows.map_err(|errors| broken(format!("{errors:?}")))?;
+        Ok((rows, Digest(file_digest(file.as_bytes()))))
+    }
+
+    fn sign_grant(&mut self) -> Result<(), Broken> {
+        let subject = self.rng.pick(&self.work.subjects).cloned().expect("there are subjects");
+        let collector = if self.rng.one_in(2) { self.outlet() } else { self.bank() };
+        let everything = self.rng.one_in(2);
+        let mut draft = self.draft(subject, everything);
+        let hour = 3_600_000;
+        if self.rng.one_in(6) {
+            draft.not_before = Timestamp(self.now + self.rng.below(20_000));
+        }
+        let length = if self.rng.one_in(3) { 9_000 } else { hour };
+        draft.not_after = Timestamp(self.now + 21_000 + self.rng.below(length));
+        draft.uses_max = 1 + self.rng.below(6) as u32;
+        let id = GrantId(self.rng.bytes());
+        self.operator(collector, Operation::Grant(false), Input::IssueGrant { draft, id })
+    }
+
+    fn draft(&self, subject: SubjectId, everything: bool) -> GrantDraft {
+        let fields = |list: &[u16]| list.iter().map(|n| FieldId(*n)).collect();
+        let mut scope = vec![Scope { item: ItemId::parse("CF").expect("an item"), fields: fields(&PENALTY_FIELDS[2..4]) }];
+        if everything {
+            scope[0].fields.clear();
+            scope.push(Scope { item: ItemId::parse("NSXY").expect("an item"), fields: Vec::new() });
+        }
+        GrantDraft {
+            subject,
+            grantee: self.nodes[self.bank()].id.clone(),
+            purposes: vec![Purpose::LoanReview],
+            scope,
+            not_before: Timestamp(self.now - 60_000),
+            not_after: Timestamp(self.now + 3_600_000),
+            uses_max: 100,
+            keep_days: 30,
+            letter: Digest::of(b"letter"),
+        }
+    }
+
+    /// The bank asks, mostly on a grant that may be good.
+    fn ask(&mut self) -> Result<(), Broken> {
+        let grant = self.rng.pick(&self.work.grants).map(|(_, grant)| grant.clone());
+        let grant = if self.rng.one_in(10) { None } else { grant };
+        let of_grant = grant.as_ref().and_then(|g| self.nodes[0].context.registry.verify(g).ok());
+        let subject = match of_grant {
+            Some(grant) if !self.rng.one_in(10) => grant.get().subject.clone(),
+            _ => self.rng.pick(&self.work.subjects).cloned().expect("there are subjects"),
+        };
+        let purpose = if self.rng.one_in(8) { Purpose::PostLoan } else { Purpose::LoanReview };
+        let wait_ms = if self.rng.one_in(8) { 300 } else { 20_000 };
+        let draft = ask_draft(subject, purpose, grant, wait_ms);
+        let id = QuestionId(self.rng.bytes());
+        self.operator(self.bank(), Operation::Ask, Input::Ask { draft, id })
+    }
+
+    /// A question that was put before is put again, byte for byte; its deadline may have passed.
+    fn ask_again(&mut self) -> Result<(), Broken> {
+        let newest = self.work.questions.len().saturating_sub(12);
+        let Some((at, to, question)) = self.rng.pick(&self.work.questions[newest..]).cloned() else { return Ok(()) };
+        self.put(at, to, question)
+    }
+
+    fn put(&mut self, at: usize, to: usize, question: Signed<Question>) -> Result<(), Broken> {
+        if self.nodes[at].member.is_none() {
+            return Ok(());
+        }
+        let request = Request::Ask(question.clone());
+        self.call(at, to, &request, Call::Ask { question }, 30_000)?;
+        Ok(())
+    }
+
+    /// An authority asks another under a duty set by law.
+    fn ask_by_duty(&mut self) -> Result<(), Broken> {
+        let (at, to) = (self.region(), self.region());
+        let subject = self.rng.pick(&self.work.subjects).cloned().expect("there are subjects");
+        if at == to { Ok(()) } else { self.by_duty(at, to, subject) }
+    }
+
+    pub(super) fn by_duty(&mut self, at: usize, to: usize, subject: SubjectId) -> Result<(), Broken> {
+        let now = Timestamp(self.now);
+        let question = Question {
+            id: QuestionId(self.rng.bytes()),
+            asker: self.nodes[at].id.clone(),
+            clerk: clerk(),
+            purpose: Purpose::Administration,
+            subject,
+            wants: vec![want("CF", &PENALTY_FIELDS)],
+            basis: Basis::Duty("政务数据共享条例 art. 20".to_owned()),
+            asked_at: now,
+            deadline: now.plus_ms(20_000),
+        };
+        let signed = self.nodes[at].context.sign(now, &question);
+        self.checker.asked(signed.digest(), question);
+        self.work.questions.push((at, to, signed.clone()));
+        self.put(at, to, signed)
+    }
+
+    fn revoke(&mut self) -> Result<(), Broken> {
+        let Some((at, grant)) = self.rng.pick(&self.work.grants).cloned() else { return Ok(()) };
+        self.operator(at, Operation::Done, Input::RevokeGrant(grant.digest()))
+    }
+
+    /// A subject applies at some counter.
+    fn apply(&mut self) -> Result<(), Broken> {
+        let Some(row) = self.rng.pick(&self.work.rows).cloned() else { return Ok(()) };
+        let at = self.rng.below(self.config.regions as u64 + 1) as usize;
+        let draft = RepairDraft {
+            authority: self.nodes[row.body].id.clone(),
+            item: ItemId::parse(if row.tax { "NSXY" } else { "CF" }).expect("an item"),
+            document: row.document,
+            subject: row.subject,
+            materials: vec![Digest::of(b"paper")],
+        };
+        let case = CaseId(self.rng.bytes());
+        self.operator(at, Operation::Done, Input::ApplyRepair { draft, case })
+    }
+
+    /// An authority takes its open cases one step on.
+    fn handle_cases(&mut self) -> Result<(), Broken> {
+        let at = self.region();
+        let Ok(Response::Cases { cases, .. }) = read::cases(&self.nodes[at].disk) else { return Ok(()) };
+        for case in cases {
+            let input = match &case {
+                Case::Applied(applied) => Input::AcceptRepair(applied.case),
+                Case::Accepted(accepted) => {
+                    let grant = !self.rng.one_in(5);
+                    let reason = if grant { String::new() } else { "duty not performed".to_owned() };
+                    Input::DecideRepair { case: accepted.applied.case, grant, reason }
+                }
+                Case::Decided(_) => continue,
+            };
+            self.operator(at, Operation::Done, input)?;
+        }
+        Ok(())
+    }
+
+    fn change_standing(&mut self) -> Result<(), Broken> {
+        let at = self.region();
+        let records: Vec<RecordId> = self.checker.collected(at).into_keys().collect();
+        let Some(record) = self.rng.pick(&records).copied() else { return Ok(()) };
+        let changes = [
+            Change::Dispute,
+            Change::Dispute,
+            Change::EndDispute,
+            Change::Mask,
+            Change::Mask,
+            Change::Unmask,
+            Change::Unmask,
+            Change::Expire,
+            Change::Withdraw,
+        ];
+        let change = *self.rng.pick(&changes).expect("there are changes");
+        let reason = "art. 12".to_owned();
+        self.operator(at, Operation::Done, Input::ChangeStanding { record, change, reason })
+    }
+
+    fn erase(&mut self) -> Result<(), Broken> {
+        let at = self.region();
+        let records: Vec<RecordId> = self.checker.collected(at).into_keys().collect();
+        let Some(record) = self.rng.pick(&records).copied() else { return Ok(()) };
+        let node = &self.nodes[at];
+        let Ok(Some(versions)) = read::versions_of(&node.disk, &record) else { return Ok(()) };
+        let before = node.tree.digest();
+        let Some(mut after) = KeyTree::from_plain(&node.tree.to_plain()) else { return Ok(()) };
+        for version in &versions {
+            after.puncture(version.slot);
+        }
+        let tree = (before, after.digest());
+        let reason = "collected in error".to_owned();
+        self.operator(at, Operation::Done, Input::Erase { record, reason, versions, tree })
+    }
+
+    /// An operator's reply has come.
+    pub(super) fn operated(&mut self, at: usize, operation: Operation, response: Response) -> Result<(), Broken> {
+        if self.config.verbose
+            && let Response::Refused(refusal) = &response
+        {
+            self.say(|| format!("node {at} refuses: {refusal}"));
+        }
+        match (operation, response) {
+            (Operation::Slots(fresh, item, file), Response::Slots(first)) => {
+                let node = &self.nodes[at];
+                let mut records = Vec::new();
+                for (row, slot) in fresh.into_iter().zip(first..) {
+                    let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
+                    let facts = RecordFacts { slot: Slot(slot), ..row.facts };
+                    records.push((SealedRecord::seal(&row.plain, facts, &node.id, &key), row.tag));
+                }
+                let rows = RowCounts::default();
+                let run = Submission { source: source(), item, file, records, rows, report: None };
+                self.operator(at, Operation::Done, Input::Submit(run))
+            }
+            (Operation::Grant(ask), Response::Grant(signed)) => {
+                let verified = self.nodes[at].context.registry.verify(&signed);
+                let grant = verified.map_err(|r| Broken::new(Check::Fault, r.to_string()))?.into_inner();
+                let subject = grant.subject.clone();
+                self.checker.granted(signed.digest(), grant);
+                self.work.grants.push((at, signed.clone()));
+                if !ask {
+                    return Ok(());
+                }
+                let draft = ask_draft(subject, Purpose::LoanReview, Some(signed), 60_000);
+                let id = QuestionId(self.rng.bytes());
+                self.operator(self.bank(), Operation::Ask, Input::Ask { draft, id })
+            }
+            (Operation::Ask, Response::Asked { question, outlet }) => {
+                let verified = self.nodes[at].context.registry.verify(&question);
+                let asked: Question = verified.map_err(|r| Broken::new(Check::Fault, r.to_string()))?.into_inner();
+                self.checker.asked(question.digest(), asked);
+                let Some(to) = self.position(&outlet) else { return Ok(()) };
+                self.work.questions.push((at, to, question.clone()));
+                self.put(at, to, question)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An answer has come back to its asker: opened, verified, and written down.
+    pub(super) fn answered(
+        &mut self,
+        at: usize,
+        peer: &MemberId,
+        question: &Signed<Question>,
+        response: Response,
+    ) -> Result<(), Broken> {
+        let answers = match response {
+            Response::Answer(answer) => vec![(peer.clone(), *answer)],
+            Response::Parts(parts) => parts
+                .into_iter()
+                .filter_map(|part| match part.outcome {
+                    Outcome::Answered(answer) => Some((part.member, *answer)),
+                    _ => None,
+                })
+                .collect(),
+            _ => return Ok(()),
+        };
+        let broken = |r: exchange::refusal::Refusal| Broken::new(Check::Disclosure, format!("an answer does not open: {r}"));
+        let node = &self.nodes[at];
+        let verified = node.context.registry.verify(question).map_err(broken)?;
+        let mut lines = Vec::new();
+        for (member, sealed) in answers {
+            if sealed.member != member {
+                return Err(Broken::new(Check::Disclosure, format!("`{member}` passes another member's answer")));
+            }
+            let opened = answer::open(&node.context.registry, &verified, &node.opening, &sealed).map_err(broken)?;
+            self.figures.opened += opened.records.len() as u64;
+            self.checker.opened(&opened)?;
+            lines.push(Received {
+                question: question.digest(),
+                from: opened.member,
+                index: opened.index,
+                leaf: opened.leaf,
+                records: opened.records.iter().map(|r| r.record).collect(),
+            });
+        }
+        self.operator(at, Operation::Done, Input::Received { lines })
+    }
+
+    /// The bank asks about everything a subject has, on a fresh grant.
+    pub(super) fn ask_everything(&mut self, subject: SubjectId) -> Result<(), Broken> {
+        let draft = self.draft(subject, true);
+        let id = GrantId(self.rng.bytes());
+        self.operator(self.bank(), Operation::Grant(true), Input::IssueGrant { draft, id })
+    }
+}
+
+fn ask_draft(
+    subject: SubjectId,
+    purpose: Purpose,
+    grant: Option<Signed<credit::grant::Grant>>,
+    wait_ms: u64,
+) -> AskDraft {
+    let wants = vec![want("CF", &PENALTY_FIELDS), want("NSXY", &TAX_FIELDS)];
+    AskDraft { clerk: clerk(), purpose, subject, wants, grant, wait_ms }
+}
+
+fn want(item: &str, fields: &[u16]) -> Want {
+    Want { item: ItemId::parse(item).expect("an item"), fields: fields.iter().map(|n| FieldId(*n)).collect() }
+}
+
+fn clerk() -> ClerkId {
+    ClerkId::parse("clerk 1").expect("a clerk")
+}
+
+/// Clocks and routing of a row, as the node's intake finds them.
+fn facts(context: &exchange::member::Context, item: &Item, plain: &PlainRecord) -> RecordFacts {
+    let authority = plain.authority_code.as_deref().and_then(|code| context.registry.authority_of(code));
+    let authority = authority.unwrap_or(&context.own.id).clone();
+    let kinds = item.penalty_field.and_then(|f| plain.fields.get(&f)).map(Value::to_display).unwrap_or_default();
+    RecordFacts {
+        record: context.own.naming.record_id(&authority, &item.id, &plain.document, &plain.subject),
+        item: item.id.clone(),
+        catalog: context.catalog.version(),
+        authority,
+        slot: Slot(0),
+        decided: plain.decided,
+        published: None,
+        tier: item.repairable.then(|| tier_of_penalty(&[kinds.as_str()], None)),
+        kind: AuthorityKind::General,
+        content: context.own.naming.content_tag(plain),
+    }
+}
+
+/// Tax grades, built in code.
+fn tax_records(rows: &[Row]) -> (Vec<PlainRecord>, Digest) {
+    let text = |t: String| Value::Text(t);
+    let record = |row: &Row| {
+        let fields = BTreeMap::from([
+            (FieldId(1), text(format!("CANARY-{} company", row.document))),
+            (FieldId(3), text(row.document.clone())),
+            (FieldId(4), Value::Integer(2025)),
+            (FieldId(5), text(["A", "B", "M", "C"][row.revision as usize % 4].to_owned())),
+            (FieldId(6), Value::Amount(Amount::from_fen(10_000 + row.revision as i64).expect("in range"))),
+            (FieldId(7), Value::Amount(Amount::from_fen(500).expect("in range"))),
+            (FieldId(10), text(format!("CANARY-{} bureau {}", row.document, row.revision))),
+            (FieldId(11), text(body(row.body))),
+            (FieldId(12), Value::Date(Date::new(2025, 4, 30).expect("a day"))),
+        ]);
+        PlainRecord {
+            subject: row.subject.clone(),
+            item: ItemId::parse("NSXY").expect("an item"),
+            document: row.document.clone(),
+            authority_code: Some(body(row.body)),
+            decided: Date::new(2025, 4, 30),
+            fields,
+        }
+    };
+    let names: Vec<String> = rows.iter().map(|r| format!("{}/{}", r.document, r.revision)).collect();
+    (rows.iter().map(record).collect(), Digest(file_digest(names.join(" ").as_bytes())))
+}
