@@ -223,7 +223,13 @@ pub(crate) enum Node {
         at: Dir,
     },
     /// Run the node until Ctrl-C.
-    Run(Unlock),
+    Run {
+        #[command(flatten)]
+        at: Unlock,
+        /// Stop when standard input ends: for a parent process that must not leave nodes behind.
+        #[arg(long)]
+        with_parent: bool,
+    },
     /// How the node is.
     Status(Dir),
     /// Stop the node in good order.

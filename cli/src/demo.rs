@@ -113,7 +113,7 @@ pub(crate) async fn run(args: Demo, quiet: bool) -> Result<Output, Problem> {
     let mut federation = Federation::new(&root)?;
     let walked = tokio::select! {
         walked = story::walk(&args, &mut federation, &mut teller) => walked,
-        _ = tokio::signal::ctrl_c() => Err(Problem::new("interrupted", "run it again", "请重新运行")),
+        () = node::run::signalled() => Err(Problem::new("interrupted", "run it again", "请重新运行")),
     };
     let auth = match walked {
         Ok(auth) => auth,
@@ -131,7 +131,7 @@ pub(crate) async fn run(args: Demo, quiet: bool) -> Result<Output, Problem> {
     if args.keep {
         crate::output::print(&value, &format!("{table}\n{}", federation.hints(&auth)), quiet);
         say("the nodes stay up until Ctrl-C / 节点保持运行，按 Ctrl-C 停止");
-        let _ = tokio::signal::ctrl_c().await;
+        node::run::signalled().await;
         federation.stop().await;
         return Ok(Output { shown: true, ..Output::judged(value, "", ok) });
     }

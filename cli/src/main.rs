@@ -24,7 +24,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(e) => return output::problem(&node::Problem::fault(e.to_string()), json),
     };
-    match runtime.block_on(cmd::run(args)) {
+    let result = runtime.block_on(cmd::run(args));
+    // A task that waits for standard input must not hold the process back.
+    runtime.shutdown_background();
+    match result {
         Ok(Output { json: value, text, ok, shown }) => {
             if !shown {
                 output::print(&value, &text, json);

@@ -113,7 +113,9 @@ pub fn notice(
     if notice.member != *caller {
         return Halt::refuse(Code::CallerNotAllowed, "a status entry is pushed by its author");
     }
-    if !concerns_others(fact) || !context.registry.member(caller)?.stated.role.mirrors_status() {
+    // A bank that collects authorisations revokes them; it decides nothing else.
+    let author = &context.registry.member(caller)?.stated;
+    if !concerns_others(fact) || !(author.role.mirrors_status() || author.collector) {
         return Halt::refuse(Code::CallerNotAllowed, "nothing in this entry is for others to act on");
     }
     // 2 and 3
@@ -136,6 +138,9 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
                 format!("`{}` has shown two different status entries {}", proven.member, proven.index),
             );
         }
+        // Merged once more: after a restore the acknowledgement has come back with this member's own log, and the
+        // standing it was about has not.
+        project::status(turn, &proven.member, fact, proven.index)?;
         return Ok(handled.ack);
     }
     project::status(turn, &proven.member, fact, proven.index)?;

@@ -49,8 +49,14 @@ const START_WAIT: Duration = Duration::from_secs(2);
 /// Pulls of one log in a row: with 512 entries each, a million entries behind.
 const PULLS_MAX: usize = 2_048;
 
-/// Runs a node until it is told to stop. `ready` is called once, with the addresses in use, when it serves.
-pub async fn run(dir: &Path, passphrase: &[u8], ready: impl FnOnce(&str, &str)) -> Result<(), Problem> {
+/// Runs a node until its operator, a signal or the end of `until` stops it. `ready` is called once, with the addresses
+/// in use, when it serves.
+pub async fn run(
+    dir: &Path,
+    passphrase: &[u8],
+    until: impl Future<Output = ()>,
+    ready: impl FnOnce(&str, &str),
+) -> Result<(), Problem> {
     let home = Home::open(dir)?;
     let _lock = home.lock()?;
     let config = home.config()?;
@@ -101,7 +107,7 @@ pub async fn run(dir: &Path, passphrase: &[u8], ready: impl FnOnce(&str, &str)) 
     let ended = tokio::task::spawn_blocking(move || writer.join());
     tokio::pin!(ended);
     let outcome = tokio::select! {
-        () = stopped(&server.stop) => {
+        () = async { tokio::select! { () = stopped(&server.stop) => {}, () = until => {} } } => {
             core.stop().await;
             ended.await
         }
@@ -380,8 +386,16 @@ async fn deliver(server: &Server, event: u64, to: &MemberId) {
     }
 }
 
-/// Waits for the operator, Ctrl-C or the service manager.
+/// Waits for the operator or a signal.
 async fn stopped(stop: &Notify) {
+    tokio::select! {
+        () = stop.notified() => {}
+        () = signalled() => {}
+    }
+}
+
+/// Waits for Ctrl-C or the service manager's signal to end.
+pub async fn signalled() {
     #[cfg(unix)]
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -392,7 +406,6 @@ async fn stopped(stop: &Notify) {
     #[cfg(not(unix))]
     let terminated = std::future::pending::<()>();
     tokio::select! {
-        () = stop.notified() => {}
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
     }

@@ -21,11 +21,21 @@ use crate::{
 pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
     match verb {
         Node::Init { registry, at } => init(&at.dir, &registry),
-        Node::Run(at) => {
+        Node::Run { at, with_parent } => {
             let pass = passphrase(&at.passphrase)?;
             let filter = EnvFilter::try_from_env("XINQIAO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().init();
-            runner::run(&at.dir, &pass, |quic, http| {
+            let parent_gone = async move {
+                if !with_parent {
+                    return std::future::pending().await;
+                }
+                // Whatever ends the parent, even a kill, closes the pipe.
+                let _ = tokio::task::spawn_blocking(|| {
+                    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
+                })
+                .await;
+            };
+            runner::run(&at.dir, &pass, parent_gone, |quic, http| {
                 say(&format!("ready: peers at {quic}, logs at http://{http}/log/ / 节点已就绪"));
             })
             .await?;

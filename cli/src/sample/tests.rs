@@ -1,3 +1,5 @@
+//! Every generated file against what `credit::csv::read` says of it, over members, seeds, sizes and days.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use credit::{

@@ -127,7 +127,7 @@ pub struct Relay {
 }
 
 /// A start that is not finished: which calls are still out.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct CatchUp {
     /// 0 to 2: own logs in [`CATCH_UP_ORDER`]; 3: the copies kept of peers' logs.
     pub stage: usize,
@@ -135,6 +135,8 @@ pub struct CatchUp {
     pub left: BTreeSet<u64>,
     /// Sizes that peers have proof of.
     pub seen: Vec<(LogName, u64)>,
+    /// Own entries that peers had, with the size of the log they had them of.
+    pub found: Vec<(u64, Input)>,
     /// Copies of peers' logs that could not be brought up.
     pub missed: usize,
 }

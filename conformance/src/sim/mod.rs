@@ -331,7 +331,7 @@ impl Sim {
             Event::Tick { node, life } => self.tick(node, life),
             Event::Open { node } => self.open(node),
             Event::CatchUpAgain { node, life } => match self.nodes[node].life == life {
-                true => self.catch_up(node),
+                true => self.stage(node),
                 false => Ok(()),
             },
             Event::Work if self.network.is_calm() => Ok(()),

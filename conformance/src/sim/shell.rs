@@ -112,22 +112,90 @@ impl Sim {
         if none { self.staged(at) } else { Ok(()) }
     }
 
-    /// Notes that a call of the start has come back, with what it brought.
-    fn started(&mut self, at: usize, call: u64, owner: &MemberId, pulled: Option<Input>) -> Result<(), Broken> {
+    /// A pull has come back, with an input or without. During a start it counts for its stage: own entries are put
+    /// aside until all peers have spoken, peers' news are handed in at once.
+    fn started(
+        &mut self,
+        at: usize,
+        call: u64,
+        owner: &MemberId,
+        log: LogName,
+        pulled: Option<Input>,
+    ) -> Result<(), Broken> {
         let node = &mut self.nodes[at];
-        let mine = node.catch_up.as_mut().is_some_and(|c| c.left.remove(&call));
-        if !mine {
-            return pulled.map_or(Ok(()), |input| self.step(at, vec![(None, input)]));
-        }
-        let Some(catch_up) = node.catch_up.as_mut() else { return Ok(()) };
-        match pulled {
-            Some(Input::Pulled { checkpoint, log, .. }) if *owner == node.id => {
-                catch_up.seen.push((log, checkpoint.size.0));
+        let own = *owner == node.id;
+        let of_start = node.catch_up.as_mut().filter(|c| c.left.contains(&call));
+        let Some(catch_up) = of_start else {
+            return match pulled {
+                Some(input) if !own => self.step(at, vec![(None, input)]),
+                _ => Ok(()),
+            };
+        };
+        catch_up.left.remove(&call);
+        let size = match &pulled {
+            Some(Input::Pulled { checkpoint, .. }) => Some(checkpoint.size.0),
+            _ => None,
+        };
+        match (own, size, pulled) {
+            (true, Some(size), Some(input)) => {
+                catch_up.seen.push((log, size));
+                catch_up.found.push((size, input));
             }
+            (false, Some(_), Some(input)) => self.step(at, vec![(None, input)])?,
+            (false, None, _) => catch_up.missed += 1,
             _ => {}
         }
+        match &self.nodes[at].catch_up {
+            Some(catch_up) if catch_up.left.is_empty() => self.staged(at),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every call of a stage has come back.
+    fn staged(&mut self, at: usize) -> Result<(), Broken> {
+        let Some(catch_up) = self.nodes[at].catch_up.as_mut() else { return Ok(()) };
+        // The longest first; a shorter one is then known already, or shows another history.
+        let mut found = core::mem::take(&mut catch_up.found);
+        found.sort_by_key(|(size, _)| core::cmp::Reverse(*size));
+        for (_, input) in found {
+            self.step(at, vec![(None, input)])?;
+        }
+        let node = &mut self.nodes[at];
+        let (restored, again) = (node.restored, Event::CatchUpAgain { node: at, life: node.life });
+        let Some(catch_up) = node.catch_up.as_mut() else { return Ok(()) };
+        if catch_up.stage + 1 < CATCH_UP_ORDER.len() {
+            catch_up.stage += 1;
+            return self.stage(at);
+        }
+        if catch_up.stage < CATCH_UP_ORDER.len() {
+            let seen = core::mem::take(&mut catch_up.seen);
+            if restored && !LogName::ALL.iter().all(|log| seen.iter().any(|(named, _)| named == log)) {
+                // A disk that is known to be old goes on only after a mirror has spoken about each of its logs.
+                catch_up.stage = 0;
+                self.network.schedule(self.now + 1_000, again);
+                return Ok(());
+            }
+            catch_up.stage += 1;
+            self.step(at, vec![(None, Input::Restored { seen })])?;
+            return self.stage(at);
+        }
+        if restored && core::mem::take(&mut catch_up.missed) > 0 {
+            // Nor does it answer before everybody has told what it may have forgotten.
+            self.network.schedule(self.now + 1_000, again);
+            return Ok(());
+        }
+        node.restored = false;
+        self.ready(at)
+    }
+
+    fn ready(&mut self, at: usize) -> Result<(), Broken> {
+        self.nodes[at].catch_up = None;
+        self.step(at, vec![(None, Input::Synced)])?;
+        let life = self.nodes[at].life;
+        self.network.schedule(self.now + 1, Event::Tick { node: at, life });
         Ok(())
     }
+
     pub(super) fn tick(&mut self, at: usize, life: u64) -> Result<(), Broken> {
         if self.nodes[at].life != life || self.nodes[at].member.is_none() {
             return Ok(());
@@ -202,7 +270,10 @@ impl Sim {
             return Ok(());
         }
         for effect in effects {
-            self.release(at, effect, before)?;
+            // What was released before may have led to a step in which the process has ended.
+            if self.nodes[at].member.is_some() {
+                self.release(at, effect, before)?;
+            }
         }
         Ok(())
     }
@@ -345,7 +416,7 @@ impl Sim {
         owner: MemberId,
         name: LogName,
         wait: u64,
-    ) -> Result<Option<u64>, Broken> {
+    ) -> Result<u64, Broken> {
         let node = &self.nodes[at];
         let stored = if owner == node.id { name.as_str().to_owned() } else { name.mirror(&owner) };
         let from = log::size(&node.disk, &stored).map_err(|e| fault(e.into()))?.0;
@@ -360,7 +431,7 @@ impl Sim {
         request: &Request,
         call: Call,
         wait: u64,
-    ) -> Result<Option<u64>, Broken> {
+    ) -> Result<u64, Broken> {
         let number = self.nodes[at].number();
         let life = self.nodes[at].life;
         self.nodes[at].calls.insert(number, (to, call));
@@ -369,7 +440,7 @@ impl Sim {
         self.network.schedule(self.now + wait, Event::Timeout { node: at, life, call: number });
         let envelope = Envelope { from: at, to, call: number, response: false, frame };
         self.network.send(self.now, &mut self.rng, envelope);
-        Ok(Some(number))
+        Ok(number)
     }
 
     fn answer(&mut self, at: usize, to: usize, call: u64, response: Response) -> Result<(), Broken> {
@@ -494,7 +565,7 @@ impl Sim {
             if some {
                 let next = Request::Pull { owner: owner.clone(), log, from: first + got.len() as u64 };
                 let again = self.call(at, from, &next, Call::Pull { owner, log, from: first, got }, PEER_WAIT_MS)?;
-                if let (Some(catch_up), Some(again)) = (self.nodes[at].catch_up.as_mut(), again)
+                if let Some(catch_up) = self.nodes[at].catch_up.as_mut()
                     && catch_up.left.remove(&call)
                 {
                     catch_up.left.insert(again);
@@ -507,12 +578,8 @@ impl Sim {
         let Some(checkpoint) = verified else {
             return Err(Broken::new(Check::Consistent, format!("a checkpoint of `{owner}/{log}` does not verify")));
         };
-        let size = checkpoint.size.0;
-        if !got.is_empty() {
-            let input = Input::Pulled { owner: owner.clone(), log, from: first, entries: got, checkpoint, note };
-            self.step(at, vec![(None, input)])?;
-        }
-        self.started(at, call, &owner, log, Some(size))
+        let input = Input::Pulled { owner: owner.clone(), log, from: first, entries: got, checkpoint, note };
+        self.started(at, call, &owner, log, Some(input))
     }
 
     fn acknowledged(&mut self, at: usize, event: u64, peer: &MemberId, receipt: &Receipt) -> Result<(), Broken> {
@@ -572,8 +639,8 @@ impl Sim {
 
     fn unrest(&self, node: &super::federation::Node) -> Option<String> {
         let Some(member) = &node.member else { return Some("is down".to_owned()) };
-        if *member.phase() != Phase::Ready || !node.inbox.is_empty() {
-            return Some(format!("is {:?} with {} inputs waiting", member.phase(), node.inbox.len()));
+        if *member.phase() != Phase::Ready {
+            return Some(format!("is {:?}", member.phase()));
         }
         match read::pending(&node.disk) {
             Ok(0) => {}

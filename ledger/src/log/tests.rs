@@ -1,3 +1,5 @@
+//! One log in a store: every size, every grouping of appends, and every fault on the way.
+
 use super::*;
 use crate::{
     store::{
