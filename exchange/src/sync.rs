@@ -19,7 +19,7 @@ use ledger::{
 use crate::{
     limits::SYNC_INTERVAL_MS,
     logs::LogName,
-    member::{Context, Effect, Phase},
+    member::{Context, Effect, Input, Phase},
     project, propagation,
     receipt::Proven,
     refusal::{Code, Fault, Halt},
@@ -62,6 +62,12 @@ pub struct Pulled {
     pub checkpoint: Checkpoint,
     /// As signed.
     pub note: SignedCheckpoint,
+}
+
+impl From<Pulled> for Input {
+    fn from(Pulled { owner, log, from, entries, checkpoint, note }: Pulled) -> Self {
+        Self::Pulled { owner, log, from, entries, checkpoint, note }
+    }
 }
 
 /// Takes pulled entries into a copy, or into the member's own log while it catches up.
@@ -145,7 +151,11 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
         } else if let Some(fact) = fact.filter(propagation::concerns_others) {
             let checkpoint = checkpoint.clone();
             let proven = Proven { member: owner.clone(), log: name, index, entry, leaf, checkpoint };
-            propagation::act(context, turn, &proven, &fact)?;
+            match propagation::act(context, turn, &proven, &fact) {
+                // The copy is sealed by now and stays as its owner signed it; what cannot be acted on is for people.
+                Err(Halt::Refusal(refusal)) => turn.effect(Effect::Alert(refusal.to_string())),
+                acted => drop(acted?),
+            }
         }
     }
     Ok(())

@@ -56,6 +56,7 @@ pub const ALERTS_KEPT: usize = 20;
 #[derive(Debug)]
 pub struct Outgoing(pub Effect);
 
+#[expect(clippy::large_enum_variant, reason = "all but the last job are inputs")]
 enum Job {
     Input(Input, Option<oneshot::Sender<Response>>),
     Stop,

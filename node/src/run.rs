@@ -21,12 +21,10 @@ use exchange::{
     read,
     refusal::{Code, Refusal},
     registry::{MemberRequest, Registry},
+    sync::Pulled,
     wire::{Request, Response},
 };
-use ledger::{
-    checkpoint::{Checkpoint, SignedCheckpoint},
-    log,
-};
+use ledger::log;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
@@ -213,13 +211,13 @@ async fn catch_up(server: &Server) {
     }
     let mut seen = Vec::new();
     for log in [LogName::Records, LogName::Access, LogName::Status] {
-        let mut of_log: Vec<Fetched>;
-        (of_log, fetched) = fetched.into_iter().partition(|f: &Fetched| f.log == log);
+        let mut of_log: Vec<Pulled>;
+        (of_log, fetched) = fetched.into_iter().partition(|f: &Pulled| f.log == log);
         // The longest first; a shorter one is then known already, or shows another history.
         of_log.sort_by_key(|f| std::cmp::Reverse(f.checkpoint.size));
         for found in of_log {
             seen.push((log, found.checkpoint.size.0));
-            server.core.ask_surely(found.into_input(own.clone())).await;
+            server.core.ask_surely(found.into()).await;
         }
     }
     server.core.ask_surely(Input::Restored { seen }).await;
@@ -231,7 +229,7 @@ async fn catch_up(server: &Server) {
                 if server.shared.context.registry.keeps_copy(&server.shared.context.own.id, &peer.id, log)
                     && let Some(found) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
                 {
-                    server.core.ask_surely(found.into_input(peer.id.clone())).await;
+                    server.core.ask_surely(found.into()).await;
                 }
             }
         });
@@ -240,26 +238,10 @@ async fn catch_up(server: &Server) {
     server.core.ask_surely(Input::Synced).await;
 }
 
-/// Entries of a log as a peer served them, with the owner's checkpoint, verified.
-struct Fetched {
-    log: LogName,
-    from: u64,
-    entries: Vec<Vec<u8>>,
-    checkpoint: Checkpoint,
-    note: SignedCheckpoint,
-}
-
-impl Fetched {
-    fn into_input(self, owner: MemberId) -> Input {
-        let Self { log, from, entries, checkpoint, note } = self;
-        Input::Pulled { owner, log, from, entries, checkpoint, note }
-    }
-}
-
 /// Fetches what is new of a peer's `log` and hands it to the member.
 pub async fn pull(server: &Server, peer: &MemberRequest, log: LogName) {
     if let Some(found) = fetch(server, peer, &peer.id, log, PEER_WAIT).await {
-        server.core.ask_surely(found.into_input(peer.id.clone())).await;
+        server.core.ask_surely(found.into()).await;
     }
 }
 
@@ -270,7 +252,7 @@ async fn fetch(
     owner: &MemberId,
     log: LogName,
     wait: Duration,
-) -> Option<Fetched> {
+) -> Option<Pulled> {
     let shared = &server.shared;
     let stored = if *owner == shared.context.own.id { log.as_str().to_owned() } else { log.mirror(owner) };
     let from = log::size(&shared.store, &stored).ok()?.0;
@@ -288,7 +270,9 @@ async fn fetch(
             Some(note) => {
                 let key = shared.context.registry.note_key(owner, log).ok()?;
                 match note.verify(&key) {
-                    Ok(checkpoint) => return Some(Fetched { log, from, entries, checkpoint, note }),
+                    Ok(checkpoint) => {
+                        return Some(Pulled { owner: owner.clone(), log, from, entries, checkpoint, note });
+                    }
                     Err(e) => {
                         tracing::warn!(%owner, %log, peer = %peer.id, "checkpoint does not verify: {e}");
                         return None;

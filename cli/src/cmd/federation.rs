@@ -1,6 +1,6 @@
 //! Founding and governing: governors' keys, the record key, registry versions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ::node::{Problem, clock, home::read_registry, keys::write_private};
 use credit::{catalog::Catalog, id::MemberId, policy::Policy, rules::RuleBook};
@@ -207,7 +207,7 @@ fn write_draft(dir: &Path, draft: &SignedRegistry) -> Result<(), Problem> {
     write_private(&dir.join(DRAFT), &codec::to_vec(&Artifact::Registry(draft.clone())))
 }
 
-fn write_sealed(path: &PathBuf, pass: &[u8], secret: &Secret) -> Result<(), Problem> {
+fn write_sealed(path: &Path, pass: &[u8], secret: &Secret) -> Result<(), Problem> {
     let unlocked = Unlocked::new(pass, clock::random()).map_err(|e| Problem::fault(e.to_string()))?;
     write_private(path, &unlocked.seal(clock::random(), secret.expose()))
 }

@@ -289,7 +289,10 @@ async fn refusals(
     grant: &Signed<credit::grant::Grant>,
 ) -> Result<(), Problem> {
     teller.chapter("5. What is not granted is refused / 未授权的查询被拒绝并留痕");
-    let cases: [(&'static str, &str, Option<_>, &str, &[&str], &str); 3] = [
+    /// Name, asker, grant, purpose, fields, the rule that must refuse.
+    type Case<'a> =
+        (&'static str, &'a str, Option<&'a Signed<credit::grant::Grant>>, &'a str, &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 3] = [
         ("bank-b without a grant", "bank-b", None, "pre-loan", &GRANTED, "grant-missing"),
         ("bank-a, another purpose", "bank-a", Some(grant), "post-loan", &GRANTED, "grant-other-purpose"),
         ("bank-a, ungranted field", "bank-a", Some(grant), "pre-loan", &["CF:CF_NR"], "grant-field"),

@@ -47,6 +47,9 @@ const RELAY_MARGIN_MS: u64 = 200;
 /// One step in this many that writes is cut short in one of the ways of [`Fate`].
 const FATE_ONE_IN: u64 = 60;
 
+/// A peer did not answer, or refused.
+struct Silent;
+
 /// How a step ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -120,30 +123,30 @@ impl Sim {
         call: u64,
         owner: &MemberId,
         log: LogName,
-        pulled: Option<Input>,
+        pulled: Result<Option<Input>, Silent>,
     ) -> Result<(), Broken> {
         let node = &mut self.nodes[at];
         let own = *owner == node.id;
         let of_start = node.catch_up.as_mut().filter(|c| c.left.contains(&call));
         let Some(catch_up) = of_start else {
             return match pulled {
-                Some(input) if !own => self.step(at, vec![(None, input)]),
+                Ok(Some(input)) if !own => self.step(at, vec![(None, input)]),
                 _ => Ok(()),
             };
         };
         catch_up.left.remove(&call);
-        let size = match &pulled {
-            Some(Input::Pulled { checkpoint, .. }) => Some(checkpoint.size.0),
-            _ => None,
-        };
-        match (own, size, pulled) {
-            (true, Some(size), Some(input)) => {
+        match pulled {
+            Ok(pulled) if own => {
+                let size = match &pulled {
+                    Some(Input::Pulled { checkpoint, .. }) => checkpoint.size.0,
+                    _ => 0,
+                };
                 catch_up.seen.push((log, size));
-                catch_up.found.push((size, input));
+                catch_up.found.extend(pulled.map(|input| (size, input)));
             }
-            (false, Some(_), Some(input)) => self.step(at, vec![(None, input)])?,
-            (false, None, _) => catch_up.missed += 1,
-            _ => {}
+            Ok(Some(input)) => self.step(at, vec![(None, input)])?,
+            Ok(None) => {}
+            Err(Silent) => catch_up.missed += 1,
         }
         match &self.nodes[at].catch_up {
             Some(catch_up) if catch_up.left.is_empty() => self.staged(at),
@@ -557,7 +560,7 @@ impl Sim {
         response: Response,
     ) -> Result<(), Broken> {
         let Response::Entries { entries, checkpoint } = response else {
-            return self.started(at, call, &owner, log, None);
+            return self.started(at, call, &owner, log, Err(Silent));
         };
         let some = !entries.is_empty();
         got.extend(entries.into_iter().map(|b| b.0));
@@ -572,14 +575,15 @@ impl Sim {
                 }
                 return Ok(());
             }
-            return self.started(at, call, &owner, log, None);
+            // Nothing is there, which is an answer too.
+            return self.started(at, call, &owner, log, Ok(None));
         };
         let verified = self.nodes[at].context.registry.note_key(&owner, log).ok().and_then(|k| note.verify(&k).ok());
         let Some(checkpoint) = verified else {
             return Err(Broken::new(Check::Consistent, format!("a checkpoint of `{owner}/{log}` does not verify")));
         };
         let input = Input::Pulled { owner: owner.clone(), log, from: first, entries: got, checkpoint, note };
-        self.started(at, call, &owner, log, Some(input))
+        self.started(at, call, &owner, log, Ok(Some(input)))
     }
 
     fn acknowledged(&mut self, at: usize, event: u64, peer: &MemberId, receipt: &Receipt) -> Result<(), Broken> {
@@ -605,7 +609,7 @@ impl Sim {
         let Some((to, kind)) = self.nodes[at].calls.remove(&call) else { return Ok(()) };
         match kind {
             Call::Part { relay } => self.part(at, relay, self.nodes[to].id.clone(), Outcome::Unreachable),
-            Call::Pull { owner, log, .. } => self.started(at, call, &owner, log, None),
+            Call::Pull { owner, log, .. } => self.started(at, call, &owner, log, Err(Silent)),
             // What is due stays due on the disk.
             Call::Deliver { .. } | Call::Forward { .. } | Call::Ask { .. } => Ok(()),
         }
