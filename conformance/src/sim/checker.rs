@@ -77,6 +77,8 @@ pub struct Checker {
     grants: BTreeMap<Digest, Grant>,
     contents: BTreeMap<RecordId, Vec<BTreeMap<FieldId, Value>>>,
     opened: BTreeSet<(MemberId, RecordId)>,
+    /// Answers decided earlier may still be on their way; they are not what is asked about now.
+    opened_since: Timestamp,
     /// Everything has come to rest: what any authority has decided counts, verified or not.
     pub strict: bool,
 }
@@ -98,6 +100,7 @@ impl Checker {
             grants: BTreeMap::new(),
             contents: BTreeMap::new(),
             opened: BTreeSet::new(),
+            opened_since: Timestamp(0),
             strict: false,
         }
     }
@@ -498,13 +501,16 @@ impl Checker {
                 let what = format!("`{}` answers with values of `{}` that nobody sealed", answer.member, record.record);
                 return Err(Broken::new(Check::Disclosure, what));
             }
-            self.opened.insert((answer.member.clone(), record.record));
+            if answer.at >= self.opened_since {
+                self.opened.insert((answer.member.clone(), record.record));
+            }
         }
         Ok(())
     }
 
-    /// What was opened since the last call.
-    pub fn take_opened(&mut self) -> BTreeSet<(MemberId, RecordId)> {
+    /// What was opened of answers decided since the last call.
+    pub fn take_opened(&mut self, now: Timestamp) -> BTreeSet<(MemberId, RecordId)> {
+        self.opened_since = now;
         core::mem::take(&mut self.opened)
     }
 }

@@ -135,6 +135,8 @@ pub struct CatchUp {
     pub left: BTreeSet<u64>,
     /// Sizes that peers have proof of.
     pub seen: Vec<(LogName, u64)>,
+    /// Own logs about which a mirror named in the registry has spoken.
+    pub mirrored: BTreeSet<LogName>,
     /// Own entries that peers had, with the size of the log they had them of.
     pub found: Vec<(u64, Input)>,
     /// Copies of peers' logs that could not be brought up.

@@ -336,7 +336,7 @@ impl Sim {
             },
             Event::Work if self.network.is_calm() => Ok(()),
             Event::Work => {
-                let wait = 60 + self.rng.below(400);
+                let wait = 40 + self.rng.below(320);
                 self.network.schedule(self.now + wait, Event::Work);
                 self.work()
             }

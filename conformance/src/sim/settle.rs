@@ -8,6 +8,7 @@ use credit::{
     id::{MemberId, RecordId},
     status::{Standing, Status},
 };
+use crypto::Timestamp;
 use exchange::{
     logs::LogName,
     tables::{self, DeliveryRow, Key, RecordRow},
@@ -194,12 +195,12 @@ impl Sim {
     /// Asks about every subject once more, as the bank and as every authority: what may be disclosed is, and nothing
     /// else.
     fn ask_all(&mut self) -> Result<(), Broken> {
-        self.checker.take_opened();
+        self.checker.take_opened(Timestamp(self.now));
         for subject in self.work.subjects().to_vec() {
             self.ask_everything(subject)?;
         }
         self.until(self.now + ASKING_MS, |_| false)?;
-        let opened = self.checker.take_opened();
+        let opened = self.checker.take_opened(Timestamp(self.now));
         self.held_against(&opened, true)?;
         for subject in self.work.subjects().to_vec() {
             for at in 0..self.config.regions {
@@ -207,7 +208,7 @@ impl Sim {
             }
         }
         self.until(self.now + ASKING_MS, |_| false)?;
-        let opened = self.checker.take_opened();
+        let opened = self.checker.take_opened(Timestamp(self.now));
         self.held_against(&opened, false)
     }
 

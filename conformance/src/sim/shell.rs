@@ -120,13 +120,15 @@ impl Sim {
     fn started(
         &mut self,
         at: usize,
-        call: u64,
+        (from, call): (usize, u64),
         owner: &MemberId,
         log: LogName,
         pulled: Result<Option<Input>, Silent>,
     ) -> Result<(), Broken> {
+        let peer = self.nodes[from].id.clone();
         let node = &mut self.nodes[at];
         let own = *owner == node.id;
+        let mirror = node.context.registry.member(&node.id).is_ok_and(|m| m.mirrors.contains(&peer));
         let of_start = node.catch_up.as_mut().filter(|c| c.left.contains(&call));
         let Some(catch_up) = of_start else {
             return match pulled {
@@ -142,6 +144,7 @@ impl Sim {
                     _ => 0,
                 };
                 catch_up.seen.push((log, size));
+                catch_up.mirrored.extend(mirror.then_some(log));
                 catch_up.found.extend(pulled.map(|input| (size, input)));
             }
             Ok(Some(input)) => self.step(at, vec![(None, input)])?,
@@ -172,7 +175,7 @@ impl Sim {
         }
         if catch_up.stage < CATCH_UP_ORDER.len() {
             let seen = core::mem::take(&mut catch_up.seen);
-            if restored && !LogName::ALL.iter().all(|log| seen.iter().any(|(named, _)| named == log)) {
+            if core::mem::take(&mut catch_up.mirrored).len() < LogName::ALL.len() && restored {
                 // A disk that is known to be old goes on only after a mirror has spoken about each of its logs.
                 catch_up.stage = 0;
                 self.network.schedule(self.now + 1_000, again);
@@ -560,7 +563,7 @@ impl Sim {
         response: Response,
     ) -> Result<(), Broken> {
         let Response::Entries { entries, checkpoint } = response else {
-            return self.started(at, call, &owner, log, Err(Silent));
+            return self.started(at, (from, call), &owner, log, Err(Silent));
         };
         let some = !entries.is_empty();
         got.extend(entries.into_iter().map(|b| b.0));
@@ -576,14 +579,14 @@ impl Sim {
                 return Ok(());
             }
             // Nothing is there, which is an answer too.
-            return self.started(at, call, &owner, log, Ok(None));
+            return self.started(at, (from, call), &owner, log, Ok(None));
         };
         let verified = self.nodes[at].context.registry.note_key(&owner, log).ok().and_then(|k| note.verify(&k).ok());
         let Some(checkpoint) = verified else {
             return Err(Broken::new(Check::Consistent, format!("a checkpoint of `{owner}/{log}` does not verify")));
         };
         let input = Input::Pulled { owner: owner.clone(), log, from: first, entries: got, checkpoint, note };
-        self.started(at, call, &owner, log, Ok(Some(input)))
+        self.started(at, (from, call), &owner, log, Ok(Some(input)))
     }
 
     fn acknowledged(&mut self, at: usize, event: u64, peer: &MemberId, receipt: &Receipt) -> Result<(), Broken> {
@@ -609,7 +612,7 @@ impl Sim {
         let Some((to, kind)) = self.nodes[at].calls.remove(&call) else { return Ok(()) };
         match kind {
             Call::Part { relay } => self.part(at, relay, self.nodes[to].id.clone(), Outcome::Unreachable),
-            Call::Pull { owner, log, .. } => self.started(at, call, &owner, log, Err(Silent)),
+            Call::Pull { owner, log, .. } => self.started(at, (to, call), &owner, log, Err(Silent)),
             // What is due stays due on the disk.
             Call::Deliver { .. } | Call::Forward { .. } | Call::Ask { .. } => Ok(()),
         }

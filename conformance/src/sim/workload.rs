@@ -127,15 +127,15 @@ impl Sim {
     /// One deed.
     pub(super) fn work(&mut self) -> Result<(), Broken> {
         match self.rng.below(100) {
-            0..=24 => self.hand_in(),
-            25..=34 => self.sign_grant(),
-            35..=56 => self.ask(),
-            57..=62 => self.ask_again(),
-            63..=67 => self.ask_by_duty(),
-            68..=70 => self.revoke(),
-            71..=78 => self.apply(),
-            79..=88 => self.handle_cases(),
-            89..=96 => self.change_standing(),
+            0..=21 => self.hand_in(),
+            22..=28 => self.sign_grant(),
+            29..=46 => self.ask(),
+            47..=52 => self.ask_again(),
+            53..=57 => self.ask_by_duty(),
+            58..=60 => self.revoke(),
+            61..=72 => self.apply(),
+            73..=84 => self.handle_cases(),
+            85..=97 => self.change_standing(),
             _ => self.erase(),
         }
     }
@@ -321,6 +321,9 @@ impl Sim {
     /// A subject applies at some counter.
     fn apply(&mut self) -> Result<(), Broken> {
         let Some(row) = self.rng.pick(&self.work.rows).cloned() else { return Ok(()) };
+        if row.tax && !self.rng.one_in(6) {
+            return self.apply();
+        }
         let at = self.rng.below(self.config.regions as u64 + 1) as usize;
         let draft = RepairDraft {
             authority: self.nodes[row.body].id.clone(),
@@ -333,9 +336,15 @@ impl Sim {
         self.operator(at, Operation::Done, Input::ApplyRepair { draft, case })
     }
 
-    /// An authority takes its open cases one step on.
+    /// Authorities take their open cases one step on.
     fn handle_cases(&mut self) -> Result<(), Broken> {
-        let at = self.region();
+        for at in 0..self.config.regions {
+            self.handle_cases_of(at)?;
+        }
+        Ok(())
+    }
+
+    fn handle_cases_of(&mut self, at: usize) -> Result<(), Broken> {
         let Ok(Response::Cases { cases, .. }) = read::cases(&self.nodes[at].disk) else { return Ok(()) };
         for case in cases {
             let input = match &case {

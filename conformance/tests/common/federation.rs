@@ -1,0 +1,259 @@
+//! A federation of real processes, founded with the same commands that people use.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    net::{TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{Ran, command, http, rows, run, until};
+
+/// Time for a node to come up: it waits up to four seconds for peers that are not there.
+const READY: Duration = Duration::from_secs(40);
+
+/// A member to admit.
+#[derive(Clone, Copy)]
+pub(crate) struct Cast {
+    pub(crate) id: &'static str,
+    pub(crate) role: &'static str,
+    pub(crate) region: &'static str,
+    pub(crate) mirrors: &'static str,
+}
+
+/// Two regions, the outlet and two banks. `js` and `xyd` collect letters; `sh` is the authority of [`rows::body`].
+pub(crate) const FIVE: [Cast; 5] = [
+    Cast { id: "sh", role: "region", region: "310000", mirrors: "js" },
+    Cast { id: "js", role: "region", region: "320000", mirrors: "sh" },
+    Cast { id: "xyd", role: "platform", region: "310000", mirrors: "sh" },
+    Cast { id: "bank-a", role: "bank", region: "", mirrors: "" },
+    Cast { id: "bank-b", role: "bank", region: "", mirrors: "" },
+];
+
+/// A federation in a temporary directory. Its processes and its directory go with the test process, however that
+/// ends: a janitor waits for the end of a pipe that only the test process holds.
+pub(crate) struct Federation {
+    root: PathBuf,
+    nodes: Mutex<BTreeMap<String, Child>>,
+    janitor: Mutex<ChildStdin>,
+    /// Who may disturb whom: see [`Federation::beside`] and [`Federation::alone`].
+    turn: RwLock<()>,
+}
+
+impl Federation {
+    /// Founds a federation and starts every node.
+    pub(crate) fn start(cast: &[Cast]) -> Self {
+        let federation = Self::found(cast);
+        for member in cast {
+            federation.spawn(member.id);
+        }
+        for member in cast {
+            federation.ready(member.id);
+        }
+        federation
+    }
+
+    /// Founds a federation; no node runs yet.
+    pub(crate) fn found(cast: &[Cast]) -> Self {
+        let root = tempfile::Builder::new().prefix("xinqiao-e2e-").tempdir().unwrap().keep();
+        let janitor = janitor(&root);
+        fs::write(root.join("pass"), "an example passphrase\n").unwrap();
+        let federation =
+            Self { root, nodes: Mutex::default(), janitor: Mutex::new(janitor), turn: RwLock::new(()) };
+        federation.unlocked(&["federation", "init", "--name", "e2e"], "gov").done();
+        for Cast { id, role, region, mirrors } in cast {
+            let (quic, http) = (free(), free());
+            let request = federation.path(&format!("{id}.request"));
+            let request = request.to_str().unwrap();
+            let mut args = vec!["member", "request", "--id", id, "--role", role, "--name", id, "--out", request];
+            args.extend(["--quic", &quic, "--http", &http, "--region", region]);
+            let body = rows::body();
+            match *id {
+                "sh" => args.extend(["--body", &body]),
+                "js" | "xyd" => args.push("--collector"),
+                _ => {}
+            }
+            federation.unlocked(&args, id).done();
+            let mut args = vec!["federation", "admit", request];
+            if !mirrors.is_empty() {
+                args.extend(["--mirrors", mirrors]);
+            }
+            federation.unlocked(&args, "gov").done();
+        }
+        for governor in ["g1", "g3"] {
+            federation.unlocked(&["federation", "sign", "--governor", governor], "gov").done();
+        }
+        for member in cast {
+            let registry = federation.registry();
+            federation.at(member.id, &["node", "init", "--registry", registry.to_str().unwrap()]).done();
+        }
+        federation
+    }
+
+    /// For a test that others may run beside.
+    pub(crate) fn beside(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// For a test that counts entries or stops nodes: no other runs meanwhile.
+    pub(crate) fn alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.turn.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A path below the federation's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// As above, as text for arguments.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        fs::write(self.path(name), bytes).unwrap();
+        self.text(name)
+    }
+
+    /// The signed registry.
+    pub(crate) fn registry(&self) -> PathBuf {
+        self.path("gov").join("registry")
+    }
+
+    /// Runs a command with the directory of `member`.
+    pub(crate) fn at(&self, member: &str, args: &[&str]) -> Ran {
+        run(&[args, &["--json", "--dir", &self.text(member)]].concat())
+    }
+
+    /// Runs a command with the directory and the passphrase of `member`.
+    pub(crate) fn unlocked(&self, args: &[&str], member: &str) -> Ran {
+        self.at(member, &[args, &["--passphrase-file", &self.text("pass")]].concat())
+    }
+
+    /// Spawns the node of `member`; its log grows in `<member>.log`.
+    pub(crate) fn spawn(&self, member: &str) {
+        let log = fs::File::options().create(true).append(true).open(self.path(&format!("{member}.log"))).unwrap();
+        let (dir, pass) = (self.text(member), self.text("pass"));
+        let child = command(&["node", "run", "--dir", &dir, "--passphrase-file", &pass])
+            .env("XINQIAO_LOG", "trace")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut janitor = self.janitor.lock().unwrap();
+        writeln!(janitor, "{}", child.id()).unwrap();
+        self.nodes.lock().unwrap().insert(member.to_owned(), child);
+    }
+
+    /// Waits until the node of `member` serves.
+    pub(crate) fn ready(&self, member: &str) {
+        let url = format!("{}/readyz", self.http(member));
+        until(&format!("`{member}` is ready"), READY, || {
+            let ended = self.nodes.lock().unwrap().get_mut(member).unwrap().try_wait().unwrap();
+            let said = || fs::read_to_string(self.path(&format!("{member}.log"))).unwrap();
+            assert!(ended.is_none(), "`{member}` has ended: {}", said());
+            http::get(&url, None).filter(|got| got.status == 200).map(drop)
+        });
+    }
+
+    /// Kills the node of `member` without a warning.
+    pub(crate) fn kill(&self, member: &str) {
+        let mut child = self.nodes.lock().unwrap().remove(member).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Stops the node of `member` in good order.
+    pub(crate) fn stop(&self, member: &str) {
+        self.at(member, &["node", "stop"]).done();
+        let mut child = self.nodes.lock().unwrap().remove(member).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Base URL of the published logs of `member`.
+    pub(crate) fn http(&self, member: &str) -> String {
+        format!("http://{}", self.setting(member, "http"))
+    }
+
+    /// A line of the member's settings.
+    pub(crate) fn setting(&self, member: &str, key: &str) -> String {
+        let text = fs::read_to_string(self.path(member).join("node.toml")).unwrap();
+        let line = text.lines().find(|l| l.starts_with(&format!("{key} = "))).unwrap();
+        line.split('"').nth(1).unwrap().to_owned()
+    }
+
+    /// `node status --json`.
+    pub(crate) fn status(&self, member: &str) -> Value {
+        self.at(member, &["node", "status"]).done().json()
+    }
+
+    /// Entries of the member's own logs: records, status, access.
+    pub(crate) fn sizes(&self, member: &str) -> [u64; 3] {
+        let status = self.status(member);
+        ["records", "status", "access"].map(|log| status["logs"][log].as_u64().unwrap())
+    }
+
+    /// Registers a department.
+    pub(crate) fn source(&self, member: &str, source: &str) {
+        self.at(member, &["source", "add", source]).done();
+    }
+
+    /// Hands penalties in.
+    pub(crate) fn submit(&self, member: &str, source: &str, file: &str) -> Ran {
+        self.at(member, &["submit", file, "--item", "CF", "--source", source])
+    }
+
+    /// Issues a grant at `js` over every field of CF, with more arguments of `grant issue`.
+    pub(crate) fn grant(&self, name: &str, subject: &str, grantee: &str, more: &[&str]) -> String {
+        let (letter, out) = (self.file(&format!("{name}.letter"), "a letter (example)\n"), self.text(name));
+        let args = ["grant", "issue", "--subject", subject, "--grantee", grantee, "--purpose", "pre-loan"];
+        let rest = ["--item", "CF", "--letter", &letter, "--out", &out];
+        self.at("js", &[&args[..], &rest, more].concat()).done();
+        out
+    }
+
+    /// Asks about CF for 贷前审查.
+    pub(crate) fn query(&self, bank: &str, subject: &str, more: &[&str]) -> Ran {
+        let args = ["query", "--subject", subject, "--purpose", "pre-loan", "--fields", "CF"];
+        self.at(bank, &[&args[..], more].concat())
+    }
+
+    /// An Authorization header with which `member` reads entries.
+    pub(crate) fn pass(&self, member: &str) -> String {
+        let value = self.unlocked(&["audit", "pass"], member).done().json();
+        value["authorization"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Reads process ids; when the pipe ends, ends those processes and removes the directory.
+fn janitor(root: &Path) -> ChildStdin {
+    const CLEAN: &str = "trap '' INT TERM HUP; all=; while read -r pid; do all=\"$all $pid\"; done; \
+                         [ -z \"$all\" ] || kill -9 $all; sleep 0.2; rm -rf \"$0\"";
+    let child = Command::new("sh")
+        .args(["-c", CLEAN])
+        .arg(root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.unwrap()
+}
+
+/// An address on this machine that is free for UDP and TCP right now.
+pub(crate) fn free() -> String {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        if UdpSocket::bind(at).is_ok() {
+            return at.to_string();
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! One GET of plain HTTP/1.1, written here so that what a node publishes is read by somebody else's client.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+/// A response.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    /// Header lines, names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Got {
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Gets `url`, with an Authorization header when there is one. `None` when nobody answers.
+pub(crate) fn get(url: &str, auth: Option<&str>) -> Option<Got> {
+    let rest = url.strip_prefix("http://").unwrap();
+    let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+    let mut stream = TcpStream::connect(host).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let auth = auth.map_or(String::new(), |auth| format!("Authorization: {auth}\r\n"));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{auth}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).ok()?;
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<Got> {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let got = Got { status, headers, body: bytes[end + 4..].to_vec() };
+    let length = got.header("content-length").map(|l| l.parse::<usize>().unwrap());
+    assert_eq!(got.header("transfer-encoding"), None, "resources of a log have a length");
+    (length == Some(got.body.len())).then_some(got)
+}
