@@ -4,7 +4,7 @@
 mod common;
 
 use std::{
-    fs,
+
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
@@ -61,7 +61,7 @@ fn every_expectation_holds_and_nothing_is_left() {
     let at = dir.path().join("demo").to_str().unwrap().to_owned();
     let ran = run(&["demo", "--json", "--seed", "3", "--records", "30", "--dir", &at]).done();
     holds_what_it_promises(&ran.json());
-    assert_eq!(processes(&at), [], "node processes are left");
+    assert!(processes(&at).is_empty(), "node processes are left");
     // A directory that was named stays, with the evidence of every step in it.
     for file in ["governors/registry", "grant", "answer", "certificate", "sh-access/checkpoint"] {
         assert!(dir.path().join("demo").join(file).is_file(), "{file}");
@@ -111,7 +111,7 @@ fn kept_nodes_answer_until_the_interrupt_and_end_with_it() {
     });
     let ended = until("the end after an interrupt", Duration::from_secs(20), || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0));
-    assert_eq!(processes(&at), [], "node processes are left");
+    assert!(processes(&at).is_empty(), "node processes are left");
     for node in nodes {
         let health = format!("{}/healthz", node["http"].as_str().unwrap());
         assert!(http::get(&health, None).is_none(), "{health} still answers");
@@ -135,7 +135,5 @@ fn an_interrupted_demonstration_leaves_no_node() {
     });
     let ended = until("the end after an interrupt", Duration::from_secs(20), || child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(1), "an interrupted story is not told");
-    assert_eq!(processes(&at), [], "node processes are left");
-    // What the temporary files of the test need not show: the logs of the nodes are kept where they were asked for.
-    assert!(fs::read_dir(&at).unwrap().next().is_some());
+    assert!(processes(&at).is_empty(), "node processes are left");
 }

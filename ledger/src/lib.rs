@@ -24,6 +24,7 @@
 //! | [`witness`] | quorum rule and its verification |
 //! | [`audit`] | every byte of a published log checked |
 
+pub mod add_checkpoint;
 pub mod audit;
 pub mod checkpoint;
 pub mod log;

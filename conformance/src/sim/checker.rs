@@ -147,7 +147,10 @@ impl Checker {
             self.grown(&node.disk, at, name)?;
         }
         if let Some(what) = node.disk.leak() {
-            return Err(Broken::new(Check::Canary, format!("a planted value is on the disk of `{}`: {what}", node.id)));
+            return Err(Broken::new(
+                Check::Canary,
+                format!("a planted value is on the disk of `{}`: {what}", node.id),
+            ));
         }
         if !self.receipts.is_empty() {
             self.next_receipt = (self.next_receipt + 1) % self.receipts.len();
@@ -185,13 +188,16 @@ impl Checker {
                 Some(known) if *known == bytes => {}
                 Some(_) => return Err(broken(format!("entry {index} is another than it was"))),
                 None => {
-                    let entry = Entry::from_bytes(&bytes).map_err(|e| broken(format!("entry {index}: {e}")))?;
+                    let entry =
+                        Entry::from_bytes(&bytes).map_err(|e| broken(format!("entry {index}: {e}")))?;
                     let before = truth.bytes.last().map_or(Digest::ZERO, |b| leaf_hash(b));
                     if entry.prev != before {
                         return Err(broken(format!("entry {index} does not name the one before it")));
                     }
                     let fact = match &entry.fact {
-                        Fact::Status(signed) => Some(self.registry.verify(signed).map_err(|r| broken(r.to_string()))?),
+                        Fact::Status(signed) => {
+                            Some(self.registry.verify(signed).map_err(|r| broken(r.to_string()))?)
+                        }
                         _ => None,
                     };
                     truth.bytes.push(bytes);
@@ -264,7 +270,9 @@ impl Checker {
         let parts: Vec<&str> = claimed.origin.split('/').collect();
         let at = parts.get(2).and_then(|id| self.members.iter().position(|(m, _)| m.as_str() == *id));
         let name = parts.get(3).and_then(|log| LogName::parse(log));
-        let broken = |what: &str| Broken::new(Check::Consistent, format!("{} at {}: {what}", claimed.origin, claimed.size));
+        let broken = |what: &str| {
+            Broken::new(Check::Consistent, format!("{} at {}: {what}", claimed.origin, claimed.size))
+        };
         let (Some(at), Some(name)) = (at, name) else { return Err(broken("is of no log")) };
         let root = self.logs.get_mut(&(at, name)).and_then(|t| t.root(claimed.size.0 as usize));
         match root {
@@ -306,9 +314,11 @@ impl Checker {
             let broken = |what: String| Broken::new(Check::Receipts, format!("{receipt:?}: {what}"));
             let (disk, name) = (&nodes[at].disk, receipt.log.as_str());
             let then = receipt.checkpoint.claimed();
-            let now = log::head(disk, name).ok().flatten().ok_or_else(|| broken("no checkpoint".to_owned()))?;
+            let now =
+                log::head(disk, name).ok().flatten().ok_or_else(|| broken("no checkpoint".to_owned()))?;
             let now = now.claimed();
-            let proof = log::consistency(disk, name, then.size, now.size).map_err(|e| broken(e.to_string()))?;
+            let proof =
+                log::consistency(disk, name, then.size, now.size).map_err(|e| broken(e.to_string()))?;
             verify_consistency(then.size, now.size, &then.root, &now.root, &proof)
                 .map_err(|e| broken(e.to_string()))?;
             let all = &self.bytes(at, receipt.log)[..now.size.0 as usize];
@@ -354,7 +364,9 @@ impl Checker {
     /// (d) An answer leaves member `at`, decided from the plan. `before` is as for [`Checker::standing_of`].
     pub fn disclosed(&self, at: usize, plan: &Plan, now: Timestamp, before: usize) -> Result<(), Broken> {
         let me = &self.members[at].0;
-        let broken = |what: String| Broken::new(Check::Disclosure, format!("`{me}`, access entry {}: {what}", plan.index));
+        let broken = |what: String| {
+            Broken::new(Check::Disclosure, format!("`{me}`, access entry {}: {what}", plan.index))
+        };
         let access = self.log(at, LogName::Access);
         let fact = access.get(plan.index as usize).map(|e| &e.fact);
         let (asked, disclosed): (&AskedBy, _) = match fact {
@@ -372,14 +384,18 @@ impl Checker {
             return Err(broken("opens other records than it logs".to_owned()));
         }
         for (planned, logged) in plan.records.iter().zip(disclosed) {
-            let recorded = match self.log(at, LogName::Records).get(planned.version as usize).map(|e| &e.fact) {
+            let recorded = match self.log(at, LogName::Records).get(planned.version as usize).map(|e| &e.fact)
+            {
                 Some(Fact::Recorded(recorded)) if planned.version == logged.version => recorded,
                 _ => return Err(broken("opens another record than it logs".to_owned())),
             };
             let record = recorded.record;
             let status = self.status_seen(at, &recorded.authority, &record, before);
             if !status.disclosable() {
-                return Err(broken(format!("discloses `{record}`, which it knows to be {}", status.as_str())));
+                return Err(broken(format!(
+                    "discloses `{record}`, which it knows to be {}",
+                    status.as_str()
+                )));
             }
             if self.erased(at).contains(&record) {
                 return Err(broken(format!("discloses `{record}`, which it has erased")));
@@ -418,10 +434,13 @@ impl Checker {
         }
         if !question_of_bank(&self.members, question) {
             let open = matches!(class, Some(FieldClass::Public | FieldClass::Government));
-            let duty = matches!(asked.basis, BasisRef::Duty(_)) && question.purpose == Purpose::Administration;
+            let duty =
+                matches!(asked.basis, BasisRef::Duty(_)) && question.purpose == Purpose::Administration;
             return if open && duty { Ok(()) } else { Err("no duty covers it".to_owned()) };
         }
-        let BasisRef::Grant(digest, collector) = &asked.basis else { return Err("without a grant".to_owned()) };
+        let BasisRef::Grant(digest, collector) = &asked.basis else {
+            return Err("without a grant".to_owned());
+        };
         let Some(grant) = self.grants.get(digest) else { return Err("on a grant nobody signed".to_owned()) };
         let origin = self.members.iter().position(|(id, _)| id == collector);
         let revoked = origin.is_some_and(|origin| {
@@ -432,7 +451,8 @@ impl Checker {
             .iter()
             .filter(|e| matches!(&e.fact, Fact::Disclosed(d) if matches!(&d.asked.basis, BasisRef::Grant(g, _) if g == digest)))
             .count();
-        let covered = grant.scope.iter().any(|s| s.item == *item && (s.fields.is_empty() || s.fields.contains(&field)));
+        let covered =
+            grant.scope.iter().any(|s| s.item == *item && (s.fields.is_empty() || s.fields.contains(&field)));
         let table = [
             (grant.subject != question.subject, "the grant is about another subject"),
             (grant.grantee != question.asker, "the grant names another asker"),
@@ -443,14 +463,19 @@ impl Checker {
             (revoked, "the grant is revoked"),
             (uses >= grant.uses_max as usize, "the grant is used up"),
             (!covered, "the grant does not name the field"),
-            (!matches!(class, Some(FieldClass::Public | FieldClass::Authorised)), "its class is not for banks"),
+            (
+                !matches!(class, Some(FieldClass::Public | FieldClass::Authorised)),
+                "its class is not for banks",
+            ),
         ];
         table.iter().find(|(fails, _)| *fails).map_or(Ok(()), |(_, why)| Err((*why).to_owned()))
     }
 
     /// What a member knows a record to stand at.
     fn status_seen(&self, at: usize, authority: &MemberId, record: &RecordId, before: usize) -> Status {
-        let Some(origin) = self.members.iter().position(|(id, _)| id == authority) else { return Status::Active };
+        let Some(origin) = self.members.iter().position(|(id, _)| id == authority) else {
+            return Status::Active;
+        };
         oracle::standing(&changes_of(self.verified(at, origin, before), record))
     }
 
@@ -491,14 +516,21 @@ impl Checker {
     /// An asker has opened and verified an answer: every value is one that was sealed.
     pub fn opened(&mut self, answer: &OpenedAnswer) -> Result<(), Broken> {
         for record in &answer.records {
-            let values: Vec<_> =
-                record.fields.iter().filter(|f| f.mode == Mode::Value).map(|f| (&f.field, &f.value)).collect();
+            let values: Vec<_> = record
+                .fields
+                .iter()
+                .filter(|f| f.mode == Mode::Value)
+                .map(|f| (&f.field, &f.value))
+                .collect();
             let known = self.contents.get(&record.record);
             let one = known.is_some_and(|versions| {
                 versions.iter().any(|fields| values.iter().all(|(f, v)| fields.get(f) == Some(*v)))
             });
             if !one {
-                let what = format!("`{}` answers with values of `{}` that nobody sealed", answer.member, record.record);
+                let what = format!(
+                    "`{}` answers with values of `{}` that nobody sealed",
+                    answer.member, record.record
+                );
                 return Err(Broken::new(Check::Disclosure, what));
             }
             if answer.at >= self.opened_since {

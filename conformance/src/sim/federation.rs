@@ -295,7 +295,8 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
         .iter()
         .map(|(own, role)| {
             let secret = |what: &str| secret(root, own, what);
-            let public = |what: &str| PublicKey(SigningKey::from_seed(&secret(what)).verifying_key().to_bytes());
+            let public =
+                |what: &str| PublicKey(SigningKey::from_seed(&secret(what)).verifying_key().to_bytes());
             let seal = OpeningKey::from_seed(&secret("seal")).public();
             // Each region is mirrored by the next one; with more than two regions also by the one after.
             let at = collecting.iter().position(|id| *id == own);

@@ -361,11 +361,18 @@ impl Sim {
             2 => self.network.join(),
             3 | 4 => self.crash(node, None),
             5 => {
-                if self.nodes[node].has_mirrors() && self.nodes[node].member.is_some() {
-                    self.nodes[node].backup = Some(self.nodes[node].disk.image());
+                for node in self.nodes.iter_mut().filter(|n| n.has_mirrors() && n.backup.is_none()) {
+                    node.backup = Some(node.disk.image());
                 }
             }
-            _ => self.restore(node),
+            _ => {
+                let able: Vec<usize> = (0..self.nodes.len())
+                    .filter(|at| self.nodes[*at].backup.is_some() && self.mirrored(*at))
+                    .collect();
+                if let Some(node) = self.rng.pick(&able).copied() {
+                    self.restore(node);
+                }
+            }
         }
         Ok(())
     }
@@ -386,13 +393,10 @@ impl Sim {
     /// Puts an older copy of a disk back. Only where nothing is lost for good by it: a mirror has a full copy of what
     /// the disk holds now (decision 0006 says what happens otherwise).
     fn restore(&mut self, node: usize) {
-        let Some(backup) = self.nodes[node].backup.take() else { return };
-        if !self.mirrored(node) {
-            self.nodes[node].backup = Some(backup);
-            return;
+        if let Some(backup) = self.nodes[node].backup.take() {
+            self.crash(node, None);
+            self.put_back(node, backup);
         }
-        self.crash(node, None);
-        self.put_back(node, backup);
     }
 
     fn put_back(&mut self, node: usize, backup: Image) {

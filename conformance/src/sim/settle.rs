@@ -57,9 +57,16 @@ impl Sim {
         let begin = self.now;
         let rested = |sim: &mut Sim| sim.at_rest().values().all(Option::is_none);
         if !self.until(begin + QUIET_MS_MAX, rested)? {
-            let why: Vec<String> =
-                self.at_rest().into_iter().filter_map(|(id, why)| why.map(|why| format!("`{id}` {why}"))).collect();
-            return Err(broken(format!("not at rest after {} minutes: {}", QUIET_MS_MAX / 60_000, why.join("; "))));
+            let why: Vec<String> = self
+                .at_rest()
+                .into_iter()
+                .filter_map(|(id, why)| why.map(|why| format!("`{id}` {why}")))
+                .collect();
+            return Err(broken(format!(
+                "not at rest after {} minutes: {}",
+                QUIET_MS_MAX / 60_000,
+                why.join("; ")
+            )));
         }
         self.figures.quiet_ms = self.figures.quiet_ms.max(self.now - begin);
         Ok(())
@@ -117,7 +124,8 @@ impl Sim {
                     .filter(|f| matches!(f, StatusFact::Acknowledged(a) if a.origin == node.id && a.index == event))
                     .count();
                 if times != 1 {
-                    let what = format!("`{recipient}` acknowledged event {event} of `{}` {times} times", node.id);
+                    let what =
+                        format!("`{recipient}` acknowledged event {event} of `{}` {times} times", node.id);
                     return Err(broken(what));
                 }
             }
@@ -154,14 +162,20 @@ impl Sim {
                 }
                 let copy = name.mirror(&node.id);
                 let all = self.checker.bytes(origin, name);
-                let held = log::entries(&peer.disk, &copy, LeafIndex(0), usize::MAX).map_err(|e| broken(e.to_string()))?;
+                let held = log::entries(&peer.disk, &copy, LeafIndex(0), usize::MAX)
+                    .map_err(|e| broken(e.to_string()))?;
                 let heads = (log::head(&peer.disk, &copy), log::head(&node.disk, name.as_str()));
                 let same_root = match heads {
-                    (Ok(a), Ok(b)) => a.map(|h| h.claimed().root) == b.map(|h| h.claimed().root) || all.is_empty(),
+                    (Ok(a), Ok(b)) => {
+                        a.map(|h| h.claimed().root) == b.map(|h| h.claimed().root) || all.is_empty()
+                    }
                     _ => false,
                 };
                 if held != all || !same_root {
-                    return Err(broken(format!("`{}` holds another `{}/{name}` than its owner", peer.id, node.id)));
+                    return Err(broken(format!(
+                        "`{}` holds another `{}/{name}` than its owner",
+                        peer.id, node.id
+                    )));
                 }
             }
         }
@@ -230,7 +244,11 @@ impl Sim {
                 // The payload of a version that only a lost disk held is gone; the record then waits for its source.
                 let held = row.is_some_and(|row| row.facts.is_some());
                 if bank && may && held && authority == node.id && !was {
-                    return Err(broken(format!("`{}` withholds `{record}`, which is {}", node.id, status.as_str())));
+                    return Err(broken(format!(
+                        "`{}` withholds `{record}`, which is {}",
+                        node.id,
+                        status.as_str()
+                    )));
                 }
             }
         }
@@ -244,7 +262,8 @@ impl Sim {
             let mut keys = Vec::new();
             for node in &self.nodes {
                 let prefix = Key::standings(&node.id);
-                let found = image.iter().filter(|(s, key, _)| *s == Space::Row && key.starts_with(prefix.as_bytes()));
+                let found =
+                    image.iter().filter(|(s, key, _)| *s == Space::Row && key.starts_with(prefix.as_bytes()));
                 keys.extend(found.map(|(_, key, _)| key.to_vec()));
             }
             for key in keys {

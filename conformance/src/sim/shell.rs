@@ -101,7 +101,9 @@ impl Sim {
                 Some(_) => {}
                 None => {
                     let copied = |log: &LogName| registry.keeps_copy(&own, &peer.id, *log);
-                    pulls.extend(LogName::ALL.into_iter().filter(copied).map(|log| (to, peer.id.clone(), log)));
+                    pulls.extend(
+                        LogName::ALL.into_iter().filter(copied).map(|log| (to, peer.id.clone(), log)),
+                    );
                 }
             }
         }
@@ -267,7 +269,9 @@ impl Sim {
                 let elsewhere = Disk::default();
                 step.commit(&elsewhere as &dyn Store).map_err(|e| fault(e.into()))?
             }
-            Fate::Whole | Fate::After => step.commit(&node.disk as &dyn Store).map_err(|e| fault(e.into()))?,
+            Fate::Whole | Fate::After => {
+                step.commit(&node.disk as &dyn Store).map_err(|e| fault(e.into()))?
+            }
         };
         self.checker.stepped(&self.nodes[at], at)?;
         self.say(|| format!("node {at} {names:?} -> {} effects", effects.len()));
@@ -480,7 +484,13 @@ impl Sim {
     }
 
     /// A peer's request: verified, then handed in. The outer error is a refusal to the peer.
-    fn serve(&mut self, at: usize, from: usize, call: u64, request: Request) -> Result<Result<(), Broken>, Refusal> {
+    fn serve(
+        &mut self,
+        at: usize,
+        from: usize,
+        call: u64,
+        request: Request,
+    ) -> Result<Result<(), Broken>, Refusal> {
         let caller = self.nodes[from].id.clone();
         let registry = self.nodes[at].context.registry.clone();
         let (waiter, input) = match request {
@@ -523,7 +533,14 @@ impl Sim {
     }
 
     /// An answer to a call.
-    fn returned(&mut self, at: usize, from: usize, call: u64, kind: Call, response: Response) -> Result<(), Broken> {
+    fn returned(
+        &mut self,
+        at: usize,
+        from: usize,
+        call: u64,
+        kind: Call,
+        response: Response,
+    ) -> Result<(), Broken> {
         let peer = self.nodes[from].id.clone();
         match kind {
             Call::Deliver { event } => match response {
@@ -570,7 +587,8 @@ impl Sim {
         let Some(note) = checkpoint else {
             if some {
                 let next = Request::Pull { owner: owner.clone(), log, from: first + got.len() as u64 };
-                let again = self.call(at, from, &next, Call::Pull { owner, log, from: first, got }, PEER_WAIT_MS)?;
+                let again =
+                    self.call(at, from, &next, Call::Pull { owner, log, from: first, got }, PEER_WAIT_MS)?;
                 if let Some(catch_up) = self.nodes[at].catch_up.as_mut()
                     && catch_up.left.remove(&call)
                 {
@@ -581,15 +599,25 @@ impl Sim {
             // Nothing is there, which is an answer too.
             return self.started(at, (from, call), &owner, log, Ok(None));
         };
-        let verified = self.nodes[at].context.registry.note_key(&owner, log).ok().and_then(|k| note.verify(&k).ok());
+        let verified =
+            self.nodes[at].context.registry.note_key(&owner, log).ok().and_then(|k| note.verify(&k).ok());
         let Some(checkpoint) = verified else {
-            return Err(Broken::new(Check::Consistent, format!("a checkpoint of `{owner}/{log}` does not verify")));
+            return Err(Broken::new(
+                Check::Consistent,
+                format!("a checkpoint of `{owner}/{log}` does not verify"),
+            ));
         };
         let input = Input::Pulled { owner: owner.clone(), log, from: first, entries: got, checkpoint, note };
         self.started(at, (from, call), &owner, log, Ok(Some(input)))
     }
 
-    fn acknowledged(&mut self, at: usize, event: u64, peer: &MemberId, receipt: &Receipt) -> Result<(), Broken> {
+    fn acknowledged(
+        &mut self,
+        at: usize,
+        event: u64,
+        peer: &MemberId,
+        receipt: &Receipt,
+    ) -> Result<(), Broken> {
         let dropped = self.config.sabotage == Some(Sabotage::DropAcknowledgements);
         if dropped && self.position(peer) == Some(0) {
             return Ok(());
@@ -601,9 +629,13 @@ impl Sim {
         });
         let (proven, fact) = checked.map_err(|r| Broken::new(Check::Receipts, r.to_string()))?;
         if proven.member != *peer {
-            return Err(Broken::new(Check::Fault, format!("`{peer}` acknowledges with another member's entry")));
+            return Err(Broken::new(
+                Check::Fault,
+                format!("`{peer}` acknowledges with another member's entry"),
+            ));
         }
-        let input = Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt: codec::to_vec(receipt) };
+        let input =
+            Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt: codec::to_vec(receipt) };
         self.submit(at, None, input)
     }
 

@@ -90,11 +90,9 @@ pub struct Workload {
 impl Workload {
     /// Nothing has been done.
     pub fn new() -> Self {
-        let subject = |n| uscc_from_parts("91", "310115", 31_u64.pow(7) * 29 + n).expect("parts of the right shape");
-        Self {
-            subjects: (0..SUBJECTS).map(subject).collect(),
-            ..Self::default()
-        }
+        let subject =
+            |n| uscc_from_parts("91", "310115", 31_u64.pow(7) * 29 + n).expect("parts of the right shape");
+        Self { subjects: (0..SUBJECTS).map(subject).collect(), ..Self::default() }
     }
 
     /// The subjects.
@@ -194,9 +192,10 @@ impl Sim {
 
     /// Penalties as a file, read as intake reads it.
     fn penalties(&self, region: usize, rows: &[Row]) -> Result<(Vec<PlainRecord>, Digest), Broken> {
-        let mut file = "CF_XDR_MC,CF_XDR_LB,CF_XDR_SHXYM,CF_FRDB,CF_FR_ZJLX,CF_WSH,CF_WFXW,CF_SY,CF_YJ,CF_CFLB,CF_NR,\
+        let mut file =
+            "CF_XDR_MC,CF_XDR_LB,CF_XDR_SHXYM,CF_FRDB,CF_FR_ZJLX,CF_WSH,CF_WFXW,CF_SY,CF_YJ,CF_CFLB,CF_NR,\
                         CF_NR_FK,CF_JDRQ,CF_YXQ,CF_CFJG,CF_CFJGDM,CF_SJLY,CF_SJLYDM\n"
-            .to_owned();
+                .to_owned();
         for row in rows {
             file.push_str(&format!(
                 "CANARY-{0} company,法人及非法人组织,{1},CANARY-{0} person,CANARY-{0} paper,{2},CANARY-{0} kind,\
@@ -213,7 +212,8 @@ impl Sim {
         let broken = |what: String| Broken::new(Check::Fault, format!("a sound file is refused: {what}"));
         let item = item.ok_or_else(|| broken("no item".to_owned()))?;
         let today = Date::from_timestamp(Timestamp(self.now));
-        let intake = csv::read(file.as_bytes(), &context.catalog, &item, today).map_err(|e| broken(e.to_string()))?;
+        let intake =
+            csv::read(file.as_bytes(), &context.catalog, &item, today).map_err(|e| broken(e.to_string()))?;
         let rows: Result<Vec<_>, _> = intake.rows.into_iter().map(|row| row.outcome).collect();
         let rows = rows.map_err(|errors| broken(format!("{errors:?}")))?;
         Ok((rows, Digest(file_digest(file.as_bytes()))))
@@ -237,7 +237,10 @@ impl Sim {
 
     fn draft(&self, subject: SubjectId, everything: bool) -> GrantDraft {
         let fields = |list: &[u16]| list.iter().map(|n| FieldId(*n)).collect();
-        let mut scope = vec![Scope { item: ItemId::parse("CF").expect("an item"), fields: fields(&PENALTY_FIELDS[2..4]) }];
+        let mut scope = vec![Scope {
+            item: ItemId::parse("CF").expect("an item"),
+            fields: fields(&PENALTY_FIELDS[2..4]),
+        }];
         if everything {
             scope[0].fields.clear();
             scope.push(Scope { item: ItemId::parse("NSXY").expect("an item"), fields: Vec::new() });
@@ -274,7 +277,9 @@ impl Sim {
     /// A question that was put before is put again, byte for byte; its deadline may have passed.
     fn ask_again(&mut self) -> Result<(), Broken> {
         let newest = self.work.questions.len().saturating_sub(12);
-        let Some((at, to, question)) = self.rng.pick(&self.work.questions[newest..]).cloned() else { return Ok(()) };
+        let Some((at, to, question)) = self.rng.pick(&self.work.questions[newest..]).cloned() else {
+            return Ok(());
+        };
         self.put(at, to, question)
     }
 
@@ -320,10 +325,10 @@ impl Sim {
 
     /// A subject applies at some counter.
     fn apply(&mut self) -> Result<(), Broken> {
-        let Some(row) = self.rng.pick(&self.work.rows).cloned() else { return Ok(()) };
-        if row.tax && !self.rng.one_in(6) {
-            return self.apply();
-        }
+        // Mostly about penalties: a tax grade knows no repair, and is refused.
+        let all = self.rng.one_in(8);
+        let rows: Vec<&Row> = self.work.rows.iter().filter(|row| all || !row.tax).collect();
+        let Some(row) = self.rng.pick(&rows).map(|row| (*row).clone()) else { return Ok(()) };
         let at = self.rng.below(self.config.regions as u64 + 1) as usize;
         let draft = RepairDraft {
             authority: self.nodes[row.body].id.clone(),
@@ -398,7 +403,12 @@ impl Sim {
     }
 
     /// An operator's reply has come.
-    pub(super) fn operated(&mut self, at: usize, operation: Operation, response: Response) -> Result<(), Broken> {
+    pub(super) fn operated(
+        &mut self,
+        at: usize,
+        operation: Operation,
+        response: Response,
+    ) -> Result<(), Broken> {
         if self.config.verbose
             && let Response::Refused(refusal) = &response
         {
@@ -432,7 +442,8 @@ impl Sim {
             }
             (Operation::Ask, Response::Asked { question, outlet }) => {
                 let verified = self.nodes[at].context.registry.verify(&question);
-                let asked: Question = verified.map_err(|r| Broken::new(Check::Fault, r.to_string()))?.into_inner();
+                let asked: Question =
+                    verified.map_err(|r| Broken::new(Check::Fault, r.to_string()))?.into_inner();
                 self.checker.asked(question.digest(), asked);
                 let Some(to) = self.position(&outlet) else { return Ok(()) };
                 self.work.questions.push((at, to, question.clone()));
@@ -461,15 +472,21 @@ impl Sim {
                 .collect(),
             _ => return Ok(()),
         };
-        let broken = |r: exchange::refusal::Refusal| Broken::new(Check::Disclosure, format!("an answer does not open: {r}"));
+        let broken = |r: exchange::refusal::Refusal| {
+            Broken::new(Check::Disclosure, format!("an answer does not open: {r}"))
+        };
         let node = &self.nodes[at];
         let verified = node.context.registry.verify(question).map_err(broken)?;
         let mut lines = Vec::new();
         for (member, sealed) in answers {
             if sealed.member != member {
-                return Err(Broken::new(Check::Disclosure, format!("`{member}` passes another member's answer")));
+                return Err(Broken::new(
+                    Check::Disclosure,
+                    format!("`{member}` passes another member's answer"),
+                ));
             }
-            let opened = answer::open(&node.context.registry, &verified, &node.opening, &sealed).map_err(broken)?;
+            let opened =
+                answer::open(&node.context.registry, &verified, &node.opening, &sealed).map_err(broken)?;
             self.figures.opened += opened.records.len() as u64;
             self.checker.opened(&opened)?;
             lines.push(Received {
@@ -513,7 +530,8 @@ fn clerk() -> ClerkId {
 fn facts(context: &exchange::member::Context, item: &Item, plain: &PlainRecord) -> RecordFacts {
     let authority = plain.authority_code.as_deref().and_then(|code| context.registry.authority_of(code));
     let authority = authority.unwrap_or(&context.own.id).clone();
-    let kinds = item.penalty_field.and_then(|f| plain.fields.get(&f)).map(Value::to_display).unwrap_or_default();
+    let kinds =
+        item.penalty_field.and_then(|f| plain.fields.get(&f)).map(Value::to_display).unwrap_or_default();
     RecordFacts {
         record: context.own.naming.record_id(&authority, &item.id, &plain.document, &plain.subject),
         item: item.id.clone(),
