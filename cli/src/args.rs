@@ -152,6 +152,9 @@ pub(crate) enum Federation {
     Admit {
         /// The request file.
         request: PathBuf,
+        /// Make the member a witness of its peers' logs.
+        #[arg(long)]
+        witness: bool,
         /// Members that keep full copies of this member's logs.
         #[arg(long, value_delimiter = ',')]
         mirrors: Vec<String>,
@@ -478,6 +481,9 @@ pub(crate) struct Verify {
     /// Authorization header for entries behind a URL, as `audit pass` prints it.
     #[arg(long)]
     pub(crate) auth: Option<String>,
+    /// Fail when fewer witnesses have cosigned than the registry's policy demands.
+    #[arg(long)]
+    pub(crate) require_witnesses: bool,
     /// Open a kept answer with the keys in this directory.
     #[arg(long, requires = "passphrase_file", value_name = "DIR")]
     pub(crate) open_with: Option<PathBuf>,

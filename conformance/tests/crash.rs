@@ -1,6 +1,8 @@
 //! Every write of a short history, failed in every way: nothing that was acknowledged is lost, and nothing is half
 //! there.
 
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
 use std::collections::BTreeMap;
 
 use conformance::sim::{

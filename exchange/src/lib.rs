@@ -40,3 +40,4 @@ pub mod sync;
 pub mod tables;
 pub mod turn;
 pub mod wire;
+pub mod witness;

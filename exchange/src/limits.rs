@@ -17,6 +17,8 @@ pub const PULL_BYTES_MAX: usize = 512 * 1024;
 /// Time between two pulls of the same log. The push brings a repair at once; this bounds how long a lost push
 /// can go unnoticed.
 pub const SYNC_INTERVAL_MS: u64 = 2_000;
+/// Time between two requests to the same witness about the same log: under load one cosignature covers a second's entries.
+pub const WITNESS_INTERVAL_MS: u64 = 1_000;
 /// First wait before a delivery is tried again; doubles up to [`RETRY_MS_MAX`].
 pub const RETRY_MS_MIN: u64 = 500;
 /// Longest wait between two tries: a member that comes back is served within a minute.

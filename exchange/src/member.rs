@@ -38,6 +38,7 @@ use crate::{
     repair, submit, sync,
     turn::{Kept, Tail, Turn},
     wire::{AskDraft, GrantDraft, RepairDraft, Response, Submission},
+    witness,
 };
 
 /// Which caller waits for a reply; chosen by the shell, meaningless here.
@@ -189,6 +190,10 @@ pub enum Input {
         /// Digest of the key tree before and after.
         tree: (Digest, Digest),
     },
+    /// A checkpoint to cosign: the body of tlog-witness `add-checkpoint`.
+    AddCheckpoint(Vec<u8>),
+    /// A witness's answer about an own checkpoint.
+    Cosigned(witness::Answered),
     /// Time has passed.
     Tick,
 }
@@ -227,6 +232,15 @@ pub enum Effect {
         log: LogName,
         /// First index wanted.
         from: u64,
+    },
+    /// Ask a witness to cosign the newest checkpoint of an own log.
+    AskWitness {
+        /// The witness.
+        witness: MemberId,
+        /// Which log.
+        log: LogName,
+        /// Size it has cosigned last, as far as known.
+        old: u64,
     },
     /// Destroy the keys of these slots: the log says they are erased.
     Puncture(Vec<Slot>),
@@ -283,6 +297,8 @@ pub struct Identity {
     pub id: MemberId,
     /// Signs statements and checkpoints.
     pub signing: SigningKey,
+    /// Cosigns peers' checkpoints.
+    pub witness: SigningKey,
     /// Names records and subjects.
     pub naming: NamingKeys,
     /// Derives subjects' access keys.
@@ -345,6 +361,7 @@ pub struct Member {
     logs: BTreeMap<LogName, Log>,
     mirrors: BTreeMap<(MemberId, LogName), Log>,
     pulls: sync::Schedule,
+    asking: witness::Asking,
     phase: Phase,
 }
 
@@ -366,7 +383,14 @@ impl Member {
                 }
             }
         }
-        Ok(Self { context, logs, mirrors, pulls: sync::Schedule::default(), phase: Phase::Restoring })
+        Ok(Self {
+            context,
+            logs,
+            mirrors,
+            pulls: sync::Schedule::default(),
+            asking: witness::Asking::default(),
+            phase: Phase::Restoring,
+        })
     }
 
     /// What handlers look at.
@@ -511,11 +535,13 @@ impl Member {
             Input::Erase { record, reason, versions, tree } => {
                 erase::erase(context, turn, token, record, reason, versions, tree)
             }
+            Input::AddCheckpoint(body) => witness::add_checkpoint(context, turn, token, &body),
+            Input::Cosigned(answer) => witness::answered(context, turn, answer),
             Input::Tick => {
                 propagation::due(turn)?;
                 let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
                 self.pulls.due(turn, sizes);
-                Ok(())
+                self.asking.due(context, turn)
             }
         }
     }

@@ -13,7 +13,7 @@ use crypto::{
     secret::Secret,
     sign::{PublicKey, Signed, SigningKey, Statement, Verified, VerifyingKey},
 };
-use ledger::note::NoteKey;
+use ledger::{note::NoteKey, witness::COMMITTEE_MAX};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -56,6 +56,9 @@ pub struct Registry {
     /// When it was drawn up.
     #[n(9)]
     pub issued_at: Timestamp,
+    /// The committee of witnesses, ascending; at most [`ledger::witness::COMMITTEE_MAX`].
+    #[n(10)]
+    pub witnesses: Vec<MemberId>,
 }
 
 /// One who may approve registry versions.
@@ -124,6 +127,9 @@ pub struct MemberRequest {
     /// Credit codes of the deciding bodies whose records it is the authority for.
     #[n(10)]
     pub bodies: Vec<String>,
+    /// Ed25519 key of its cosignatures: of its own, because a cosignature does not name its witness.
+    #[n(11)]
+    pub witness: PublicKey,
 }
 
 impl Statement for MemberRequest {
@@ -225,6 +231,9 @@ impl SignedRegistry {
             || !distinct(registry.members.iter().map(|m| m.stated.sign).collect())
         {
             return refuse("two members share a key");
+        }
+        if registry.witnesses.len() > COMMITTEE_MAX || !registry.witnesses.windows(2).all(|w| w[0] < w[1]) {
+            return refuse("witnesses are not ascending, or more than 15");
         }
         // One governor with two names would be two of k.
         if !distinct(registry.governors.iter().map(|g| g.key).collect())

@@ -17,7 +17,7 @@ use crypto::{
 use ledger::store::{Space, View};
 use minicbor::{Decode, Encode};
 
-use crate::refusal::Fault;
+use crate::{logs::LogName, refusal::Fault};
 
 /// A key in the row space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,8 @@ tables! {
     Source = 21;
     Erased = 22;
     Registry = 23;
+    Witness = 24;
+    Cosigned = 25;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -217,6 +219,14 @@ impl Key {
     /// Every erased slot.
     pub fn all_erased() -> Self {
         key(Table::Erased, &[])
+    }
+    /// What this member, as a witness, has cosigned last of a log: [`crate::witness::WitnessRow`].
+    pub fn witness(origin: &str) -> Self {
+        key(Table::Witness, &[origin.as_bytes()])
+    }
+    /// Size of an own log that a witness has cosigned last: `u64`.
+    pub fn cosigned(log: LogName, witness: &MemberId) -> Self {
+        key(Table::Cosigned, &[&text(log.as_str()), &text(witness.as_str())])
     }
     /// Every department's account.
     pub fn sources() -> Self {

@@ -61,6 +61,9 @@ pub enum Request {
     /// The registry the member decides under.
     #[n(4)]
     Registry,
+    /// A checkpoint to cosign: the body of tlog-witness `add-checkpoint`.
+    #[n(5)]
+    AddCheckpoint(#[n(0)] Bytes),
     /// Something the node's own operator asks for.
     #[n(10)]
     Operate(#[n(0)] Operation),
@@ -455,6 +458,16 @@ pub enum Response {
     /// Quality.
     #[n(21)]
     Quality(#[n(0)] Vec<QualityLine>),
+    /// A witness's answer.
+    #[n(22)]
+    Witness {
+        /// Status of the specification.
+        #[n(0)]
+        status: u16,
+        /// Cosignature lines, or a reason.
+        #[n(1)]
+        body: String,
+    },
 }
 
 /// An application taken at this counter.

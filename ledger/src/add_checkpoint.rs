@@ -110,7 +110,11 @@ impl AddCheckpoint {
     ///
     /// The caller makes the new state durable before the cosignature leaves, and nothing may come between this decision
     /// and that: two growths from the same `old` would otherwise both pass.
-    pub fn judge(&self, key: Option<&NoteKey>, last: Option<(TreeSize, Digest)>) -> Result<Checkpoint, NoCosignature> {
+    pub fn judge(
+        &self,
+        key: Option<&NoteKey>,
+        last: Option<(TreeSize, Digest)>,
+    ) -> Result<Checkpoint, NoCosignature> {
         if self.old > self.claimed.size {
             return Err(NoCosignature::Malformed);
         }
@@ -139,7 +143,8 @@ mod tests {
 
     fn request(old: u64, size: u64, proof: Vec<Digest>) -> AddCheckpoint {
         let leaves: Vec<Digest> = (0..size).map(|i| merkle::leaf_hash(&i.to_be_bytes())).collect();
-        let checkpoint = Checkpoint { origin: "log".into(), size: TreeSize(size), root: merkle::root(&leaves) };
+        let checkpoint =
+            Checkpoint { origin: "log".into(), size: TreeSize(size), root: merkle::root(&leaves) };
         AddCheckpoint::new(TreeSize(old), proof, &checkpoint.sign(&key()))
     }
 
@@ -151,10 +156,14 @@ mod tests {
         let grown = request(1, 2, vec![merkle::leaf_hash(&1u64.to_be_bytes())]);
         assert!(grown.judge(Some(&known), last).is_ok());
         assert_eq!(grown.judge(None, last).unwrap_err().status(), 404);
-        assert_eq!(request(0, 2, vec![]).judge(Some(&known), last), Err(NoCosignature::Conflict(TreeSize(1))));
+        assert_eq!(
+            request(0, 2, vec![]).judge(Some(&known), last),
+            Err(NoCosignature::Conflict(TreeSize(1)))
+        );
         assert_eq!(request(1, 2, vec![]).judge(Some(&known), last).unwrap_err().status(), 422);
         assert_eq!(request(3, 2, vec![]).judge(Some(&known), last).unwrap_err().status(), 400);
-        let other = NoteKey::new("log", SigningKey::from_seed(&Secret::new([2; 32])).verifying_key()).unwrap();
+        let other =
+            NoteKey::new("log", SigningKey::from_seed(&Secret::new([2; 32])).verifying_key()).unwrap();
         assert_eq!(grown.judge(Some(&other), last).unwrap_err().status(), 403);
     }
 

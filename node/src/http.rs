@@ -8,24 +8,32 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State as Extract},
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, State as Extract},
     http::{HeaderMap, HeaderValue, Response, StatusCode, header},
-    routing::get,
+    routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use crypto::sign::Signed;
+use crypto::{Digest, sign::Signed};
 use exchange::{
     logs::LogName,
+    member::Input,
     pass::{self, Pass},
     read,
+    wire::Response as Reply,
+    witness,
 };
 use ledger::{
+    add_checkpoint::BODY_BYTES_MAX,
     log,
     tile::{Tile, TileKind},
 };
 use tokio::net::TcpListener;
 
-use crate::{Problem, clock, core::Shared};
+use crate::{
+    Problem, clock,
+    core::{Core, Shared},
+};
 
 /// Full tiles never change.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -55,20 +63,55 @@ pub async fn listen(address: &str) -> Result<TcpListener, Problem> {
 }
 
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>, core: Core) {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/log/{log}/checkpoint", get(checkpoint))
         .route("/log/{log}/tile/{*tile}", get(resource))
+        .route("/witness/{origin}/checkpoint", get(cosigned))
         .with_state(shared);
+    let witness = Router::new()
+        .route("/witness/add-checkpoint", post(add_checkpoint))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(core);
+    let router = router.merge(witness);
     if let Err(e) = axum::serve(listener, router).await {
         tracing::error!("HTTP ended: {e}");
     }
 }
 
 type Shown = Extract<Arc<Shared>>;
+
+/// tlog-witness `add-checkpoint`: this member cosigns what continues what it has seen.
+async fn add_checkpoint(Extract(core): Extract<Core>, body: Bytes) -> Response<Body> {
+    let (status, text) = match core.ask(Input::AddCheckpoint(body.to_vec())).await {
+        Reply::Witness { status, body } => (status, body),
+        Reply::Refused(refusal) => (503, format!("{refusal}\n")),
+        _ => (500, String::new()),
+    };
+    let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = plain(code, &text);
+    if code == StatusCode::CONFLICT {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/x.tlog.size"));
+    }
+    response
+}
+
+/// The checkpoint cosigned last for a log, named by the SHA-256 of its origin.
+async fn cosigned(Extract(shared): Shown, Path(origin): Path<String>) -> Response<Body> {
+    let hash = Digest::parse(&origin).filter(|d| d.to_string() == origin);
+    let Some(hash) = hash else { return plain(StatusCode::NOT_FOUND, "not the SHA-256 of an origin\n") };
+    match witness::cosigned(&shared.context, &shared.store, &hash) {
+        Ok(Some(note)) => typed("text/plain; charset=utf-8", BRIEF, note.as_str().as_bytes().to_vec()),
+        Ok(None) => plain(StatusCode::NOT_FOUND, "never cosigned here\n"),
+        Err(fault) => {
+            tracing::error!(%fault, "a read failed");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "the node has a fault; see its log\n")
+        }
+    }
+}
 
 async fn ready(Extract(shared): Shown) -> (StatusCode, String) {
     let phase = shared.state.read().map_or("unknown", |s| s.phase);

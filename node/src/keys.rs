@@ -134,6 +134,11 @@ impl Keys {
         self.derived(b"operator")
     }
 
+    /// Cosigns peers' checkpoints.
+    pub fn witness(&self) -> SigningKey {
+        SigningKey::from_seed(&self.derived(b"witness"))
+    }
+
     /// Opens answers sealed to this member.
     pub fn opening(&self) -> OpeningKey {
         OpeningKey::from_seed(&self.derived(b"open"))

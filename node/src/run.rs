@@ -23,6 +23,7 @@ use exchange::{
     registry::{MemberRequest, Registry},
     sync::Pulled,
     wire::{Request, Response},
+    witness::{self, Answered},
 };
 use ledger::log;
 use tokio::sync::{Notify, mpsc};
@@ -95,7 +96,7 @@ pub async fn run(
     };
 
     tokio::spawn(server.clone().accept(endpoint.clone()));
-    tokio::spawn(http::serve(listener, shared.clone()));
+    tokio::spawn(http::serve(listener, shared.clone(), core.clone()));
     catch_up(&server).await;
     tokio::spawn(carry(server.clone(), carried));
     tokio::spawn(tick(core.clone()));
@@ -169,6 +170,7 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
         own: Identity {
             id,
             signing: keys.signing(),
+            witness: keys.witness(),
             naming: NamingKeys { record, pepper: keys.pepper() },
             access: keys.access(),
         },
@@ -323,10 +325,30 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                     };
                     pull(&server, &peer, log).await;
                 }
+                Effect::AskWitness { witness, log, old } => ask_witness(&server, witness, log, old).await,
                 // The writer carries out the others itself.
                 Effect::Reply { .. } | Effect::Puncture(_) | Effect::Alert(_) => {}
             }
         });
+    }
+}
+
+/// Asks a witness to cosign the newest checkpoint of an own log.
+async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
+    let shared = server.shared.clone();
+    let Ok(peer) = server.shared.context.registry.member(&by).map(|m| m.stated.clone()) else { return };
+    let built = tokio::task::spawn_blocking(move || witness::request(&shared.store, log, old)).await;
+    let request = match built {
+        Ok(Ok(Some(request))) => request,
+        Ok(Err(fault)) => return tracing::error!(%fault, %log, "no proof for a witness"),
+        _ => return,
+    };
+    let body = request.body().into_bytes().into();
+    if let Ok(Response::Witness { status, body }) =
+        server.peers.ask(&peer, &Request::AddCheckpoint(body), PEER_WAIT).await
+    {
+        let size = request.claimed.size.0;
+        server.core.tell(Input::Cosigned(Answered { by, log, size, status, body })).await;
     }
 }
 

@@ -142,6 +142,7 @@ impl Server {
                 blocking(move || read::entries(&shared.context, &shared.store, &caller, &owner, log, from))
                     .await
             }
+            Request::AddCheckpoint(body) => Ok(self.core.ask(Input::AddCheckpoint(body.0)).await),
             Request::Registry => Ok(Response::Registry(self.registry.as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(
                 Code::CallerNotAllowed,

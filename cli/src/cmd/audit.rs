@@ -94,7 +94,7 @@ pub(crate) fn pass(at: &Unlock, minutes: u64) -> Result<String, Problem> {
     let keys = Keys::open(&at.dir, &passphrase(&at.passphrase)?)?;
     let reader = Home::open(&at.dir)?.member()?;
     let now = clock::now();
-    let until = now.plus_ms((minutes * 60_000).min(PASS_MS_MAX));
+    let until = now.plus_ms(minutes.saturating_mul(60_000).min(PASS_MS_MAX));
     Ok(authorization(&Signed::new(
         &keys.signing(),
         reader.as_str(),

@@ -30,7 +30,7 @@ const RECORD_KEY: &str = "record.key";
 pub(crate) fn run(verb: Federation) -> Result<Output, Problem> {
     match verb {
         Federation::Init { name, governors, threshold, at } => init(&at, &name, governors, threshold),
-        Federation::Admit { request, mirrors, at } => admit(&at, &request, &mirrors),
+        Federation::Admit { request, witness, mirrors, at } => admit(&at, &request, witness, &mirrors),
         Federation::Sign { governor, at } => sign(&at, &governor),
         Federation::Show { registry } => show(&registry),
     }
@@ -76,6 +76,7 @@ pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Res
         policy: Policy::builtin().digest(),
         rules: RuleBook::builtin().digest(),
         issued_at: clock::now(),
+        witnesses: Vec::new(),
     };
     write_draft(&at.dir, &SignedRegistry::unsigned(&draft))?;
     Ok(Output::new(
@@ -85,7 +86,12 @@ pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Res
 }
 
 /// Takes a request into the draft of the next version.
-pub(crate) fn admit(at: &Unlock, request: &Path, mirrors: &[String]) -> Result<Output, Problem> {
+pub(crate) fn admit(
+    at: &Unlock,
+    request: &Path,
+    witness: bool,
+    mirrors: &[String],
+) -> Result<Output, Problem> {
     let pass = passphrase(&at.passphrase)?;
     let no = |why: String| {
         Problem::new(
@@ -111,6 +117,11 @@ pub(crate) fn admit(at: &Unlock, request: &Path, mirrors: &[String]) -> Result<O
         None
     };
     let id = claimed.id.clone();
+    draft.witnesses.retain(|w| *w != id);
+    if witness {
+        draft.witnesses.push(id.clone());
+        draft.witnesses.sort();
+    }
     let entry = MemberEntry { stated: claimed, record_key, mirrors: parsed, suspended: false };
     match draft.members.binary_search_by(|m| m.stated.id.cmp(&id)) {
         Ok(at) => draft.members[at] = entry,
@@ -172,7 +183,7 @@ fn show(path: &Path) -> Result<Output, Problem> {
         .map(|m| {
             json!({
                 "id": m.stated.id.as_str(), "role": m.stated.role.as_str(), "name": m.stated.name,
-                "quic": m.stated.quic, "http": m.stated.http, "collector": m.stated.collector,
+                "witness": registry.witnesses.contains(&m.stated.id), "quic": m.stated.quic, "http": m.stated.http, "collector": m.stated.collector,
                 "mirrors": m.mirrors.iter().map(MemberId::as_str).collect::<Vec<_>>(), "suspended": m.suspended,
             })
         })

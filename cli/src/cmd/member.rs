@@ -48,9 +48,14 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
         http: args.http.clone(),
         collector: args.collector,
         bodies: args.bodies.clone(),
+        witness: PublicKey(keys.witness().verifying_key().to_bytes()),
     };
     let signed = Signed::new(&keys.signing(), id.as_str(), clock::now(), &stated);
-    write(&args.out, signed.as_bytes())?;
+    if let Err(problem) = write(&args.out, signed.as_bytes()) {
+        // The directory was made here and its keys have left it in no form: the same command can be given again.
+        let _ = std::fs::remove_dir_all(home.dir());
+        return Err(problem);
+    }
     Ok(Output::new(
         json!({ "member": id.as_str(), "dir": args.at.dir, "request": args.out, "key": stated.sign.to_string() }),
         format!(

@@ -54,8 +54,10 @@ pub(crate) fn init(dir: &Path, registry: &Path) -> Result<Output, Problem> {
     let home = Home::open(dir)?;
     let _lock = home.lock()?;
     let signed = read_registry(registry)?;
-    let accepted = home.set_registry(&signed)?;
     let member = home.member()?;
+    // Before anything is written: a registry without this member would bar the right one for good.
+    signed.read()?.member(&member)?;
+    let accepted = home.set_registry(&signed)?;
     let entry = accepted.member(&member)?;
     if entry.stated.quic.is_empty() {
         return Ok(Output::new(

@@ -36,7 +36,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
         subject: subject(&args.subject)?,
         wants,
         grant,
-        wait_ms: args.wait * 1000,
+        wait_ms: args.wait.saturating_mul(1000),
     };
     let result = ask(&args.node.dir, draft).await?;
     if let Some(out) = &args.out {

@@ -38,12 +38,18 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     let registry = read_registry(&args.registry)?.accept(None)?;
     if args.what.starts_with("http://") {
         let source = Published::open(&args.what, args.auth).await?;
-        return log_output(tokio::task::spawn_blocking(move || log(&source, &registry)).await);
+        return log_output(
+            tokio::task::spawn_blocking(move || log(&source, &registry)).await,
+            args.require_witnesses,
+        );
     }
     let path = Path::new(&args.what);
     if path.is_dir() {
         let source = Exported::open(path)?;
-        return log_output(tokio::task::spawn_blocking(move || log(&source, &registry)).await);
+        return log_output(
+            tokio::task::spawn_blocking(move || log(&source, &registry)).await,
+            args.require_witnesses,
+        );
     }
     let unknown = |_| {
         Problem::new(
@@ -57,19 +63,37 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
         (Some(dir), Some(file)) => Some(Keys::open(dir, &read_passphrase(file)?)?),
         _ => None,
     };
-    self::artifact(&artifact, &registry, keys.as_ref())
+    self::artifact(&artifact, &registry, keys.as_ref(), args.require_witnesses)
 }
 
-fn log_output(joined: Result<Result<Verified, Problem>, tokio::task::JoinError>) -> Result<Output, Problem> {
+fn log_output(
+    joined: Result<Result<Verified, Problem>, tokio::task::JoinError>,
+    require_witnesses: bool,
+) -> Result<Output, Problem> {
     let verified = joined.map_err(|e| Problem::fault(e.to_string()))??;
     let Checkpoint { origin, size, root } = &verified.checkpoint;
+    demand(verified.witnesses, require_witnesses)?;
+    let (found, needed) = verified.witnesses;
     Ok(Output::new(
-        json!({ "ok": true, "origin": origin, "size": size.0, "root": root.to_string(), "signatures": verified.signatures }),
+        json!({ "ok": true, "origin": origin, "size": size.0, "root": root.to_string(), "signatures": verified.signatures,
+                "cosigned": found, "cosignatures_needed": needed }),
         format!(
-            "{origin}: {size} entries, every tile, chain link and {} signatures hold / 日志验证通过",
+            "{origin}: {size} entries, every tile, chain link and {} signatures hold; cosigned by {found} witnesses, {needed} make it believable / 日志验证通过",
             verified.signatures
         ),
     ))
+}
+
+/// Refuses what too few witnesses have cosigned, when that was demanded.
+fn demand((found, needed): (usize, usize), required: bool) -> Result<(), Problem> {
+    if required && (found < needed || needed == 0) {
+        return Err(Problem::new(
+            format!("cosigned by {found} witnesses, and {needed} are needed"),
+            "fetch a newer checkpoint, or ask the member why its witnesses do not cosign",
+            "请获取更新的检查点，或询问该成员为何未获见证",
+        ));
+    }
+    Ok(())
 }
 
 /// A log that was verified from its first entry to its checkpoint.
@@ -79,6 +103,8 @@ pub(crate) struct Verified {
     pub(crate) checkpoint: Checkpoint,
     /// Statements whose signatures were checked, besides the checkpoint's.
     pub(crate) signatures: u64,
+    /// Witnesses that have cosigned the checkpoint, and how many the policy demands.
+    pub(crate) witnesses: (usize, usize),
     /// The entries, for logs other than `records`.
     pub(crate) entries: Vec<(u64, Digest, Entry)>,
 }
@@ -97,10 +123,18 @@ pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verifie
     let (member, name) = owner(registry, &claimed.claimed().origin)
         .ok_or_else(|| fails(format!("`{}` is no log of this federation", claimed.claimed().origin)))?;
     let key = registry.note_key(&member, name)?;
+    let witnesses = registry.witnessed(&member, &claimed)?;
     let mut chain = Chain::new(registry, member.clone(), name);
     let mut visit = |index: LeafIndex, bytes: &[u8], leaf: &Digest| chain.visit(index, bytes, leaf);
     let checkpoint = audit(source, &key, &mut visit).map_err(|e| fails(format!("{member}/{name}: {e}")))?;
-    Ok(Verified { member, log: name, checkpoint, signatures: chain.signatures, entries: chain.entries })
+    Ok(Verified {
+        member,
+        log: name,
+        checkpoint,
+        signatures: chain.signatures,
+        witnesses,
+        entries: chain.entries,
+    })
 }
 
 fn owner(registry: &Registry, origin: &str) -> Option<(MemberId, LogName)> {
@@ -175,10 +209,13 @@ pub(crate) fn artifact(
     artifact: &Artifact,
     registry: &Registry,
     keys: Option<&Keys>,
+    require_witnesses: bool,
 ) -> Result<Output, Problem> {
     match artifact {
         Artifact::Receipt(receipt) => {
             let proven = receipt.verify(registry)?;
+            let witnesses = registry.witnessed(&receipt.member, &receipt.checkpoint)?;
+            demand(witnesses, require_witnesses)?;
             if proven.log == LogName::Status {
                 status_fact(registry, &proven)?;
             }
@@ -195,6 +232,9 @@ pub(crate) fn artifact(
         }
         Artifact::Certificate(certificate) => {
             let checked = certificate.verify(registry)?;
+            for receipt in certificate.acknowledged.iter().chain([&certificate.event]) {
+                demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
+            }
             let names: Vec<&str> = checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect();
             let missing: Vec<&str> = certificate.missing.iter().map(MemberId::as_str).collect();
             Ok(Output::new(

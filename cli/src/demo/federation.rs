@@ -115,7 +115,7 @@ impl Federation {
                 at: self.unlock(id),
             })?;
             let mirrors: Vec<String> = mirrors.iter().map(|m| (*m).to_owned()).collect();
-            federation::admit(&governors, &request, &mirrors)?;
+            federation::admit(&governors, &request, node && !role.starts_with("bank"), &mirrors)?;
         }
         federation::sign(&governors, "g1")?;
         federation::sign(&governors, "g3")?;

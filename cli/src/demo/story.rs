@@ -23,7 +23,7 @@ use crate::{
         Teller,
         federation::{COLLECTING, Federation, copy_dir, with_node},
     },
-    fetch::Exported,
+    fetch::{self, Exported},
     sample::{self, Story},
 };
 
@@ -33,6 +33,8 @@ const GRANTED: [&str; 3] = [
     "NSXY:NSXY_PJND,NSXY_DJ,NSXY_QSJE",
     "SBJN:SBJN_YF,SBJN_JFZT",
 ];
+/// Time for witnesses to cosign; they are asked once a second.
+const WITNESS: Duration = Duration::from_secs(10);
 /// Time for every recipient to acknowledge on one machine; the law allows three working days.
 const PROPAGATE: Duration = Duration::from_secs(30);
 
@@ -486,21 +488,25 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
     let started = Instant::now();
     let mut entries = 0;
     let mut sides = Vec::new();
+    let (mut cosigned, mut needed) = (usize::MAX, 0);
     for member in ["sh", "js", "bank-a"] {
+        witnessed(fed, member).await?;
         let out = fed.file(&format!("{member}-access"));
         let verified = audit::export(registry, &member_id(member)?, LogName::Access, &out, &header).await?;
         entries += verified.checkpoint.size.0;
+        cosigned = cosigned.min(verified.witnesses.0);
+        needed = needed.max(verified.witnesses.1);
         sides.push((verified.member, verified.entries));
     }
     teller.expect(
         "audit",
-        "the access logs of sh, js and bank-a verify from their first entry to their signed checkpoint",
-        entries > 0,
+        "the access logs of sh, js and bank-a verify from their first entry to their signed and cosigned checkpoint",
+        entries > 0 && cosigned >= needed && needed > 0,
         format!(
-            "{entries} entries of three access logs: every tile, chain link and checkpoint holds; {} ms",
+            "{entries} entries of three access logs: every tile, chain link and checkpoint holds, each cosigned by {cosigned} or more witnesses ({needed} make it believable); {} ms",
             millis(started)
         ),
-        json!({ "entries": entries, "ms": millis(started) }),
+        json!({ "entries": entries, "cosigned": cosigned, "needed": needed, "ms": millis(started) }),
     );
     let mut equal = 0;
     let mut ok = true;
@@ -531,6 +537,23 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
         json!({ "count": count }),
     );
     Ok(header)
+}
+
+/// Waits until a member's witnesses have cosigned its access log as it stands, or for ten seconds.
+async fn witnessed(fed: &Federation, member: &str) -> Result<(), Problem> {
+    let (registry, id) = (fed.registry()?, member_id(member)?);
+    let url = format!("http://{}/log/access/checkpoint", registry.member(&id)?.stated.http);
+    let until = Instant::now() + WITNESS;
+    while Instant::now() < until {
+        let (_, bytes) = fetch::get(&url, None).await.map_err(Problem::fault)?;
+        let note = ledger::SignedCheckpoint::parse(&String::from_utf8_lossy(&bytes));
+        let (found, needed) = registry.witnessed(&id, &note.map_err(|e| Problem::fault(e.to_string()))?)?;
+        if found >= needed {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 /// 9. One byte of a copied log is changed.

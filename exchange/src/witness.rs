@@ -1,0 +1,212 @@
+//! Witnessing (C2SP tlog-witness): peers cosign each other's checkpoints, so that a member that rewrites its history, or
+//! shows two of them, needs more accomplices than the committee's quorum allows.
+//!
+//! What a witness has cosigned is a row per log, durable before the cosignature leaves. A member of the committee is not
+//! a witness of itself.
+
+use std::collections::BTreeMap;
+
+use credit::id::MemberId;
+use crypto::{Digest, Timestamp};
+use ledger::{
+    add_checkpoint::{AddCheckpoint, NoCosignature},
+    checkpoint::SignedCheckpoint,
+    log,
+    note::{self, NoteKey},
+    store::{Batch, Space, View},
+    tree::TreeSize,
+    witness::{quorum, verify_quorum},
+};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    limits::WITNESS_INTERVAL_MS,
+    logs::LogName,
+    member::{Context, Effect, Reply, Token},
+    refusal::{Code, Fault, Halt, Refusal},
+    registry::Registry,
+    tables::{self, Key},
+    turn::Turn,
+    wire::Response,
+};
+
+/// What this member has cosigned last of one log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct WitnessRow {
+    /// Size.
+    #[n(0)]
+    pub size: u64,
+    /// Root.
+    #[n(1)]
+    pub root: Digest,
+    /// The checkpoint with the log's verified signature and this witness's own line, nothing else.
+    #[n(2)]
+    pub note: SignedCheckpoint,
+}
+
+/// Name of a member as a witness: `xinqiao/<federation>/<member>/witness`.
+pub fn name(federation: &str, member: &MemberId) -> String {
+    format!("xinqiao/{federation}/{member}/witness")
+}
+
+impl Registry {
+    /// The witnesses of `owner`'s logs: the committee without the owner, each with its key.
+    pub fn committee(&self, owner: &MemberId) -> Vec<(MemberId, NoteKey)> {
+        self.witnesses
+            .iter()
+            .filter(|id| *id != owner)
+            .filter_map(|id| {
+                let key = crypto::sign::VerifyingKey::from_bytes(self.member(id).ok()?.stated.witness.0)?;
+                Some((id.clone(), NoteKey { name: name(&self.federation, id), key }))
+            })
+            .collect()
+    }
+
+    /// How many of `owner`'s witnesses have cosigned, and how many a believer should demand.
+    ///
+    /// Errors: `signature.invalid` when a line under a witness's name does not verify.
+    pub fn witnessed(&self, owner: &MemberId, note: &SignedCheckpoint) -> Result<(usize, usize), Refusal> {
+        let keys: Vec<NoteKey> = self.committee(owner).into_iter().map(|(_, key)| key).collect();
+        let found =
+            verify_quorum(note, &keys, 0).map_err(|e| Refusal::new(Code::SignatureInvalid, e.to_string()))?;
+        Ok((found.len(), quorum(keys.len())))
+    }
+}
+
+/// Cosigns a peer's checkpoint, or says with the specification's status why not.
+///
+/// Check and new state are one step: the row is in the batch that must be durable before the reply leaves.
+pub fn add_checkpoint(context: &Context, turn: &mut Turn<'_>, token: Token, body: &[u8]) -> Result<(), Halt> {
+    let answer = |turn: &mut Turn<'_>, no: NoCosignature| {
+        turn.reply(token, Reply::ready(Response::Witness { status: no.status(), body: no.body() }));
+        Ok(())
+    };
+    let Some(request) = AddCheckpoint::parse(body) else { return answer(turn, NoCosignature::Malformed) };
+    let registry = &context.registry;
+    let log = registry.active().find_map(|m| {
+        let log = LogName::ALL
+            .into_iter()
+            .find(|l| l.origin(&registry.federation, &m.id) == request.claimed.origin)?;
+        registry.note_key(&m.id, log).ok()
+    });
+    let row_key = Key::witness(&request.claimed.origin);
+    let last = turn.row::<WitnessRow>(&row_key)?.map(|row| (TreeSize(row.size), row.root));
+    let (checkpoint, key) = match (request.judge(log.as_ref(), last), log) {
+        (Ok(checkpoint), Some(key)) => (checkpoint, key),
+        (Err(no), _) => return answer(turn, no),
+        (Ok(_), None) => return answer(turn, NoCosignature::UnknownLog),
+    };
+    let text = checkpoint.text();
+    let line = cosign_line(context, turn.now, &text);
+    // Only lines that were verified or made here are kept: a forged one under this name would poison the row.
+    let signed = note::Note::parse(&request.note).ok().and_then(|n| n.only(&key)).map(|own| own + &line);
+    let note = signed.and_then(|note| SignedCheckpoint::parse(&note).ok());
+    let Some(note) = note else { return answer(turn, NoCosignature::NotSigned) };
+    turn.put(&row_key, &WitnessRow { size: checkpoint.size.0, root: checkpoint.root, note });
+    turn.reply(token, Reply::ready(Response::Witness { status: 200, body: line }));
+    Ok(())
+}
+
+fn cosign_line(context: &Context, now: Timestamp, text: &str) -> String {
+    let name = name(&context.registry.federation, &context.own.id);
+    note::cosign(text, &name, &context.own.witness, now.0 / 1000)
+}
+
+/// When each witness is asked next about each own log.
+#[derive(Debug, Default)]
+pub struct Asking(BTreeMap<(LogName, MemberId), Timestamp>);
+
+impl Asking {
+    /// Asks every witness that has not cosigned the newest checkpoint of an own log.
+    pub fn due(&mut self, context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
+        for (witness, _) in context.registry.committee(&context.own.id) {
+            for log in LogName::ALL {
+                let size = log::size(turn.view(), log.as_str())?.0;
+                let done: u64 = turn.row(&Key::cosigned(log, &witness))?.unwrap_or(0);
+                let next = self.0.entry((log, witness.clone())).or_default();
+                if size != done && *next <= turn.now {
+                    *next = turn.now.plus_ms(WITNESS_INTERVAL_MS);
+                    turn.effect(Effect::AskWitness { witness: witness.clone(), log, old: done });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The request to a witness about the newest checkpoint of an own log.
+pub fn request(view: &dyn View, log: LogName, old: u64) -> Result<Option<AddCheckpoint>, Fault> {
+    let Some(head) = log::head(view, log.as_str())? else { return Ok(None) };
+    let size = head.claimed().size;
+    if old > size.0 {
+        return Ok(None);
+    }
+    let proof =
+        if old == 0 { Vec::new() } else { log::consistency(view, log.as_str(), TreeSize(old), size)? };
+    Ok(Some(AddCheckpoint::new(TreeSize(old), proof, &head)))
+}
+
+/// A witness's answer about an own checkpoint of `size` entries.
+#[derive(Debug)]
+pub struct Answered {
+    /// The witness.
+    pub by: MemberId,
+    /// Which log.
+    pub log: LogName,
+    /// Size asked about.
+    pub size: u64,
+    /// Status of the specification.
+    pub status: u16,
+    /// Cosignature lines, or the size the witness knows.
+    pub body: String,
+}
+
+/// Takes a witness's answer: a cosignature is published with the checkpoint, if that is still the newest.
+///
+/// A witness that knows another history than ours (`422`) is an alert: one of the two sides has lost or changed entries.
+pub fn answered(context: &Context, turn: &mut Turn<'_>, answer: Answered) -> Result<(), Halt> {
+    let Answered { by, log, size, status, body } = answer;
+    let committee = context.registry.committee(&context.own.id);
+    let Some((_, key)) = committee.into_iter().find(|(id, _)| *id == by) else { return Ok(()) };
+    match status {
+        200 => {
+            turn.put(&Key::cosigned(log, &by), &size);
+            let head = log::head(turn.view(), log.as_str())?.filter(|h| h.claimed().size.0 == size);
+            if let Some(head) = head {
+                let cosigned = head.with_cosignature(&body, &key).map_err(|e| {
+                    Refusal::new(Code::SignatureInvalid, format!("cosignature of `{by}`: {e}"))
+                })?;
+                let mut batch = Batch::default();
+                batch.put(Space::Head, log.as_str().as_bytes(), cosigned.as_str().as_bytes());
+                turn.absorb(batch);
+            }
+        }
+        409 => {
+            if let Ok(known) = body.trim().parse::<u64>() {
+                turn.put(&Key::cosigned(log, &by), &known);
+            }
+        }
+        status => {
+            turn.effect(Effect::Alert(format!("witness `{by}` does not cosign `{log}`: status {status}")))
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoint this witness has cosigned last for the log whose origin has this SHA-256.
+pub fn cosigned(
+    context: &Context,
+    view: &dyn View,
+    origin_hash: &Digest,
+) -> Result<Option<SignedCheckpoint>, Fault> {
+    for member in context.registry.active() {
+        for log in LogName::ALL {
+            let origin = log.origin(&context.registry.federation, &member.id);
+            if Digest::of(origin.as_bytes()) == *origin_hash {
+                return Ok(tables::row::<WitnessRow>(view, &Key::witness(&origin))?.map(|row| row.note));
+            }
+        }
+    }
+    Ok(None)
+}
