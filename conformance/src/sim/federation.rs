@@ -65,6 +65,13 @@ pub enum Call {
         /// Its id at the counter.
         case: credit::id::CaseId,
     },
+    /// A checkpoint to cosign.
+    Witness {
+        /// Of which own log.
+        log: LogName,
+        /// Its size.
+        size: u64,
+    },
     /// Entries of a log.
     Pull {
         /// Whose.
@@ -243,6 +250,7 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
         let own = Identity {
             id: id.clone(),
             signing: SigningKey::from_seed(&secret("sign")),
+            witness: SigningKey::from_seed(&secret("witness")),
             naming: NamingKeys { record, pepper: secret("pepper") },
             access: secret("access"),
         };
@@ -316,6 +324,7 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
                 http: String::new(),
                 collector: matches!(role, Role::Bank | Role::Platform),
                 bodies: at.map(body).into_iter().collect(),
+                witness: public("witness"),
             };
             let wrapped = Wrapped::new(&record_key, &seal, own, &secret("wrap"));
             let record_key = wrapped.filter(|_| *role != Role::Bank);
@@ -323,6 +332,8 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
         })
         .collect();
     members.sort_by(|a, b| a.stated.id.cmp(&b.stated.id));
+    let witnesses =
+        members.iter().filter(|m| m.stated.role.mirrors_status()).map(|m| m.stated.id.clone()).collect();
     let registry = Registry {
         federation: "sim".to_owned(),
         version: 1,
@@ -340,6 +351,7 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
         policy: Policy::builtin().digest(),
         rules: RuleBook::builtin().digest(),
         issued_at: now,
+        witnesses,
     };
     let mut signed = SignedRegistry::unsigned(&registry);
     for name in &GOVERNORS[..usize::from(THRESHOLD)] {

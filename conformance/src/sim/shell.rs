@@ -25,6 +25,7 @@ use exchange::{
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     wire::{Outcome, Part, Request, Response, from_frame, to_frame},
+    witness,
 };
 use ledger::{
     log,
@@ -332,6 +333,16 @@ impl Sim {
                 self.pull(at, to, owner, log, PEER_WAIT_MS)?;
                 Ok(())
             }
+            Effect::AskWitness { witness: by, log, old } => {
+                let Some(to) = self.position(&by) else { return Ok(()) };
+                let Some(request) = witness::request(&self.nodes[at].disk, log, old).map_err(fault)? else {
+                    return Ok(());
+                };
+                let body = request.body().into_bytes().into();
+                let call = Call::Witness { log, size: request.claimed.size.0 };
+                self.call(at, to, &Request::AddCheckpoint(body), call, PEER_WAIT_MS)?;
+                Ok(())
+            }
             Effect::Puncture(slots) => {
                 for slot in slots {
                     self.nodes[at].tree.puncture(slot);
@@ -524,6 +535,9 @@ impl Sim {
                 let read = read::entries(&node.context, &node.disk, &caller, &owner, log, first);
                 return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
             }
+            Request::AddCheckpoint(body) => {
+                (Waiter::Peer { to: from, call, question: None }, Input::AddCheckpoint(body.0))
+            }
             Request::Registry | Request::Operate(_) => {
                 return Err(Refusal::new(Code::CallerNotAllowed, "not in this simulation"));
             }
@@ -555,6 +569,13 @@ impl Sim {
                 };
                 self.submit(at, None, Input::Forwarded { case, outcome })
             }
+            Call::Witness { log, size } => match response {
+                Response::Witness { status, body } => {
+                    let answered = witness::Answered { by: peer, log, size, status, body };
+                    self.submit(at, None, Input::Cosigned(answered))
+                }
+                _ => Ok(()),
+            },
             Call::Ask { question } => self.answered(at, &peer, &question, response),
             Call::Part { relay } => {
                 let outcome = match response {
@@ -646,7 +667,7 @@ impl Sim {
             Call::Part { relay } => self.part(at, relay, self.nodes[to].id.clone(), Outcome::Unreachable),
             Call::Pull { owner, log, .. } => self.started(at, (to, call), &owner, log, Err(Silent)),
             // What is due stays due on the disk.
-            Call::Deliver { .. } | Call::Forward { .. } | Call::Ask { .. } => Ok(()),
+            Call::Deliver { .. } | Call::Forward { .. } | Call::Witness { .. } | Call::Ask { .. } => Ok(()),
         }
     }
 
