@@ -31,7 +31,8 @@ use crypto::{
 use exchange::{
     artifact::status_fact,
     logs::LogName,
-    member::{Effect, Input, Phase, Reply, Token},
+    member::{Input, Phase},
+    step::{Effect, Reply, Token},
     read,
     receipt::Receipt,
     wire::{GrantDraft, RepairDraft, Response, Submission},

@@ -8,10 +8,11 @@ use credit::{
 use crypto::Digest;
 
 use crate::{
+    context::Context,
     limits::REASON_BYTES_MAX,
     logs::LogName,
-    member::{Context, Reply, Token},
     refusal::{Code, Halt},
+    step::{Reply, Token},
     tables::{Key, RecordRow},
     turn::Turn,
     wire::Response,

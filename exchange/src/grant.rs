@@ -8,9 +8,10 @@ use credit::{
 use crypto::Digest;
 
 use crate::{
+    context::Context,
     logs::LogName,
-    member::{Context, Reply, Token},
     refusal::{Code, Halt},
+    step::{Reply, Token},
     tables::Key,
     turn::Turn,
     wire::{GrantDraft, Response},

@@ -21,6 +21,7 @@
 
 pub mod answer;
 pub mod artifact;
+pub mod context;
 pub mod erase;
 pub mod grant;
 pub mod limits;
@@ -35,6 +36,7 @@ pub mod receipt;
 pub mod refusal;
 pub mod registry;
 pub mod repair;
+pub mod step;
 pub mod submit;
 pub mod sync;
 pub mod tables;

@@ -1,49 +1,36 @@
 //! One member: inputs in, one [`Step`] out. Dispatch only; each request has its own file.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use credit::{
-    calendar::Calendar,
-    catalog::Catalog,
     entry::{Received, StatusFact, Version},
     grant::Grant,
     id::{CaseId, MemberId, QuestionId, RecordId, SourceId},
-    policy::{Policy, Role},
     question::Question,
-    record::NamingKeys,
     repair::Application,
-    rules::RuleBook,
     status::Change,
 };
-use crypto::{
-    Digest, Timestamp,
-    keytree::Slot,
-    secret::Secret,
-    sign::{Signed, SigningKey, Verified},
-};
+use crypto::{Digest, Timestamp, sign::Verified};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     log::Log,
-    store::{Batch, Overlay, Store, StoreError, View},
+    store::{Batch, Overlay, View},
 };
 
 use crate::{
-    answer::Plan,
+    context::Context,
     erase, grant,
     logs::LogName,
     propagation, query,
     receipt::Proven,
     refusal::{Code, Fault, Halt, Refusal},
-    registry::Registry,
-    repair, submit, sync,
+    repair,
+    step::{Effect, Reply, Step, Token},
+    submit, sync,
     turn::{Kept, Tail, Turn},
     wire::{AskDraft, GrantDraft, RepairDraft, Response, Submission},
     witness,
 };
-
-/// Which caller waits for a reply; chosen by the shell, meaningless here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Token(pub u64);
 
 /// Everything that can happen to a member. Signatures inside are verified before (`Verified`), so that the serial
 /// part does no heavy arithmetic.
@@ -198,142 +185,6 @@ pub enum Input {
     Tick,
 }
 
-/// What a step lets out, in order, once its batch is durable.
-#[derive(Debug)]
-pub enum Effect {
-    /// Answer a caller.
-    Reply {
-        /// Which.
-        token: Token,
-        /// What; some replies are completed from durable state first.
-        reply: Reply,
-    },
-    /// Push a status entry to a recipient.
-    Deliver {
-        /// Index of the event in this member's status log.
-        event: u64,
-        /// The recipient.
-        to: MemberId,
-    },
-    /// Send an application to its authority.
-    Forward {
-        /// The authority.
-        to: MemberId,
-        /// The application's id here.
-        case: CaseId,
-        /// The application.
-        application: Signed<Application>,
-    },
-    /// Fetch what is new of a log.
-    Pull {
-        /// From its owner.
-        owner: MemberId,
-        /// Which log.
-        log: LogName,
-        /// First index wanted.
-        from: u64,
-    },
-    /// Ask a witness to cosign the newest checkpoint of an own log.
-    AskWitness {
-        /// The witness.
-        witness: MemberId,
-        /// Which log.
-        log: LogName,
-        /// Size it has cosigned last, as far as known.
-        old: u64,
-    },
-    /// Destroy the keys of these slots: the log says they are erased.
-    Puncture(Vec<Slot>),
-    /// Something an operator must see.
-    Alert(String),
-}
-
-/// A reply as decided; [`crate::read::complete`] adds proofs from durable state.
-#[derive(Debug)]
-pub enum Reply {
-    /// Complete.
-    Ready(Box<Response>),
-    /// Open and seal the planned fields.
-    Answer(Box<Plan>),
-    /// Build the receipt of an own status entry.
-    Receipt(u64),
-}
-
-impl Reply {
-    /// A complete reply.
-    pub fn ready(response: Response) -> Self {
-        Self::Ready(Box::new(response))
-    }
-}
-
-/// What was decided. Effects cannot be read, only released by committing.
-#[must_use]
-pub struct Step {
-    batch: Batch,
-    effects: Vec<Effect>,
-}
-
-impl Step {
-    /// Makes the step durable and releases its effects.
-    ///
-    /// Errors: the store failed; nothing is released, and the process must end.
-    pub fn commit(self, store: &dyn Store) -> Result<Vec<Effect>, StoreError> {
-        if !self.batch.is_empty() {
-            store.apply(&self.batch)?;
-        }
-        Ok(self.effects)
-    }
-
-    /// Whether it writes anything.
-    pub fn writes(&self) -> bool {
-        !self.batch.is_empty()
-    }
-}
-
-/// Who this member is, with its secrets.
-#[derive(Clone)]
-pub struct Identity {
-    /// Its id.
-    pub id: MemberId,
-    /// Signs statements and checkpoints.
-    pub signing: SigningKey,
-    /// Cosigns peers' checkpoints.
-    pub witness: SigningKey,
-    /// Names records and subjects.
-    pub naming: NamingKeys,
-    /// Derives subjects' access keys.
-    pub access: Secret,
-}
-
-/// What every handler may look at and none may change.
-#[derive(Clone)]
-pub struct Context {
-    /// Who we are.
-    pub own: Identity,
-    /// The registry decided under.
-    pub registry: Arc<Registry>,
-    /// The catalog in force.
-    pub catalog: Arc<Catalog>,
-    /// The policy in force.
-    pub policy: Arc<Policy>,
-    /// The repair rule sets.
-    pub rules: Arc<RuleBook>,
-    /// Working days.
-    pub calendar: Arc<Calendar>,
-}
-
-impl Context {
-    /// Our role.
-    pub fn role(&self) -> Result<Role, Refusal> {
-        Ok(self.registry.member(&self.own.id)?.stated.role)
-    }
-
-    /// Signs a status statement as this member.
-    pub fn sign<T: crypto::sign::Statement>(&self, now: Timestamp, statement: &T) -> Signed<T> {
-        Signed::new(&self.own.signing, self.own.id.as_str(), now, statement)
-    }
-}
-
 /// What the member may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -456,7 +307,7 @@ impl Member {
         }
         let mut batch = kept.into_batch();
         batch.merge(sealed);
-        Ok(Step { batch, effects })
+        Ok(Step::new(batch, effects))
     }
 
     fn tails(&self) -> BTreeMap<LogName, Tail> {

@@ -2,10 +2,11 @@
 //! replayed after a restore. Each entry is projected once, in the batch that stores it.
 
 use crate::{
+    context::Context,
     logs::LogName,
-    member::{Context, Effect},
     propagation,
     refusal::Halt,
+    step::Effect,
     tables::{HandledRow, Key, RecordRow},
     turn::Turn,
 };

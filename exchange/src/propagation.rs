@@ -14,12 +14,13 @@ use crypto::{Bytes, Timestamp, codec, merkle::leaf_hash};
 use ledger::{log, store::Space, tree::LeafIndex};
 
 use crate::{
+    context::Context,
     limits::{DELIVERIES_PER_TICK_MAX, RETRY_MS_MAX, RETRY_MS_MIN},
     logs::LogName,
-    member::{Context, Effect, Reply, Token},
     project,
     receipt::Proven,
     refusal::{Code, Halt},
+    step::{Effect, Reply, Token},
     tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Work},
     turn::Turn,
 };

@@ -24,10 +24,11 @@ use ledger::store::Space;
 
 use crate::{
     answer::{Plan, PlanField, PlanRecord},
+    context::Context,
     limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
-    member::{Context, Reply, Token},
     refusal::{Code, Halt},
+    step::{Reply, Token},
     tables::{Key, QuestionRow, RecordRow},
     turn::Turn,
     wire::{AskDraft, Response},

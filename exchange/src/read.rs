@@ -18,11 +18,12 @@ use ledger::{log, store::View, tree::LeafIndex};
 
 use crate::{
     artifact::Certificate,
+    context::Context,
     limits::{ENTRIES_PER_PULL_MAX, PULL_BYTES_MAX},
     logs::LogName,
-    member::{Context, Reply},
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
+    step::Reply,
     tables::{self, DeliveryRow, ForwardRow, Key, RecordRow},
     wire::{Forwarded, QualityLine, RecordStatus, Response, SubmitReport},
 };

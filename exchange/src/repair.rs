@@ -12,11 +12,12 @@ use credit::{
 use crypto::{Digest, sign::Verified};
 
 use crate::{
+    context::Context,
     limits::REASON_BYTES_MAX,
     logs::LogName,
-    member::{Context, Effect, Reply, Token},
     propagation::backoff_ms,
     refusal::{Code, Halt, Refusal},
+    step::{Effect, Reply, Token},
     tables::{ForwardRow, Key, RecordRow, Work},
     turn::Turn,
     wire::{RepairDraft, Response},

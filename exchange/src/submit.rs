@@ -8,10 +8,11 @@ use credit::{
 use crypto::{merkle, pseudonym::SubjectTag};
 
 use crate::{
+    context::Context,
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
-    member::{Context, Reply, Token},
     refusal::{Code, Halt},
+    step::{Reply, Token},
     tables::{Key, RecordRow},
     turn::Turn,
     wire::{Response, Submission},

@@ -17,12 +17,14 @@ use ledger::{
 };
 
 use crate::{
+    context::Context,
     limits::SYNC_INTERVAL_MS,
     logs::LogName,
-    member::{Context, Effect, Input, Phase},
+    member::{Input, Phase},
     project, propagation,
     receipt::Proven,
     refusal::{Code, Fault, Halt},
+    step::Effect,
     tables::Key,
     turn::Turn,
 };

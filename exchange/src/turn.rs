@@ -10,10 +10,11 @@ use ledger::store::{Batch, Overlay, Space, View};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    context::Context,
     logs::LogName,
-    member::{Context, Effect, Reply, Token},
     project,
     refusal::{Fault, Halt},
+    step::{Effect, Reply, Token},
     tables::{self, Key},
 };
 

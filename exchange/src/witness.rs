@@ -20,11 +20,12 @@ use ledger::{
 use minicbor::{Decode, Encode};
 
 use crate::{
+    context::Context,
     limits::WITNESS_INTERVAL_MS,
     logs::LogName,
-    member::{Context, Effect, Reply, Token},
     refusal::{Code, Fault, Halt, Refusal},
     registry::Registry,
+    step::{Effect, Reply, Token},
     tables::{self, Key},
     turn::Turn,
     wire::Response,

@@ -9,9 +9,11 @@ use std::{
 };
 
 use exchange::{
-    member::{Context, Effect, Input, Member, Phase, Reply, Token},
+    context::Context,
+    member::{Input, Member, Phase},
     read,
     refusal::{Code, Fault, Refusal},
+    step::{Effect, Reply, Token},
     wire::Response,
 };
 use ledger::store::Store;

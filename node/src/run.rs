@@ -16,11 +16,13 @@ use credit::{
 use crypto::codec;
 use exchange::{
     artifact::status_fact,
+    context::{Context, Identity},
     logs::LogName,
-    member::{Context, Effect, Identity, Input, Member},
+    member::{Input, Member},
     read,
     refusal::{Code, Refusal},
     registry::{MemberRequest, Registry},
+    step::Effect,
     sync::Pulled,
     wire::{Request, Response},
     witness::{self, Answered},

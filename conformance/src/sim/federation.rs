@@ -25,7 +25,9 @@ use crypto::{
 };
 use exchange::{
     logs::LogName,
-    member::{Context, Identity, Input, Member, Token},
+    context::{Context, Identity},
+    member::{Input, Member},
+    step::Token,
     read,
     refusal::Fault,
     registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},

@@ -527,7 +527,7 @@ fn clerk() -> ClerkId {
 }
 
 /// Clocks and routing of a row, as the node's intake finds them.
-fn facts(context: &exchange::member::Context, item: &Item, plain: &PlainRecord) -> RecordFacts {
+fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord) -> RecordFacts {
     let authority = plain.authority_code.as_deref().and_then(|code| context.registry.authority_of(code));
     let authority = authority.unwrap_or(&context.own.id).clone();
     let kinds =

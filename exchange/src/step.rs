@@ -1,0 +1,109 @@
+//! What a member's decision is made of: effects that wait for their batch, and replies that wait for their proofs.
+
+use credit::id::{CaseId, MemberId};
+use credit::repair::Application;
+use crypto::{keytree::Slot, sign::Signed};
+use ledger::store::{Batch, Store, StoreError};
+
+use crate::{answer::Plan, logs::LogName, wire::Response};
+
+/// Which caller waits for a reply; chosen by the shell, meaningless here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// What a step lets out, in order, once its batch is durable.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a caller.
+    Reply {
+        /// Which.
+        token: Token,
+        /// What; some replies are completed from durable state first.
+        reply: Reply,
+    },
+    /// Push a status entry to a recipient.
+    Deliver {
+        /// Index of the event in this member's status log.
+        event: u64,
+        /// The recipient.
+        to: MemberId,
+    },
+    /// Send an application to its authority.
+    Forward {
+        /// The authority.
+        to: MemberId,
+        /// The application's id here.
+        case: CaseId,
+        /// The application.
+        application: Signed<Application>,
+    },
+    /// Fetch what is new of a log.
+    Pull {
+        /// From its owner.
+        owner: MemberId,
+        /// Which log.
+        log: LogName,
+        /// First index wanted.
+        from: u64,
+    },
+    /// Ask a witness to cosign the newest checkpoint of an own log.
+    AskWitness {
+        /// The witness.
+        witness: MemberId,
+        /// Which log.
+        log: LogName,
+        /// Size it has cosigned last, as far as known.
+        old: u64,
+    },
+    /// Destroy the keys of these slots: the log says they are erased.
+    Puncture(Vec<Slot>),
+    /// Something an operator must see.
+    Alert(String),
+}
+
+/// A reply as decided; [`crate::read::complete`] adds proofs from durable state.
+#[derive(Debug)]
+pub enum Reply {
+    /// Complete.
+    Ready(Box<Response>),
+    /// Open and seal the planned fields.
+    Answer(Box<Plan>),
+    /// Build the receipt of an own status entry.
+    Receipt(u64),
+}
+
+impl Reply {
+    /// A complete reply.
+    pub fn ready(response: Response) -> Self {
+        Self::Ready(Box::new(response))
+    }
+}
+
+/// What was decided. Effects cannot be read, only released by committing.
+#[must_use]
+pub struct Step {
+    batch: Batch,
+    effects: Vec<Effect>,
+}
+
+impl Step {
+    /// A step of one member; only [`crate::member`] decides.
+    pub(crate) fn new(batch: Batch, effects: Vec<Effect>) -> Self {
+        Self { batch, effects }
+    }
+
+    /// Makes the step durable and releases its effects.
+    ///
+    /// Errors: the store failed; nothing is released, and the process must end.
+    pub fn commit(self, store: &dyn Store) -> Result<Vec<Effect>, StoreError> {
+        if !self.batch.is_empty() {
+            store.apply(&self.batch)?;
+        }
+        Ok(self.effects)
+    }
+
+    /// Whether it writes anything.
+    pub fn writes(&self) -> bool {
+        !self.batch.is_empty()
+    }
+}
