@@ -229,6 +229,9 @@ pub(crate) enum Node {
     Run {
         #[command(flatten)]
         at: Unlock,
+        /// Serve although no mirror answers: only when this directory is surely no old copy of itself.
+        #[arg(long)]
+        alone: bool,
         /// Stop when standard input ends: for a parent process that must not leave nodes behind.
         #[arg(long)]
         with_parent: bool,

@@ -32,9 +32,9 @@ use exchange::{
     artifact::status_fact,
     logs::LogName,
     member::{Input, Phase},
-    step::{Effect, Reply, Token},
     read,
     receipt::Receipt,
+    step::{Effect, Reply, Token},
     wire::{GrantDraft, RepairDraft, Response, Submission},
 };
 use ledger::{

@@ -47,14 +47,22 @@ const TICK: Duration = Duration::from_millis(200);
 const PEER_WAIT: Duration = Duration::from_secs(5);
 /// Time a peer has to answer while this node starts: a peer that is away must not hold it up.
 const START_WAIT: Duration = Duration::from_secs(2);
+/// Wait before mirrors are asked again while none of them answers.
+const MIRROR_RETRY: Duration = Duration::from_secs(1);
+/// The order in which own entries are taken back.
+const OWN_ORDER: [LogName; 3] = [LogName::Records, LogName::Access, LogName::Status];
 /// Pulls of one log in a row: with 512 entries each, a million entries behind.
 const PULLS_MAX: usize = 2_048;
 
 /// Runs a node until its operator, a signal or the end of `until` stops it. `ready` is called once, with the addresses
 /// in use, when it serves.
+///
+/// A member with mirrors waits at start until one of them has said what it has seen, because a directory does not tell
+/// whether it is an old copy of itself. `alone` is the operator's word that it is not.
 pub async fn run(
     dir: &Path,
     passphrase: &[u8],
+    alone: bool,
     until: impl Future<Output = ()>,
     ready: impl FnOnce(&str, &str),
 ) -> Result<(), Problem> {
@@ -99,20 +107,27 @@ pub async fn run(
 
     tokio::spawn(server.clone().accept(endpoint.clone()));
     tokio::spawn(http::serve(listener, shared.clone(), core.clone()));
-    catch_up(&server).await;
-    tokio::spawn(carry(server.clone(), carried));
-    tokio::spawn(tick(core.clone()));
-    ready(&config.quic, &config.http);
-
+    let serve = async {
+        catch_up(&server, alone).await;
+        tokio::spawn(carry(server.clone(), carried));
+        tokio::spawn(tick(core.clone()));
+        ready(&config.quic, &config.http);
+        std::future::pending::<()>().await;
+    };
     // The writer ends by itself only with a fault.
     let ended = tokio::task::spawn_blocking(move || writer.join());
     tokio::pin!(ended);
-    let outcome = tokio::select! {
-        () = async { tokio::select! { () = stopped(&server.stop) => {}, () = until => {} } } => {
-            core.stop().await;
-            ended.await
-        }
-        outcome = &mut ended => outcome,
+    let asked_to_stop = tokio::select! {
+        () = serve => true,
+        () = stopped(&server.stop) => true,
+        () = until => true,
+        _ = &mut ended => false,
+    };
+    let outcome = if asked_to_stop {
+        core.stop().await;
+        ended.await
+    } else {
+        ended.await
     };
     // Replies of the last step are on their way; callers get a moment to read them.
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -188,33 +203,30 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
 ///
 /// Own entries are taken back in the order records, access, status: a decision is delivered to those who received the
 /// record, and only the two other logs tell who that is.
-async fn catch_up(server: &Server) {
+async fn catch_up(server: &Server, alone: bool) {
     let context = &server.shared.context;
     let (registry, own) = (&context.registry, &context.own.id);
     let peers: Vec<MemberRequest> =
         registry.active().filter(|m| m.id != *own && !m.quic.is_empty()).cloned().collect();
-    let mut fetched = Vec::new();
-    let mut asked = tokio::task::JoinSet::new();
-    for peer in peers.clone() {
-        let (server, own) = (server.clone(), own.clone());
-        asked.spawn(async move {
-            let mut found = Vec::new();
-            for log in [LogName::Records, LogName::Access, LogName::Status] {
-                if server.shared.context.registry.keeps_copy(&peer.id, &own, log) {
-                    match fetch(&server, &peer, &own, log, START_WAIT).await {
-                        Some(pulled) => found.push(pulled),
-                        None => break,
-                    }
-                }
-            }
-            found
-        });
-    }
-    while let Some(found) = asked.join_next().await {
-        fetched.extend(found.unwrap_or_default());
-    }
+    let mirrors = registry.member(own).map(|m| m.mirrors.clone()).unwrap_or_default();
+    let mut told = false;
+    let mut fetched = loop {
+        let (fetched, spoke) = ask_for_own(server, &peers).await;
+        let heard = mirrors.iter().any(|m| spoke.contains(m));
+        if alone || mirrors.is_empty() || heard || is_new(server) {
+            break fetched;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(
+                ?mirrors,
+                "no mirror answers, so nobody can say whether this directory is an old copy; waiting. \
+                 If it surely is not, start with --alone / 镜像成员均无法连接，正在等待；如确认目录不是旧副本，可用 --alone 启动"
+            );
+        }
+        tokio::time::sleep(MIRROR_RETRY).await;
+    };
     let mut seen = Vec::new();
-    for log in [LogName::Records, LogName::Access, LogName::Status] {
+    for log in OWN_ORDER {
         let mut of_log: Vec<Pulled>;
         (of_log, fetched) = fetched.into_iter().partition(|f: &Pulled| f.log == log);
         // The longest first; a shorter one is then known already, or shows another history.
@@ -231,7 +243,7 @@ async fn catch_up(server: &Server) {
         asked.spawn(async move {
             for log in LogName::ALL {
                 if server.shared.context.registry.keeps_copy(&server.shared.context.own.id, &peer.id, log)
-                    && let Some(found) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
+                    && let Ok(Some(found)) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
                 {
                     server.core.ask_surely(found.into()).await;
                 }
@@ -242,52 +254,83 @@ async fn catch_up(server: &Server) {
     server.core.ask_surely(Input::Synced).await;
 }
 
+/// Whether the member has written nothing yet: there is nothing it could have lost.
+fn is_new(server: &Server) -> bool {
+    let size = |log: LogName| log::size(&server.shared.store, log.as_str()).map_or(u64::MAX, |s| s.0);
+    LogName::ALL.into_iter().all(|log| size(log) == 0)
+}
+
+/// What peers hold of this member's own logs beyond what is here, and which of them answered about every log they keep.
+async fn ask_for_own(server: &Server, peers: &[MemberRequest]) -> (Vec<Pulled>, Vec<MemberId>) {
+    let own = server.shared.context.own.id.clone();
+    let mut asked = tokio::task::JoinSet::new();
+    for peer in peers.iter().cloned() {
+        let (server, own) = (server.clone(), own.clone());
+        asked.spawn(async move {
+            let mut found = Vec::new();
+            for log in OWN_ORDER {
+                if server.shared.context.registry.keeps_copy(&peer.id, &own, log) {
+                    match fetch(&server, &peer, &own, log, START_WAIT).await {
+                        Ok(Some(pulled)) => found.push(pulled),
+                        Ok(None) => {}
+                        Err(_) => return (found, None),
+                    }
+                }
+            }
+            (found, Some(peer.id))
+        });
+    }
+    let (mut fetched, mut spoke) = (Vec::new(), Vec::new());
+    while let Some(Ok((found, member))) = asked.join_next().await {
+        fetched.extend(found);
+        spoke.extend(member);
+    }
+    (fetched, spoke)
+}
+
 /// Fetches what is new of a peer's `log` and hands it to the member.
 pub async fn pull(server: &Server, peer: &MemberRequest, log: LogName) {
-    if let Some(found) = fetch(server, peer, &peer.id, log, PEER_WAIT).await {
+    if let Ok(Some(found)) = fetch(server, peer, &peer.id, log, PEER_WAIT).await {
         server.core.ask_surely(found.into()).await;
     }
 }
 
-/// Asks `peer` for what it has of `owner`'s `log` beyond what is here, until a checkpoint covers it.
+/// The peer gave no answer that holds.
+struct Silent;
+
+/// Asks `peer` for what it has of `owner`'s `log` beyond what is here, until a checkpoint covers it; `None` when it has
+/// nothing of it.
 async fn fetch(
     server: &Server,
     peer: &MemberRequest,
     owner: &MemberId,
     log: LogName,
     wait: Duration,
-) -> Option<Pulled> {
+) -> Result<Option<Pulled>, Silent> {
     let shared = &server.shared;
     let stored = if *owner == shared.context.own.id { log.as_str().to_owned() } else { log.mirror(owner) };
-    let from = log::size(&shared.store, &stored).ok()?.0;
+    let from = log::size(&shared.store, &stored).map_err(|_| Silent)?.0;
     let mut entries: Vec<Vec<u8>> = Vec::new();
     for _ in 0..PULLS_MAX {
         let at = from + entries.len() as u64;
         let request = Request::Pull { owner: owner.clone(), log, from: at };
         let (part, note) = match server.peers.ask(peer, &request, wait).await {
             Ok(Response::Entries { entries, checkpoint }) => (entries, checkpoint),
-            _ => return None,
+            _ => return Err(Silent),
         };
         let some = !part.is_empty();
         entries.extend(part.into_iter().map(|b| b.0));
-        match note {
-            Some(note) => {
-                let key = shared.context.registry.note_key(owner, log).ok()?;
-                match note.verify(&key) {
-                    Ok(checkpoint) => {
-                        return Some(Pulled { owner: owner.clone(), log, from, entries, checkpoint, note });
-                    }
-                    Err(e) => {
-                        tracing::warn!(%owner, %log, peer = %peer.id, "checkpoint does not verify: {e}");
-                        return None;
-                    }
-                }
+        let Some(note) = note else { if some { continue } else { return Ok(None) } };
+        let key = shared.context.registry.note_key(owner, log).map_err(|_| Silent)?;
+        return match note.verify(&key) {
+            Ok(checkpoint) => Ok(Some(Pulled { owner: owner.clone(), log, from, entries, checkpoint, note })),
+            Err(e) => {
+                tracing::warn!(%owner, %log, peer = %peer.id, "checkpoint does not verify: {e}");
+                Err(Silent)
             }
-            None if some => {}
-            None => return None,
-        }
+        };
     }
-    None
+    Err(Silent)
 }
 
 async fn tick(core: Core) {

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
     match verb {
         Node::Init { registry, at } => init(&at.dir, &registry),
-        Node::Run { at, with_parent } => {
+        Node::Run { at, alone, with_parent } => {
             let pass = passphrase(&at.passphrase)?;
             let filter = EnvFilter::try_from_env("XINQIAO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().init();
@@ -35,7 +35,7 @@ pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
                 })
                 .await;
             };
-            runner::run(&at.dir, &pass, parent_gone, |quic, http| {
+            runner::run(&at.dir, &pass, alone, parent_gone, |quic, http| {
                 say(&format!("ready: peers at {quic}, logs at http://{http}/log/ / 节点已就绪"));
             })
             .await?;

@@ -24,13 +24,13 @@ use crypto::{
     sign::{PublicKey, Signed, SigningKey},
 };
 use exchange::{
-    logs::LogName,
     context::{Context, Identity},
+    logs::LogName,
     member::{Input, Member},
-    step::Token,
     read,
     refusal::Fault,
     registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
+    step::Token,
     wire::Part,
 };
 use ledger::store::memory::Image;

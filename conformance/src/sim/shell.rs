@@ -21,10 +21,10 @@ use exchange::{
     limits::FRAME_BYTES_MAX,
     logs::LogName,
     member::{Input, Phase},
-    step::{Effect, Reply, Token},
     read,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
+    step::{Effect, Reply, Token},
     wire::{Outcome, Part, Request, Response, from_frame, to_frame},
     witness,
 };
