@@ -416,7 +416,7 @@ pub(crate) enum Audit {
     /// Make a reading pass for log entries (an Authorization header).
     Pass {
         /// Minutes of validity.
-        #[arg(long, default_value_t = 300)]
+        #[arg(long, default_value_t = 60)]
         minutes: u64,
         #[command(flatten)]
         at: Unlock,

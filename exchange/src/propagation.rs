@@ -100,7 +100,7 @@ pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
 /// 1. The entry is of the caller's own log, and of a kind its author may tell others: `caller.not-allowed`. (A copy is
 ///    brought by `sync`, which proves it.)
 /// 2. Known already: the same acknowledgement again, and no second entry. Another entry at the same index is another
-///    history: `signature.invalid`, and an alert.
+///    history: `signature.invalid`.
 /// 3. The standing is merged and the acknowledgement written, in one batch.
 pub fn notice(
     context: &Context,

@@ -232,6 +232,10 @@ impl SignedRegistry {
         {
             return refuse("two members share a key");
         }
+        let witness_keys = registry.members.iter().filter(|m| registry.witnesses.contains(&m.stated.id));
+        if !distinct(witness_keys.map(|m| m.stated.witness).collect()) {
+            return refuse("two witnesses share a key");
+        }
         if registry.witnesses.len() > COMMITTEE_MAX || !registry.witnesses.windows(2).all(|w| w[0] < w[1]) {
             return refuse("witnesses are not ascending, or more than 15");
         }

@@ -224,7 +224,7 @@ impl Key {
     pub fn witness(origin: &str) -> Self {
         key(Table::Witness, &[origin.as_bytes()])
     }
-    /// Size of an own log that a witness has cosigned last: `u64`.
+    /// How far a witness has cosigned an own log: [`crate::witness::CosignedRow`].
     pub fn cosigned(log: LogName, witness: &MemberId) -> Self {
         key(Table::Cosigned, &[&text(log.as_str()), &text(witness.as_str())])
     }

@@ -1,8 +1,8 @@
 //! Witnessing (C2SP tlog-witness): peers cosign each other's checkpoints, so that a member that rewrites its history, or
 //! shows two of them, needs more accomplices than the committee's quorum allows.
 //!
-//! What a witness has cosigned is a row per log, durable before the cosignature leaves. A member of the committee is not
-//! a witness of itself.
+//! What a witness has cosigned is a row per log, durable before the cosignature leaves. Only members of the committee
+//! cosign, and none of them its own logs.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +46,17 @@ pub struct WitnessRow {
     pub note: SignedCheckpoint,
 }
 
+/// What is known of a witness of an own log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct CosignedRow {
+    /// Size the witness has cosigned last: the `old` of the next request.
+    #[n(0)]
+    pub known: u64,
+    /// Size whose cosignature has arrived here.
+    #[n(1)]
+    pub held: u64,
+}
+
 /// Name of a member as a witness: `xinqiao/<federation>/<member>/witness`.
 pub fn name(federation: &str, member: &MemberId) -> String {
     format!("xinqiao/{federation}/{member}/witness")
@@ -85,7 +96,8 @@ pub fn add_checkpoint(context: &Context, turn: &mut Turn<'_>, token: Token, body
     };
     let Some(request) = AddCheckpoint::parse(body) else { return answer(turn, NoCosignature::Malformed) };
     let registry = &context.registry;
-    let log = registry.active().find_map(|m| {
+    let member = registry.witnesses.contains(&context.own.id);
+    let log = registry.active().filter(|m| member && m.id != context.own.id).find_map(|m| {
         let log = LogName::ALL
             .into_iter()
             .find(|l| l.origin(&registry.federation, &m.id) == request.claimed.origin)?;
@@ -124,11 +136,11 @@ impl Asking {
         for (witness, _) in context.registry.committee(&context.own.id) {
             for log in LogName::ALL {
                 let size = log::size(turn.view(), log.as_str())?.0;
-                let done: u64 = turn.row(&Key::cosigned(log, &witness))?.unwrap_or(0);
+                let known: CosignedRow = turn.row(&Key::cosigned(log, &witness))?.unwrap_or_default();
                 let next = self.0.entry((log, witness.clone())).or_default();
-                if size != done && *next <= turn.now {
+                if size != known.held && *next <= turn.now {
                     *next = turn.now.plus_ms(WITNESS_INTERVAL_MS);
-                    turn.effect(Effect::AskWitness { witness: witness.clone(), log, old: done });
+                    turn.effect(Effect::AskWitness { witness: witness.clone(), log, old: known.known });
                 }
             }
         }
@@ -172,7 +184,7 @@ pub fn answered(context: &Context, turn: &mut Turn<'_>, answer: Answered) -> Res
     let Some((_, key)) = committee.into_iter().find(|(id, _)| *id == by) else { return Ok(()) };
     match status {
         200 => {
-            turn.put(&Key::cosigned(log, &by), &size);
+            turn.put(&Key::cosigned(log, &by), &CosignedRow { known: size, held: size });
             let head = log::head(turn.view(), log.as_str())?.filter(|h| h.claimed().size.0 == size);
             if let Some(head) = head {
                 let cosigned = head.with_cosignature(&body, &key).map_err(|e| {
@@ -184,13 +196,22 @@ pub fn answered(context: &Context, turn: &mut Turn<'_>, answer: Answered) -> Res
             }
         }
         409 => {
-            if let Ok(known) = body.trim().parse::<u64>() {
-                turn.put(&Key::cosigned(log, &by), &known);
+            let Ok(known) = body.trim().parse::<u64>() else { return Ok(()) };
+            let have = log::size(turn.view(), log.as_str())?.0;
+            if known > have {
+                turn.effect(Effect::Alert(format!(
+                    "witness `{by}` has cosigned {known} entries of `{log}`, and there are {have} here: data was lost"
+                )));
             }
+            let key = Key::cosigned(log, &by);
+            let held = turn.row::<CosignedRow>(&key)?.unwrap_or_default().held;
+            turn.put(&key, &CosignedRow { known, held });
         }
-        status => {
-            turn.effect(Effect::Alert(format!("witness `{by}` does not cosign `{log}`: status {status}")))
-        }
+        422 => turn.effect(Effect::Alert(format!(
+            "witness `{by}` knows another history of `{log}` than this member's: keep both checkpoints"
+        ))),
+        // Not on the committee any more, or busy: the checkpoint goes without its line.
+        _ => {}
     }
     Ok(())
 }

@@ -97,7 +97,7 @@ impl Core {
         }
     }
 
-    /// Hands an input in and waits for its reply, however long the queue is: for the node's own start.
+    /// Hands an input in and waits for its reply, however long the queue is: for what the node does of its own accord.
     pub async fn ask_surely(&self, input: Input) -> Response {
         let (reply, answer) = oneshot::channel();
         let _ = self.jobs.send(Job::Input(input, Some(reply))).await;

@@ -22,6 +22,7 @@ const FORMAT_FILE: &str = "FORMAT";
 const CONFIG: &str = "node.toml";
 const REGISTRY: &str = "registry";
 const MEMBER: &str = "member";
+const SERVED: &str = "served";
 const LOCK: &str = "lock";
 
 /// Settings of a node, in `node.toml`.
@@ -98,6 +99,17 @@ impl Home {
             fs::read_to_string(&path).map_err(|e| Problem::fault(format!("{}: {e}", path.display())))?;
         MemberId::parse(text.trim())
             .ok_or_else(|| Problem::fault(format!("{}: no member id", path.display())))
+    }
+
+    /// Whether a node has ever served from this directory. Kept outside of `data`, so that a lost store is not taken
+    /// for a new one.
+    pub fn has_served(&self) -> bool {
+        self.path(SERVED).exists()
+    }
+
+    /// Notes that a node serves from this directory.
+    pub fn mark_served(&self) -> Result<(), Problem> {
+        if self.has_served() { Ok(()) } else { write_private(&self.path(SERVED), b"") }
     }
 
     /// The directory.

@@ -45,7 +45,7 @@ use crate::{
 const TICK: Duration = Duration::from_millis(200);
 /// Time a peer has to answer a push or a pull.
 const PEER_WAIT: Duration = Duration::from_secs(5);
-/// Time a peer has to answer while this node starts: a peer that is away must not hold it up.
+/// Time a peer has to answer while this node starts: one peer that is away must not hold it up for long.
 const START_WAIT: Duration = Duration::from_secs(2);
 /// Wait before mirrors are asked again while none of them answers.
 const MIRROR_RETRY: Duration = Duration::from_secs(1);
@@ -108,7 +108,10 @@ pub async fn run(
     tokio::spawn(server.clone().accept(endpoint.clone()));
     tokio::spawn(http::serve(listener, shared.clone(), core.clone()));
     let serve = async {
-        catch_up(&server, alone).await;
+        catch_up(&server, alone, !home.has_served()).await;
+        if let Err(problem) = home.mark_served() {
+            tracing::error!("{problem}");
+        }
         tokio::spawn(carry(server.clone(), carried));
         tokio::spawn(tick(core.clone()));
         ready(&config.quic, &config.http);
@@ -203,7 +206,9 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
 ///
 /// Own entries are taken back in the order records, access, status: a decision is delivered to those who received the
 /// record, and only the two other logs tell who that is.
-async fn catch_up(server: &Server, alone: bool) {
+///
+/// `first` is a directory that has never served: it can have lost nothing, and in a new federation nobody is there yet.
+async fn catch_up(server: &Server, alone: bool, first: bool) {
     let context = &server.shared.context;
     let (registry, own) = (&context.registry, &context.own.id);
     let peers: Vec<MemberRequest> =
@@ -213,7 +218,7 @@ async fn catch_up(server: &Server, alone: bool) {
     let mut fetched = loop {
         let (fetched, spoke) = ask_for_own(server, &peers).await;
         let heard = mirrors.iter().any(|m| spoke.contains(m));
-        if alone || mirrors.is_empty() || heard || is_new(server) {
+        if alone || first || mirrors.is_empty() || heard {
             break fetched;
         }
         if !std::mem::replace(&mut told, true) {
@@ -233,7 +238,7 @@ async fn catch_up(server: &Server, alone: bool) {
         of_log.sort_by_key(|f| std::cmp::Reverse(f.checkpoint.size));
         for found in of_log {
             seen.push((log, found.checkpoint.size.0));
-            server.core.ask_surely(found.into()).await;
+            hand_in(server, found).await;
         }
     }
     server.core.ask_surely(Input::Restored { seen }).await;
@@ -245,19 +250,13 @@ async fn catch_up(server: &Server, alone: bool) {
                 if server.shared.context.registry.keeps_copy(&server.shared.context.own.id, &peer.id, log)
                     && let Ok(Some(found)) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
                 {
-                    server.core.ask_surely(found.into()).await;
+                    hand_in(&server, found).await;
                 }
             }
         });
     }
     asked.join_all().await;
     server.core.ask_surely(Input::Synced).await;
-}
-
-/// Whether the member has written nothing yet: there is nothing it could have lost.
-fn is_new(server: &Server) -> bool {
-    let size = |log: LogName| log::size(&server.shared.store, log.as_str()).map_or(u64::MAX, |s| s.0);
-    LogName::ALL.into_iter().all(|log| size(log) == 0)
 }
 
 /// What peers hold of this member's own logs beyond what is here, and which of them answered about every log they keep.
@@ -291,7 +290,15 @@ async fn ask_for_own(server: &Server, peers: &[MemberRequest]) -> (Vec<Pulled>, 
 /// Fetches what is new of a peer's `log` and hands it to the member.
 pub async fn pull(server: &Server, peer: &MemberRequest, log: LogName) {
     if let Ok(Some(found)) = fetch(server, peer, &peer.id, log, PEER_WAIT).await {
-        server.core.ask_surely(found.into()).await;
+        hand_in(server, found).await;
+    }
+}
+
+/// Hands pulled entries to the member. What it refuses is a peer's log that does not continue its copy: an alert.
+async fn hand_in(server: &Server, found: Pulled) {
+    let from = format!("{}/{}", found.owner, found.log);
+    if let Response::Refused(refusal) = server.core.ask_surely(found.into()).await {
+        tracing::warn!(alert = %refusal, log = %from, "pulled entries are refused");
     }
 }
 
