@@ -27,7 +27,7 @@ const WAIT: Duration = Duration::from_secs(150);
 
 /// What the commands say, in this order. What fails on purpose is here too: a shell with `-e` does not mind when a
 /// command after `!` succeeds.
-const SAID: [&str; 35] = [
+const SAID: [&str; 36] = [
     "founded: 3 governors, 2 of them sign",
     "hand auditor.request to a governor",
     "1 of 2 signatures",
@@ -60,6 +60,7 @@ const SAID: [&str; 35] = [
     "held here, authority `sh`",
     "`sh` answered / 已提供, access entry 5, 0 records",
     "sh/access: 6 entries copied to sh-access and verified",
+    "cosigned by 2 witnesses, 2 make it believable",
     "`bank` and `js`: 6 accesses stand equal on both sides",
     "6 in the log: the list is complete",
     "error: sh/access: entry 0 was altered",
