@@ -1,6 +1,7 @@
 //! `docs/WALKTHROUGH.md` holds: its shell blocks run word for word, top to bottom, and say what the page says they say.
 //! Only the ports are changed, for those may be taken on the machine that runs the tests.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 
 mod common;
 
@@ -133,6 +134,8 @@ impl Group {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        child.kill().unwrap();
+        child.wait().unwrap();
         None
     }
 }

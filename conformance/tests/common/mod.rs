@@ -120,7 +120,14 @@ pub(crate) fn run<S: AsRef<OsStr>>(args: &[S]) -> Ran {
 }
 
 /// Runs a command to its end, at most [`COMMAND_WAIT`].
-pub(crate) fn finish(mut command: Command) -> Ran {
+#[track_caller]
+pub(crate) fn finish(command: Command) -> Ran {
+    let what = format!("{command:?}");
+    finish_within(command, COMMAND_WAIT).unwrap_or_else(|| panic!("{what} does not end"))
+}
+
+/// Runs a command; `None` when it has not ended after `wait` and was killed.
+pub(crate) fn finish_within(mut command: Command, wait: Duration) -> Option<Ran> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let read = |from: &mut dyn Read| {
@@ -130,18 +137,19 @@ pub(crate) fn finish(mut command: Command) -> Ran {
     };
     let out = thread::spawn(move || read(&mut out));
     let err = thread::spawn(move || read(&mut err));
-    let until = Instant::now() + COMMAND_WAIT;
+    let until = Instant::now() + wait;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
         if Instant::now() > until {
             child.kill().unwrap();
-            panic!("{command:?} does not end: {}", err.join().unwrap());
+            child.wait().unwrap();
+            return None;
         }
         thread::sleep(Duration::from_millis(5));
     };
-    Ran { code: status.code(), out: out.join().unwrap(), err: err.join().unwrap() }
+    Some(Ran { code: status.code(), out: out.join().unwrap(), err: err.join().unwrap() })
 }
 
 /// Waits until `done` gives something.
