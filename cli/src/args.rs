@@ -306,9 +306,9 @@ pub(crate) struct GrantIssue {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Query {
-    /// Credit code or resident number of the subject.
-    #[arg(long)]
-    pub(crate) subject: String,
+    /// Credit code or resident number of the subject. Default: whom the grant names.
+    #[arg(long, required_unless_present = "grant")]
+    pub(crate) subject: Option<String>,
     /// For what: pre-loan, approval, post-loan, guarantee …
     #[arg(long)]
     pub(crate) purpose: String,

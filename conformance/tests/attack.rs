@@ -4,6 +4,7 @@
 //! The attacker speaks with the node's own transport and holds the real keys of the members it impersonates: what is
 //! refused here is refused to a member that has turned, not only to an outsider.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 
 mod common;
 
@@ -67,7 +68,8 @@ fn stage() -> &'static Stage {
         let rows = federation.file("rows.csv", numbered(1, 9));
         federation.submit("sh", "office", &rows).done();
         let registry = read_registry(&federation.registry()).unwrap().accept(None).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Stage { federation, registry, runtime, keys: Mutex::default() }
     })
 }
@@ -109,7 +111,12 @@ impl Stage {
 
     /// What the bank reads in an answer.
     #[track_caller]
-    fn open(&self, bank: &'static str, question: &Signed<Question>, answer: Result<Response, Refusal>) -> OpenedAnswer {
+    fn open(
+        &self,
+        bank: &'static str,
+        question: &Signed<Question>,
+        answer: Result<Response, Refusal>,
+    ) -> OpenedAnswer {
         let Response::Answer(answer) = answer.unwrap() else { panic!("no answer") };
         let verified = self.registry.verify(question).unwrap();
         answer::open(&self.registry, &verified, &self.keys(bank).opening(), &answer).unwrap()
@@ -203,7 +210,10 @@ fn a_stranger_is_shown_the_door() {
     let line = stage.connect(&stage.keys("js").operator_seed(), "sh");
     assert!(stage.call(&line, &Request::Operate(Operation::Status)).is_err());
     // Who answers under another key is not spoken to.
-    let (js, sh) = (&stage.registry.member(&id("js")).unwrap().stated, &stage.registry.member(&id("sh")).unwrap().stated);
+    let (js, sh) = (
+        &stage.registry.member(&id("js")).unwrap().stated,
+        &stage.registry.member(&id("sh")).unwrap().stated,
+    );
     let seed = stage.keys("bank-a").tls_seed();
     let wrong = stage
         .runtime
@@ -267,7 +277,9 @@ fn a_member_cannot_operate_another_node_nor_read_what_it_keeps_no_copy_of() {
     let _beside = stage.federation.beside();
     for from in ["js", "bank-a", "xyd"] {
         let line = stage.line(from, "sh");
-        for operation in [Operation::Status, Operation::Stop, Operation::SubjectAccess(subject(1)), Operation::Cases] {
+        for operation in
+            [Operation::Status, Operation::Stop, Operation::SubjectAccess(subject(1)), Operation::Cases]
+        {
             refused(stage.call(&line, &Request::Operate(operation)), "caller.not-allowed");
         }
     }
@@ -325,7 +337,9 @@ fn the_same_question_twice_is_one_access_and_another_under_its_id_is_refused() {
     let many: Vec<_> = (0..20)
         .map(|_| {
             let (outlet, asked) = (outlet.clone(), asked.clone());
-            stage.runtime.spawn(async move { quic::call(&outlet, &Request::Ask(asked), FRAME_BYTES_MAX).await })
+            stage
+                .runtime
+                .spawn(async move { quic::call(&outlet, &Request::Ask(asked), FRAME_BYTES_MAX).await })
         })
         .collect();
     for one in many {
@@ -341,7 +355,8 @@ fn the_same_question_twice_is_one_access_and_another_under_its_id_is_refused() {
     std::thread::sleep(Duration::from_millis(800));
     refused(stage.ask(&outlet, &in_time), "question.expired");
     let now = clock::now();
-    let early = Question { asked_at: now.plus_ms(60_000), deadline: now.plus_ms(90_000), ..stage.question(2) };
+    let early =
+        Question { asked_at: now.plus_ms(60_000), deadline: now.plus_ms(90_000), ..stage.question(2) };
     refused(stage.ask(&outlet, &stage.sign("bank-a", &early)), "question.expired");
     let long = Question { deadline: now.plus_ms(3_600_000), ..stage.question(2) };
     refused(stage.ask(&outlet, &stage.sign("bank-a", &long)), "question.malformed");
@@ -357,7 +372,10 @@ fn a_grant_is_no_stronger_than_its_words() {
         let asked = stage.sign("bank-a", &Question { basis: Basis::Grant(grant), ..question(1) });
         let opened = stage.open("bank-a", &asked, stage.ask(&outlet, &asked));
         assert!(opened.refused && opened.records.is_empty(), "{rule}: {opened:?}");
-        assert!(opened.withheld.iter().all(|w| w.rule.0 == rule) && opened.withheld.len() == 2, "{rule}: {opened:?}");
+        assert!(
+            opened.withheld.iter().all(|w| w.rule.0 == rule) && opened.withheld.len() == 2,
+            "{rule}: {opened:?}"
+        );
     };
     let now = clock::now();
     denied(stage.grant(1, |g| g.grantee = id("bank-b")), "grant-other-asker");
@@ -444,7 +462,8 @@ fn news_about_a_record_counts_only_from_its_authority() {
         stage.open("bank-a", &asked, stage.ask(&outlet, &asked)).records.first().map(|r| r.record)
     };
     let record = record_of(4).unwrap();
-    let news = |record, change| StatusFact::Changed(Changed { record, change, case: None, rule: "attack".into() });
+    let news =
+        |record, change| StatusFact::Changed(Changed { record, change, case: None, rule: "attack".into() });
     // js, xyd and a bank claim that a record of sh is repaired, withdrawn, masked.
     for change in [Change::Repair, Change::Withdraw, Change::Mask] {
         for from in ["js", "bank-a"] {
@@ -471,7 +490,8 @@ fn news_about_a_record_counts_only_from_its_authority() {
     short.path.pop();
     let index = Receipt { index: sound.index - 1, ..sound.clone() };
     let log = Receipt { log: LogName::Access, ..sound.clone() };
-    let checkpoint = Receipt { checkpoint: invented(stage, "js", &news(record, Change::Mask)).checkpoint, ..sound };
+    let checkpoint =
+        Receipt { checkpoint: invented(stage, "js", &news(record, Change::Mask)).checkpoint, ..sound };
     for bent in [entry, path, short, index, log, checkpoint] {
         refused(stage.call(&line, &Request::Notice(bent)), "signature.invalid");
     }
@@ -501,7 +521,8 @@ fn what_was_acknowledged_is_there_after_a_kill() {
                     scope.spawn(move || {
                         std::thread::sleep(Duration::from_millis(n * 60));
                         let dir = federation.text("sh");
-                        let submit = ["submit", &path, "--item", "CF", "--source", "office", "--json", "--dir", &dir];
+                        let submit =
+                            ["submit", &path, "--item", "CF", "--source", "office", "--json", "--dir", &dir];
                         // A caller whose node has vanished learns it after half a minute; nobody waits here.
                         (path.clone(), finish_within(command(&submit), Duration::from_secs(3)))
                     })
@@ -588,13 +609,14 @@ fn no_value_in_clear_reaches_a_disk_or_a_log() {
     };
     // The same words in rows that come back: wrong code, wrong day, twice, and in a file that cannot be read.
     let mut code = sound.clone();
-    code.subject = format!("{}{}", &sound.subject[..17], if sound.subject.ends_with('1') { '2' } else { '1' });
+    code.subject =
+        format!("{}{}", &sound.subject[..17], if sound.subject.ends_with('1') { '2' } else { '1' });
     let mut long = sound.clone();
     long.document = "canary-document-".repeat(20);
     let rows = [sound.clone(), code.clone(), sound.clone(), long];
     let report = federation.submit("sh", "office", &federation.file("canary.csv", file(&rows))).done().json();
     assert_eq!((&report["accepted"], &report["rejected"]), (&1.into(), &3.into()), "{report:#}");
-    let torn = file(&[sound.clone()]).replace("CF_XDR_MC", "canary-heading");
+    let torn = file(std::slice::from_ref(&sound)).replace("CF_XDR_MC", "canary-heading");
     assert_eq!(federation.submit("sh", "office", &federation.file("torn.csv", torn)).code, Some(1));
     let grant = federation.grant("canary.grant", &sound.subject, "bank-a", &["--uses", "9"]);
     let answered = federation.query("bank-a", &sound.subject, &["--grant", &grant]).done();

@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done · 1 refused or verification failed · 2 usage · 3 fault.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 
 mod common;
 
@@ -74,7 +75,9 @@ fn submissions_that_cannot_be_taken_say_why_and_change_nothing() {
             let path = federation.file(name, bytes);
             submit(&path, "CF", "office").fails(1, &["file.unreadable"]);
         }
-        federation.at("bank-a", &["submit", &good, "--item", "CF", "--source", "office"]).fails(1, &["caller.not-allowed"]);
+        federation
+            .at("bank-a", &["submit", &good, "--item", "CF", "--source", "office"])
+            .fails(1, &["caller.not-allowed"]);
     });
     // Afterwards the good file is still taken.
     assert_eq!(submit(&good, "CF", "office").done().json()["accepted"], 2);
@@ -118,7 +121,8 @@ fn questions_that_are_wrong_leave_no_entry() {
         ask(&subject, "CF:CF_NOPE", &[]).fails(1, &["`CF_NOPE`", "`CF`"]);
         ask(&subject, "CF:999", &[]).fails(1, &["`999`"]);
         ask(&subject, "NOPE", &[]).fails(1, &["`NOPE`", "catalog"]);
-        for bad in ["", "91", "九一三二", "91320102Y00007UP0A", "110105194912310021", "00000000000000000X"] {
+        for bad in ["", "91", "九一三二", "91320102Y00007UP0A", "110105194912310021", "00000000000000000X"]
+        {
             let said = ask(bad, "CF", &[]).fails(1, &["subject"]);
             assert!(bad.len() < 8 || !said.err.contains(bad), "an identifier is repeated: {}", said.err);
         }
@@ -134,7 +138,8 @@ fn questions_that_are_wrong_leave_no_entry() {
         for other in others.map(|name| federation.text(name)) {
             ask(&subject, "CF", &["--grant", &other]).fails(1, &[&other]);
         }
-        ask(&subject, "CF", &["--grant", &federation.text("no-grant")]).fails(1, &["no-grant", "No such file"]);
+        ask(&subject, "CF", &["--grant", &federation.text("no-grant")])
+            .fails(1, &["no-grant", "No such file"]);
     });
     assert_eq!(federation.sizes("sh"), sh);
     // The longest wait that can be written is no reason to break down.
@@ -171,7 +176,9 @@ fn a_question_that_is_refused_names_its_rule_and_exits_with_1() {
     common::until("the revocation works at sh", std::time::Duration::from_secs(10), || {
         let value = federation.query("bank-a", &subject, &["--grant", &grant]).json();
         let all = value["members"].as_array().unwrap();
-        all.iter().all(|m| m["withheld"].as_array().is_some_and(|w| w.iter().all(|w| w["rule"] == "grant-revoked"))).then_some(())
+        all.iter()
+            .all(|m| m["withheld"].as_array().is_some_and(|w| w.iter().all(|w| w["rule"] == "grant-revoked")))
+            .then_some(())
     });
     let once = federation.grant("once", &subject, "bank-a", &["--uses", "1"]);
     federation.query("bank-a", &subject, &["--grant", &once]).done();
@@ -185,14 +192,27 @@ fn grants_that_cannot_be_issued_say_why() {
     let (subject, letter) = (company(1), federation.file("some.letter", "a letter\n"));
     let issue = |at: &str, subject: &str, grantee: &str, more: &[&str]| {
         let out = federation.text("never.grant");
-        let args = ["grant", "issue", "--subject", subject, "--grantee", grantee, "--letter", &letter, "--out", &out];
+        let args = [
+            "grant",
+            "issue",
+            "--subject",
+            subject,
+            "--grantee",
+            grantee,
+            "--letter",
+            &letter,
+            "--out",
+            &out,
+        ];
         let ran = federation.at(at, &[&args[..], more].concat());
         assert!(!Path::new(&out).exists(), "a grant was written");
         ran
     };
     let whole = ["--purpose", "pre-loan", "--item", "CF"];
-    issue("js", &subject, "bank-a", &[&whole[..], &["--days", "0"]].concat()).fails(1, &["grant.invalid", "valid"]);
-    issue("js", &subject, "bank-a", &[&whole[..], &["--uses", "0"]].concat()).fails(1, &["grant.invalid", "use"]);
+    issue("js", &subject, "bank-a", &[&whole[..], &["--days", "0"]].concat())
+        .fails(1, &["grant.invalid", "valid"]);
+    issue("js", &subject, "bank-a", &[&whole[..], &["--uses", "0"]].concat())
+        .fails(1, &["grant.invalid", "use"]);
     issue("js", &subject, "bank-z", &whole).fails(1, &["member.unknown", "`bank-z`"]);
     issue("js", &subject, "Bank A", &whole).fails(1, &["`Bank A`"]);
     issue("js", "123", "bank-a", &whole).fails(1, &["subject"]);
@@ -201,11 +221,23 @@ fn grants_that_cannot_be_issued_say_why() {
     issue("js", &subject, "bank-a", &["--purpose", "pre-loan", "--item", "CF:NOPE"]).fails(1, &["`NOPE`"]);
     for verb in ["show", "revoke"] {
         let args = ["grant", verb, &letter];
-        let ran = if verb == "show" { run(&[&args[..], &["--json"]].concat()) } else { federation.at("js", &args) };
+        let ran =
+            if verb == "show" { run(&[&args[..], &["--json"]].concat()) } else { federation.at("js", &args) };
         ran.fails(1, &["some.letter", "no grant"]);
     }
     // A full disk where the grant should go.
-    let full = ["grant", "issue", "--subject", &subject, "--grantee", "bank-a", "--letter", &letter, "--out", "/dev/full"];
+    let full = [
+        "grant",
+        "issue",
+        "--subject",
+        &subject,
+        "--grantee",
+        "bank-a",
+        "--letter",
+        &letter,
+        "--out",
+        "/dev/full",
+    ];
     federation.at("js", &[&full[..], &whole].concat()).fails(1, &["/dev/full"]);
 }
 
@@ -223,7 +255,11 @@ fn verbs_about_records_and_cases_say_what_an_id_looks_like() {
     sh(&["repair", "accept", &case]).fails(1, &["case.unknown"]);
     sh(&["repair", "decide", &case]).fails(1, &["case.unknown"]);
     sh(&["repair", "certificate", "999999"]).fails(1, &["999999"]);
-    federation.unlocked(&["audit", "export", "--member", "sh", "--log", "secrets", "--out", &federation.text("x")], "js")
+    federation
+        .unlocked(
+            &["audit", "export", "--member", "sh", "--log", "secrets", "--out", &federation.text("x")],
+            "js",
+        )
         .fails(1, &["`secrets`"]);
 }
 
@@ -235,7 +271,8 @@ fn a_wrong_or_missing_passphrase_is_named_with_its_file() {
     let pass = |file: &str| run(&["audit", "pass", "--json", "--dir", &dir, "--passphrase-file", file]);
     pass(&wrong).fails(1, &["keystore", "passphrase"]);
     pass(&federation.text("no-pass")).fails(1, &["no-pass", "No such file"]);
-    pass(&federation.file("short", "1234567\nthe second line does not count\n")).fails(1, &["short", "8 bytes"]);
+    pass(&federation.file("short", "1234567\nthe second line does not count\n"))
+        .fails(1, &["short", "8 bytes"]);
     pass(&federation.file("blank", "")).fails(1, &["blank", "8 bytes"]);
     pass(&dir).fails(1, &[&dir, "directory"]);
     // The first line counts, whatever ends it.
@@ -243,7 +280,8 @@ fn a_wrong_or_missing_passphrase_is_named_with_its_file() {
     let sign = ["federation", "sign", "--governor", "g1", "--json", "--dir"];
     let gov = federation.text("gov");
     run(&[&sign[..], &[&gov, "--passphrase-file", &wrong]].concat()).fails(1, &["g1.key"]);
-    run(&["node", "run", "--json", "--dir", &federation.text("js"), "--passphrase-file", &wrong]).fails(1, &["in use"]);
+    run(&["node", "run", "--json", "--dir", &federation.text("js"), "--passphrase-file", &wrong])
+        .fails(1, &["in use"]);
 }
 
 #[test]
@@ -256,13 +294,17 @@ fn a_directory_that_is_not_a_members_or_not_this_builds_is_refused() {
         federation.unlocked(&["node", "run"], dir).fails(1, &[dir, "not a member's directory"]);
         federation.at(dir, &["doctor"]).fails(1, &[dir]);
     }
-    for (name, text, said) in [("newer", "xinqiao 2\n", "format 2"), ("odd", "sqlite 3\n", "not a format line")] {
+    for (name, text, said) in
+        [("newer", "xinqiao 2\n", "format 2"), ("odd", "sqlite 3\n", "not a format line")]
+    {
         fs::create_dir_all(federation.path(name)).unwrap();
         fs::write(federation.path(name).join("FORMAT"), text).unwrap();
         federation.at(name, &["node", "status"]).fails(1, &[name, said]);
         federation.unlocked(&["node", "run"], name).fails(1, &[name, said]);
         let registry = federation.registry();
-        federation.at(name, &["node", "init", "--registry", registry.to_str().unwrap()]).fails(1, &[name, said]);
+        federation
+            .at(name, &["node", "init", "--registry", registry.to_str().unwrap()])
+            .fails(1, &[name, said]);
         assert_eq!(fs::read_dir(federation.path(name)).unwrap().count(), 1, "`{name}` was written to");
     }
 }
@@ -272,11 +314,15 @@ fn a_directory_in_use_is_not_taken_a_second_time() {
     let federation = federation();
     let _beside = federation.beside();
     let registry = federation.registry();
-    federation.unlocked(&["node", "run"], "sh").fails(1, &[&federation.text("sh"), "in use by another process"]);
+    federation
+        .unlocked(&["node", "run"], "sh")
+        .fails(1, &[&federation.text("sh"), "in use by another process"]);
     federation.at("sh", &["node", "init", "--registry", registry.to_str().unwrap()]).fails(1, &["in use"]);
     let request = ["member", "request", "--id", "sh", "--role", "region", "--name", "x", "--out"];
     let out = federation.text("again.request");
-    federation.unlocked(&[&request[..], &[&out]].concat(), "sh").fails(1, &[&federation.text("sh"), "not empty"]);
+    federation
+        .unlocked(&[&request[..], &[&out]].concat(), "sh")
+        .fails(1, &[&federation.text("sh"), "not empty"]);
     assert!(!Path::new(&out).exists());
     assert_eq!(http::get(&format!("{}/readyz", federation.http("sh")), None).unwrap().status, 200);
 }
@@ -341,7 +387,8 @@ fn a_registry_that_is_not_approved_or_was_changed_is_refused_everywhere() {
     // A registry that does not know the member changes nothing in its directory: the right one is still taken.
     let before = fs::read_dir(federation.path("late")).unwrap().count();
     init_with("late", federation.registry().to_str().unwrap()).fails(1, &["member.unknown", "late"]);
-    let files: Vec<_> = fs::read_dir(federation.path("late")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let files: Vec<_> =
+        fs::read_dir(federation.path("late")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!federation.path("late").join("registry").exists(), "{before} files became {files:?}");
     federation.unlocked(&["federation", "sign", "--governor", "g2"], "gov2").done();
     let complete = federation.text("gov2/registry");
@@ -355,8 +402,15 @@ fn a_registry_that_is_not_approved_or_was_changed_is_refused_everywhere() {
         let mut bent = sound.clone();
         bent[at] ^= 0x04;
         let path = federation.file("bent.registry", bent);
-        let ran = if at % 2 == 0 { init_with("late", &path) } else { run(&["federation", "show", &path, "--json"]) };
-        ran.fails(1, &[]);
+        run(&["federation", "show", &path, "--json"]).fails(1, &[]);
+        // Where the registry itself is the one in force, only an approval is damaged: then there is nothing to do.
+        let ran = init_with("late", &path);
+        assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+        assert_eq!(
+            fs::read(federation.path("late").join("registry")).unwrap(),
+            sound,
+            "byte {at} was taken over"
+        );
     }
     for (name, said) in [("for-show", "No such file"), ("first.csv", ""), ("late", "directory")] {
         run(&["federation", "show", &federation.text(name), "--json"]).fails(1, &[name, said]);
@@ -381,7 +435,9 @@ fn verification_fails_with_1_and_says_what_does_not_hold() {
     let (auth, out) = (federation.pass("sh"), federation.text("copy"));
     let url = format!("{}/log/records", federation.http("sh"));
     run(&["verify", &url, "--registry", registry, "--auth", &auth]).done();
-    federation.unlocked(&["audit", "export", "--member", "sh", "--log", "records", "--out", &out], "js").done();
+    federation
+        .unlocked(&["audit", "export", "--member", "sh", "--log", "records", "--out", &out], "js")
+        .done();
     verify(&out).done();
     let note = fs::read_to_string(federation.path("copy").join("checkpoint")).unwrap();
     let size: u64 = note.lines().nth(1).unwrap().parse().unwrap();
@@ -425,10 +481,14 @@ fn a_full_or_read_only_disk_is_a_fault_that_names_the_file() {
     let limited = |args: &[&str]| {
         let whole = command(args);
         let mut shell = Command::new("sh");
-        shell.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]).arg(whole.get_program()).args(whole.get_args());
+        shell
+            .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""])
+            .arg(whole.get_program())
+            .args(whole.get_args());
         finish(shell)
     };
-    let (dir, pass, out) = (federation.text("full"), federation.text("pass"), federation.text("full.request"));
+    let (dir, pass, out) =
+        (federation.text("full"), federation.text("pass"), federation.text("full.request"));
     let request = ["member", "request", "--id", "full", "--role", "auditor", "--name", "x", "--out", &out];
     let args = [&request[..], &["--json", "--dir", &dir, "--passphrase-file", &pass]].concat();
     limited(&args).fails(3, &[&dir]);

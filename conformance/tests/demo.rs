@@ -1,10 +1,10 @@
 //! `xinqiao demo` from outside: what it promises in its JSON document, and that it leaves nothing behind.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 
 mod common;
 
 use std::{
-
     io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
@@ -66,7 +66,8 @@ fn every_expectation_holds_and_nothing_is_left() {
     for file in ["governors/registry", "grant", "answer", "certificate", "sh-access/checkpoint"] {
         assert!(dir.path().join("demo").join(file).is_file(), "{file}");
     }
-    let said = run(&["verify", &format!("{at}/certificate"), "--registry", &format!("{at}/governors/registry")]);
+    let said =
+        run(&["verify", &format!("{at}/certificate"), "--registry", &format!("{at}/governors/registry")]);
     assert!(said.done().out.contains("传播证明有效"));
     run(&["demo", "--json", "--dir", &at]).fails(1, &[&at, "not empty"]);
 }
@@ -127,7 +128,9 @@ fn an_interrupted_demonstration_leaves_no_node() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    until("nodes of the demonstration", Duration::from_secs(30), || (processes(&at).len() == 8).then_some(()));
+    until("nodes of the demonstration", Duration::from_secs(30), || {
+        (processes(&at).len() == 8).then_some(())
+    });
     finish({
         let mut kill = Command::new("kill");
         kill.args(["-INT", &child.id().to_string()]);

@@ -2,6 +2,7 @@
 //! our crates only SHA-256 and Ed25519 are used. At the end other people's readers look at the same logs.
 //! Source: C2SP tlog-tiles, tlog-checkpoint, signed-note; RFC 6962 §2.1.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 
 mod common;
 
@@ -297,7 +298,10 @@ fn doors_are_open_and_closed(log: &Published, size: u64) {
     assert!(said.contains("xinqiao audit pass") && said.contains("通行证"), "{said}");
     let read = log.read(&entries);
     assert_eq!(read.status, 200);
-    assert!(read.header("cache-control").unwrap().contains("no-store"), "a cache would serve it without a pass");
+    assert!(
+        read.header("cache-control").unwrap().contains("no-store"),
+        "a cache would serve it without a pass"
+    );
     let url = format!("{}/{entries}", log.url);
     for auth in ["", "Bearer", "Bearer ", "Bearer AAAA", "Basic YTpi", &log.auth.replace("Bearer ", "")] {
         assert_eq!(http::get(&url, Some(auth)).unwrap().status, 401, "`{auth}`");
@@ -322,8 +326,19 @@ fn widths_behave(log: &Published, size: u64) {
             missing(&format!("tile/{kind}/{last:03}.p/{width}"));
         }
         missing(&format!("tile/{kind}/{:03}", last + 1));
-        for odd in ["000.p/256", "000.p/01", "000.p/-1", "000.p/", "000.p", "0", "0000", "x000/000", "", "000.p/1/", "+00"]
-        {
+        for odd in [
+            "000.p/256",
+            "000.p/01",
+            "000.p/-1",
+            "000.p/",
+            "000.p",
+            "0",
+            "0000",
+            "x000/000",
+            "",
+            "000.p/1/",
+            "+00",
+        ] {
             missing(&format!("tile/{kind}/{odd}"));
         }
         if width < 256 {
@@ -343,8 +358,15 @@ fn widths_behave(log: &Published, size: u64) {
             assert!(partial.status == 404 || (partial.status == 200 && full.starts_with(&partial.body)));
         }
     }
-    for odd in ["tile/8/0/000", "tile/64/000", "tile/-1/000", "tile/00/000", "tile/data/000", "tile/../checkpoint", "nothing"]
-    {
+    for odd in [
+        "tile/8/0/000",
+        "tile/64/000",
+        "tile/-1/000",
+        "tile/00/000",
+        "tile/data/000",
+        "tile/../checkpoint",
+        "nothing",
+    ] {
         assert_eq!(log.read(odd).status, 404, "{odd}");
     }
 }
@@ -352,7 +374,10 @@ fn widths_behave(log: &Published, size: u64) {
 /// The readers of the crates `tlog_tiles` and `signed_note`, which know nothing of us.
 fn others_agree(log: &Published) {
     use signed_note::{Note, StandardVerifier, VerifierList};
-    use tlog_tiles::{Checkpoint, Hash, Tile, TileHashReader, TileReader, check_record, prove_record, record_hash, tree_hash};
+    use tlog_tiles::{
+        Checkpoint, Hash, Tile, TileHashReader, TileReader, check_record, prove_record, record_hash,
+        tree_hash,
+    };
 
     struct Reader<'a>(&'a Published);
     impl TileReader for Reader<'_> {
@@ -390,10 +415,20 @@ fn strangers_passes_open_nothing(kept: &Kept) {
     };
     let pass = format!("{}/../passphrase", dir("sh"));
     let status = |reader: &str, owner: &str, name: &str, minutes: &str| {
-        let args =
-            ["audit", "pass", "--json", "--dir", &dir(reader), "--passphrase-file", &pass, "--minutes", minutes];
+        let args = [
+            "audit",
+            "pass",
+            "--json",
+            "--dir",
+            &dir(reader),
+            "--passphrase-file",
+            &pass,
+            "--minutes",
+            minutes,
+        ];
         let made = common::run(&args).done().json();
-        let log = Published { auth: made["authorization"].as_str().unwrap().to_owned(), ..kept.log(owner, name) };
+        let log =
+            Published { auth: made["authorization"].as_str().unwrap().to_owned(), ..kept.log(owner, name) };
         let size = log.checkpoint().unwrap().0;
         log.read(&path("entries", 0, size.min(256))).status
     };

@@ -132,7 +132,7 @@ fn open_parts(
             }
             Outcome::Answered(_) => Err(Refusal::new(Code::SignatureInvalid, "the part is another member's")),
             Outcome::Denied(refusal) => Err(refusal.clone()),
-            Outcome::Unreachable => Err(Refusal::new(Code::Unreachable, format!("`{}`", part.member))),
+            Outcome::Unreachable => Err(Refusal::new(Code::Unreachable, "")),
         };
         let (answer, problem) = match result {
             Ok(answer) => (Some(answer), None),

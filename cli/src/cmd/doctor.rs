@@ -46,7 +46,12 @@ pub(crate) async fn run(dir: &Path) -> Result<Output, Problem> {
             )
         },
     ));
+    let runs_node = match (&registry, home.member()) {
+        (Ok((_, registry)), Ok(member)) => registry.member(&member).is_ok_and(|m| !m.stated.quic.is_empty()),
+        _ => true,
+    };
     findings.push(match node(dir).await {
+        _ if !runs_node => ("node", true, "this member runs no node".to_owned()),
         Ok(text) => ("node", true, text),
         Err(problem) => ("node", false, format!("{problem}; {}", problem.next)),
     });

@@ -147,6 +147,14 @@ pub(crate) fn sign(at: &Unlock, governor: &str) -> Result<Output, Problem> {
             "请填写 g1、g2 等",
         ));
     }
+    if !at.dir.join(format!("{governor}.key")).exists() {
+        let known: Vec<String> = next_draft(&at.dir)?.governors.into_iter().map(|g| g.name).collect();
+        return Err(Problem::new(
+            format!("the key of governor `{governor}` is not in {}", at.dir.display()),
+            format!("the governors are {}; sign where the key lies", known.join(", ")),
+            format!("治理方为 {}；请在存放其密钥处签署", known.join("、")),
+        ));
+    }
     let key = SigningKey::from_seed(&read_sealed(&at.dir.join(format!("{governor}.key")), &pass)?);
     let mut draft = read_registry(&at.dir.join(DRAFT))?;
     draft.approve(governor, &key, clock::now())?;
@@ -191,7 +199,14 @@ fn show(path: &Path) -> Result<Output, Problem> {
     let mut text = format!("{registry}, digest {}\n", registry.digest());
     for m in &registry.members {
         let s = &m.stated;
-        text.push_str(&format!("  {:<8} {:<9} {:<22} {}\n", s.id.as_str(), s.role.as_str(), s.quic, s.name));
+        let marks = [
+            (s.collector, "collector"),
+            (registry.witnesses.contains(&s.id), "witness"),
+            (m.suspended, "SUSPENDED"),
+        ];
+        let marks: Vec<&str> = marks.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
+        let (id, role, marks) = (s.id.as_str(), s.role.as_str(), marks.join(" "));
+        text.push_str(&format!("  {id:<8} {role:<9} {:<22} {} {marks}\n", s.quic, s.name));
     }
     let value = json!({
         "federation": registry.federation, "version": registry.version, "digest": registry.digest().to_string(),

@@ -90,7 +90,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
 
 /// Reads a subject's identifier.
 pub(crate) fn subject(text: &str) -> Result<SubjectId, Problem> {
-    SubjectId::parse(text).map_err(|e| Problem::new(format!("subject: {e}"), e.hint(), e.zh()))
+    SubjectId::parse(text).map_err(|e| {
+        let (zh, en) = e.hint().split_once(" / ").unwrap_or((e.hint(), e.hint()));
+        Problem::new(format!("subject: {e}"), en, zh)
+    })
 }
 
 /// Reads a purpose.

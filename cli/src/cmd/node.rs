@@ -1,6 +1,9 @@
 //! Setting up, running and watching a node.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use ::node::{
     Problem,
@@ -17,6 +20,9 @@ use crate::{
     cmd::passphrase,
     output::{Output, say},
 };
+
+/// Time for a node to finish what it does and end.
+const STOP: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
     match verb {
@@ -44,7 +50,8 @@ pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
         Node::Status(at) => show(Client::open(&at.dir)?.operate(Operation::Status).await?),
         Node::Stop(at) => {
             stop(&at.dir).await?;
-            Ok(Output::new(json!({ "stopping": true }), "stopping / 正在停止"))
+            stopped(&at.dir).await?;
+            Ok(Output::new(json!({ "stopped": true }), "stopped / 已停止"))
         }
     }
 }
@@ -84,6 +91,19 @@ pub(crate) async fn stop(dir: &Path) -> Result<(), Problem> {
     match Client::open(dir)?.operate(Operation::Stop).await? {
         Response::Done => Ok(()),
         other => Err(unexpected(&other)),
+    }
+}
+
+/// Waits until the node has let go of its directory: from then on it may be copied.
+async fn stopped(dir: &Path) -> Result<(), Problem> {
+    let home = Home::open(dir)?;
+    let until = Instant::now() + STOP;
+    loop {
+        match home.lock() {
+            Ok(_) => return Ok(()),
+            Err(problem) if Instant::now() > until => return Err(problem),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ::node::Problem;
-use credit::{catalog::Catalog, id::ClerkId, question::Want};
+use credit::{catalog::Catalog, grant::Grant, id::ClerkId, question::Want};
 use crypto::codec;
 use exchange::{
     answer::OpenedAnswer,
@@ -22,7 +22,17 @@ use crate::{
 pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     let grant = args.grant.as_deref().map(read_grant).transpose()?;
     let catalog = Catalog::builtin();
-    let wants = wants(&catalog, &args.fields)?;
+    // What the grant says is believed only as far as its collector's signature holds.
+    let registry = Client::open(&args.node.dir)?.registry;
+    let words = grant.as_ref().map(|g| registry.verify(g)).transpose()?;
+    let wants = match &words {
+        Some(words) if args.fields.is_empty() => granted_wants(&catalog, words.get()),
+        _ => wants(&catalog, &args.fields)?,
+    };
+    let subject = match (&args.subject, &words) {
+        (None, Some(words)) => words.get().subject.clone(),
+        (text, _) => subject(text.as_deref().unwrap_or_default())?,
+    };
     let clerk = ClerkId::parse(&args.clerk).ok_or_else(|| {
         Problem::new(
             "a clerk is named in 1 to 64 printable characters",
@@ -33,7 +43,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     let draft = AskDraft {
         clerk,
         purpose: purpose(&args.purpose)?,
-        subject: subject(&args.subject)?,
+        subject,
         wants,
         grant,
         wait_ms: args.wait.saturating_mul(1000),
@@ -56,6 +66,22 @@ pub(crate) async fn ask(dir: &Path, draft: AskDraft) -> Result<AskResult, Proble
         Response::Result(result) => Ok(*result),
         other => Err(unexpected(&other)),
     }
+}
+
+/// What a grant names, as a question: every field of an item it names as a whole.
+fn granted_wants(catalog: &Catalog, grant: &Grant) -> Vec<Want> {
+    let mut wants: Vec<Want> = grant
+        .scope
+        .iter()
+        .filter_map(|scope| {
+            let item = catalog.item(&scope.item)?;
+            let all = || item.fields.iter().map(|f| f.id).filter(|id| !item.names_subject(*id)).collect();
+            let fields = if scope.fields.is_empty() { all() } else { scope.fields.clone() };
+            Some(Want { item: item.id.clone(), fields })
+        })
+        .collect();
+    wants.sort_by(|a, b| a.item.cmp(&b.item));
+    wants
 }
 
 /// Items and fields; an item without fields means all its fields but those that are the subject itself.

@@ -136,7 +136,11 @@ fn case_value(case: &Case) -> Value {
 async fn list(dir: &Path) -> Result<Output, Problem> {
     let response = Client::open(dir)?.operate(Operation::Cases).await?;
     let Response::Cases { cases, forwarded } = response else { return Err(unexpected(&response)) };
-    let mut text = format!("{} cases decided here, {} applications taken here", cases.len(), forwarded.len());
+    let mut text = format!(
+        "cases at this authority: {}; applications taken at this counter: {}",
+        cases.len(),
+        forwarded.len()
+    );
     for case in &cases {
         text.push_str(&format!("\n  case {} {} record {}", case.id(), case.state(), case.record()));
     }

@@ -78,8 +78,12 @@ fn log_output(
         json!({ "ok": true, "origin": origin, "size": size.0, "root": root.to_string(), "signatures": verified.signatures,
                 "cosigned": found, "cosignatures_needed": needed }),
         format!(
-            "{origin}: {size} entries, every tile, chain link and {} signatures hold; cosigned by {found} witnesses, {needed} make it believable / 日志验证通过",
-            verified.signatures
+            "{origin}: {size} entries, every tile, chain link, the checkpoint and {} statements hold; {} / 日志验证通过",
+            verified.signatures,
+            match needed {
+                0 => "this federation has no witnesses".to_owned(),
+                _ => format!("cosigned by {found} witnesses, {needed} make it believable"),
+            }
         ),
     ))
 }

@@ -6,8 +6,11 @@ use std::{
     io::Write,
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,7 +44,7 @@ pub(crate) const FIVE: [Cast; 5] = [
 pub(crate) struct Federation {
     root: PathBuf,
     nodes: Mutex<BTreeMap<String, Child>>,
-    janitor: Mutex<ChildStdin>,
+    janitor: Mutex<Child>,
     /// Who may disturb whom: see [`Federation::beside`] and [`Federation::alone`].
     turn: RwLock<()>,
 }
@@ -71,7 +74,8 @@ impl Federation {
             let (quic, http) = (free(), free());
             let request = federation.path(&format!("{id}.request"));
             let request = request.to_str().unwrap();
-            let mut args = vec!["member", "request", "--id", id, "--role", role, "--name", id, "--out", request];
+            let mut args =
+                vec!["member", "request", "--id", id, "--role", role, "--name", id, "--out", request];
             args.extend(["--quic", &quic, "--http", &http, "--region", region]);
             let body = rows::body();
             match *id {
@@ -139,7 +143,8 @@ impl Federation {
 
     /// Spawns the node of `member`; its log grows in `<member>.log`.
     pub(crate) fn spawn(&self, member: &str) {
-        let log = fs::File::options().create(true).append(true).open(self.path(&format!("{member}.log"))).unwrap();
+        let log =
+            fs::File::options().create(true).append(true).open(self.path(&format!("{member}.log"))).unwrap();
         let (dir, pass) = (self.text(member), self.text("pass"));
         let child = command(&["node", "run", "--dir", &dir, "--passphrase-file", &pass])
             .env("XINQIAO_LOG", "trace")
@@ -148,7 +153,7 @@ impl Federation {
             .spawn()
             .unwrap();
         let mut janitor = self.janitor.lock().unwrap();
-        writeln!(janitor, "{}", child.id()).unwrap();
+        writeln!(janitor.stdin.as_mut().unwrap(), "{}", child.id()).unwrap();
         self.nodes.lock().unwrap().insert(member.to_owned(), child);
     }
 
@@ -232,28 +237,38 @@ impl Federation {
     }
 }
 
-/// Reads process ids; when the pipe ends, ends those processes and removes the directory.
-fn janitor(root: &Path) -> ChildStdin {
-    const CLEAN: &str = "trap '' INT TERM HUP; all=; while read -r pid; do all=\"$all $pid\"; done; \
-                         [ -z \"$all\" ] || kill -9 $all; sleep 0.2; rm -rf \"$0\"";
-    let child = Command::new("sh")
+/// Reads process ids; when the pipe ends, ends those that still belong to the directory, and removes it.
+fn janitor(root: &Path) -> Child {
+    const CLEAN: &str = r#"
+        trap '' INT TERM HUP
+        all=
+        while read -r pid; do all="$all $pid"; done
+        for pid in $all; do
+            case "$(ps -ww -o args= -p "$pid")" in *"$0"*) kill -9 "$pid" ;; esac
+        done
+        sleep 0.2
+        rm -rf "$0"
+    "#;
+    Command::new("sh")
         .args(["-c", CLEAN])
         .arg(root)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
-    child.stdin.unwrap()
+        .unwrap()
 }
 
-/// An address on this machine that is free for UDP and TCP right now.
+/// An address on this machine that is free for UDP and TCP right now, below the ports that systems hand out by
+/// themselves: a node that is started again finds its port free.
 pub(crate) fn free() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let at = listener.local_addr().unwrap();
-        if UdpSocket::bind(at).is_ok() {
-            return at.to_string();
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + (std::process::id().wrapping_mul(41) + step) % 12_000;
+        let at = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&at).is_ok() && UdpSocket::bind(&at).is_ok() {
+            return at;
         }
     }
 }

@@ -92,8 +92,14 @@ impl Ran {
         for place in places {
             assert!(what.contains(place), "`{place}` is not named in `{what}`");
         }
-        assert!(next.chars().filter(char::is_ascii_alphabetic).count() >= 8, "no remedy for `{what}`: `{next}`");
-        assert!(zh.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)), "no 处理办法 for `{what}`: `{zh}`");
+        assert!(
+            next.chars().filter(char::is_ascii_alphabetic).count() >= 8,
+            "no remedy for `{what}`: `{next}`"
+        );
+        assert!(
+            zh.chars().any(|c| ('\u{4e00}'..='\u{9fff}').contains(&c)),
+            "no 处理办法 for `{what}`: `{zh}`"
+        );
         for part in [&what, &next, &zh] {
             assert!(self.err.contains(part.as_str()), "standard error lacks `{part}`: {}", self.err);
         }

@@ -1,9 +1,6 @@
 //! Files of penalties (CF) as a department hands them in, about plainly fictitious companies.
 
-use credit::{
-    subject::uscc_from_parts,
-    value::Date,
-};
+use credit::{subject::uscc_from_parts, value::Date};
 use crypto::Timestamp;
 
 /// The columns, in the order of [`Penalty::line`].

@@ -1,0 +1,117 @@
+//! The policy as a table: one line per case, the last column the rule that decides, ordered by precedence.
+
+use credit::{
+    catalog::{Catalog, Mode, Purpose},
+    grant::{Grant, GrantState, Scope},
+    id::{FieldId, GrantId, ItemId, MemberId},
+    policy::{Asking, BasisFacts, Policy, Role, Verdict},
+    subject::{SubjectId, uscc_from_parts},
+};
+use crypto::{Digest, Timestamp};
+
+const NOW: u64 = 1_000_000;
+
+fn member(text: &str) -> MemberId {
+    MemberId::parse(text).unwrap()
+}
+
+fn subject(n: u64) -> SubjectId {
+    uscc_from_parts("91", "320505", n).unwrap()
+}
+
+fn item(text: &str) -> ItemId {
+    ItemId::parse(text).unwrap()
+}
+
+/// A grant to bank-a about subject 1 for pre-loan review: every field of NSXY, and CF's document number.
+fn grant() -> Grant {
+    Grant {
+        id: GrantId([1; 16]),
+        collector: member("js"),
+        subject: subject(1),
+        grantee: member("bank-a"),
+        purposes: vec![Purpose::LoanReview],
+        scope: vec![
+            Scope { item: item("CF"), fields: vec![FieldId(11), FieldId(14)] },
+            Scope { item: item("NSXY"), fields: vec![] },
+        ],
+        not_before: Timestamp(NOW - 10),
+        not_after: Timestamp(NOW + 10),
+        uses_max: 2,
+        keep_days: 30,
+        letter: Digest::ZERO,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Basis {
+    Granted,
+    Stranger,
+    Used,
+    Revoked,
+    NotCollector,
+    Duty,
+    Nothing,
+}
+
+#[test]
+fn every_verdict_names_the_rule_of_the_table() {
+    use Basis::*;
+    use Purpose::{Administration, LoanReview, PostLoan};
+    #[rustfmt::skip]
+    let table: &[(Role, &str, u64, Purpose, Basis, u64, &str, u16, &str)] = &[
+        // role, asker, subject, purpose, basis, now, item, field, rule
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "CF",   14, "bank-granted"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "NSXY",  5, "bank-granted"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "NSXY", 99, "field-unknown"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Nothing,      NOW,      "NSXY",  5, "grant-missing"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Stranger,     NOW,      "NSXY",  5, "grant-collector"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     NotCollector, NOW,      "NSXY",  5, "grant-collector"),
+        (Role::Bank,     "bank-b", 1, LoanReview,     Granted,      NOW,      "NSXY",  5, "grant-other-asker"),
+        (Role::Bank,     "bank-a", 2, LoanReview,     Granted,      NOW,      "NSXY",  5, "grant-other-subject"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Revoked,      NOW,      "NSXY",  5, "grant-revoked"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW - 11, "NSXY",  5, "grant-not-yet"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW + 9,  "NSXY",  5, "bank-granted"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW + 10, "NSXY",  5, "grant-expired"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Used,         NOW,      "NSXY",  5, "grant-used-up"),
+        (Role::Bank,     "bank-a", 1, PostLoan,       Granted,      NOW,      "NSXY",  5, "grant-other-purpose"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "CF",   19, "grant-field"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "NSXY",  6, "verify-only"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "CF",   11, "bank-government"),
+        (Role::Bank,     "bank-a", 1, Administration, Duty,         NOW,      "CF",   14, "default-deny"),
+        (Role::Region,   "zj",     1, Administration, Duty,         NOW,      "CF",   14, "administration-duty"),
+        (Role::Region,   "zj",     1, Administration, Nothing,      NOW,      "CF",   14, "default-deny"),
+        (Role::Region,   "zj",     1, Administration, Duty,         NOW,      "NSXY",  5, "default-deny"),
+        (Role::Platform, "xyd",    1, LoanReview,     Nothing,      NOW,      "CF",   14, "default-deny"),
+        (Role::Auditor,  "audit",  1, Administration, Duty,         NOW,      "CF",   14, "default-deny"),
+    ];
+    let (policy, catalog, grant) = (Policy::builtin(), Catalog::builtin(), grant());
+    for (line, (role, asker, about, purpose, basis, now, of, field, rule)) in table.iter().enumerate() {
+        let state =
+            GrantState { revoked: matches!(basis, Revoked), uses: if matches!(basis, Used) { 2 } else { 1 } };
+        let (asker, subject) = (member(asker), subject(*about));
+        let basis = match basis {
+            Duty => BasisFacts::Duty,
+            Nothing => BasisFacts::None,
+            Stranger => BasisFacts::UnknownCollector,
+            _ => BasisFacts::Grant {
+                grant: &grant,
+                state,
+                collector_registered: !matches!(basis, NotCollector),
+            },
+        };
+        let (role, purpose, now) = (*role, *purpose, Timestamp(*now));
+        let asking = Asking { role, asker: &asker, purpose, subject: &subject, basis, now };
+        let verdict = policy.decide(&asking, &catalog, &item(of), FieldId(*field));
+        let (decided, allows) = match &verdict {
+            Verdict::Allow { rule, mode } => {
+                assert_ne!(*mode, Mode::Verify, "line {line}");
+                (rule, true)
+            }
+            Verdict::Deny { rule } => (rule, false),
+        };
+        assert_eq!(decided.0, *rule, "line {line}");
+        assert_eq!(allows, matches!(*rule, "bank-granted" | "administration-duty"), "line {line}");
+        assert!(policy.rule(decided).is_some(), "line {line}: the rule stands in the file");
+    }
+}
