@@ -1,5 +1,6 @@
 //! Logs, notes and proofs made by other implementations, through the `ledger` crate.
 //! `vectors/ledger/README.md` says where each comes from and under which licence.
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends with a panic
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 

@@ -1,4 +1,5 @@
 //! The recorded witness conversation: each request, in order, against one witness that starts empty.
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends with a panic
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,5 @@
 //! The policy as a table: one line per case, the last column the rule that decides, ordered by precedence.
+#![allow(clippy::unwrap_used)] // a test that cannot go on ends with a panic
 
 use credit::{
     catalog::{Catalog, Mode, Purpose},
@@ -54,12 +55,15 @@ enum Basis {
     Nothing,
 }
 
+/// Role, asker, subject, purpose, basis, time, item, field; the rule that decides.
+type Line = (Role, &'static str, u64, Purpose, Basis, u64, &'static str, u16, &'static str);
+
 #[test]
 fn every_verdict_names_the_rule_of_the_table() {
     use Basis::*;
     use Purpose::{Administration, LoanReview, PostLoan};
     #[rustfmt::skip]
-    let table: &[(Role, &str, u64, Purpose, Basis, u64, &str, u16, &str)] = &[
+    let table: &[Line] = &[
         // role, asker, subject, purpose, basis, now, item, field, rule
         (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "CF",   14, "bank-granted"),
         (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "NSXY",  5, "bank-granted"),
