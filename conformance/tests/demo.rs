@@ -7,7 +7,7 @@ mod common;
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -23,6 +23,30 @@ fn processes(text: &str) -> Vec<u32> {
     });
     let ours = |line: &&str| line.contains(text) && line.contains("node run");
     listed.out.lines().filter(ours).filter_map(|l| l.split_whitespace().next()?.parse().ok()).collect()
+}
+
+/// A demonstration in the background; an interrupt ends it, and a failed test interrupts it.
+struct Background(Child);
+
+impl Background {
+    fn interrupt(&self) {
+        let mut kill = Command::new("kill");
+        kill.args(["-INT", &self.0.id().to_string()]);
+        finish(kill);
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        until("the end after an interrupt", Duration::from_secs(20), || self.0.try_wait().unwrap())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.interrupt();
+            let _ = self.0.wait();
+        }
+    }
 }
 
 /// Every promise of the document's shape.
@@ -76,21 +100,22 @@ fn every_expectation_holds_and_nothing_is_left() {
 fn kept_nodes_answer_until_the_interrupt_and_end_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("demo").to_str().unwrap().to_owned();
-    let mut child = command(&["demo", "--json", "--seed", "4", "--records", "12", "--keep", "--dir", &at])
+    let child = command(&["demo", "--json", "--seed", "4", "--records", "12", "--keep", "--dir", &at])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut demo = Background(child);
     // The document must come through the pipe while the process still runs.
     let mut text = String::new();
-    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut reader = BufReader::new(demo.0.stdout.take().unwrap());
     let document: Value = loop {
         assert_ne!(reader.read_line(&mut text).unwrap(), 0, "the pipe ended before the document: {text}");
         if text.ends_with("\n}\n") {
             break serde_json::from_str(&text).unwrap();
         }
     };
-    assert!(child.try_wait().unwrap().is_none(), "it does not wait");
+    assert!(demo.0.try_wait().unwrap().is_none(), "it does not wait");
     holds_what_it_promises(&document);
     let nodes = document["nodes"].as_array().unwrap();
     for node in nodes {
@@ -105,12 +130,8 @@ fn kept_nodes_answer_until_the_interrupt_and_end_with_it() {
     run(&["verify", url, "--registry", &registry, "--auth", auth]).done();
     assert_eq!(processes(&at).len(), nodes.len());
 
-    finish({
-        let mut kill = Command::new("kill");
-        kill.args(["-INT", &child.id().to_string()]);
-        kill
-    });
-    let ended = until("the end after an interrupt", Duration::from_secs(20), || child.try_wait().unwrap());
+    demo.interrupt();
+    let ended = demo.ended();
     assert_eq!(ended.code(), Some(0));
     assert!(processes(&at).is_empty(), "node processes are left");
     for node in nodes {
@@ -123,20 +144,17 @@ fn kept_nodes_answer_until_the_interrupt_and_end_with_it() {
 fn an_interrupted_demonstration_leaves_no_node() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("demo").to_str().unwrap().to_owned();
-    let mut child = command(&["demo", "--json", "--records", "12", "--dir", &at])
+    let child = command(&["demo", "--json", "--records", "12", "--dir", &at])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut demo = Background(child);
     until("nodes of the demonstration", Duration::from_secs(30), || {
         (processes(&at).len() == 8).then_some(())
     });
-    finish({
-        let mut kill = Command::new("kill");
-        kill.args(["-INT", &child.id().to_string()]);
-        kill
-    });
-    let ended = until("the end after an interrupt", Duration::from_secs(20), || child.try_wait().unwrap());
+    demo.interrupt();
+    let ended = demo.ended();
     assert_eq!(ended.code(), Some(1), "an interrupted story is not told");
     assert!(processes(&at).is_empty(), "node processes are left");
 }

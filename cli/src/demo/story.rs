@@ -488,7 +488,8 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
     let started = Instant::now();
     let mut entries = 0;
     let mut sides = Vec::new();
-    let (mut cosigned, mut needed) = (usize::MAX, 0);
+    // A member of the committee has one witness fewer than the others, so each log is held to its own quorum.
+    let (mut cosigned, mut needed, mut believable) = (usize::MAX, 0, true);
     for member in ["sh", "js", "bank-a"] {
         witnessed(fed, member).await?;
         let out = fed.file(&format!("{member}-access"));
@@ -496,14 +497,15 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
         entries += verified.checkpoint.size.0;
         cosigned = cosigned.min(verified.witnesses.0);
         needed = needed.max(verified.witnesses.1);
+        believable &= verified.witnesses.0 >= verified.witnesses.1;
         sides.push((verified.member, verified.entries));
     }
     teller.expect(
         "audit",
         "the access logs of sh, js and bank-a verify from their first entry to their signed and cosigned checkpoint",
-        entries > 0 && cosigned >= needed && needed > 0,
+        entries > 0 && believable && needed > 0,
         format!(
-            "{entries} entries of three access logs: every tile, chain link and checkpoint holds, each cosigned by {cosigned} or more witnesses ({needed} make it believable); {} ms",
+            "{entries} entries of three access logs: every tile, chain link and checkpoint holds, each cosigned by as many witnesses as make it believable ({cosigned} or more); {} ms",
             millis(started)
         ),
         json!({ "entries": entries, "cosigned": cosigned, "needed": needed, "ms": millis(started) }),
