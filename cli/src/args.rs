@@ -6,7 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// 信桥 Xinqiao: a node for a federation of public-credit platforms.
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(version, propagate_version = true)]
 pub(crate) struct Args {
     /// Print one JSON document instead of text.
     #[arg(long, global = true)]
