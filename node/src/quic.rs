@@ -19,6 +19,8 @@ use crate::{Problem, tls};
 const STREAMS_MAX: u32 = 256;
 /// Connections accepted at once; each costs some tens of kilobytes.
 pub const CONNECTIONS_MAX: usize = 1_024;
+/// Connections of one key: a member needs one, and a bank behind several machines a few.
+pub const CONNECTIONS_PER_KEY_MAX: usize = 256;
 /// A connection without traffic is kept open for peers that push now and then.
 const IDLE: Duration = Duration::from_secs(30);
 /// Sent into quiet connections, so that a dead peer is known before it is needed.

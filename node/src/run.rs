@@ -37,7 +37,7 @@ use crate::{
     http,
     keys::Keys,
     quic::{self, Peers},
-    serve::Server,
+    serve::{Places, Server},
     store::DiskStore,
 };
 
@@ -101,6 +101,7 @@ pub async fn run(
         core: core.clone(),
         peers,
         stop: Arc::new(Notify::new()),
+        places: Places::default(),
         registry: Arc::new(signed),
         intake: Arc::new(tokio::sync::Mutex::new(())),
     };

@@ -1,14 +1,18 @@
 //! A peer's request: bytes to a checked input, the member's reply to bytes. Signatures and proofs are verified here,
 //! before the serial part.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use credit::{
     grant::Grant,
     id::MemberId,
     question::{Basis, Question},
 };
-use crypto::sign::{Signed, Verified};
+use crypto::sign::{PublicKey, Signed, Verified};
 use exchange::{
     artifact::status_fact,
     limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
@@ -26,7 +30,7 @@ use crate::{
     clock,
     core::{Core, Shared},
     operate,
-    quic::{CONNECTIONS_MAX, Peers, read_request, write_response},
+    quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
     tls,
 };
 
@@ -44,10 +48,43 @@ pub struct Server {
     pub peers: Arc<Peers>,
     /// Asks the node to stop.
     pub stop: Arc<tokio::sync::Notify>,
+    /// Connections open per key, so that no member can take the places of the others.
+    pub places: Places,
     /// The registry as signed.
     pub registry: Arc<SignedRegistry>,
     /// One file at a time: duplicates are found against what is stored.
     pub intake: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Connections open per key.
+pub type Places = Arc<Mutex<BTreeMap<PublicKey, usize>>>;
+
+/// One of the connections of a key; given back when dropped.
+struct Place(Places, PublicKey);
+
+impl Place {
+    fn take(places: &Places, key: PublicKey) -> Option<Self> {
+        let mut open = places.lock().ok()?;
+        let count = open.entry(key).or_default();
+        if *count >= CONNECTIONS_PER_KEY_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Self(places.clone(), key))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Ok(mut open) = self.0.lock()
+            && let Some(count) = open.get_mut(&self.1)
+        {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.1);
+            }
+        }
+    }
 }
 
 /// Who is at the other end of a connection.
@@ -76,10 +113,14 @@ impl Server {
     }
 
     async fn connection(&self, connection: Connection) {
-        // A stranger holds no place: the key it has proved is in nobody's registry.
-        if self.caller(&connection).is_err() {
-            return connection.close(quinn::VarInt::from_u32(1), b"member.unknown");
-        }
+        // A stranger holds no place: the key it has proved is in nobody's registry. Neither does anybody hold many.
+        let key = match (self.caller(&connection), tls::peer_key(&connection)) {
+            (Ok(_), Some(key)) => key,
+            _ => return connection.close(quinn::VarInt::from_u32(1), b"member.unknown"),
+        };
+        let Some(_place) = Place::take(&self.places, key) else {
+            return connection.close(quinn::VarInt::from_u32(2), b"node.busy");
+        };
         while let Ok((mut send, mut receive)) = connection.accept_bi().await {
             let (server, connection) = (self.clone(), connection.clone());
             tokio::spawn(async move {
