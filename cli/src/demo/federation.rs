@@ -288,6 +288,7 @@ fn free_port(taken: &mut Vec<u16>) -> Result<u16, Problem> {
 /// Copies a directory; returns the bytes copied.
 pub(crate) fn copy_dir(from: &Path, to: &Path) -> std::io::Result<u64> {
     fs::create_dir_all(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
     let mut bytes = 0;
     for entry in fs::read_dir(from)? {
         let (path, target) = {
