@@ -5,12 +5,14 @@
 //!
 //! *Not here*: XLSX, streaming (the whole file is in memory, bounded by [`FILE_BYTES_MAX`]), duplicates against what
 //! a node already holds (`RecordId`, later), and the layout of 2016. That one is refused by name: its numbered codes
-//! changed meaning, and a resident number in slot `_5` would be published as a 事业单位证书号 (domain.md §2.4).
+//! changed meaning, and a resident number in slot `_5` would be published as a 事业单位证书号 (docs/SOURCES.md).
 //!
 //! No error carries a value of the file: it may be the personal one that was put in the wrong column.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use zeroize::Zeroize;
 
 use crate::catalog::{Catalog, Field, Forbidden, Item};
 use crate::id::{FieldId, ItemId};
@@ -144,6 +146,18 @@ pub struct PlainRecord {
     pub decided: Option<Date>,
     /// The other fields that have a value.
     pub fields: BTreeMap<FieldId, Value>,
+}
+
+impl Drop for PlainRecord {
+    /// A record in clear leaves no copy of its texts behind. Copies that the CSV reader made on the way are beyond reach.
+    fn drop(&mut self) {
+        self.document.zeroize();
+        for value in self.fields.values_mut() {
+            if let Value::Text(text) = value {
+                text.zeroize();
+            }
+        }
+    }
 }
 
 impl fmt::Debug for PlainRecord {
@@ -807,7 +821,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Headings that only the 2016 layout has (domain.md §2.4), normalised.
+/// Headings that only the 2016 layout has (docs/SOURCES.md), normalised.
 const HEADINGS_2016: [&str; 12] = [
     "项目名称",
     "审批类别",

@@ -1,7 +1,7 @@
 //! Damaged or inconsistent text → clean text, before anything is validated or hashed.
 //!
 //! What departments deliver comes as UTF-8 or GBK, with or without BOM, with full-width digits, lower-case codes and
-//! four kinds of brackets (domain.md §0.1, §1.4). The digest of the original bytes is kept elsewhere as evidence.
+//! four kinds of brackets (docs/SOURCES.md, §1.4). The digest of the original bytes is kept elsewhere as evidence.
 //!
 //! *Not here*: repair of two rarer damages, 社會(huì)信用 (traditional characters with pinyin) and GBK runs shifted by
 //! one byte. They occur in published policy texts; a submission with them is rejected by its fields' own checks.

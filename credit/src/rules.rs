@@ -1,7 +1,7 @@
 //! Dated rule sets of credit repair (信用修复) and of retention, as data with their legal source.
 //!
 //! Which set rules over a record depends on who decided and when: a penalty of a market-regulation body and one of
-//! any other department age by different clocks, and old decisions stay under old orders (domain.md §4.1).
+//! any other department age by different clocks, and old decisions stay under old orders (docs/SOURCES.md).
 //!
 //! *Not here*: the course of a repair case (`repair`), working days (`calendar`). What the sources do not say is
 //! `None`, "not provided"; nothing is inherited from a neighbour or a national rule, and callers refuse to guess.
@@ -129,10 +129,10 @@ impl fmt::Display for Tier {
 ///
 /// - `暂扣或者吊销许可证`, one value in the 790 list, may hide a revocation: serious, because that error can be put
 ///   right by the department, while publicity ended too early cannot.
-/// - A plain 罚款 is general: the line to 巨额罚款 is not national (domain.md §4.2), so only the word itself counts.
+/// - A plain 罚款 is general: the line to 巨额罚款 is not national (docs/SOURCES.md), so only the word itself counts.
 /// - Kinds the drafts do not assign (行政拘留, 其他-…) are general.
 ///
-/// Source: 信用修复管理办法 (NDRC Order 36) as summarised in domain.md §4.2.
+/// Source: 信用修复管理办法 (NDRC Order 36) as summarised in docs/SOURCES.md.
 pub fn tier_of_penalty(kinds: &[&str], procedure: Option<&str>) -> Tier {
     let kinds: Vec<&str> = kinds
         .iter()
@@ -187,7 +187,7 @@ pub struct Rule {
     pub decide_from: Option<DecideFrom>,
     /// The order, in Chinese.
     pub source: String,
-    /// How well the months are attested (marks of the domain reference).
+    /// How well the months are attested (marks as in docs/SOURCES.md).
     pub confidence: String,
     /// How well the working days are attested.
     pub days_confidence: String,
@@ -491,7 +491,7 @@ fn parse_retention(line: &Line) -> Result<Result<Retention, (String, String)>, C
     }))
 }
 
-/// Kinds of the serious tier (domain.md §4.2). `吊销` covers licence, permit and the combined value of the 790 list.
+/// Kinds of the serious tier (docs/SOURCES.md). `吊销` covers licence, permit and the combined value of the 790 list.
 const SERIOUS_WORDS: [&str; 9] = [
     "巨额罚款",
     "吊销",

@@ -4,7 +4,7 @@
 //! formed, not that such an organisation or person exists.
 //!
 //! Sources: GB 32100-2015 with amendment 1 of 2016 (unified social credit code), GB 11714 (organisation code inside
-//! it), GB 11643 (resident number). domain.md §1.
+//! it), GB 11643 (resident number). docs/SOURCES.md.
 
 use core::fmt;
 
@@ -315,7 +315,7 @@ fn check_uscc(text: &[u8]) -> Result<(), SubjectError> {
     if *given != check {
         return Err(SubjectError::UsccCheckDigit);
     }
-    // Fabricated codes often pass mod 31 and fail here, so the inner digit is no luxury (domain.md §1.1).
+    // Fabricated codes often pass mod 31 and fail here, so the inner digit is no luxury (docs/SOURCES.md).
     match organisation_check(&text[8..16]) {
         Some(inner) if inner == text[16] => Ok(()),
         _ => Err(SubjectError::OrganisationCheckDigit),
@@ -384,7 +384,7 @@ mod tests {
 
     use super::*;
 
-    /// Real codes, as check-digit vectors only (domain.md §1.1): nothing else is ever said about these companies.
+    /// Real codes, as check-digit vectors only (docs/SOURCES.md): nothing else is ever said about these companies.
     const REAL: [&str; 11] = [
         "91310000132260250X",
         "91310000631696382C",
