@@ -27,8 +27,9 @@ use credit::{
     catalog::Purpose,
     entry::{Changed, Entry, Fact, StatusFact},
     grant::Grant,
-    id::{ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId},
+    id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId},
     question::{Basis, Question, Want},
+    repair::Application,
     status::Change,
     subject::SubjectId,
 };
@@ -291,6 +292,35 @@ fn a_member_cannot_operate_another_node_nor_read_what_it_keeps_no_copy_of() {
     refused(stage.call(&bank, &pull("js", LogName::Status, 0)), "caller.not-allowed");
     assert!(stage.call(&bank, &pull("sh", LogName::Status, u64::MAX)).is_ok());
     stage.still_serves();
+}
+
+#[test]
+fn an_application_comes_from_a_platform_and_takes_no_other_case_s_place() {
+    let stage = stage();
+    let _beside = stage.federation.beside();
+    let apply = |from: &'static str, record: RecordId, case: CaseId| {
+        let application = Application {
+            case,
+            record,
+            authority: id("sh"),
+            counter: id(from),
+            materials: Vec::new(),
+            applied_at: clock::now(),
+        };
+        let signed = Signed::new(&stage.keys(from).signing(), from, clock::now(), &application);
+        stage.call(&stage.line(from, "sh"), &Request::Apply(signed))
+    };
+    let records: Vec<RecordId> = [1, 2]
+        .into_iter()
+        .map(|n| {
+            let asked = stage.sign("bank-a", &stage.question(n));
+            let answer = stage.ask(&stage.line("xyd", "sh"), &asked);
+            stage.open("bank-a", &asked, answer).records[0].record
+        })
+        .collect();
+    refused(apply("bank-a", records[0], CaseId([1; 16])), "caller.not-allowed");
+    assert_eq!(apply("js", records[0], CaseId([2; 16])), Ok(Response::Case(CaseId([2; 16]))));
+    refused(apply("js", records[1], CaseId([2; 16])), "case.denied");
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub fn apply(
     Ok(())
 }
 
-/// Takes an application forwarded by another member's counter.
+/// Takes an application forwarded by another member's counter: a public platform, and the one that signed it.
 pub fn application(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -103,6 +103,9 @@ pub fn application(
             Code::CallerNotAllowed,
             "an application is forwarded by the counter that took it",
         );
+    }
+    if !context.registry.member(caller)?.stated.role.mirrors_status() {
+        return Halt::refuse(Code::CallerNotAllowed, "applications are taken by public platforms");
     }
     let case = open(context, turn, asked, application.signed().digest())?;
     turn.reply(token, Reply::ready(Response::Case(case)));
@@ -151,6 +154,10 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
             Code::CaseDenied,
             format!("the record is {} already", standing.status().as_str()),
         );
+    }
+    // The counter chose the id; it must not fall on another case.
+    if turn.row::<Case>(&Key::case(&asked.case))?.is_some() {
+        return Halt::refuse(Code::CaseDenied, "this case id is taken");
     }
     let rule = rule(context, &facts).ok();
     let case = Case::Applied(Applied::open(asked, digest, rule, &context.calendar));
