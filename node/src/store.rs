@@ -33,18 +33,19 @@ impl DiskStore {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let database = Database::builder(dir).cache_size(CACHE_BYTES).open().map_err(io)?;
         let open = |space: Space| database.keyspace(space.name(), KeyspaceCreateOptions::default).map_err(io);
-        let [entry, tile, head, row] = Space::ALL;
-        let keyspaces = [open(entry)?, open(tile)?, open(head)?, open(row)?];
+        let [entry, tile, head, row, payload] = Space::ALL;
+        let keyspaces = [open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?];
         Ok(Self { database, keyspaces, poisoned: AtomicBool::new(false) })
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {
-        let [entry, tile, head, row] = &self.keyspaces;
+        let [entry, tile, head, row, payload] = &self.keyspaces;
         match space {
             Space::Entry => entry,
             Space::Tile => tile,
             Space::Head => head,
             Space::Row => row,
+            Space::Payload => payload,
         }
     }
 
