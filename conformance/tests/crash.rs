@@ -35,7 +35,7 @@ use exchange::{
     read,
     receipt::Receipt,
     step::{Effect, Reply, Token},
-    wire::{GrantDraft, RepairDraft, Response, Submission},
+    wire::{GrantDraft, RepairDraft, Response, SealedRow, Submission},
 };
 use ledger::{
     log,
@@ -292,7 +292,7 @@ impl Run {
             source: source(),
             item: penalty_item(),
             file: Digest::of(&revision.to_be_bytes()),
-            records: vec![(sealed, tag)],
+            records: vec![SealedRow::new(sealed, tag)],
             rows: RowCounts::default(),
             report: None,
         };

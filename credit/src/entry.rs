@@ -360,6 +360,9 @@ pub struct DisclosedRecord {
     /// Fields and how much was said of each, ascending.
     #[n(2)]
     pub fields: Vec<DisclosedField>,
+    /// The record: who received it is to be told of its repair, whatever version they received.
+    #[n(3)]
+    pub record: RecordId,
 }
 
 /// One disclosed field.

@@ -1,11 +1,10 @@
 //! A department's file: sources, key slots, sealed records into the log.
 
 use credit::{
-    entry::{Batch, Fact, Recorded, RowCounts},
+    entry::{Batch, Fact, Recorded, RowCounts, Version},
     id::SourceId,
-    record::SealedRecord,
 };
-use crypto::{merkle, pseudonym::SubjectTag};
+use crypto::{Digest, merkle};
 
 use crate::{
     context::Context,
@@ -15,7 +14,7 @@ use crate::{
     step::{Reply, Token},
     tables::{Key, RecordRow},
     turn::Turn,
-    wire::{Response, Submission},
+    wire::{Response, SealedRow, Submission},
 };
 
 /// Registers a department; again is no error.
@@ -61,10 +60,9 @@ pub fn submit(
     let first = turn.tail(LogName::Records).next;
     let mut leaves = Vec::with_capacity(records.len());
     let mut counts = RowCounts { accepted: 0, amended: 0, ..rows };
-    for (sealed, tag) in records {
-        let known: Option<RecordRow> = turn.row(&Key::record(&sealed.facts.record))?;
-        let same = |row: &RecordRow| row.facts.as_ref().is_some_and(|f| f.content == sealed.facts.content);
-        if known.as_ref().is_some_and(|row| row.erased || same(row)) {
+    for row in records {
+        let known: Option<RecordRow> = turn.row(&Key::record(&row.facts.record))?;
+        if known.as_ref().is_some_and(|known| known.erased || known.content == Some(row.facts.content)) {
             counts.duplicate += 1;
             continue;
         }
@@ -72,7 +70,7 @@ pub fn submit(
             Some(_) => counts.amended += 1,
             None => counts.accepted += 1,
         }
-        leaves.push(record(context, turn, sealed, tag, known.map(|row| row.newest.index))?);
+        leaves.push(record(turn, row, known));
     }
     // 4
     let batch = Batch {
@@ -98,30 +96,23 @@ pub fn submit(
     Ok(())
 }
 
-fn record(
-    context: &Context,
-    turn: &mut Turn<'_>,
-    sealed: SealedRecord,
-    tag: SubjectTag,
-    supersedes: Option<u64>,
-) -> Result<crypto::Digest, Halt> {
-    let facts = sealed.facts.clone();
+fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Digest {
+    let SealedRow { facts, fields_root, tag, payload } = row;
+    turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
     let recorded = Recorded {
         record: facts.record,
-        item: facts.item.clone(),
+        item: facts.item,
         catalog: facts.catalog,
-        authority: facts.authority.clone(),
+        authority: facts.authority,
         slot: facts.slot,
-        fields_root: sealed.fields_root,
-        supersedes,
+        fields_root,
+        supersedes: known.as_ref().map(|row| row.newest.index),
     };
-    let (_, leaf) = turn.append(context, LogName::Records, Fact::Recorded(recorded))?;
-    // The projection has written what follows from the entry; these two do not.
-    let key = Key::record(&facts.record);
-    if let Some(row) = turn.row::<RecordRow>(&key)? {
-        turn.put(&key, &RecordRow { tag: Some(tag), facts: Some(facts.clone()), ..row });
-    }
-    turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
-    turn.put(&Key::payload(facts.slot), &sealed);
-    Ok(leaf)
+    // The slot was handed out before, so the counter is past it; and the row holds two things that no entry does.
+    let (index, leaf, _) = turn.append_only(LogName::Records, Fact::Recorded(recorded));
+    let newest = Version { index, slot: facts.slot };
+    let row = RecordRow { content: Some(facts.content), tag: Some(tag), ..RecordRow::of(known, newest) };
+    turn.put(&Key::record(&facts.record), &row);
+    turn.put_payload(facts.slot, payload);
+    leaf
 }

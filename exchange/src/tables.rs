@@ -6,7 +6,7 @@
 use credit::{
     entry::Version,
     id::{CaseId, ItemId, MemberId, QuestionId, RecordId},
-    record::RecordFacts,
+    record::SealedRecord,
 };
 use crypto::{
     Bytes, Digest, Timestamp, codec,
@@ -33,8 +33,6 @@ macro_rules! tables {
 
 tables! {
     Record = 1;
-    Version = 2;
-    Payload = 3;
     Index = 4;
     Standing = 5;
     File = 6;
@@ -87,14 +85,6 @@ impl Key {
     /// Every record row.
     pub fn records() -> Self {
         key(Table::Record, &[])
-    }
-    /// Which record a `Recorded` entry belongs to: [`RecordId`]; projected.
-    pub fn version(index: u64) -> Self {
-        key(Table::Version, &[&index.to_be_bytes()])
-    }
-    /// The sealed payload of a slot: [`credit::record::SealedRecord`].
-    pub fn payload(slot: Slot) -> Self {
-        key(Table::Payload, &[&slot.0.to_be_bytes()])
     }
     /// One record of one subject under one item: `()`.
     pub fn index(tag: &SubjectTag, item: &ItemId, record: &RecordId) -> Self {
@@ -244,28 +234,42 @@ pub struct RecordRow {
     /// The versions it superseded, the oldest first.
     #[n(1)]
     pub older: Vec<Version>,
-    /// Its item.
+    /// Keyed digest of its content; absent for a version restored from a peer, whose payload is lost.
     #[n(2)]
-    pub item: ItemId,
-    /// Its authority.
-    #[n(3)]
-    pub authority: MemberId,
-    /// Clocks and content digest; absent for a version restored from a peer, whose payload is lost.
-    #[n(4)]
-    pub facts: Option<RecordFacts>,
+    pub content: Option<Digest>,
     /// Index key of its subject; absent as above.
-    #[n(5)]
+    #[n(3)]
     pub tag: Option<SubjectTag>,
     /// The keys of all versions were destroyed.
-    #[n(6)]
+    #[n(4)]
     pub erased: bool,
 }
 
 impl RecordRow {
+    /// The row of a record of which `newest` was recorded after what was `known`.
+    pub fn of(known: Option<Self>, newest: Version) -> Self {
+        let erased = known.as_ref().is_some_and(|row| row.erased);
+        let older = known.map_or(Vec::new(), |row| row.versions());
+        Self { newest, older, content: None, tag: None, erased }
+    }
+
     /// Every version, the newest last.
     pub fn versions(&self) -> Vec<Version> {
         self.older.iter().copied().chain([self.newest]).collect()
     }
+}
+
+/// Key of a sealed record in the space of payloads: slots rise, so the engine writes them in order.
+pub fn payload_key(slot: Slot) -> [u8; 8] {
+    slot.0.to_be_bytes()
+}
+
+/// The sealed record of a slot; `None` when it was erased, or when only a lost disk held it.
+pub fn payload(view: &dyn View, slot: Slot) -> Result<Option<SealedRecord>, Fault> {
+    let key = payload_key(slot);
+    let bytes = view.get(Space::Payload, &key)?;
+    let damaged = |e| Fault(format!("payload of slot {} is damaged: {e}", slot.0));
+    bytes.map(|bytes| codec::from_slice(&bytes).map_err(damaged)).transpose()
 }
 
 /// What was decided about a question, kept so that a retry gets the same answer and no second entry.

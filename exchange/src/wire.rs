@@ -10,7 +10,7 @@ use credit::{
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
     question::{Question, Want},
-    record::SealedRecord,
+    record::{RecordFacts, SealedRecord},
     repair::{Application, Case},
     status::{Change, Status},
     subject::SubjectId,
@@ -269,11 +269,29 @@ pub struct Submission {
     /// BLAKE3 digest of the file.
     pub file: Digest,
     /// New records and new versions, sealed; none of them known with the same content.
-    pub records: Vec<(SealedRecord, SubjectTag)>,
+    pub records: Vec<SealedRow>,
     /// Counts of this run.
     pub rows: RowCounts,
     /// The report of the whole file, with its last run.
     pub report: Option<SubmitReport>,
+}
+
+/// A sealed row on its way into the log, encoded where it was sealed: the serial part only writes it down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRow {
+    pub(crate) facts: RecordFacts,
+    pub(crate) fields_root: Digest,
+    pub(crate) tag: SubjectTag,
+    /// The encoded [`SealedRecord`].
+    pub(crate) payload: Vec<u8>,
+}
+
+impl SealedRow {
+    /// Encodes a sealed record of the subject with this index key.
+    pub fn new(sealed: SealedRecord, tag: SubjectTag) -> Self {
+        let payload = codec::to_vec(&sealed);
+        Self { facts: sealed.facts, fields_root: sealed.fields_root, tag, payload }
+    }
 }
 
 /// What a department gets back for a file.

@@ -173,7 +173,7 @@ fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> Re
                             "this record was erased by law and is not taken again",
                         );
                     }
-                    Some(RecordRow { facts: Some(known), .. }) if known.content == facts.content => {
+                    Some(RecordRow { content: Some(known), .. }) if known == facts.content => {
                         report.rows.duplicate += 1;
                     }
                     known => {

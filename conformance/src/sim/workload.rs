@@ -30,7 +30,7 @@ use exchange::{
     member::Input,
     read,
     tables::{self, Key, RecordRow},
-    wire::{AskDraft, GrantDraft, Outcome, RepairDraft, Request, Response, Submission},
+    wire::{AskDraft, GrantDraft, Outcome, RepairDraft, Request, Response, SealedRow, Submission},
 };
 
 use super::{
@@ -170,7 +170,7 @@ impl Sim {
             let facts = facts(context, item, &plain);
             let known: Option<RecordRow> =
                 tables::row(&self.nodes[region].disk, &Key::record(&facts.record)).unwrap_or_default();
-            if known.and_then(|row| row.facts).is_none_or(|known| known.content != facts.content) {
+            if known.and_then(|row| row.content) != Some(facts.content) {
                 self.checker.sealed(facts.record, plain.fields.clone());
                 fresh.push(Fresh { tag: context.own.naming.subject_tag(&plain.subject), plain, facts });
             }
@@ -421,7 +421,8 @@ impl Sim {
                 for (row, slot) in fresh.into_iter().zip(first..) {
                     let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
                     let facts = RecordFacts { slot: Slot(slot), ..row.facts };
-                    records.push((SealedRecord::seal(&row.plain, facts, &node.id, &key), row.tag));
+                    let sealed = SealedRecord::seal(&row.plain, facts, &node.id, &key);
+                    records.push(SealedRow::new(sealed, row.tag));
                 }
                 let rows = RowCounts::default();
                 let run = Submission { source: source(), item, file, records, rows, report: None };
