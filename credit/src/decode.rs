@@ -12,6 +12,16 @@ const WINDOW_BYTES: usize = 64 * 1024;
 /// sequence by chance about once in thirty characters, four in a row without a fault before practically never.
 const UTF8_WIDE_CHARS_MIN: usize = 4;
 
+/// Decodes a text that is in memory.
+///
+/// Errors: as [`TextDecoder::push`].
+pub fn decode(bytes: &[u8]) -> Result<(String, Encoding), NormalizeError> {
+    let (mut decoder, mut text) = (TextDecoder::default(), String::new());
+    decoder.push(bytes, &mut text)?;
+    decoder.finish(&mut text)?;
+    Ok((text, decoder.encoding()))
+}
+
 /// Turns bytes into text as they come.
 pub struct TextDecoder {
     state: State,
@@ -163,9 +173,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn decode(pieces: &[&[u8]]) -> Result<(String, Encoding), NormalizeError> {
+    fn in_pieces(bytes: &[u8], size: usize) -> Result<(String, Encoding), NormalizeError> {
         let (mut decoder, mut text) = (TextDecoder::default(), String::new());
-        for piece in pieces {
+        for piece in bytes.chunks(size) {
             decoder.push(piece, &mut text)?;
         }
         decoder.finish(&mut text)?;
@@ -176,35 +186,29 @@ mod tests {
     fn decodes_utf8_with_and_without_mark_and_gbk() {
         let text = "统一社会信用代码,名称\n91310110MA1G8XXX0X,上海某某有限公司\n";
         let (gbk, ..) = encoding_rs::GB18030.encode(text);
-        assert_eq!(decode(&[text.as_bytes()]).unwrap(), (text.to_owned(), Encoding::Utf8));
-        assert_eq!(decode(&[&gbk]).unwrap(), (text.to_owned(), Encoding::Gb18030));
+        assert_eq!(decode(text.as_bytes()).unwrap(), (text.to_owned(), Encoding::Utf8));
+        assert_eq!(decode(&gbk).unwrap(), (text.to_owned(), Encoding::Gb18030));
         assert_eq!(
-            decode(&[b"\xef\xbb\xbf", text.as_bytes()]).unwrap(),
+            decode(&[b"\xef\xbb\xbf", text.as_bytes()].concat()).unwrap(),
             (text.to_owned(), Encoding::Utf8Bom)
         );
-        assert_eq!(decode(&[b""]).unwrap(), (String::new(), Encoding::Utf8));
+        assert_eq!(decode(b"").unwrap(), (String::new(), Encoding::Utf8));
     }
 
     #[test]
     fn names_the_place_of_a_fault() {
         let mut bytes = "名称,备注\n上海某某公司\n".as_bytes().to_vec();
         bytes.remove(16);
-        assert_eq!(decode(&[&bytes]), Err(NormalizeError::DamagedUtf8 { offset: 14, line: 2 }));
-        assert_eq!(
-            decode(&[b"\xef\xbb\xbfa\n\xff"]),
-            Err(NormalizeError::DamagedUtf8 { offset: 5, line: 2 })
-        );
-        assert_eq!(
-            decode(&[b"a,b\nc,\xff\xff\n"]),
-            Err(NormalizeError::Undecodable { offset: 6, line: 2 })
-        );
-        assert_eq!(decode(&[b"a\n\xd0"]), Err(NormalizeError::Undecodable { offset: 2, line: 2 }));
-        assert_eq!(decode(&[b"\xff\xfea\0"]), Err(NormalizeError::Utf16));
+        assert_eq!(decode(&bytes), Err(NormalizeError::DamagedUtf8 { offset: 14, line: 2 }));
+        assert_eq!(decode(b"\xef\xbb\xbfa\n\xff"), Err(NormalizeError::DamagedUtf8 { offset: 5, line: 2 }));
+        assert_eq!(decode(b"a,b\nc,\xff\xff\n"), Err(NormalizeError::Undecodable { offset: 6, line: 2 }));
+        assert_eq!(decode(b"a\n\xd0"), Err(NormalizeError::Undecodable { offset: 2, line: 2 }));
+        assert_eq!(decode(b"\xff\xfea\0"), Err(NormalizeError::Utf16));
         // Far behind the window.
         let mut long = "统一社会信用代码\n".repeat(20_000).into_bytes();
         let at = long.len();
         long.push(0xff);
-        assert_eq!(decode(&[&long]), Err(NormalizeError::DamagedUtf8 { offset: at, line: 20_001 }));
+        assert_eq!(decode(&long), Err(NormalizeError::DamagedUtf8 { offset: at, line: 20_001 }));
     }
 
     proptest! {
@@ -217,13 +221,12 @@ mod tests {
                 let at = at % bytes.len();
                 bytes[at] = with;
             }
-            let pieces: Vec<&[u8]> = bytes.chunks(cut).collect();
-            prop_assert_eq!(decode(&pieces), decode(&[&bytes]));
+            prop_assert_eq!(in_pieces(&bytes, cut), decode(&bytes));
         }
 
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = decode(&[&bytes]);
+            let _ = decode(&bytes);
         }
 
         #[test]
@@ -231,7 +234,7 @@ mod tests {
             // Without the heading some short GBK texts are valid UTF-8 too, and nothing could tell them apart.
             let text = format!("行政相对人名称\n{text}");
             let (gbk, _, _) = encoding_rs::GB18030.encode(&text);
-            prop_assert_eq!(decode(&[&gbk]).unwrap().0, text);
+            prop_assert_eq!(decode(&gbk).unwrap().0, text);
         }
     }
 }

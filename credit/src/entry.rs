@@ -149,6 +149,16 @@ pub struct RowCounts {
     pub rejected: u64,
 }
 
+impl RowCounts {
+    /// Adds the rows of another part of the same file.
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.amended += other.amended;
+        self.duplicate += other.duplicate;
+        self.rejected += other.rejected;
+    }
+}
+
 impl Statement for Batch {
     const LABEL: Label = Label::SignBatch;
 }

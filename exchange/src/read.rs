@@ -196,10 +196,7 @@ pub fn quality(view: &dyn View) -> Result<Vec<QualityLine>, Fault> {
             late: 0,
         });
         line.files += 1;
-        line.rows.accepted += report.rows.accepted;
-        line.rows.amended += report.rows.amended;
-        line.rows.duplicate += report.rows.duplicate;
-        line.rows.rejected += report.rows.rejected;
+        line.rows.add(report.rows);
         line.late += report.late;
     }
     Ok(lines.into_values().collect())

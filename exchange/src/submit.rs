@@ -1,6 +1,7 @@
 //! A department's file: sources, key slots, sealed records into the log.
 
 use credit::{
+    csv::RowError,
     entry::{Batch, Fact, Recorded, RowCounts, Version},
     id::SourceId,
 };
@@ -12,9 +13,9 @@ use crate::{
     logs::LogName,
     refusal::{Code, Halt},
     step::{Reply, Token},
-    tables::{Key, RecordRow},
+    tables::{IntakeRow, Key, RecordRow},
     turn::Turn,
-    wire::{Response, SealedRow, Submission},
+    wire::{ROW_REASONS_MAX, Response, RunRows, SealedRow, Submission, SubmitReport},
 };
 
 /// Registers a department; again is no error.
@@ -37,17 +38,19 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 /// 1. The department has an account: `source.unknown`.
 /// 2. The run is within bounds: `frame.too-long`.
 /// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing, and
-///    so does a record that was erased: an old file does not bring it back.
+///    so does a record that was erased: an old file does not bring it back. A record that this file has brought
+///    before is refused, whatever its content.
 ///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
-/// 5. The file's report, with its last run, so that the same file handed in again does nothing.
+/// 5. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
+///    does nothing.
 pub fn submit(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
     submission: Submission,
 ) -> Result<(), Halt> {
-    let Submission { source, item, file, records, rows, report } = submission;
+    let Submission { source, item, file, records, run, last } = submission;
     // 1
     if turn.row::<()>(&Key::source(source.as_str()))?.is_none() {
         return Halt::refuse(Code::SourceUnknown, format!("`{source}`"));
@@ -58,19 +61,35 @@ pub fn submit(
     }
     // 3
     let first = turn.tail(LogName::Records).next;
+    let key = Key::intake(source.as_str(), &item, &file);
+    let begun: Option<IntakeRow> = turn.row(&key)?;
+    let mut intake = begun.unwrap_or_else(|| IntakeRow {
+        since: first,
+        rows: 0,
+        report: SubmitReport::new(file, turn.now),
+    });
+    let RunRows { rows, duplicate, rejected, mut normalised, mut late, mut reasons } = run;
+    let mut counts = RowCounts { duplicate, rejected, ..RowCounts::default() };
     let mut leaves = Vec::with_capacity(records.len());
-    let mut counts = RowCounts { accepted: 0, amended: 0, ..rows };
     for row in records {
         let known: Option<RecordRow> = turn.row(&Key::record(&row.facts.record))?;
-        if known.as_ref().is_some_and(|known| known.erased || known.content == Some(row.facts.content)) {
-            counts.duplicate += 1;
-            continue;
-        }
-        match known {
+        match &known {
+            Some(known) if known.newest.index >= intake.since => {
+                counts.rejected += 1;
+                let key = context.catalog.item(&item).and_then(|item| item.field(item.key));
+                let column = key.map_or_else(String::new, |field| field.column.clone());
+                reasons.push(RowError::twice(row.row.number, column).into());
+                continue;
+            }
+            Some(known) if known.erased || known.content == Some(row.facts.content) => counts.duplicate += 1,
             Some(_) => counts.amended += 1,
             None => counts.accepted += 1,
         }
-        leaves.push(record(turn, row, known));
+        normalised += u64::from(row.row.normalised);
+        late += u64::from(row.row.late);
+        if known.as_ref().is_none_or(|known| !known.erased && known.content != Some(row.facts.content)) {
+            leaves.push(record(turn, row, known));
+        }
     }
     // 4
     let batch = Batch {
@@ -85,19 +104,31 @@ pub fn submit(
     let signed = context.sign(turn.now, &batch);
     turn.append(context, LogName::Records, Fact::Batched(signed))?;
     // 5
-    let response = match report {
-        Some(report) => {
-            turn.put(&Key::file(source.as_str(), &item, &file), &report);
-            Response::Report(report)
+    intake.rows += rows;
+    let report = &mut intake.report;
+    report.rows.add(counts);
+    report.normalised += normalised;
+    report.late += late;
+    let room = ROW_REASONS_MAX.saturating_sub(report.reasons.len());
+    report.reasons.extend(reasons.into_iter().take(room));
+    let response = match last {
+        Some(encoding) => {
+            report.encoding = encoding;
+            turn.put(&Key::file(source.as_str(), &item, &file), report);
+            turn.delete(&key);
+            Response::Report(intake.report)
         }
-        None => Response::Done,
+        None => {
+            turn.put(&key, &intake);
+            Response::Done
+        }
     };
     turn.reply(token, Reply::ready(response));
     Ok(())
 }
 
 fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Digest {
-    let SealedRow { facts, fields_root, tag, payload } = row;
+    let SealedRow { facts, fields_root, tag, payload, row: _ } = row;
     turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
     let recorded = Recorded {
         record: facts.record,

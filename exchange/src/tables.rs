@@ -55,6 +55,7 @@ tables! {
     Registry = 23;
     Witness = 24;
     Cosigned = 25;
+    Intake = 26;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -105,6 +106,10 @@ impl Key {
     /// A file handed in before: [`crate::wire::SubmitReport`].
     pub fn file(source: &str, item: &ItemId, digest: &Digest) -> Self {
         key(Table::File, &[&text(source), &text(item.as_str()), &digest.0])
+    }
+    /// A file that is being taken in: [`IntakeRow`].
+    pub fn intake(source: &str, item: &ItemId, digest: &Digest) -> Self {
+        key(Table::Intake, &[&text(source), &text(item.as_str()), &digest.0])
     }
     /// Every file handed in.
     pub fn files() -> Self {
@@ -270,6 +275,21 @@ pub fn payload(view: &dyn View, slot: Slot) -> Result<Option<SealedRecord>, Faul
     let bytes = view.get(Space::Payload, &key)?;
     let damaged = |e| Fault(format!("payload of slot {} is damaged: {e}", slot.0));
     bytes.map(|bytes| codec::from_slice(&bytes).map_err(damaged)).transpose()
+}
+
+/// How far a file is taken in: with it an interrupted file goes on at the row where it stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct IntakeRow {
+    /// Size of the `records` log before the file: a record at or after it stands in this file.
+    #[n(0)]
+    pub since: u64,
+    /// Rows of the file accounted for.
+    #[n(1)]
+    pub rows: u64,
+    /// The report so far.
+    #[n(2)]
+    pub report: crate::wire::SubmitReport,
 }
 
 /// What was decided about a question, kept so that a retry gets the same answer and no second entry.

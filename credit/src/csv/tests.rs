@@ -417,7 +417,8 @@ fn in_pieces(bytes: &[u8], size: usize) -> Result<Vec<String>, FileError> {
 
 #[test]
 fn a_file_in_pieces_gives_the_rows_of_the_whole() {
-    let second = penalty(&[("CF_WSH", "二号"), ("CF_NR", "一行\r\n两行,\"引号\""), ("CF_JDRQ", "2026/13/01")]);
+    let second =
+        penalty(&[("CF_WSH", "二号"), ("CF_NR", "一行\r\n两行,\"引号\""), ("CF_JDRQ", "2026/13/01")]);
     let text = file(&[penalty(&[]), second, penalty(&[("CF_WSH", "三号")])]);
     let shapes = [
         text.clone(),
