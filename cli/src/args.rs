@@ -114,6 +114,28 @@ pub(crate) enum Verb {
     Verify(Verify),
     /// Check this machine and a member's directory.
     Doctor(Dir),
+    /// Measure what this machine does, beside what its parts cost.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Ingest, verification, proofs, size, memory and restart of a node's ledger.
+    Ledger(BenchLedger),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchLedger {
+    /// Records to take in.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=200_000_000))]
+    pub(crate) records: u64,
+    /// Directory to work under; what is made there is removed again. Default: the system's temporary directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// A PostgreSQL database to compare with, as psql takes it; a table `xinqiao_bench` is made there and removed.
+    #[arg(long, value_name = "URL")]
+    pub(crate) postgres: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

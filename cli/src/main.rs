@@ -4,6 +4,7 @@
 //! 3 fault.
 
 mod args;
+mod bench;
 mod client;
 mod cmd;
 mod demo;

@@ -491,7 +491,7 @@ pub enum Response {
     #[n(9)]
     Report(#[n(0)] SubmitReport),
     /// Where the parts of a file go.
-    #[n(30)]
+    #[n(29)]
     Upload(#[n(0)] u64),
     /// First of the key slots handed out.
     #[n(10)]

@@ -46,6 +46,7 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Erase { record, reason, node } => collect::erase(&record, reason, &node.dir).await,
         Verb::Audit(verb) => audit::run(verb).await,
         Verb::Verify(verify) => verify::run(verify).await,
+        Verb::Bench(verb) => crate::bench::run(verb).await,
         Verb::Doctor(node) => doctor::run(&node.dir).await,
     }
 }
