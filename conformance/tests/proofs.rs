@@ -52,7 +52,7 @@ fn proofs_verify_anywhere_and_nothing_else_passes_for_them() {
     assert!(!fs::read_to_string(&trusted).unwrap().contains("sh/witness"), "nobody witnesses itself");
 
     // Both forms, of the first entry and of the last, which holds a signed statement.
-    for (form, kind) in [("tlog-proof", "tlog-proof"), ("cose", "cose")] {
+    for form in ["tlog-proof", "cose"] {
         for index in [0, size - 1] {
             let out = federation.text(&format!("{index}.{form}"));
             let number = index.to_string();
@@ -66,7 +66,7 @@ fn proofs_verify_anywhere_and_nothing_else_passes_for_them() {
                 run(&["verify", &out, "--registry", registry, "--require-witnesses", "--json"]),
             ] {
                 let told = told.done().json();
-                assert_eq!((&told["kind"], &told["index"]), (&kind.into(), &index.into()));
+                assert_eq!((&told["kind"], &told["index"]), (&form.into(), &index.into()));
                 assert_eq!(told["origin"], "xinqiao/e2e/sh/records");
                 assert_eq!(told["cosigned"].as_array().unwrap().len(), 2);
                 assert_eq!(told["leaf"], written["leaf"]);
@@ -111,6 +111,13 @@ fn proofs_verify_anywhere_and_nothing_else_passes_for_them() {
         }
     }
 
+    // The only entry of a log has an empty path, which a tlog-proof can say and a COSE receipt cannot.
+    let alone = federation.text("alone.tlog-proof");
+    assert_eq!(federation.sizes("sh")[1], 1, "the registry it adopted");
+    federation.at("sh", &["audit", "proof", "--log", "status", "--index", "0", "--out", &alone]).done();
+    let told = by_policy(&alone, &policy("sh", "status"), &[]).done().json();
+    assert_eq!((told["index"].as_u64(), told["size"].as_u64()), (Some(0), Some(1)));
+
     // What cannot be proven or written, and what a policy cannot judge.
     let prove = |log: &str, index: &str, form: &str| {
         let out = federation.text("refused");
@@ -121,6 +128,7 @@ fn proofs_verify_anywhere_and_nothing_else_passes_for_them() {
     };
     prove("records", "8", "cose").fails(1, &["not-found", "8 entries"]);
     prove("access", "0", "tlog-proof").fails(1, &["not-found"]);
+    prove("status", "0", "cose").fails(1, &["one entry"]);
     prove("record", "0", "tlog-proof").fails(1, &["`record`"]);
     prove("records", "0", "pdf").fails(1, &["`pdf`"]);
     by_policy(registry, &trusted, &[]).fails(1, &["neither a tlog-proof nor a COSE receipt"]);
@@ -132,10 +140,10 @@ fn proofs_verify_anywhere_and_nothing_else_passes_for_them() {
     // Without its witnesses a log still gives proofs to those who ask for them, and no policy believes them.
     federation.kill("zj");
     federation.submit("sh", "office", &federation.file("more.csv", numbered(20, 21))).done();
-    let out = federation.text("alone");
+    let out = federation.text("unwitnessed");
     let args = ["audit", "proof", "--log", "records", "--index", "9", "--out", &out, "--wait", "1"];
     federation.at("sh", &args).fails(1, &["2 are needed"]);
-    assert!(!federation.path("alone").exists());
+    assert!(!federation.path("unwitnessed").exists());
     federation.at("sh", &[&args[..], &["--unwitnessed"]].concat()).done();
     by_policy(&out, &trusted, &[]).fails(1, &["quorum"]);
     run(&["verify", &out, "--registry", registry, "--json"]).done();
