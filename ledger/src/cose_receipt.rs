@@ -113,11 +113,6 @@ impl CoseReceipt {
         self.index
     }
 
-    /// Whoever claims to have signed.
-    pub fn issuer(&self) -> &str {
-        &self.issuer
-    }
-
     /// The checkpoint the path leads to.
     pub fn checkpoint(&self) -> &SignedCheckpoint {
         &self.checkpoint

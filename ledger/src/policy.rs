@@ -17,7 +17,7 @@ use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    checkpoint::{Checkpoint, SignedCheckpoint},
+    checkpoint::{Checkpoint, SignedCheckpoint, decimal},
     note::{NoteError, NoteKey},
     proof::ProofError,
     witness::Cosigned,
@@ -245,7 +245,10 @@ impl<'a> Reader<'a> {
         let threshold = match threshold {
             b"all" => members.len(),
             b"any" => 1,
-            digits => number(digits)
+            digits => core::str::from_utf8(digits)
+                .ok()
+                .and_then(decimal)
+                .and_then(|k| usize::try_from(k).ok())
                 .filter(|k| (1..=members.len()).contains(k))
                 .ok_or_else(|| format!("`{}` is not all, any, or 1 to {}", shown(digits), members.len()))?,
         };
@@ -282,12 +285,6 @@ impl<'a> Reader<'a> {
     fn place(&self, name: &[u8]) -> Result<usize, String> {
         self.names.get(name).copied().ok_or_else(|| format!("`{}` is not defined above", shown(name)))
     }
-}
-
-/// A decimal number without sign or leading zeros.
-fn number(digits: &[u8]) -> Option<usize> {
-    let text = core::str::from_utf8(digits).ok()?;
-    text.parse::<usize>().ok().filter(|n| n.to_string() == text)
 }
 
 fn text(vkey: &[u8]) -> Result<&str, String> {

@@ -19,7 +19,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crypto::Digest;
 
 use crate::{
-    checkpoint::SignedCheckpoint,
+    checkpoint::{SignedCheckpoint, decimal},
     note::{NOTE_BYTES_MAX, NoteError},
     policy::{Believed, Disbelief, Policy},
     proof::verify_inclusion,
@@ -98,7 +98,8 @@ impl ProofFile {
             lines.next();
         }
         let (line, text) = lines.next().ok_or(fail(2, "no index"))?;
-        let index = text.strip_prefix("index ").and_then(number).ok_or(fail(line, "not `index <number>`"))?;
+        let index =
+            text.strip_prefix("index ").and_then(decimal).ok_or(fail(line, "not `index <number>`"))?;
         let mut path = Vec::new();
         for (line, text) in lines {
             if path.len() == PATH_HASHES_MAX {
@@ -134,11 +135,6 @@ impl fmt::Display for ProofFile {
         }
         write!(f, "\n{}", self.checkpoint.as_str())
     }
-}
-
-/// A decimal number without sign or leading zeros.
-fn number(text: &str) -> Option<u64> {
-    text.parse::<u64>().ok().filter(|n| n.to_string() == text)
 }
 
 #[cfg(test)]
