@@ -8,7 +8,7 @@ use credit::{
     catalog::Catalog,
     entry::{Batch as Statement, Entry, Fact, Recorded, RowCounts},
     id::MemberId,
-    record::{NamingKeys, RecordFacts, SealedRecord},
+    record::{Contents, NamingKeys, RecordFacts, SealedRecord},
     rules::AuthorityKind,
 };
 use crypto::{
@@ -52,12 +52,13 @@ pub(super) fn measure(penalties: &Penalties, count: u64, batch: u64) -> Result<C
     let plains: Vec<_> = (0..count).map(|n| penalties.record(n)).collect();
 
     let start = Instant::now();
-    let facts: Vec<RecordFacts> = plains
+    let facts: Vec<(Contents, RecordFacts)> = plains
         .iter()
         .zip(0..)
         .map(|(plain, slot)| {
+            let contents = Contents::of(plain);
             black_box(naming.subject_tag(&plain.subject));
-            RecordFacts {
+            let facts = RecordFacts {
                 record: naming.record_id(&member, &item.id, &plain.document, &plain.subject),
                 item: item.id.clone(),
                 catalog: catalog.version(),
@@ -67,8 +68,9 @@ pub(super) fn measure(penalties: &Penalties, count: u64, batch: u64) -> Result<C
                 tier: None,
                 kind: AuthorityKind::General,
                 published: None,
-                content: naming.content_tag(plain),
-            }
+                content: naming.content_tag(&contents),
+            };
+            (contents, facts)
         })
         .collect();
     let naming = per(start);
@@ -78,11 +80,10 @@ pub(super) fn measure(penalties: &Penalties, count: u64, batch: u64) -> Result<C
     let key_cost = per(start);
 
     let start = Instant::now();
-    let sealed: Vec<SealedRecord> = plains
-        .iter()
-        .zip(facts)
+    let sealed: Vec<SealedRecord> = facts
+        .into_iter()
         .zip(keys)
-        .filter_map(|((plain, facts), key)| Some(SealedRecord::seal(plain, facts, &member, &key?)))
+        .filter_map(|((contents, facts), key)| Some(SealedRecord::seal(&contents, facts, &member, &key?)))
         .collect();
     let sealing = per(start);
 
