@@ -49,7 +49,7 @@ pub fn own(
         Fact::Erased(erased) => {
             for version in &erased.versions {
                 turn.delete(&Key::payload(version.slot));
-                turn.put(&Key::erased(version.slot), &());
+                turn.put(&Key::erased(version.slot), &index);
             }
             if let Some(mut row) = turn.row::<RecordRow>(&Key::record(&erased.record))?
                 && erased.versions.contains(&row.newest)

@@ -103,8 +103,22 @@ impl<'a> Turn<'a> {
         self.tails.insert(log, Tail { next, last });
     }
 
-    /// Adds an effect, released after the batch is durable.
+    /// Adds an effect, released after the batch is durable. All punctures of a turn become one, because each
+    /// rewrites the key tree.
     pub fn effect(&mut self, effect: Effect) {
+        let effect = match effect {
+            Effect::Puncture(more) => {
+                let earlier = self.effects.iter_mut().find_map(|e| match e {
+                    Effect::Puncture(slots) => Some(slots),
+                    _ => None,
+                });
+                match earlier {
+                    Some(slots) => return slots.extend(more),
+                    None => Effect::Puncture(more),
+                }
+            }
+            other => other,
+        };
         self.effects.push(effect);
     }
 
