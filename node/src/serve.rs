@@ -27,7 +27,7 @@ use quinn::{Connection, Endpoint};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
-    clock,
+    backup, clock,
     core::{Core, Shared},
     operate,
     quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
@@ -54,6 +54,10 @@ pub struct Server {
     pub registry: Arc<SignedRegistry>,
     /// One file at a time: duplicates are found against what is stored.
     pub intake: Arc<tokio::sync::Mutex<()>>,
+    /// One erasure at a time: two at once would both name the same key tree as the one before.
+    pub erasure: Arc<tokio::sync::Mutex<()>>,
+    /// The backup that is being read.
+    pub backup: backup::Place,
 }
 
 /// Connections open per key.
