@@ -58,8 +58,9 @@ const ITEM_BYTES_MAX: usize = 16 * 1024 * 1024;
 const FILE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes of restored pairs that are written in one batch.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// A held store that nobody reads for so long is let go: it keeps superseded data on the disk.
-const IDLE: Duration = Duration::from_secs(60);
+/// A held store that nobody reads for so long is let go: it keeps superseded data on the disk, and keeps the next
+/// backup waiting. A command that is alive asks for its next part within the time of writing 4 MiB.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// The one backup a node may hold open.
 #[derive(Clone, Default)]
@@ -92,7 +93,7 @@ pub async fn begin(server: &Server, content: BackupContent) -> Result<Response, 
     let hold = move || {
         place.with(|held| {
             if held.as_ref().is_some_and(|h| h.used.elapsed() < IDLE) {
-                let why = "another backup is being made; wait until it has ended, a minute at most";
+                let why = "another backup is being made; wait until it has ended; one that was interrupted ends after 20 s";
                 return Ok(Response::Refused(Refusal::new(Code::Busy, why)));
             }
             let mut files = VecDeque::new();
