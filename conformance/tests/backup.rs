@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 
 use common::{
     Federation, Ran, command, contains,
@@ -43,8 +43,7 @@ impl Stage {
 
     /// The records that `sh` gives about a company, or why it gives none.
     fn answer(&self, subject: &str, grant: &str) -> Result<Vec<String>, String> {
-        let value =
-            self.federation.query("bank-a", subject, &["--grant", grant, "--wait", "5"]).json();
+        let value = self.federation.query("bank-a", subject, &["--grant", grant, "--wait", "5"]).json();
         let members = value["members"].as_array().unwrap();
         let part = members.iter().find(|m| m["member"] == "sh").unwrap();
         match part["records"].as_array() {
@@ -203,10 +202,13 @@ fn a_restored_directory_waits_for_its_mirror_and_brings_nothing_back() {
     stage.restore("bank.backup", "bank-a", &[]).done();
     f.unlocked(&["node", "run"], "bank-a").fails(1, &["restored from a backup", "no mirror"]);
     let (dir, pass) = (f.text("bank-a"), f.text("pass"));
-    let mut alone = command(&["node", "run", "--dir", &dir, "--passphrase-file", &pass, "--alone"])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut alone =
+        command(&["node", "run", "--dir", &dir, "--passphrase-file", &pass, "--alone", "--with-parent"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
     until("the bank serves", Duration::from_secs(40), || {
         http::get(&format!("{}/readyz", f.http("bank-a")), None).filter(|got| got.status == 200)
     });

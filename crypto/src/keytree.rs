@@ -180,41 +180,6 @@ mod tests {
         assert!(punctured(&run).0 <= usize::from(HEIGHT), "a run of slots costs as much as one");
     }
 
-    /// Prints what the state costs; `cargo test -p crypto --lib --release -- --ignored --nocapture the_cost`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn the_cost_of_many_erasures() {
-        for (count, range) in [
-            (1, 1 << 40),
-            (1_000, 10_000_000),
-            (100_000, 10_000_000),
-            (100_000, 200_000_000),
-            (100_000, 1 << 40),
-        ] {
-            let slots = scattered(count, range);
-            let mut tree = KeyTree::new(Secret::new([3; 32]));
-            let time = std::time::Instant::now();
-            for slot in &slots {
-                tree.puncture(Slot(*slot));
-            }
-            let took = time.elapsed();
-            let time = std::time::Instant::now();
-            let plain = tree.to_plain();
-            let encode = time.elapsed();
-            let time = std::time::Instant::now();
-            let digest = tree.digest();
-            let digested = time.elapsed();
-            let time = std::time::Instant::now();
-            assert_eq!(KeyTree::from_plain(&plain).expect("own bytes").digest(), digest);
-            println!(
-                "{count} of {range}: {} seeds, {} bytes; puncture {took:?}, encode {encode:?}, digest {digested:?}, read {:?}",
-                tree.seeds(),
-                plain.len(),
-                time.elapsed()
-            );
-        }
-    }
-
     #[test]
     fn refuses_slots_and_states_out_of_range() {
         let mut tree = KeyTree::new(Secret::new([3; 32]));

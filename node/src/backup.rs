@@ -43,7 +43,7 @@ use zeroize::Zeroizing;
 use crate::{
     Problem, clock,
     home::{HOME_FILES, Home},
-    keys::{KEY_FILES, sync_dir, write_private},
+    keys::{KEY_FILES, NamedFile, sync_dir, write_private},
     serve::Server,
     store::{DiskStore, Frozen},
 };
@@ -75,7 +75,7 @@ impl Place {
 
 struct Held {
     id: BackupId,
-    files: VecDeque<(&'static str, Zeroizing<Vec<u8>>)>,
+    files: VecDeque<NamedFile>,
     /// Bytes of the first file that were handed over.
     offset: usize,
     frozen: Option<Frozen>,

@@ -42,6 +42,9 @@ const KEYTREE: &str = "keytree";
 const KEYTREE_NEW: &str = "keytree.new";
 const OPERATOR: &str = "operator.key";
 
+/// A file by its name, and its bytes.
+pub type NamedFile = (&'static str, zeroize::Zeroizing<Vec<u8>>);
+
 /// The files that make a member's keys, as a backup takes them.
 pub const KEY_FILES: [&str; 3] = [KEYSTORE, KEYTREE, OPERATOR];
 /// How often a reader looks again when the files were exchanged under its eyes; an erasure takes longer than one look.
@@ -172,7 +175,7 @@ impl Keys {
     }
 
     /// The files of [`KEY_FILES`], as they belong together.
-    pub fn read_files(&self) -> Result<Vec<(&'static str, zeroize::Zeroizing<Vec<u8>>)>, Problem> {
+    pub fn read_files(&self) -> Result<Vec<NamedFile>, Problem> {
         let _files = self.files();
         let read = |name| {
             let path = self.dir.join(name);
