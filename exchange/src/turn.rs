@@ -132,3 +132,23 @@ impl<'a> Turn<'a> {
         Kept { rows: self.rows.into_batch(), entries: self.entries, effects: self.effects }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crypto::keytree::Slot;
+    use ledger::store::memory::MemoryStore;
+
+    #[test]
+    fn a_turn_rewrites_the_key_tree_once_however_much_it_erases() {
+        let store = MemoryStore::default();
+        let kept = Overlay::new(&store);
+        let mut turn = Turn::new(Timestamp(0), &kept, BTreeMap::new());
+        turn.effect(Effect::Puncture(vec![Slot(1), Slot(2)]));
+        turn.effect(Effect::Alert("between".into()));
+        turn.effect(Effect::Puncture(vec![Slot(3)]));
+        let effects = turn.finish().effects;
+        let [Effect::Puncture(slots), Effect::Alert(_)] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!(slots[..], [Slot(1), Slot(2), Slot(3)]);
+    }
+}
