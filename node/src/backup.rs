@@ -43,7 +43,7 @@ use zeroize::Zeroizing;
 use crate::{
     Problem, clock,
     home::{HOME_FILES, Home},
-    keys::{KEY_FILES, NamedFile, sync_dir, write_private},
+    keys::{KEY_FILES, KEYTREE_NEW, NamedFile, sync_dir, write_private},
     serve::Server,
     store::{DiskStore, Frozen},
 };
@@ -499,6 +499,14 @@ fn cannot_write(path: &Path, e: &std::io::Error) -> Problem {
     )
 }
 
+fn cannot_read(path: &Path, e: &std::io::Error) -> Problem {
+    Problem::new(
+        format!("{}: {e}", path.display()),
+        "give the directory that holds the member's keys with --keys-from",
+        "请用 --keys-from 指定存有该成员密钥的目录",
+    )
+}
+
 /// `path` with another ending behind its name.
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -601,14 +609,13 @@ pub fn restore(
         KeysFrom::Directory(from) => {
             for name in KEY_FILES {
                 let path = from.join(name);
-                let bytes = fs::read(&path).map_err(|e| {
-                    Problem::new(
-                        format!("{}: {e}", path.display()),
-                        "give the directory that holds the member's keys with --keys-from",
-                        "请用 --keys-from 指定存有该成员密钥的目录",
-                    )
-                })?;
+                let bytes = fs::read(&path).map_err(|e| cannot_read(&path, &e))?;
                 write_private(&work.join(name), &Zeroizing::new(bytes))?;
+            }
+            match fs::read(from.join(KEYTREE_NEW)) {
+                Ok(bytes) => write_private(&work.join(KEYTREE_NEW), &bytes)?,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(cannot_read(&from.join(KEYTREE_NEW), &e)),
             }
         }
         KeysFrom::Other(file) => {

@@ -39,7 +39,8 @@ use crate::{Problem, clock};
 
 const KEYSTORE: &str = "keystore";
 const KEYTREE: &str = "keytree";
-const KEYTREE_NEW: &str = "keytree.new";
+/// The state under its new name: after a crash in an erasure the only one that opens.
+pub const KEYTREE_NEW: &str = "keytree.new";
 const OPERATOR: &str = "operator.key";
 
 /// A file by its name, and its bytes.
