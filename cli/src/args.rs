@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// 信桥 Xinqiao: a node for a federation of public-credit platforms.
 #[derive(Debug, Parser)]
@@ -23,7 +23,7 @@ pub(crate) struct Dir {
     pub(crate) dir: PathBuf,
 }
 
-/// The member's directory and the passphrase of its keystore.
+/// The member's directory and what opens its keystore.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Unlock {
     /// Directory of the member.
@@ -33,12 +33,16 @@ pub(crate) struct Unlock {
     pub(crate) passphrase: Passphrase,
 }
 
-/// Where the passphrase is.
-#[derive(Clone, Debug, ClapArgs)]
+/// Where the passphrase or the key is.
+#[derive(Clone, Debug, Default, ClapArgs)]
 pub(crate) struct Passphrase {
-    /// File whose first line is the passphrase; keep it readable by its owner only.
+    /// File whose first line is the passphrase; keep it readable by its owner only. Default: xinqiao-passphrase in
+    /// $CREDENTIALS_DIRECTORY, where a service manager puts it.
     #[arg(long, env = "XINQIAO_PASSPHRASE_FILE", value_name = "FILE")]
-    pub(crate) passphrase_file: PathBuf,
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// File of 32 random bytes that opens the keystore in place of a passphrase.
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,16 +101,8 @@ pub(crate) enum Verb {
     },
     /// Fetch what is new from every peer now.
     Reconcile(Dir),
-    /// Destroy a record's keys and payload for good.
-    Erase {
-        /// Record id.
-        record: String,
-        /// Legal reason.
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        node: Dir,
-    },
+    /// Destroy the keys and payloads of records for good.
+    Erase(Erase),
     /// Read and check access logs.
     #[command(subcommand)]
     Audit(Audit),
@@ -136,6 +132,24 @@ pub(crate) struct BenchLedger {
     /// A PostgreSQL database to compare with, as psql takes it; a table `xinqiao_bench` is made there and removed.
     #[arg(long, value_name = "URL")]
     pub(crate) postgres: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Erase {
+    /// Record id.
+    #[arg(required_unless_present = "records")]
+    pub(crate) record: Option<String>,
+    /// File with one record id a line; those that are erased already are counted and left alone.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub(crate) records: Option<PathBuf>,
+    /// Legal reason.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Write the erasure certificate to this file; with --records a new directory with one file per record.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: Dir,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -277,6 +291,83 @@ pub(crate) enum Node {
     Status(Dir),
     /// Stop the node in good order.
     Stop(Dir),
+    /// Write the running node's directory into one sealed file.
+    Backup(NodeBackup),
+    /// Build a directory from a backup, and check everything in it.
+    Restore(NodeRestore),
+    /// Put the keystore of a stopped node under another passphrase or key.
+    Passphrase(NodePassphrase),
+}
+
+/// What a backup holds of the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackupKeys {
+    /// No keys: restored with the keys that are in use then, it brings nothing back that was erased.
+    Without,
+    /// Store and keys: enough after a total loss, and to be destroyed after the next erasure.
+    With,
+    /// Keys only: small enough to be made anew after every erasure.
+    Only,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NodeBackup {
+    /// The file to write; it must not exist.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Whether the keys go along.
+    #[arg(long, value_enum, default_value = "without")]
+    pub(crate) keys: BackupKeys,
+    /// File whose first line is the passphrase of the backup.
+    #[arg(
+        long,
+        env = "XINQIAO_BACKUP_PASSPHRASE_FILE",
+        value_name = "FILE",
+        required_unless_present = "recipient"
+    )]
+    pub(crate) backup_passphrase_file: Option<PathBuf>,
+    /// Seal it to this member's key in the registry instead.
+    #[arg(long, value_name = "MEMBER")]
+    pub(crate) recipient: Option<String>,
+    #[command(flatten)]
+    pub(crate) node: Dir,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NodeRestore {
+    /// The backup.
+    pub(crate) backup: PathBuf,
+    /// Where to build the directory; it must not exist or be empty.
+    #[arg(long, env = "XINQIAO_DIR", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The member's old directory, or a backup of its keys. Default: the keys in the backup.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) keys_from: Option<PathBuf>,
+    /// File whose first line is the passphrase of the backup.
+    #[arg(
+        long,
+        env = "XINQIAO_BACKUP_PASSPHRASE_FILE",
+        value_name = "FILE",
+        required_unless_present = "open_with"
+    )]
+    pub(crate) backup_passphrase_file: Option<PathBuf>,
+    /// Directory of the member the backup was sealed to; its keystore is opened with --passphrase-file or --key-file.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) open_with: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrase: Passphrase,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NodePassphrase {
+    #[command(flatten)]
+    pub(crate) at: Unlock,
+    /// File whose first line is the new passphrase.
+    #[arg(long, value_name = "FILE", required_unless_present = "new_key_file")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// File of 32 random bytes to open it from now on.
+    #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_file")]
+    pub(crate) new_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -520,6 +611,16 @@ pub(crate) enum Audit {
         /// The member's log.
         #[arg(long)]
         member: PathBuf,
+    },
+    /// The certificate that a record was erased here.
+    Erasure {
+        /// Record id.
+        record: String,
+        /// Where to write it.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
     },
     /// A subject's accesses at this member, checked for completeness against an exported log.
     Subject {

@@ -56,7 +56,7 @@ fn found(root: &Path) -> Result<Unlock, Problem> {
     cmd::write(&pass, codec::hex(&clock::random::<16>()).as_bytes())?;
     let unlock = |name: &str| Unlock {
         dir: root.join(name),
-        passphrase: Passphrase { passphrase_file: pass.clone() },
+        passphrase: Passphrase { passphrase_file: Some(pass.clone()), key_file: None },
     };
     let (governors, request) = (unlock("governors"), root.join("request"));
     federation::init(&governors, "bench", 1, 1)?;

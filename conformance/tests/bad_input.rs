@@ -275,6 +275,15 @@ fn a_wrong_or_missing_passphrase_is_named_with_its_file() {
         .fails(1, &["short", "8 bytes"]);
     pass(&federation.file("blank", "")).fails(1, &["blank", "8 bytes"]);
     pass(&dir).fails(1, &[&dir, "directory"]);
+    run(&["audit", "pass", "--json", "--dir", &dir]).fails(1, &["neither a passphrase nor a key"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let open = federation.file("open", "an example passphrase\n");
+        pass(&open).done();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o604)).unwrap();
+        pass(&open).fails(1, &[&open, "everybody"]);
+    }
     // The first line counts, whatever ends it.
     pass(&federation.file("windows", "an example passphrase\r\nmore\r\n")).done();
     let sign = ["federation", "sign", "--governor", "g1", "--json", "--dir"];
@@ -455,7 +464,6 @@ fn usage_errors_exit_with_2() {
         &["submit", "x.csv", "--item", "CF", "--source", "s"],
         &["query", "--subject", "x", "--dir", "d"],
         &["node"],
-        &["node", "run", "--dir", "d"],
         &["demo", "--records", "many"],
         &["demo", "--seed", "-1"],
         &["grant", "issue", "--subject", "x"],

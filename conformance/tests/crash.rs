@@ -245,7 +245,7 @@ impl Run {
                     after.puncture(version.slot);
                 }
                 let tree = (node.tree.digest(), after.digest());
-                Input::Erase { record, reason: "collected in error".into(), versions, tree }
+                Input::Erase { records: vec![(record, versions)], reason: "collected in error".into(), tree }
             }
         };
         self.step(input).map(|_| ())

@@ -2,7 +2,10 @@
 //!
 //! Holding a node's seed gives the keys of all slots below it. *Puncturing* a slot replaces the seed above it by the
 //! seeds of the siblings on the way down, after which nobody, the node included, can derive that slot's key. The
-//! state is small: one seed while nothing is erased, at most [`HEIGHT`] more per isolated erasure.
+//! state is small: one seed while nothing is erased, at most [`HEIGHT`] more per isolated erasure. Of *n* erasures scattered
+//! over 2^40 slots none costs more than 40 − log2 *n* seeds, and neighbours share theirs: a run of slots that is erased as a
+//! whole leaves next to nothing. Reserved slots that were never used stay derivable: nothing was ever sealed under
+//! them, and puncturing them would make every interrupted intake grow the state for no secret.
 //!
 //! *Not here*: where the state is kept. Erasure is as good as the destruction of old copies of the state; the node
 //! keeps it in one small file under a master key that is replaced at every erasure (docs/SECURITY.md).
@@ -23,6 +26,7 @@ pub const HEIGHT: u8 = 40;
 pub struct Slot(#[n(0)] pub u64);
 
 /// The seeds from which all keys that are not erased can be derived, by first slot: (height, seed).
+#[derive(Clone)]
 pub struct KeyTree {
     seeds: BTreeMap<u64, (u8, Secret)>,
 }
@@ -68,6 +72,11 @@ impl KeyTree {
             }
         }
         true
+    }
+
+    /// Seeds held.
+    pub fn seeds(&self) -> usize {
+        self.seeds.len()
     }
 
     /// Digest of the state; says before and after in an erasure certificate. The state is 32 random bytes or more,
@@ -164,6 +173,40 @@ mod tests {
                 prop_assert_eq!(salt(&tree, slot), expected);
             }
         }
+    }
+
+    /// Slots that scatter over `range`, the same on every run.
+    fn scattered(count: usize, range: u64) -> Vec<u64> {
+        let (key, mut slots) = (Secret::new([9; 32]), std::collections::BTreeSet::new());
+        for n in 0u64.. {
+            let random = keyed(&key, Label::MemberSeed, &[&n.to_be_bytes()]);
+            slots.insert(u64::from_be_bytes(*random.first_chunk().expect("32 bytes")) % range);
+            if slots.len() == count {
+                break;
+            }
+        }
+        slots.into_iter().collect()
+    }
+
+    /// Punctures and returns the bytes of the state.
+    fn punctured(slots: &[u64]) -> (usize, usize) {
+        let mut tree = KeyTree::new(Secret::new([3; 32]));
+        for slot in slots {
+            tree.puncture(Slot(*slot));
+        }
+        (tree.seeds(), tree.to_plain().len())
+    }
+
+    #[test]
+    fn the_state_grows_with_isolated_erasures_only_and_never_beyond_its_bound() {
+        for count in [1, 64, 1_024] {
+            let (seeds, bytes) = punctured(&scattered(count, 1 << HEIGHT));
+            let bound = count * (usize::from(HEIGHT) - count.ilog2() as usize);
+            assert!(seeds <= bound && bytes <= seeds * 46 + 9, "{count}: {seeds} seeds, {bytes} bytes");
+            assert!(count == 1 || seeds > bound / 2, "{count}: the measure itself is wrong: {seeds}");
+        }
+        let run: Vec<u64> = (4_096..8_192).collect();
+        assert!(punctured(&run).0 <= usize::from(HEIGHT), "a run of slots costs as much as one");
     }
 
     #[test]

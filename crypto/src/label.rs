@@ -56,6 +56,14 @@ labels! {
     Keystore = "xinqiao/v1/keystore",
     /// Associated data of the key tree's file: AES-256-GCM.
     KeyTreeFile = "xinqiao/v1/keytree-file",
+    /// Keystore key from the 32 bytes of a key file: keyed BLAKE3.
+    KeyFile = "xinqiao/v1/key-file",
+    /// Associated data of a backup's key under a passphrase: AES-256-GCM.
+    BackupKey = "xinqiao/v1/backup-key",
+    /// Info string of a backup's key wrapped to a member.
+    BackupKeyWrap = "xinqiao/v1/wrap-backup-key",
+    /// Key of a backup's chunks from the backup's key and header: keyed BLAKE3.
+    BackupChunks = "xinqiao/v1/backup-chunks",
     /// Derivation of independent secrets from a member's seed: keyed BLAKE3.
     MemberSeed = "xinqiao/v1/member-seed",
     /// Content type of a signed batch of records.
@@ -68,6 +76,8 @@ labels! {
     SignGrant = "application/vnd.xinqiao.v1.grant+cbor",
     /// Content type of a repair application forwarded between members.
     SignApplication = "application/vnd.xinqiao.v1.application+cbor",
+    /// Content type of the statement in an erasure certificate.
+    SignErasure = "application/vnd.xinqiao.v1.erasure+cbor",
     /// Content type of the registry signed by a governor.
     SignRegistry = "application/vnd.xinqiao.v1.registry+cbor",
     /// Content type of a member's request to be admitted.

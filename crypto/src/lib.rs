@@ -14,7 +14,8 @@
 //! | [`seal`] | field sealing at rest; HPKE to an asker |
 //! | [`keytree`] | the puncturable key tree: erasing a key for good |
 //! | [`pseudonym`] | keyed identifiers: record ids, subject tags, subject links |
-//! | [`keystore`] | secrets under a passphrase |
+//! | [`keystore`] | secrets under a passphrase or a key file |
+//! | [`stream`] | long contents sealed in chunks |
 //! | [`secret`] | bytes that wipe themselves and cannot be printed |
 //! | [`suite`] | the algorithm suite number that stands in every signed or sealed object |
 
@@ -29,6 +30,7 @@ pub mod pseudonym;
 pub mod seal;
 pub mod secret;
 pub mod sign;
+pub mod stream;
 pub mod suite;
 
 pub use codec::{Bytes, Timestamp};

@@ -1,12 +1,18 @@
 //! Files that leave a node and verify without it.
 
 use credit::{
-    entry::{Erased, Fact, StatusFact},
+    entry::{Entry, Erased, Fact, StatusFact, Version},
     grant::Grant,
-    id::MemberId,
+    id::{MemberId, RecordId},
     question::Question,
 };
-use crypto::{Timestamp, sign::Signed};
+use crypto::{
+    Bytes, Digest, Timestamp,
+    label::Label,
+    merkle::leaf_hash,
+    sign::{Signed, Statement},
+};
+use ledger::{proof::verify_inclusion, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -42,6 +48,9 @@ pub enum Artifact {
     /// The registry.
     #[n(4)]
     Registry(#[n(0)] SignedRegistry),
+    /// That a record was erased.
+    #[n(6)]
+    Erasure(#[n(0)] ErasureCertificate),
 }
 
 /// Propagation certificate (传播证明): a change of standing, who has acknowledged it, who is still missing.
@@ -102,6 +111,141 @@ impl Certificate {
             acknowledged.push((proven.member, proven.entry.at));
         }
         Ok(CheckedCertificate { event, fact, acknowledged })
+    }
+}
+
+/// Erasure certificate (删除证明).
+///
+/// What follows from one that verifies: the member's log says, under its signed checkpoint, that every version of
+/// the record was erased, when and why; these are all versions the record had up to then, because each names the one it
+/// amends; and the member has signed, later, that its key tree derives none of their keys and its store holds none of
+/// their payloads. What does not follow: that no other copy exists. Of that there is no proof, only the member's word,
+/// and the word stands here in a form that convicts it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ErasureCertificate {
+    /// The `Erased` entries, ascending; one, unless the record had more than 1,000 versions.
+    #[n(0)]
+    pub entries: Vec<Receipt>,
+    /// The versions they name, in the same order, under the checkpoint of the last receipt.
+    #[n(1)]
+    pub versions: Vec<VersionProof>,
+    /// The member's word about what it holds now.
+    #[n(2)]
+    pub attestation: Signed<Attestation>,
+}
+
+/// One `Recorded` entry and its path; the index stands in the `Erased` entry.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct VersionProof {
+    /// The entry's bytes.
+    #[n(0)]
+    pub entry: Bytes,
+    /// Inclusion path, the leaf's sibling first.
+    #[n(1)]
+    pub path: Vec<Digest>,
+}
+
+/// Said and signed when the certificate is drawn up: the keys of all slots that these entries name cannot be derived from
+/// the member's key tree, and its store has no payload of them.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Attestation {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Index and leaf hash of each `Erased` entry.
+    #[n(1)]
+    pub entries: Vec<(u64, Digest)>,
+    /// Digest of the key tree at that time.
+    #[n(2)]
+    pub tree: Digest,
+}
+
+impl Statement for Attestation {
+    const LABEL: Label = Label::SignErasure;
+}
+
+/// An erasure certificate that was checked.
+#[derive(Debug)]
+pub struct CheckedErasure {
+    /// Whose log.
+    pub member: MemberId,
+    /// The record.
+    pub record: RecordId,
+    /// When it was erased, by the member's clock.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// Its versions, the newest last.
+    pub versions: Vec<Version>,
+    /// Digest of the key tree before and after the step that erased it.
+    pub tree: (Digest, Digest),
+    /// When the member signed its word, to the second.
+    pub attested_at: Timestamp,
+    /// Digest of the key tree then.
+    pub tree_then: Digest,
+}
+
+impl ErasureCertificate {
+    /// Checks every entry, every version, that they are one record's from its first version on, and the attestation.
+    pub fn verify(&self, registry: &Registry) -> Result<CheckedErasure, Refusal> {
+        let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("erasure certificate: {why}"));
+        let mut proven = self.entries.iter().map(|r| r.verify(registry)).collect::<Result<Vec<_>, _>>()?;
+        let Some(last) = proven.pop() else { return Err(refuse("it holds no entry")) };
+        let said = erasure(&last).ok_or_else(|| refuse("an entry is no erasure"))?;
+        let mut leaves = Vec::new();
+        let mut versions: Vec<Version> = Vec::new();
+        for entry in proven.iter().chain([&last]) {
+            let erased = erasure(entry).ok_or_else(|| refuse("an entry is no erasure"))?;
+            let same = entry.member == last.member
+                && (erased.record, &erased.reason) == (said.record, &said.reason)
+                && (erased.tree_before, erased.tree_after) == (said.tree_before, said.tree_after);
+            if !same || leaves.last().is_some_and(|(index, _)| *index >= entry.index) {
+                return Err(refuse("its entries are not of one erasure"));
+            }
+            if erased.versions.iter().any(|version| version.index >= entry.index) {
+                return Err(refuse("a version is younger than its erasure"));
+            }
+            leaves.push((entry.index, entry.leaf));
+            versions.extend(&erased.versions);
+        }
+        if versions.is_empty() || versions.len() != self.versions.len() {
+            return Err(refuse("it does not prove as many versions as its entries name"));
+        }
+        let mut amends = None;
+        for (version, proof) in versions.iter().zip(&self.versions) {
+            let (index, leaf) = (LeafIndex(version.index), leaf_hash(&proof.entry));
+            verify_inclusion(index, last.checkpoint.size, &leaf, &last.checkpoint.root, &proof.path)
+                .map_err(|e| refuse(&format!("version at entry {index}: {e}")))?;
+            let entry = Entry::from_bytes(&proof.entry).map_err(|e| refuse(&e.to_string()))?;
+            let Fact::Recorded(recorded) = entry.fact else { return Err(refuse("a version is no record")) };
+            if (recorded.record, recorded.slot) != (said.record, version.slot) {
+                return Err(refuse("a version is another record's, or of another key"));
+            }
+            if recorded.supersedes != amends {
+                return Err(refuse("a version is left out"));
+            }
+            amends = Some(version.index);
+        }
+        let word = registry.verify(&self.attestation)?;
+        if word.signed().issuer() != last.member.as_str() {
+            return Err(refuse("another member attests it"));
+        }
+        let Attestation { record, entries, tree } = word.get();
+        if *record != said.record || *entries != leaves {
+            return Err(refuse("the attestation is about another erasure"));
+        }
+        Ok(CheckedErasure {
+            member: last.member.clone(),
+            record: said.record,
+            at: last.entry.at,
+            reason: said.reason.clone(),
+            versions,
+            tree: (said.tree_before, said.tree_after),
+            attested_at: self.attestation.issued_at(),
+            tree_then: *tree,
+        })
     }
 }
 

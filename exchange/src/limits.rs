@@ -35,5 +35,13 @@ pub const RECORDS_PER_BATCH_MAX: usize = 10_000;
 pub const MEMBERS_MAX: usize = 256;
 /// Longest reason or text an operator may put into an entry, in bytes.
 pub const REASON_BYTES_MAX: usize = 200;
+/// Records erased in one step: their entries stay below half a megabyte, and the writer's other callers wait for
+/// milliseconds. Longer lists are cut by the caller.
+pub const RECORDS_PER_ERASURE_MAX: usize = 1_000;
+/// Versions one erasure certificate may prove: with its path each takes less than 1.5 KiB, so that a certificate fits
+/// the frame an operator's answer may have many times over.
+pub const VERSIONS_PER_CERTIFICATE_MAX: usize = 10_000;
+/// Bytes of a backup handed over in one answer: few round trips, and little to hold at either end.
+pub const BACKUP_PART_BYTES: usize = 4 * 1024 * 1024;
 /// Largest encoded registry.
 pub const REGISTRY_BYTES_MAX: usize = 512 * 1024;

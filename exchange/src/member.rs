@@ -166,15 +166,13 @@ pub enum Input {
     },
     /// Every reachable peer has been asked for its own news.
     Synced,
-    /// Destroy the keys of a record.
+    /// Destroy the keys of records.
     Erase {
-        /// The record.
-        record: RecordId,
+        /// Each with its versions, as the digests presume.
+        records: Vec<(RecordId, Vec<Version>)>,
         /// Legal reason.
         reason: String,
-        /// Its versions, as the digests presume.
-        versions: Vec<Version>,
-        /// Digest of the key tree before and after.
+        /// Digest of the key tree before and after all of them.
         tree: (Digest, Digest),
     },
     /// A checkpoint to cosign: the body of tlog-witness `add-checkpoint`.
@@ -383,8 +381,8 @@ impl Member {
                 turn.reply(token, Reply::ready(Response::Done));
                 Ok(())
             }
-            Input::Erase { record, reason, versions, tree } => {
-                erase::erase(context, turn, token, record, reason, versions, tree)
+            Input::Erase { records, reason, tree } => {
+                erase::erase(context, turn, token, records, &reason, tree)
             }
             Input::AddCheckpoint(body) => witness::add_checkpoint(context, turn, token, &body),
             Input::Cosigned(answer) => witness::answered(context, turn, answer),

@@ -47,7 +47,7 @@ pub fn own(
             }
             for version in &erased.versions {
                 turn.delete_payload(version.slot);
-                turn.put(&Key::erased(version.slot), &());
+                turn.put(&Key::erased(version.slot), &index);
             }
             turn.effect(Effect::Puncture(erased.versions.iter().map(|v| v.slot).collect()));
         }

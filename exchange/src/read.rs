@@ -171,6 +171,11 @@ fn authority(view: &dyn View, row: &RecordRow) -> Result<Option<MemberId>, Fault
     })
 }
 
+/// Whether a record was erased here; `None` when this member never held it.
+pub fn is_erased(view: &dyn View, record: &RecordId) -> Result<Option<bool>, Fault> {
+    Ok(tables::row::<RecordRow>(view, &Key::record(record))?.map(|row| row.erased))
+}
+
 /// The versions of a record that is not erased, for an erasure.
 pub fn versions_of(view: &dyn View, record: &RecordId) -> Result<Option<Vec<Version>>, Fault> {
     Ok(tables::row::<RecordRow>(view, &Key::record(record))?.filter(|r| !r.erased).map(|r| r.versions()))
@@ -222,9 +227,9 @@ pub fn quality(view: &dyn View) -> Result<Vec<QualityLine>, Fault> {
 
 /// The slots that the log says are erased: held against the key tree at start-up.
 pub fn erased_slots(view: &dyn View) -> Result<Vec<Slot>, Fault> {
-    let rows = tables::rows::<()>(view, &Key::all_erased(), usize::MAX)?;
+    let rows = tables::rows::<u64>(view, &Key::all_erased(), usize::MAX)?;
     Ok(rows
         .into_iter()
-        .filter_map(|(rest, ())| Some(Slot(u64::from_be_bytes(rest.try_into().ok()?))))
+        .filter_map(|(rest, _)| Some(Slot(u64::from_be_bytes(rest.try_into().ok()?))))
         .collect())
 }

@@ -207,7 +207,7 @@ impl Key {
     pub fn source(id: &str) -> Self {
         key(Table::Source, &[id.as_bytes()])
     }
-    /// A slot the log says is erased: `()`; projected.
+    /// A slot the log says is erased: index of the entry that says so, `u64`; projected.
     pub fn erased(slot: Slot) -> Self {
         key(Table::Erased, &[&slot.0.to_be_bytes()])
     }

@@ -119,8 +119,22 @@ impl<'a> Turn<'a> {
         self.tails.insert(log, Tail { next, last });
     }
 
-    /// Adds an effect, released after the batch is durable.
+    /// Adds an effect, released after the batch is durable. All punctures of a turn become one, because each
+    /// rewrites the key tree.
     pub fn effect(&mut self, effect: Effect) {
+        let effect = match effect {
+            Effect::Puncture(more) => {
+                let earlier = self.effects.iter_mut().find_map(|e| match e {
+                    Effect::Puncture(slots) => Some(slots),
+                    _ => None,
+                });
+                match earlier {
+                    Some(slots) => return slots.extend(more),
+                    None => Effect::Puncture(more),
+                }
+            }
+            other => other,
+        };
         self.effects.push(effect);
     }
 
@@ -132,5 +146,25 @@ impl<'a> Turn<'a> {
     /// Ends the turn.
     pub fn finish(self) -> Kept {
         Kept { rows: self.rows.into_batch(), entries: self.entries, effects: self.effects }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crypto::keytree::Slot;
+    use ledger::store::memory::MemoryStore;
+
+    #[test]
+    fn a_turn_rewrites_the_key_tree_once_however_much_it_erases() {
+        let store = MemoryStore::default();
+        let kept = Overlay::new(&store);
+        let mut turn = Turn::new(Timestamp(0), &kept, BTreeMap::new());
+        turn.effect(Effect::Puncture(vec![Slot(1), Slot(2)]));
+        turn.effect(Effect::Alert("between".into()));
+        turn.effect(Effect::Puncture(vec![Slot(3)]));
+        let effects = turn.finish().effects;
+        let [Effect::Puncture(slots), Effect::Alert(_)] = &effects[..] else { panic!("{effects:?}") };
+        assert_eq!(slots[..], [Slot(1), Slot(2), Slot(3)]);
     }
 }

@@ -22,7 +22,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     answer::{Answer, OpenedAnswer},
-    artifact::Certificate,
+    artifact::{Certificate, ErasureCertificate},
     logs::LogName,
     receipt::Receipt,
     refusal::{Code, Refusal},
@@ -161,12 +161,12 @@ pub enum Operation {
         #[n(2)]
         reason: String,
     },
-    /// Destroy a record's key and payload.
+    /// Destroy keys and payloads of records, at most [`crate::limits::RECORDS_PER_ERASURE_MAX`].
     #[n(14)]
     Erase {
-        /// The record.
+        /// The records.
         #[n(0)]
-        record: RecordId,
+        records: Vec<RecordId>,
         /// Legal reason.
         #[n(1)]
         reason: String,
@@ -206,6 +206,66 @@ pub enum Operation {
         #[n(1)]
         index: u64,
     },
+    /// The erasure certificate of a record.
+    #[n(33)]
+    ErasureCertificate(#[n(0)] RecordId),
+    /// Hold the store as it is now, to be read part by part.
+    #[n(31)]
+    BackupBegin(#[n(0)] BackupContent),
+    /// The next part of a backup.
+    #[n(32)]
+    BackupNext(#[n(0)] BackupId),
+}
+
+crypto::id! {
+    /// Names one backup that a node holds open.
+    pub struct BackupId(16);
+}
+
+/// What a backup is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum BackupContent {
+    /// Store, settings and registry. It is restored together with the keys that are in use then.
+    #[n(0)]
+    Store,
+    /// The keys only.
+    #[n(1)]
+    Keys,
+    /// Both.
+    #[n(2)]
+    All,
+}
+
+/// One piece of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum BackupItem {
+    /// A file of the member's directory, or the next part of it.
+    #[n(0)]
+    File {
+        /// Its name there.
+        #[n(0)]
+        name: String,
+        /// Its next bytes.
+        #[n(1)]
+        part: Bytes,
+    },
+    /// A key of the store.
+    #[n(1)]
+    Pair {
+        /// Its space: 0 entry, 1 tile, 2 head, 3 row, 4 payload.
+        #[n(0)]
+        space: u8,
+        /// The key.
+        #[n(1)]
+        key: Bytes,
+        /// Its value.
+        #[n(2)]
+        value: Bytes,
+    },
+    /// The end, and how many pairs came before it.
+    #[n(2)]
+    End(#[n(0)] u64),
 }
 
 /// What to ask.
@@ -587,6 +647,18 @@ pub enum Response {
         #[n(1)]
         cose: Option<Bytes>,
     },
+    /// How many records were erased now, and how many of the list had been before.
+    #[n(34)]
+    Erased(#[n(0)] u64, #[n(1)] u64),
+    /// An erasure certificate.
+    #[n(31)]
+    Erasure(#[n(0)] Box<ErasureCertificate>),
+    /// A backup is held open; about how many pairs it has.
+    #[n(32)]
+    Backup(#[n(0)] BackupId, #[n(1)] u64),
+    /// The next pieces; the last of all is `End`.
+    #[n(33)]
+    BackupPart(#[n(0)] Vec<BackupItem>),
 }
 
 /// An application taken at this counter.

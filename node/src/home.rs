@@ -13,7 +13,10 @@ use exchange::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Problem, keys::write_private};
+use crate::{
+    Problem,
+    keys::{sync_dir, write_private},
+};
 
 /// Version of the directory's layout that this build writes and reads.
 pub const FORMAT: u32 = 1;
@@ -23,7 +26,11 @@ const CONFIG: &str = "node.toml";
 const REGISTRY: &str = "registry";
 const MEMBER: &str = "member";
 const SERVED: &str = "served";
+const RESTORED: &str = "restored";
 const LOCK: &str = "lock";
+
+/// The files of a directory that a backup takes beside the store and the keys.
+pub const HOME_FILES: [&str; 4] = [FORMAT_FILE, MEMBER, CONFIG, REGISTRY];
 
 /// Settings of a node, in `node.toml`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,6 +117,26 @@ impl Home {
     /// Notes that a node serves from this directory.
     pub fn mark_served(&self) -> Result<(), Problem> {
         if self.has_served() { Ok(()) } else { write_private(&self.path(SERVED), b"") }
+    }
+
+    /// Whether the directory came out of a backup and no node has caught up with its peers since. Such a directory surely
+    /// is an old copy of itself, whatever else it says.
+    pub fn is_restored(&self) -> bool {
+        self.path(RESTORED).exists()
+    }
+
+    /// Notes that the directory came out of a backup.
+    pub fn mark_restored(&self) -> Result<(), Problem> {
+        write_private(&self.path(RESTORED), b"")
+    }
+
+    /// Notes that what happened after the backup was taken back from peers.
+    pub fn mark_caught_up(&self) -> Result<(), Problem> {
+        let removed = match fs::remove_file(self.path(RESTORED)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+            _ => sync_dir(&self.dir),
+        };
+        removed.map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
     }
 
     /// The directory.

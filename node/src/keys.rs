@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `keystore` | under the passphrase: the member's seed and the key tree's master key |
+//! | `keystore` | under passphrase or key file: the member's seed and the key tree's master key |
 //! | `keytree` | the key tree's state under the master key |
 //! | `operator.key` | the operator's transport key, readable by the owner only: whoever reads it may operate the node |
 //!
@@ -10,17 +10,23 @@
 //! then `keytree.new` takes the place of `keytree`. Whatever crash falls in between, one of the two state files
 //! opens with the keystore's master, and start-up punctures what the log says is erased. An old copy of the state
 //! file does not open with the present keystore.
+//!
+//! Other commands read these files while the node runs. They never finish what a crash left: that is the writer's,
+//! who holds the directory.
 
 use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    sync::RwLock,
+    sync::{
+        Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crypto::{
     Digest, codec,
-    keystore::{KeystoreError, Unlocked},
+    keystore::{Credential, KeystoreError, Unlocked},
     keytree::{KeyTree, Slot},
     label::Label,
     seal::{OpeningKey, RecordKey, open_box, seal_box},
@@ -33,8 +39,17 @@ use crate::{Problem, clock};
 
 const KEYSTORE: &str = "keystore";
 const KEYTREE: &str = "keytree";
-const KEYTREE_NEW: &str = "keytree.new";
+/// The state under its new name: after a crash in an erasure the only one that opens.
+pub const KEYTREE_NEW: &str = "keytree.new";
 const OPERATOR: &str = "operator.key";
+
+/// A file by its name, and its bytes.
+pub type NamedFile = (&'static str, zeroize::Zeroizing<Vec<u8>>);
+
+/// The files that make a member's keys, as a backup takes them.
+pub const KEY_FILES: [&str; 3] = [KEYSTORE, KEYTREE, OPERATOR];
+/// How often a reader looks again when the files were exchanged under its eyes; an erasure takes longer than one look.
+const LOOKS: usize = 3;
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -51,11 +66,23 @@ pub struct Keys {
     seed: Secret,
     unlocked: Unlocked,
     tree: RwLock<KeyTree>,
+    /// Held by whoever writes the files, or must see them stand still. With it the tree that was computed for the erasure
+    /// that comes next, so that the writer need not compute it again.
+    files: Mutex<Option<Prepared>>,
+    /// The state was found under its new name: a crash fell between keystore and rename.
+    unfinished: AtomicBool,
+}
+
+/// The key tree without some slots, and both digests.
+struct Prepared {
+    slots: Vec<Slot>,
+    tree: KeyTree,
+    digests: (Digest, Digest),
 }
 
 impl Keys {
     /// Makes a new member's keys in `dir`. Refuses to replace existing ones.
-    pub fn create(dir: &Path, passphrase: &[u8]) -> Result<Self, Problem> {
+    pub fn create(dir: &Path, credential: impl Into<Credential>) -> Result<Self, Problem> {
         let path = dir.join(KEYSTORE);
         if path.exists() {
             return Err(Problem::new(
@@ -64,59 +91,104 @@ impl Keys {
                 "请使用其他目录，或保留此处已有的成员",
             ));
         }
-        let unlocked = Unlocked::new(passphrase, clock::random()).map_err(keystore_problem(&path))?;
+        let unlocked = Unlocked::new(credential, clock::random()).map_err(keystore_problem(&path))?;
         let keys = Self {
             dir: dir.to_owned(),
             seed: clock::secret(),
             unlocked,
             tree: RwLock::new(KeyTree::new(clock::secret())),
+            files: Mutex::new(None),
+            unfinished: AtomicBool::new(false),
         };
-        keys.write(
-            &KeyTree::from_plain(&keys.read(KeyTree::to_plain)).ok_or_else(|| Problem::fault("key tree"))?,
-        )?;
+        keys.write(&keys.read(KeyTree::clone))?;
         write_private(&dir.join(OPERATOR), codec::hex(keys.derived(b"operator").expose()).as_bytes())?;
         Ok(keys)
     }
 
     /// Opens a member's keys.
-    pub fn open(dir: &Path, passphrase: &[u8]) -> Result<Self, Problem> {
-        let path = dir.join(KEYSTORE);
-        let bytes = fs::read(&path).map_err(|e| {
-            Problem::new(
-                format!("{}: {e}", path.display()),
-                "create the member first with `xinqiao member request`",
-                "请先用 `xinqiao member request` 创建成员",
-            )
-        })?;
-        let (content, unlocked) = Unlocked::open(passphrase, &bytes).map_err(keystore_problem(&path))?;
-        let Content { seed, master } =
-            codec::from_slice(&content).map_err(|_| keystore_problem(&path)(KeystoreError::Malformed))?;
-        let master = Secret::new(master.0);
-        let state = |name: &str| {
-            let bytes = fs::read(dir.join(name)).ok()?;
-            KeyTree::from_plain(&open_box(&master, Label::KeyTreeFile, &bytes).ok()?)
+    pub fn open(dir: &Path, credential: impl Into<Credential>) -> Result<Self, Problem> {
+        let (path, credential) = (dir.join(KEYSTORE), credential.into());
+        for _ in 0..LOOKS {
+            let bytes = fs::read(&path).map_err(|e| {
+                Problem::new(
+                    format!("{}: {e}", path.display()),
+                    "create the member first with `xinqiao member request`",
+                    "请先用 `xinqiao member request` 创建成员",
+                )
+            })?;
+            let (content, unlocked) =
+                Unlocked::open(credential.clone(), &bytes).map_err(keystore_problem(&path))?;
+            let Content { seed, master } =
+                codec::from_slice(&content).map_err(|_| keystore_problem(&path)(KeystoreError::Malformed))?;
+            let (seed, master) = (Secret::new(seed.0), Secret::new(master.0));
+            // The new name first: between the two reads a writer may give it the old one, never the other way.
+            let new = state(&dir.join(KEYTREE_NEW), &master);
+            let old = state(&dir.join(KEYTREE), &master);
+            let unfinished = AtomicBool::new(old.is_none());
+            if let Some(tree) = old.or(new) {
+                let (tree, files) = (RwLock::new(tree), Mutex::new(None));
+                return Ok(Self { dir: dir.to_owned(), seed, unlocked, tree, files, unfinished });
+            }
+        }
+        Err(Problem::new(
+            format!("no key tree in {} opens with this keystore", dir.display()),
+            "the files `keystore` and `keytree` belong together; restore both from the same backup",
+            "`keystore` 与 `keytree` 必须成对使用；请从同一备份恢复两者",
+        ))
+    }
+
+    /// Puts the keystore under another credential. The old one opens nothing any more but old copies of the files.
+    pub fn relock(&mut self, credential: impl Into<Credential>) -> Result<(), Problem> {
+        let path = self.dir.join(KEYSTORE);
+        self.unlocked = Unlocked::new(credential, clock::random()).map_err(keystore_problem(&path))?;
+        let _files = self.files();
+        self.write(&self.read(KeyTree::clone))
+    }
+
+    /// Finishes what a crash left, and removes what it left over: for the process that holds the directory, before
+    /// anything is written. A left-over file may hold a master key or a state that an erasure is to make unreadable.
+    pub fn settle(&self) -> Result<(), Problem> {
+        let failed = |e: std::io::Error| Problem::fault(format!("{}: {e}", self.dir.display()));
+        let _files = self.files();
+        self.finish()?;
+        for name in [KEYTREE_NEW, "keystore.tmp", "keytree.tmp", "operator.tmp"] {
+            match fs::remove_file(self.dir.join(name)) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+                _ => {}
+            }
+        }
+        sync_dir(&self.dir).map_err(failed)
+    }
+
+    /// Finishes a rename that a crash prevented. Until then `keytree.new` is the only state that opens, and must not be
+    /// written over.
+    fn finish(&self) -> Result<(), Problem> {
+        if self.unfinished.swap(false, Ordering::SeqCst) {
+            self.rename()?;
+        }
+        Ok(())
+    }
+
+    fn rename(&self) -> Result<(), Problem> {
+        fs::rename(self.dir.join(KEYTREE_NEW), self.dir.join(KEYTREE))
+            .and_then(|()| sync_dir(&self.dir))
+            .map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
+    }
+
+    /// The files of [`KEY_FILES`], as they belong together.
+    pub fn read_files(&self) -> Result<Vec<NamedFile>, Problem> {
+        let _files = self.files();
+        let read = |name| {
+            let path = self.dir.join(name);
+            let bytes = fs::read(&path).map_err(|e| Problem::fault(format!("{}: {e}", path.display())))?;
+            Ok((name, zeroize(bytes)))
         };
-        let tree = match state(KEYTREE) {
-            Some(tree) => Some(tree),
-            // A crash fell between keystore and rename: finish it before anything can write `keytree.new` again.
-            None => match state(KEYTREE_NEW) {
-                Some(tree) => {
-                    let renamed =
-                        fs::rename(dir.join(KEYTREE_NEW), dir.join(KEYTREE)).and_then(|()| sync_dir(dir));
-                    renamed.map_err(|e| Problem::fault(format!("{}: {e}", dir.display())))?;
-                    Some(tree)
-                }
-                None => None,
-            },
-        };
-        let tree = tree.ok_or_else(|| {
-            Problem::new(
-                format!("no key tree in {} opens with this keystore", dir.display()),
-                "the files `keystore` and `keytree` belong together; restore both from the same backup",
-                "`keystore` 与 `keytree` 必须成对使用；请从同一备份恢复两者",
-            )
-        })?;
-        Ok(Self { dir: dir.to_owned(), seed: Secret::new(seed.0), unlocked, tree: RwLock::new(tree) })
+        KEY_FILES.into_iter().map(read).collect()
+    }
+
+    /// Where the files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Signs statements and checkpoints.
@@ -164,34 +236,48 @@ impl Keys {
         self.read(|tree| tree.keys(first, count))
     }
 
+    /// Digest of the key tree.
+    pub fn digest(&self) -> Digest {
+        self.read(KeyTree::digest)
+    }
+
     /// Digests of the key tree as it is and as it would be without `slots`.
-    pub fn digests_without(&self, slots: &[Slot]) -> Result<(Digest, Digest), Problem> {
-        let (before, after) = self.without(slots)?;
-        Ok((before, after.digest()))
+    pub fn digests_without(&self, slots: &[Slot]) -> (Digest, Digest) {
+        let mut files = self.files();
+        files.insert(self.without(slots)).digests
     }
 
     /// Destroys the keys of `slots` for good; slots already erased change nothing.
     pub fn puncture(&self, slots: &[Slot]) -> Result<(), Problem> {
-        let (before, after) = self.without(slots)?;
-        if after.digest() != before {
-            self.write(&after)?;
-            *self.tree.write().map_err(|_| Problem::fault("key tree lock"))? = after;
+        let mut files = self.files();
+        // Every puncture takes what was prepared, so that it is never for an older tree than the present one.
+        let Prepared { digests: (before, after), tree, .. } =
+            files.take().filter(|p| p.slots == slots).unwrap_or_else(|| self.without(slots));
+        if after != before {
+            self.write(&tree)?;
+            *self.tree.write().map_err(|_| Problem::fault("key tree lock"))? = tree;
         }
         Ok(())
     }
 
-    fn without(&self, slots: &[Slot]) -> Result<(Digest, KeyTree), Problem> {
-        let plain = self.read(KeyTree::to_plain);
-        let mut tree = KeyTree::from_plain(&plain).ok_or_else(|| Problem::fault("key tree state"))?;
+    fn without(&self, slots: &[Slot]) -> Prepared {
+        let mut tree = self.read(KeyTree::clone);
         let before = tree.digest();
         for slot in slots {
             tree.puncture(*slot);
         }
-        Ok((before, tree))
+        let digests = (before, tree.digest());
+        Prepared { slots: slots.to_vec(), tree, digests }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Option<Prepared>> {
+        // A holder that panicked left the files in one of the states that a crash leaves.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes `tree` under a new master key.
     fn write(&self, tree: &KeyTree) -> Result<(), Problem> {
+        self.finish()?;
         let master = clock::secret();
         let state = seal_box(&master, Label::KeyTreeFile, clock::random(), &tree.to_plain());
         write_private(&self.dir.join(KEYTREE_NEW), &state)?;
@@ -200,10 +286,7 @@ impl Keys {
             master: Digest(*master.expose()),
         }));
         write_private(&self.dir.join(KEYSTORE), &self.unlocked.seal(clock::random(), &content))?;
-        let rename = fs::rename(self.dir.join(KEYTREE_NEW), self.dir.join(KEYTREE));
-        rename
-            .and_then(|()| sync_dir(&self.dir))
-            .map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
+        self.rename()
     }
 
     fn read<T>(&self, read: impl FnOnce(&KeyTree) -> T) -> T {
@@ -219,9 +302,40 @@ impl Keys {
     }
 }
 
+/// The key tree's state in a file, when it opens with `master`.
+fn state(path: &Path, master: &Secret) -> Option<KeyTree> {
+    let bytes = fs::read(path).ok()?;
+    KeyTree::from_plain(&zeroize(open_box(master, Label::KeyTreeFile, &bytes).ok()?))
+}
+
+/// Refuses a file with a secret in clear that everybody on the machine may read. The group may: service managers and
+/// containers hand secrets over in that way (an access list of systemd shows as the group's permission).
+pub fn check_private(path: &Path) -> Result<(), Problem> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A file that is not there is the reader's to report.
+        let Ok(found) = fs::metadata(path) else { return Ok(()) };
+        if found.permissions().mode() & 0o007 != 0 {
+            return Err(Problem::new(
+                format!("{}: everybody on this machine may read or change it", path.display()),
+                format!(
+                    "run `chmod 600 {}`, and change the secret if others may have read it",
+                    path.display()
+                ),
+                format!("请执行 `chmod 600 {}`；如他人可能已读取，请更换该秘密", path.display()),
+            ));
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}
+
 /// Reads the operator's transport seed of a node directory.
 pub fn operator_seed(dir: &Path) -> Result<Secret, Problem> {
     let path = dir.join(OPERATOR);
+    check_private(&path)?;
     let no = |why: String| {
         Problem::new(
             format!("{}: {why}", path.display()),
@@ -253,7 +367,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     write().map_err(|e| Problem::fault(format!("cannot write {}: {e}", path.display())))
 }
 
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
+/// Flushes a directory: what was created, renamed or removed in it is there after a crash.
+pub fn sync_dir(dir: &Path) -> std::io::Result<()> {
     fs::File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }
 
@@ -265,8 +380,8 @@ fn keystore_problem(path: &Path) -> impl FnOnce(KeystoreError) -> Problem + '_ {
     move |e| {
         Problem::new(
             format!("{}: {e}", path.display()),
-            "check the passphrase file; without its passphrase a keystore cannot be opened by anybody",
-            "请核对口令文件；没有口令，任何人都无法打开密钥库",
+            "check --passphrase-file or --key-file; without it a keystore cannot be opened by anybody",
+            "请核对 --passphrase-file 或 --key-file；没有口令或密钥文件，任何人都无法打开密钥库",
         )
     }
 }
@@ -287,6 +402,103 @@ mod tests {
         assert!(keys.record_key(Slot(4)).is_none() && keys.record_key(Slot(5)).is_some());
         fs::write(dir.path().join(KEYTREE), old_tree).unwrap();
         assert!(Keys::open(dir.path(), b"pass").is_err());
+    }
+
+    /// Everything in `dir`, by name.
+    fn contents(dir: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+        let read = |e: std::io::Result<fs::DirEntry>| {
+            let path = e.unwrap().path();
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+        };
+        fs::read_dir(dir).unwrap().map(read).collect()
+    }
+
+    #[test]
+    fn whatever_moment_of_an_erasure_a_crash_hits_the_keys_open_and_the_erasure_can_be_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::create(dir.path(), b"pass").unwrap();
+        let before = contents(dir.path());
+        keys.puncture(&[Slot(4)]).unwrap();
+        let after = contents(dir.path());
+        drop(keys);
+        // (file, its content): what is on the disk when the machine stops, after each step of the write.
+        let (old, new) = (&before, &after);
+        let moments: [&[(&str, &[u8])]; 6] = [
+            &[(KEYSTORE, &old[KEYSTORE]), (KEYTREE, &old[KEYTREE]), ("keytree.tmp", &new[KEYTREE][..9])],
+            &[(KEYSTORE, &old[KEYSTORE]), (KEYTREE, &old[KEYTREE]), (KEYTREE_NEW, &new[KEYTREE])],
+            &[
+                (KEYSTORE, &old[KEYSTORE]),
+                (KEYTREE, &old[KEYTREE]),
+                (KEYTREE_NEW, &new[KEYTREE]),
+                ("keystore.tmp", &new[KEYSTORE]),
+            ],
+            &[(KEYSTORE, &new[KEYSTORE]), (KEYTREE, &old[KEYTREE]), (KEYTREE_NEW, &new[KEYTREE])],
+            &[(KEYSTORE, &new[KEYSTORE]), (KEYTREE, &new[KEYTREE])],
+            &[(KEYSTORE, &old[KEYSTORE]), (KEYTREE, &old[KEYTREE])],
+        ];
+        for (at, moment) in moments.iter().enumerate() {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, bytes) in *moment {
+                fs::write(dir.path().join(name), bytes).unwrap();
+            }
+            let looked = contents(dir.path());
+            drop(Keys::open(dir.path(), b"pass").unwrap());
+            assert_eq!(contents(dir.path()), looked, "moment {at}: reading changed a file");
+            // Start-up: settle, then what the log says.
+            let keys = Keys::open(dir.path(), b"pass").unwrap();
+            keys.settle().unwrap();
+            keys.puncture(&[Slot(4)]).unwrap();
+            drop(keys);
+            let keys = Keys::open(dir.path(), b"pass").unwrap();
+            assert!(keys.record_key(Slot(4)).is_none() && keys.record_key(Slot(5)).is_some(), "moment {at}");
+            let left = contents(dir.path());
+            assert_eq!(left.keys().collect::<Vec<_>>(), [KEYSTORE, KEYTREE], "moment {at}");
+            fs::write(dir.path().join(KEYTREE), &before[KEYTREE]).unwrap();
+            assert!(
+                Keys::open(dir.path(), b"pass").is_err(),
+                "moment {at}: the state before the erasure opens"
+            );
+        }
+    }
+
+    #[test]
+    fn the_only_state_that_opens_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::create(dir.path(), b"pass").unwrap();
+        let before = contents(dir.path());
+        keys.puncture(&[Slot(4)]).unwrap();
+        // A crash between keystore and rename; then the next write fails before its keystore.
+        fs::rename(dir.path().join(KEYTREE), dir.path().join(KEYTREE_NEW)).unwrap();
+        fs::write(dir.path().join(KEYTREE), &before[KEYTREE]).unwrap();
+        let keys = Keys::open(dir.path(), b"pass").unwrap();
+        fs::create_dir(dir.path().join("keystore.tmp")).unwrap();
+        assert!(keys.puncture(&[Slot(5)]).is_err());
+        let keys = Keys::open(dir.path(), b"pass").unwrap();
+        assert!(keys.record_key(Slot(4)).is_none() && keys.record_key(Slot(5)).is_some());
+    }
+
+    #[test]
+    fn another_credential_takes_the_place_of_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keys = Keys::create(dir.path(), b"pass").unwrap();
+        let (key, salt) = (Credential::Key(Secret::new([9; 32])), keys.record_key(Slot(3)).unwrap().salt(1));
+        keys.relock(key.clone()).unwrap();
+        assert!(Keys::open(dir.path(), b"pass").is_err());
+        let opened = Keys::open(dir.path(), key).unwrap();
+        assert_eq!(opened.record_key(Slot(3)).unwrap().salt(1), salt);
+        assert_eq!(opened.pepper(), keys.pepper());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_that_everybody_may_read_is_refused_with_what_to_do() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        Keys::create(dir.path(), b"pass").unwrap();
+        assert!(operator_seed(dir.path()).is_ok());
+        let path = dir.path().join(OPERATOR);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(operator_seed(dir.path()).unwrap_err().next.contains("chmod 600"));
     }
 
     #[test]

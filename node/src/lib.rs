@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`home`] | a member's directory: format, lock, configuration, registry |
 //! | [`keys`] | keystore and key tree on disk |
+//! | [`backup`] | a running node's directory into one sealed file, and back |
 //! | [`store`] | the storage contract on disk |
 //! | [`core`] | the one writer: many inputs, one step, one commit; then release |
 //! | [`run`] | start-up, the tasks, shutdown |
@@ -15,6 +16,7 @@
 //! | [`http`] | logs, health and metrics |
 //! | [`clock`] | time and entropy |
 
+pub mod backup;
 pub mod clock;
 pub mod core;
 pub mod home;

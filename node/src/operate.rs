@@ -1,26 +1,31 @@
 //! The operator's verbs: what takes more than one input, or reads without deciding.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use credit::question::Question;
 use credit::{
-    entry::Received,
+    entry::{Received, Version},
     id::{CaseId, GrantId, MemberId, QuestionId, RecordId},
     normalize::normalize_document_number,
 };
-use crypto::sign::{Signed, Verified};
+use crypto::{
+    keytree::Slot,
+    sign::{Signed, Verified},
+};
 use exchange::{
-    answer,
+    answer, erase,
     logs::LogName,
     member::Input,
     read,
-    refusal::{Code, Refusal},
+    refusal::{Code, Fault, Refusal},
     wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
 };
 use ledger::log;
 
 use crate::{
-    clock, intake,
+    backup, clock,
+    core::Shared,
+    intake,
     run::pull,
     serve::{Server, blocking},
 };
@@ -38,7 +43,10 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::FilePart { upload, at, bytes } => return intake::part(server, upload, at, bytes).await,
         Operation::EndFile(upload) => return intake::end(server, upload).await,
         Operation::Ask(draft) => return ask(server, draft).await,
-        Operation::Erase { record, reason } => return erase(server, record, reason).await,
+        Operation::Erase { records, reason } => return erase_records(server, records, reason).await,
+        Operation::ErasureCertificate(record) => return certificate_of(server, record).await,
+        Operation::BackupBegin(content) => return backup::begin(server, content).await,
+        Operation::BackupNext(id) => return backup::next(server, id).await,
         Operation::Reconcile => {
             reconcile(server).await;
             return blocking(move || status(&shared)).await;
@@ -151,19 +159,68 @@ fn open_parts(
     Ok(parts.iter().map(open).collect())
 }
 
-/// Erases a record: the entry first, then the keys (see `exchange::erase`).
-async fn erase(server: &Server, record: RecordId, reason: String) -> Result<Response, Refusal> {
-    // Two erasures at once would both name the same "before".
-    let _one_erasure = server.intake.lock().await;
-    let fault = |why: String| {
-        tracing::error!(%why, "erasure failed");
-        Refusal::new(Code::Busy, "the node has a fault; see its log")
-    };
-    let versions = read::versions_of(&server.shared.store, &record).map_err(|e| fault(e.to_string()))?;
-    let versions = versions.ok_or_else(|| Refusal::new(Code::RecordUnknown, format!("`{record}`")))?;
-    let slots: Vec<_> = versions.iter().map(|v| v.slot).collect();
-    let tree = server.shared.keys.digests_without(&slots).map_err(|p| fault(p.what))?;
-    Ok(server.core.ask(Input::Erase { record, reason, versions, tree }).await)
+/// Tries of an erasure whose record got a new version in between: files come in while records are erased.
+const ERASURE_TRIES: usize = 3;
+
+/// Erases records: the entries first, then the keys, in one step (see `exchange::erase`). Those that are erased already
+/// are counted and left alone, so that a list can be given again.
+async fn erase_records(server: &Server, records: Vec<RecordId>, reason: String) -> Result<Response, Refusal> {
+    let _one_erasure = server.erasure.lock().await;
+    let mut last = Response::Erased(0, 0);
+    for _ in 0..ERASURE_TRIES {
+        let (shared, wanted) = (server.shared.clone(), records.clone());
+        let prepared = tokio::task::spawn_blocking(move || to_erase(&shared, &wanted)).await;
+        let (records, erased) = prepared.map_err(|e| failed(&e.to_string()))?.map_err(|e| failed(&e.0))??;
+        if records.is_empty() {
+            return Ok(Response::Erased(0, erased));
+        }
+        let (shared, count) = (server.shared.clone(), records.len() as u64);
+        let slots: Vec<Slot> = records.iter().flat_map(|(_, versions)| versions).map(|v| v.slot).collect();
+        let tree = tokio::task::spawn_blocking(move || shared.keys.digests_without(&slots))
+            .await
+            .map_err(|e| failed(&e.to_string()))?;
+        match server.core.ask(Input::Erase { records, reason: reason.clone(), tree }).await {
+            Response::Done => return Ok(Response::Erased(count, erased)),
+            Response::Refused(refusal) if refusal.known() == Some(Code::RecordUnknown) => {
+                last = Response::Refused(refusal);
+            }
+            other => return Ok(other),
+        }
+    }
+    Ok(last)
+}
+
+type ToErase = (Vec<(RecordId, Vec<Version>)>, u64);
+
+/// The records with their versions, each once, and how many were erased before.
+fn to_erase(shared: &Shared, records: &[RecordId]) -> Result<Result<ToErase, Refusal>, Fault> {
+    let (mut found, mut erased) = (Vec::new(), 0);
+    for record in records.iter().collect::<BTreeSet<_>>() {
+        match (read::versions_of(&shared.store, record)?, read::is_erased(&shared.store, record)?) {
+            (Some(versions), _) => found.push((*record, versions)),
+            (None, Some(true)) => erased += 1,
+            (None, _) => return Ok(Err(Refusal::new(Code::RecordUnknown, format!("`{record}`")))),
+        }
+    }
+    Ok(Ok((found, erased)))
+}
+
+/// A record's erasure certificate. Between an erasure's entry and its puncture there is none.
+async fn certificate_of(server: &Server, record: RecordId) -> Result<Response, Refusal> {
+    let _no_erasure = server.erasure.lock().await;
+    let shared = server.shared.clone();
+    blocking(move || {
+        let derivable = |slot| shared.keys.record_key(slot).is_some();
+        let (context, tree) = (&shared.context, shared.keys.digest());
+        let certificate = erase::certificate(context, &shared.store, record, &derivable, tree, clock::now())?;
+        Ok(certificate.map_or_else(Response::Refused, |c| Response::Erasure(Box::new(c))))
+    })
+    .await
+}
+
+fn failed(why: &str) -> Refusal {
+    tracing::error!(%why, "erasure failed");
+    Refusal::new(Code::Busy, "the node has a fault; see its log")
 }
 
 /// Fetches what is new of every log this member keeps a copy of, now.
@@ -178,7 +235,7 @@ async fn reconcile(server: &Server) {
     }
 }
 
-fn status(shared: &crate::core::Shared) -> Result<Response, exchange::refusal::Fault> {
+fn status(shared: &Shared) -> Result<Response, Fault> {
     let context = &shared.context;
     let size = |name: &str| log::size(&shared.store, name).map(|s| s.0);
     let mut logs = Vec::new();
@@ -192,7 +249,7 @@ fn status(shared: &crate::core::Shared) -> Result<Response, exchange::refusal::F
         }
     }
     let phase = shared.state.read().map_or("unknown", |s| s.phase);
-    let role = context.role().map_err(|r| exchange::refusal::Fault(r.to_string()))?;
+    let role = context.role().map_err(|r| Fault(r.to_string()))?;
     Ok(Response::Status(NodeStatus {
         member: context.own.id.clone(),
         role,

@@ -13,7 +13,7 @@ use std::{
 use credit::{
     calendar::Calendar, catalog::Catalog, id::MemberId, policy::Policy, record::NamingKeys, rules::RuleBook,
 };
-use crypto::codec;
+use crypto::{codec, keystore::Credential};
 use exchange::{
     artifact::status_fact,
     context::{Context, Identity},
@@ -31,7 +31,7 @@ use ledger::log;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    Problem,
+    Problem, backup,
     core::{Core, Outgoing, Shared, State},
     home::Home,
     http, intake,
@@ -61,7 +61,7 @@ const PULLS_MAX: usize = 2_048;
 /// whether it is an old copy of itself. `alone` is the operator's word that it is not.
 pub async fn run(
     dir: &Path,
-    passphrase: &[u8],
+    credential: impl Into<Credential>,
     alone: bool,
     until: impl Future<Output = ()>,
     ready: impl FnOnce(&str, &str),
@@ -69,8 +69,20 @@ pub async fn run(
     let home = Home::open(dir)?;
     let _lock = home.lock()?;
     let config = home.config()?;
-    let keys = Keys::open(dir, passphrase)?;
+    let keys = Keys::open(dir, credential)?;
+    keys.settle()?;
     let (signed, registry) = home.registry()?;
+    let nobody = home.member().and_then(|id| Ok(registry.member(&id)?.mirrors.is_empty()))?;
+    if nobody && !alone && home.is_restored() {
+        return Err(Problem::new(
+            format!(
+                "{} was restored from a backup, and no mirror can say what was erased or repaired since",
+                dir.display()
+            ),
+            "start with --alone if you know that nothing was, or have the governors name mirrors first",
+            "如确知备份之后没有删除或修复，可用 --alone 启动；否则请先由治理方指定镜像成员",
+        ));
+    }
     let context = context(&keys, Arc::new(registry), &config.member)?;
     let store = DiskStore::open(&home.data())
         .map_err(|e| Problem::fault(format!("{}: {e}", home.data().display())))?;
@@ -103,15 +115,21 @@ pub async fn run(
         stop: Arc::new(Notify::new()),
         places: Places::default(),
         registry: Arc::new(signed),
-        intake: Arc::new(tokio::sync::Mutex::new(())),
+        intake: Arc::default(),
         uploads: intake::Uploads::default(),
+        erasure: Arc::default(),
+        backup: backup::Place::default(),
     };
 
     tokio::spawn(server.clone().accept(endpoint.clone()));
     tokio::spawn(http::serve(listener, shared.clone(), core.clone()));
     let serve = async {
-        catch_up(&server, alone, !home.has_served()).await;
-        if let Err(problem) = home.mark_served() {
+        let restored = home.is_restored();
+        catch_up(&server, alone, !home.has_served() && !restored).await;
+        // A directory that is still behind stays marked: the next start waits for mirrors again.
+        let behind = shared.state.read().is_ok_and(|s| s.phase == "behind");
+        let marked = home.mark_served().and_then(|()| if behind { Ok(()) } else { home.mark_caught_up() });
+        if let Err(problem) = marked {
             tracing::error!("{problem}");
         }
         tokio::spawn(carry(server.clone(), carried));

@@ -27,7 +27,7 @@ use quinn::{Connection, Endpoint};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
-    clock,
+    backup, clock,
     core::{Core, Shared},
     intake, operate,
     quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
@@ -56,6 +56,10 @@ pub struct Server {
     pub intake: Arc<tokio::sync::Mutex<()>>,
     /// The file whose parts are coming.
     pub uploads: intake::Uploads,
+    /// One erasure at a time: two at once would both name the same key tree as the one before.
+    pub erasure: Arc<tokio::sync::Mutex<()>>,
+    /// The backup that is being read.
+    pub backup: backup::Place,
 }
 
 /// Connections open per key.

@@ -107,6 +107,43 @@ impl DiskStore {
     }
 }
 
+/// The store as it was at one moment, however much is written meanwhile. Holding it keeps superseded data on the disk.
+pub struct Frozen {
+    snapshot: fjall::Snapshot,
+    keyspaces: [Keyspace; Space::ALL.len()],
+}
+
+impl DiskStore {
+    /// Holds the store as it is now.
+    pub fn freeze(&self) -> Result<Frozen, StoreError> {
+        self.check()?;
+        Ok(Frozen { snapshot: self.database.snapshot(), keyspaces: self.keyspaces.clone() })
+    }
+
+    /// About how many pairs it has, at no cost: pairs that were replaced or removed may count too.
+    pub fn about(&self) -> u64 {
+        self.keyspaces.iter().map(|k| k.approximate_len() as u64).sum()
+    }
+}
+
+impl Frozen {
+    /// The pairs of `space` behind the key `after`, ascending, until they have `bytes` bytes; none at the end.
+    pub fn page(&self, space: Space, after: Option<&[u8]>, bytes: usize) -> Result<Vec<Pair>, StoreError> {
+        let keyspace = &self.keyspaces[Space::ALL.iter().position(|s| *s == space).unwrap_or_default()];
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut page, mut size) = (Vec::new(), 0);
+        for guard in self.snapshot.range::<&[u8], _>(keyspace, (from, Bound::Unbounded)) {
+            let (key, value) = pair(guard)?;
+            size += key.len() + value.len();
+            page.push((key, value));
+            if size >= bytes {
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
 impl View for DiskStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.check()?;

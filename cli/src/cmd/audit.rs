@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Audit, Unlock},
     client::{Client, member_id, unexpected},
-    cmd::{log_name, passphrase, proof, purpose, subject, verify, verify::Verified, write},
+    cmd::{erase, log_name, passphrase, proof, purpose, subject, verify, verify::Verified, write},
     fetch::{Exported, Keeping, Published},
     output::Output,
 };
@@ -68,6 +68,7 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             ))
         }
         Audit::CrossCheck { asker, member } => cross_check(&entries_of(&asker)?, &entries_of(&member)?),
+        Audit::Erasure { record, out, node } => erase::certificate(&record, out.as_deref(), &node.dir).await,
         Audit::Subject { subject: who, log, node } => {
             let client = Client::open(&node.dir)?;
             let response = client.operate(Operation::SubjectAccess(subject(&who)?)).await?;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Source,
     client::{Client, unexpected},
-    cmd::{item, record},
+    cmd::item,
     output::{Output, progress},
 };
 
@@ -218,18 +218,4 @@ pub(crate) async fn quality(dir: &Path) -> Result<Output, Problem> {
         }));
     }
     Ok(Output::new(json!({ "quality": values }), text))
-}
-
-/// Erases a record.
-pub(crate) async fn erase(id: &str, reason: String, dir: &Path) -> Result<Output, Problem> {
-    let record = record(id)?;
-    match Client::open(dir)?.operate(Operation::Erase { record, reason }).await? {
-        Response::Done => Ok(Output::new(
-            json!({ "erased": record.to_string() }),
-            format!(
-                "keys and payload of {record} are destroyed; the log says so / 密钥与数据已销毁并已记入日志"
-            ),
-        )),
-        other => Err(unexpected(&other)),
-    }
 }

@@ -6,7 +6,7 @@ use ::node::{Problem, clock, home::read_registry, keys::write_private};
 use credit::{catalog::Catalog, id::MemberId, policy::Policy, rules::RuleBook};
 use crypto::{
     Digest, codec,
-    keystore::Unlocked,
+    keystore::{Credential, Unlocked},
     secret::Secret,
     sign::{PublicKey, Signed, SigningKey},
 };
@@ -259,12 +259,12 @@ fn write_draft(dir: &Path, draft: &SignedRegistry) -> Result<(), Problem> {
     write_private(&dir.join(DRAFT), &codec::to_vec(&Artifact::Registry(draft.clone())))
 }
 
-fn write_sealed(path: &Path, pass: &[u8], secret: &Secret) -> Result<(), Problem> {
+fn write_sealed(path: &Path, pass: &Credential, secret: &Secret) -> Result<(), Problem> {
     let unlocked = Unlocked::new(pass, clock::random()).map_err(|e| Problem::fault(e.to_string()))?;
     write_private(path, &unlocked.seal(clock::random(), secret.expose()))
 }
 
-fn read_sealed(path: &Path, pass: &[u8]) -> Result<Secret, Problem> {
+fn read_sealed(path: &Path, pass: &Credential) -> Result<Secret, Problem> {
     let no = |why: String| {
         Problem::new(
             format!("{}: {why}", path.display()),

@@ -1,8 +1,10 @@
 //! One function per verb.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod collect;
 pub(crate) mod doctor;
+pub(crate) mod erase;
 pub(crate) mod federation;
 pub(crate) mod grant;
 pub(crate) mod member;
@@ -12,14 +14,18 @@ pub(crate) mod query;
 pub(crate) mod repair;
 pub(crate) mod verify;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use ::node::Problem;
+use ::node::{Problem, keys::check_private};
 use credit::{
     catalog::{Catalog, Item, Purpose},
     id::{CaseId, FieldId, ItemId, RecordId},
     subject::SubjectId,
 };
+use crypto::{keystore::Credential, secret::Secret};
 use exchange::logs::LogName;
 use zeroize::Zeroizing;
 
@@ -45,7 +51,7 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Dispute(verb) => repair::dispute(verb).await,
         Verb::Status { record, node } => repair::status(&record, &node.dir).await,
         Verb::Reconcile(node) => node::reconcile(&node.dir).await,
-        Verb::Erase { record, reason, node } => collect::erase(&record, reason, &node.dir).await,
+        Verb::Erase(args) => erase::run(args).await,
         Verb::Audit(verb) => audit::run(verb).await,
         Verb::Verify(verify) => verify::run(verify).await,
         Verb::Bench(verb) => crate::bench::run(verb).await,
@@ -53,13 +59,46 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
     }
 }
 
-/// Reads the passphrase: the first line of its file.
-pub(crate) fn passphrase(from: &Passphrase) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    read_passphrase(&from.passphrase_file)
+/// Where a service manager puts secrets (systemd: LoadCredential=), and ours among them.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+const CREDENTIAL: &str = "xinqiao-passphrase";
+
+/// Reads what opens a keystore: a key file, a passphrase file, or the service manager's credential.
+pub(crate) fn passphrase(from: &Passphrase) -> Result<Credential, Problem> {
+    if let Some(path) = &from.key_file {
+        return key_file(path);
+    }
+    let credential = || Some(PathBuf::from(std::env::var_os(CREDENTIALS_DIRECTORY)?).join(CREDENTIAL));
+    let path = from.passphrase_file.clone().or_else(|| credential().filter(|path| path.exists()));
+    let path = path.ok_or_else(|| {
+        Problem::new(
+            "neither a passphrase nor a key was given",
+            format!("give --passphrase-file or --key-file, or {CREDENTIAL} in ${CREDENTIALS_DIRECTORY}"),
+            format!(
+                "请提供 --passphrase-file 或 --key-file，或在 ${CREDENTIALS_DIRECTORY} 中放置 {CREDENTIAL}"
+            ),
+        )
+    })?;
+    Ok(Credential::Passphrase(read_passphrase(&path)?))
 }
 
-/// As above, from a path.
+/// Reads the 32 bytes of a key file.
+pub(crate) fn key_file(path: &Path) -> Result<Credential, Problem> {
+    check_private(path)?;
+    let bytes = Zeroizing::new(read(path)?);
+    let key: [u8; 32] = bytes[..].try_into().map_err(|_| {
+        Problem::new(
+            format!("{}: a key file has 32 bytes, this one {}", path.display(), bytes.len()),
+            "make one with `head -c 32 /dev/urandom`",
+            "可用 `head -c 32 /dev/urandom` 生成",
+        )
+    })?;
+    Ok(Credential::Key(Secret::new(key)))
+}
+
+/// Reads a passphrase: the first line of its file.
 pub(crate) fn read_passphrase(path: &Path) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    check_private(path)?;
     let bytes = Zeroizing::new(read(path)?);
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);

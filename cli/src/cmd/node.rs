@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     args::Node,
     client::{Client, unexpected},
-    cmd::passphrase,
+    cmd::{backup, passphrase},
     output::{Output, say},
 };
 
@@ -47,6 +47,9 @@ pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
             .await?;
             Ok(Output::new(json!({ "stopped": true }), "stopped / 已停止"))
         }
+        Node::Backup(args) => backup::backup(&args).await,
+        Node::Restore(args) => backup::restore(args).await,
+        Node::Passphrase(args) => backup::passphrase(&args),
         Node::Status(at) => show(Client::open(&at.dir)?.operate(Operation::Status).await?),
         Node::Stop(at) => {
             stop(&at.dir).await?;

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Verify,
     cmd::{
-        proof,
+        erase, proof,
         query::{answer_text, answer_value},
         read, read_passphrase,
     },
@@ -73,8 +73,8 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     let unknown = |_| {
         Problem::new(
             format!("{} is no file of this system", path.display()),
-            "give a receipt, certificate, grant, answer, registry or proof, an exported log's directory, or a log's URL",
-            "请提供回执、传播证明、授权书、查询结果、登记表、日志证明文件，或导出的日志目录、日志地址",
+            "give a receipt, certificate, erasure certificate, grant, answer, registry or proof, an exported log's directory, or a log's URL",
+            "请提供回执、传播证明、删除证明、授权书、查询结果、登记表、日志证明文件，或导出的日志目录、日志地址",
         )
     };
     let artifact: Artifact = codec::from_slice(&file).map_err(unknown)?;
@@ -313,6 +313,12 @@ pub(crate) fn artifact(
                 values.push(value);
             }
             Ok(Output::new(json!({ "ok": true, "kind": "answer", "parts": values }), text))
+        }
+        Artifact::Erasure(certificate) => {
+            for receipt in &certificate.entries {
+                demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
+            }
+            Ok(erase::shown(&certificate.verify(registry)?))
         }
         Artifact::Registry(signed) => {
             let accepted = signed.accept(None)?;

@@ -11,7 +11,7 @@ use std::{
 
 use crypto::codec;
 use exchange::{logs::LogName, registry::Registry};
-use node::{Problem, clock, home::Home};
+use node::{Problem, clock, home::Home, keys::write_private};
 use serde_json::{Value, json};
 
 use crate::{
@@ -69,7 +69,7 @@ impl Federation {
             ));
         }
         let pass = root.join("passphrase");
-        cmd::write(&pass, codec::hex(&clock::random::<16>()).as_bytes())?;
+        write_private(&pass, codec::hex(&clock::random::<16>()).as_bytes())?;
         Ok(Self { root: root.to_owned(), pass, running: BTreeMap::new(), registry: None })
     }
 
@@ -85,7 +85,10 @@ impl Federation {
 
     /// A member's directory with the passphrase.
     pub(crate) fn unlock(&self, member: &str) -> Unlock {
-        Unlock { dir: self.dir(member), passphrase: Passphrase { passphrase_file: self.pass.clone() } }
+        Unlock {
+            dir: self.dir(member),
+            passphrase: Passphrase { passphrase_file: Some(self.pass.clone()), key_file: None },
+        }
     }
 
     /// The registry file.

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::{
     args::{Demo, Dir, GrantIssue},
     client::{Client, member_id, unexpected},
-    cmd::{audit, collect, grant, query, read_passphrase, repair, verify},
+    cmd::{audit, collect, grant, passphrase, query, repair, verify},
     demo::{
         Teller,
         federation::{COLLECTING, Federation, copy_dir, with_node},
@@ -257,12 +257,8 @@ fn outlet_is_blind(
     let registry = fed.registry()?;
     let carried = codec::to_vec(&result.parts);
     let seen = values.iter().filter(|v| v.chars().count() >= 4 && contains(&carried, v.as_bytes())).count();
-    let outlet =
-        Keys::open(&fed.dir("xyd"), &read_passphrase(&fed.unlock("xyd").passphrase.passphrase_file)?)?
-            .opening();
-    let bank =
-        Keys::open(&fed.dir("bank-a"), &read_passphrase(&fed.unlock("bank-a").passphrase.passphrase_file)?)?
-            .opening();
+    let outlet = Keys::open(&fed.dir("xyd"), passphrase(&fed.unlock("xyd").passphrase)?)?.opening();
+    let bank = Keys::open(&fed.dir("bank-a"), passphrase(&fed.unlock("bank-a").passphrase)?)?.opening();
     let question = registry.verify(&result.question)?;
     let sealed: Vec<_> = result
         .parts

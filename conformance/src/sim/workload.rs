@@ -402,7 +402,7 @@ impl Sim {
         }
         let tree = (before, after.digest());
         let reason = "collected in error".to_owned();
-        self.operator(at, Operation::Done, Input::Erase { record, reason, versions, tree })
+        self.operator(at, Operation::Done, Input::Erase { records: vec![(record, versions)], reason, tree })
     }
 
     /// An operator's reply has come.

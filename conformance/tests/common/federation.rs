@@ -71,7 +71,7 @@ impl Federation {
     pub(crate) fn found_with(cast: &[Cast], witnesses: &[&str]) -> Self {
         let root = tempfile::Builder::new().prefix("xinqiao-e2e-").tempdir().unwrap().keep();
         let janitor = janitor(&root);
-        fs::write(root.join("pass"), "an example passphrase\n").unwrap();
+        private(&root.join("pass"), b"an example passphrase\n");
         let federation =
             Self { root, nodes: Mutex::default(), janitor: Mutex::new(janitor), turn: RwLock::new(()) };
         federation.unlocked(&["federation", "init", "--name", "e2e"], "gov").done();
@@ -128,9 +128,9 @@ impl Federation {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file that its owner alone may read, and gives its path.
     pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
-        fs::write(self.path(name), bytes).unwrap();
+        private(&self.path(name), bytes.as_ref());
         self.text(name)
     }
 
@@ -243,6 +243,12 @@ impl Federation {
         let value = self.unlocked(&["audit", "pass"], member).done().json();
         value["authorization"].as_str().unwrap().to_owned()
     }
+}
+
+fn private(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 /// Reads process ids; when the pipe ends, ends those that still belong to the directory, and removes it.

@@ -113,7 +113,13 @@ impl Ran {
 pub(crate) fn command<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(xinqiao());
     command.args(args);
-    for name in ["XINQIAO_DIR", "XINQIAO_PASSPHRASE_FILE", "XINQIAO_LOG"] {
+    for name in [
+        "XINQIAO_DIR",
+        "XINQIAO_PASSPHRASE_FILE",
+        "XINQIAO_BACKUP_PASSPHRASE_FILE",
+        "CREDENTIALS_DIRECTORY",
+        "XINQIAO_LOG",
+    ] {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
@@ -189,4 +195,14 @@ pub(crate) fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 /// Whether `needle` occurs in `haystack`.
 pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+/// Copies a directory with everything in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let at = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &at) } else { assert!(std::fs::copy(&path, &at).is_ok()) }
+    }
 }
