@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`home`] | a member's directory: format, lock, configuration, registry |
 //! | [`keys`] | keystore and key tree on disk |
-//! | [`store`] | the storage contract on disk |
+//! | [`store`], [`tally`] | the storage contract on disk, and how much of it was acknowledged |
 //! | [`core`] | the one writer: many inputs, one step, one commit; then release |
 //! | [`run`] | start-up, the tasks, shutdown |
 //! | [`tls`], [`quic`] | identities of peers; frames in and out |
@@ -27,6 +27,7 @@ pub mod run;
 pub mod seal;
 pub mod serve;
 pub mod store;
+pub mod tally;
 pub mod tls;
 
 use exchange::refusal::Refusal;

@@ -72,8 +72,7 @@ pub async fn run(
     let keys = Keys::open(dir, passphrase)?;
     let (signed, registry) = home.registry()?;
     let context = context(&keys, Arc::new(registry), &config.member)?;
-    let store = DiskStore::open(&home.data())
-        .map_err(|e| Problem::fault(format!("{}: {e}", home.data().display())))?;
+    let store = DiskStore::open(&home.data())?;
     let member = Member::open(context.clone(), &store).map_err(|e| {
         Problem::new(
             format!("{}: {e}", home.data().display()),
