@@ -248,7 +248,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     write().map_err(|e| Problem::fault(format!("cannot write {}: {e}", path.display())))
 }
 
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     fs::File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }
 
