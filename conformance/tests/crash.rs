@@ -13,7 +13,7 @@ use conformance::sim::{
 use credit::{
     catalog::Purpose,
     csv::PlainRecord,
-    entry::{Entry, Fact, RowCounts, StatusFact},
+    entry::{Entry, Fact, StatusFact},
     grant::Scope,
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, QuestionId, RecordId},
     question::{Basis, Question, Want},
@@ -35,7 +35,7 @@ use exchange::{
     read,
     receipt::Receipt,
     step::{Effect, Reply, Token},
-    wire::{GrantDraft, RepairDraft, Response, Submission},
+    wire::{FileRow, GrantDraft, RepairDraft, Response, RunRows, SealedRow, Submission},
 };
 use ledger::{
     log,
@@ -292,9 +292,9 @@ impl Run {
             source: source(),
             item: penalty_item(),
             file: Digest::of(&revision.to_be_bytes()),
-            records: vec![(sealed, tag)],
-            rows: RowCounts::default(),
-            report: None,
+            records: vec![SealedRow::new(FileRow::default(), sealed, tag)],
+            run: RunRows::default(),
+            last: Some("UTF-8".into()),
         };
         self.step(Input::Submit(run)).map(|_| ())
     }

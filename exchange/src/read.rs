@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
-    entry::Version,
+    entry::{Entry, Fact, Version},
     id::{MemberId, RecordId},
     repair::Case,
     status::Standing,
@@ -137,9 +137,19 @@ pub fn record_status(context: &Context, view: &dyn View, record: RecordId) -> Re
     }
     Ok(RecordStatus {
         record,
-        authority: row.as_ref().map(|r| r.authority.clone()),
+        authority: row.as_ref().map(|row| authority(view, row)).transpose()?.flatten(),
         version: row.map(|r| r.newest.index),
         standing,
+    })
+}
+
+/// The authority that a record's entry names.
+fn authority(view: &dyn View, row: &RecordRow) -> Result<Option<MemberId>, Fault> {
+    let bytes = log::entry(view, LogName::Records.as_str(), LeafIndex(row.newest.index))?;
+    let entry = bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose();
+    Ok(match entry.map_err(|e| Fault(e.to_string()))?.map(|entry| entry.fact) {
+        Some(Fact::Recorded(recorded)) => Some(recorded.authority),
+        _ => None,
     })
 }
 
@@ -186,10 +196,7 @@ pub fn quality(view: &dyn View) -> Result<Vec<QualityLine>, Fault> {
             late: 0,
         });
         line.files += 1;
-        line.rows.accepted += report.rows.accepted;
-        line.rows.amended += report.rows.amended;
-        line.rows.duplicate += report.rows.duplicate;
-        line.rows.rejected += report.rows.rejected;
+        line.rows.add(report.rows);
         line.late += report.late;
     }
     Ok(lines.into_values().collect())

@@ -32,7 +32,11 @@ const OUTLET_MARGIN: Duration = Duration::from_secs(2);
 pub async fn operate(server: &Server, operation: Operation) -> Result<Response, Refusal> {
     let shared = server.shared.clone();
     let input = match operation {
-        Operation::Submit { source, item, file } => return intake::submit(server, source, item, file).await,
+        Operation::BeginFile { source, item, file } => {
+            return intake::begin(server, source, item, file).await;
+        }
+        Operation::FilePart { upload, at, bytes } => return intake::part(server, upload, at, bytes).await,
+        Operation::EndFile(upload) => return intake::end(server, upload).await,
         Operation::Ask(draft) => return ask(server, draft).await,
         Operation::Erase { record, reason } => return erase(server, record, reason).await,
         Operation::Reconcile => {

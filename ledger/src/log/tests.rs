@@ -1,11 +1,9 @@
 //! One log in a store: every size, every grouping of appends, and every fault on the way.
 
 use super::*;
-use crate::{
-    store::{
-        Overlay, Store,
-        memory::{Fault, MemoryStore},
-    },
+use crate::store::{
+    Overlay, Store,
+    memory::{Fault, MemoryStore},
 };
 use crypto::secret::Secret;
 use proptest::prelude::*;
