@@ -22,11 +22,12 @@
 //! | [`store`] | `View`, `Batch`, `Store`, `Overlay`; the in-memory store and the suite for every store |
 //! | [`log`] | one log in a store: append, seal, read |
 //! | [`witness`] | quorum rule and its verification |
-//! | [`audit`] | every byte of a published log checked |
+//! | [`audit`], [`fsck`] | every byte of a published log checked; of a stored one |
 
 pub mod add_checkpoint;
 pub mod audit;
 pub mod checkpoint;
+pub mod fsck;
 pub mod log;
 pub mod note;
 pub mod proof;
