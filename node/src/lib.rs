@@ -4,6 +4,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`fsck`] | the check of a directory at rest |
 //! | [`home`] | a member's directory: format, lock, configuration, registry |
 //! | [`keys`] | keystore and key tree on disk |
 //! | [`store`], [`tally`] | the storage contract on disk, and how much of it was acknowledged |
@@ -17,6 +18,7 @@
 
 pub mod clock;
 pub mod core;
+pub mod fsck;
 pub mod home;
 pub mod http;
 pub mod intake;
@@ -50,6 +52,18 @@ impl Problem {
     /// Something the operator can mend.
     pub fn new(what: impl Into<String>, next: impl Into<String>, next_zh: impl Into<String>) -> Self {
         Self { what: what.into(), next: next.into(), next_zh: next_zh.into(), fault: false }
+    }
+
+    /// A peer has proof of more of this member's own logs than could be taken back.
+    pub fn behind(what: impl Into<String>) -> Self {
+        Self::new(
+            what,
+            "a peer has signed proof of entries that neither this directory nor a mirror that answered holds, so the node \
+             appends and answers nothing: stop it, and put the whole directory back from the newest backup; or bring the \
+             mirrors that are away back; then start again",
+            "其他成员持有签名证明：本成员日志曾有更多条目，而此目录与已应答的镜像中都没有；因此节点不再写入，也不应答。\
+             请停止节点，用最近的备份恢复整个目录，或等待未上线的镜像恢复，然后重新启动",
+        )
     }
 
     /// Something the machine did.
