@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Ran, built, finish_within};
+use common::{Ran, built, fault_library, finish_within};
 use conformance::appending::{self, Image};
 use node::{store::DiskStore, tally::Tally};
 
@@ -34,20 +34,6 @@ const SMALL: u64 = 8_192;
 const KINDS: [&str; 5] = ["error", "error-done", "torn", "kill-before", "kill-after"];
 /// A process that has not ended by then hangs.
 const WAIT: Duration = Duration::from_secs(20);
-
-/// The preloaded library, compiled once.
-fn library() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let out = std::env::current_exe().unwrap().with_extension("fault.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/fault.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", source, "-o"]).arg(&out);
-        let done = cc.args(["-ldl", "-pthread"]).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        out
-    })
-}
 
 fn append() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -95,7 +81,7 @@ impl Stage {
         let mut command = Command::new(append());
         command.arg(self.store()).arg(batches.to_string());
         command.args(self.tables.map(|bytes| bytes.to_string()));
-        command.env("LD_PRELOAD", library()).env("FAULT_DIR", home);
+        command.env("LD_PRELOAD", fault_library()).env("FAULT_DIR", home);
         command.env("FAULT_TRACE", self.root.path().join("trace"));
         command.env("FAULT_SPACE", self.root.path().join("space")).env("RUST_BACKTRACE", "0");
         if let Some((at, kind)) = fault {
@@ -289,4 +275,61 @@ fn nothing_is_acknowledged_before_it_is_synced() {
         }
         assert_eq!(acknowledged, BATCHES);
     }
+}
+
+/// A copy of a store and its tally, journals cut where their zeros begin.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            copy(&path, &to);
+            continue;
+        }
+        let mut bytes = fs::read(&path).unwrap();
+        if path.extension().is_some_and(|e| e == "jnl") {
+            bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
+        }
+        fs::write(to, bytes).unwrap();
+    }
+}
+
+/// A flipped bit in any file of the engine: the store does not open, or does not give what it cannot vouch for, or gives
+/// everything as it was.
+#[test]
+fn a_flipped_bit_in_the_engine_s_files_is_never_another_answer() {
+    let (outcomes, whole) = (AtomicU64::new(0), AtomicU64::new(0));
+    for tables in [None, Some(SMALL)] {
+        let mut stage = Stage::new(tables);
+        assert_eq!(stage.run(BATCHES, None).code, Some(0));
+        let honest = stage.root.path().join("honest");
+        copy(stage.store().parent().unwrap(), &honest);
+        let mut flips = Vec::new();
+        for (path, bytes) in common::files(&honest) {
+            let step = 1 + bytes.len() / 24;
+            flips.extend((0..bytes.len()).step_by(step).map(|at| (path.clone(), at)));
+        }
+        spread(&flips, |(path, at)| {
+            let work = place();
+            copy(&honest, work.path());
+            let damaged = work.path().join(path.strip_prefix(&honest).unwrap());
+            let mut bytes = fs::read(&damaged).unwrap();
+            bytes[*at] ^= 1 << (at % 8);
+            fs::write(&damaged, bytes).unwrap();
+            outcomes.fetch_add(1, Ordering::Relaxed);
+            let store = work.path().join("data");
+            // Damage that the engine meets with an assertion ends a node's start, and says nothing wrong.
+            let read = std::panic::catch_unwind(|| {
+                let store = DiskStore::open(&store).map_err(|e| e.to_string())?;
+                appending::image(&store).map_err(|e| e.to_string())
+            });
+            if let Ok(Ok(found)) = read {
+                whole.fetch_add(1, Ordering::Relaxed);
+                assert!(found == images()[BATCHES as usize], "{} byte {at}", path.display());
+            }
+        });
+    }
+    let (outcomes, whole) = (outcomes.into_inner(), whole.into_inner());
+    println!("{outcomes} flips: {whole} changed nothing, the others were found");
+    assert!(outcomes > whole * 2);
 }

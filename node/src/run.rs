@@ -146,17 +146,18 @@ pub async fn run(
     // The writer ends by itself only with a fault.
     let ended = tokio::task::spawn_blocking(move || writer.join());
     tokio::pin!(ended);
-    let asked_to_stop = tokio::select! {
-        () = serve => true,
-        () = stopped(&server.stop) => true,
-        () = until => true,
-        _ = &mut ended => false,
+    let by_itself = tokio::select! {
+        () = serve => None,
+        () = stopped(&server.stop) => None,
+        () = until => None,
+        outcome = &mut ended => Some(outcome),
     };
-    let outcome = if asked_to_stop {
-        core.stop().await;
-        ended.await
-    } else {
-        ended.await
+    let outcome = match by_itself {
+        Some(outcome) => outcome,
+        None => {
+            core.stop().await;
+            ended.await
+        }
     };
     // Replies of the last step are on their way; callers get a moment to read them.
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -49,6 +49,13 @@ pub struct DiskStore {
 /// Why a store is not opened.
 #[derive(Debug)]
 pub enum OpenError {
+    /// The disk does not do what it is told.
+    Disk {
+        /// The store's directory.
+        dir: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
     /// The engine cannot read it, or another process has it open.
     Engine {
         /// The store's directory.
@@ -77,7 +84,7 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine { dir, why } => write!(f, "{}: {why}", dir.display()),
+            Self::Disk { dir, why } | Self::Engine { dir, why } => write!(f, "{}: {why}", dir.display()),
             Self::Older { dir, has, acknowledged } => write!(
                 f,
                 "{} has {has} batches, and {acknowledged} were acknowledged: its end is lost, or it is an older copy",
@@ -94,6 +101,7 @@ impl From<OpenError> for Problem {
     fn from(error: OpenError) -> Self {
         let what = error.to_string();
         match error {
+            OpenError::Disk { .. } => Self::fault(what),
             OpenError::Engine { .. } => Self::new(
                 what,
                 "if another process uses the directory, stop it; else the store is damaged: keep it for inspection, check \
@@ -108,6 +116,7 @@ impl From<OpenError> for Problem {
                 "请检查磁盘，并用最近的备份恢复整个目录（不要只恢复其中一部分）；若没有更新的备份，请用 --take-back 启动：\
                  镜像会交还其所见的日志，其间报送的文件须重新报送",
             ),
+            OpenError::Tally { why, .. } if why.kind() != io::ErrorKind::InvalidData => Self::fault(what),
             OpenError::Tally { .. } => Self::new(
                 what,
                 "the file says how much was acknowledged, and is damaged: check the disk; `xinqiao node fsck` shows \
@@ -145,7 +154,7 @@ impl DiskStore {
         acknowledged: u64,
         options: &dyn Fn() -> KeyspaceCreateOptions,
     ) -> Result<Self, OpenError> {
-        let engine = |e: fjall::Error| OpenError::Engine { dir: dir.to_owned(), why: e.to_string() };
+        let engine = |e: fjall::Error| refusal(dir, &e);
         let older = |has| OpenError::Older { dir: dir.to_owned(), has, acknowledged };
         clear_unfinished(dir).map_err(|e| engine(e.into()))?;
         // Some damage the engine meets with an assertion instead of an error. It has nothing of ours in its hands then.
@@ -180,8 +189,7 @@ impl DiskStore {
             return Err(older(has));
         }
         // The engine flushes everything in a keyspace's directory, and not the name of that directory itself.
-        sync_dir(&dir.join("keyspaces"))
-            .map_err(|e| OpenError::Engine { dir: dir.to_owned(), why: e.to_string() })?;
+        sync_dir(&dir.join("keyspaces")).map_err(|e| engine(e.into()))?;
         // Flushes the name of `dir` too, which lies in the same directory.
         let tally = Tally::set(dir, has).map_err(tally(dir))?;
         Ok(Self {
@@ -283,6 +291,22 @@ impl Store for DiskStore {
 fn pair(guard: fjall::Guard) -> Result<Pair, StoreError> {
     let (key, value) = guard.into_inner().map_err(io)?;
     Ok((key.to_vec(), value.to_vec()))
+}
+
+/// Whether the disk or what is on it is to blame.
+fn refusal(dir: &Path, error: &fjall::Error) -> OpenError {
+    let (dir, why) = (dir.to_owned(), error.to_string());
+    let system = match error {
+        fjall::Error::Io(e) | fjall::Error::Storage(fjall::LsmError::Io(e)) => Some(e.kind()),
+        _ => None,
+    };
+    match system {
+        // Files that end too early, or are not where they were, are damage.
+        None | Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => {
+            OpenError::Engine { dir, why }
+        }
+        Some(_) => OpenError::Disk { dir, why },
+    }
 }
 
 /// Removes what the engine has left of a store whose making was interrupted, because it takes that neither for a store nor

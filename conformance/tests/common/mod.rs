@@ -60,6 +60,20 @@ pub(crate) fn built(what: &[&str], name: &str) -> PathBuf {
     folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
 }
 
+/// The library of `fault/fault.c`, to be preloaded; compiled once per test run.
+pub(crate) fn fault_library() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let out = std::env::current_exe().unwrap().with_extension("fault.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/fault.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", source, "-o"]).arg(&out);
+        let done = cc.args(["-ldl", "-pthread"]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        out
+    })
+}
+
 /// How a command ended and what it said.
 #[derive(Debug)]
 pub(crate) struct Ran {
