@@ -7,7 +7,7 @@
 //! | [`fsck`] | the check of a directory at rest |
 //! | [`home`] | a member's directory: format, lock, configuration, registry |
 //! | [`keys`] | keystore and key tree on disk |
-//! | [`store`], [`tally`] | the storage contract on disk, and how much of it was acknowledged |
+//! | [`store`], [`tally`], [`manifest`] | the storage contract on disk, how much of it was acknowledged, and what the engine does not check |
 //! | [`core`] | the one writer: many inputs, one step, one commit; then release |
 //! | [`run`] | start-up, the tasks, shutdown |
 //! | [`tls`], [`quic`] | identities of peers; frames in and out |
@@ -23,6 +23,7 @@ pub mod home;
 pub mod http;
 pub mod intake;
 pub mod keys;
+pub mod manifest;
 pub mod operate;
 pub mod prepare;
 pub mod quic;

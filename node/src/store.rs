@@ -22,7 +22,7 @@ use std::{
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
 
-use crate::{Problem, keys::sync_dir, tally::Tally};
+use crate::{Problem, keys::sync_dir, manifest, tally::Tally};
 
 /// Block cache, in bytes: the right edges, heads and hot rows of a node fit many times over.
 const CACHE_BYTES: u64 = 256 << 20;
@@ -156,7 +156,7 @@ impl DiskStore {
     ) -> Result<Self, OpenError> {
         let engine = |e: fjall::Error| refusal(dir, &e);
         let older = |has| OpenError::Older { dir: dir.to_owned(), has, acknowledged };
-        clear_unfinished(dir).map_err(|e| engine(e.into()))?;
+        clear_unfinished(dir).and_then(|()| manifest::check(dir)).map_err(|e| engine(e.into()))?;
         // Some damage the engine meets with an assertion instead of an error. It has nothing of ours in its hands then.
         let database =
             catch_unwind(AssertUnwindSafe(|| Database::builder(dir).cache_size(CACHE_BYTES).open()));
