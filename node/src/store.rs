@@ -408,14 +408,14 @@ mod tests {
 
     /// A flat copy of the store as it would be after the process ended, however it ended.
     fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
             let entry = entry.unwrap();
             let to = to.join(entry.file_name());
             if entry.file_type().unwrap().is_dir() {
                 copy(&entry.path(), &to);
             } else {
-                std::fs::copy(entry.path(), to).unwrap();
+                fs::copy(entry.path(), to).unwrap();
             }
         }
     }
@@ -431,13 +431,13 @@ mod tests {
         let store = DiskStore::open(&data).unwrap();
         store.apply(&put(b"b")).unwrap();
         drop(store);
-        std::fs::remove_dir_all(&data).unwrap();
+        fs::remove_dir_all(&data).unwrap();
         copy(&old, &data);
         assert!(matches!(DiskStore::open(&data), Err(OpenError::Older { has: 1, acknowledged: 2, .. })));
-        std::fs::remove_dir_all(&data).unwrap();
+        fs::remove_dir_all(&data).unwrap();
         assert!(matches!(DiskStore::open(&data), Err(OpenError::Older { has: 0, acknowledged: 2, .. })));
-        std::fs::remove_dir_all(&data).unwrap();
-        std::fs::rename(&old, &data).unwrap();
+        fs::remove_dir_all(&data).unwrap();
+        fs::rename(&old, &data).unwrap();
         drop(DiskStore::open_older(&data).unwrap());
         assert_eq!(DiskStore::open(&data).unwrap().get(Space::Row, b"a"), Ok(Some(b"v".to_vec())));
     }
@@ -454,9 +454,9 @@ mod tests {
         }
         drop(store);
         let journal = data.join("0.jnl");
-        let honest = std::fs::read(&journal).unwrap();
+        let honest = fs::read(&journal).unwrap();
         // It is made 64 MiB long, and is not copied for every byte.
-        std::fs::remove_file(&journal).unwrap();
+        fs::remove_file(&journal).unwrap();
         let used = honest.iter().rposition(|byte| *byte != 0).unwrap() + 1;
         let open = |bytes: &[u8]| {
             // In memory where that is offered: nothing here waits for a disk to see what it would lose.
@@ -464,8 +464,8 @@ mod tests {
             let work =
                 if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
             copy(&data, &inside(&work));
-            std::fs::copy(Tally::path(&data), Tally::path(&inside(&work))).unwrap();
-            std::fs::write(inside(&work).join("0.jnl"), &bytes[..used]).unwrap();
+            fs::copy(Tally::path(&data), Tally::path(&inside(&work))).unwrap();
+            fs::write(inside(&work).join("0.jnl"), &bytes[..used]).unwrap();
             DiskStore::open(&inside(&work)).map(|store| {
                 // What the checksums do not cover (a sequence number) may change, and then nothing may follow from it.
                 assert_eq!(store.get(Space::Head, b"newest"), Ok(Some(b"3".to_vec())));
@@ -493,8 +493,8 @@ mod tests {
         let data = inside(&dir);
         let store = DiskStore::open(&data).unwrap();
         store.apply(&put(b"a")).unwrap();
-        std::fs::rename(&data, dir.path().join("aside")).unwrap();
-        std::fs::create_dir(&data).unwrap();
+        fs::rename(&data, dir.path().join("aside")).unwrap();
+        fs::create_dir(&data).unwrap();
         let Err(StoreError::Io(why)) = store.apply(&put(b"b")) else { panic!("written into the void") };
         assert!(why.contains("no longer the directory"));
         assert_eq!(store.get(Space::Row, b"a"), Err(StoreError::Poisoned));
