@@ -17,7 +17,7 @@ use credit::{
     grant::Scope,
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, QuestionId, RecordId},
     question::{Basis, Question, Want},
-    record::{RecordFacts, SealedRecord},
+    record::{Contents, RecordFacts, SealedRecord},
     repair::Case,
     rules::{AuthorityKind, Tier},
     status::Status,
@@ -283,11 +283,11 @@ impl Run {
             published: None,
             tier: Some(Tier::General),
             kind: AuthorityKind::General,
-            content: node.context.own.naming.content_tag(&plain),
+            content: node.context.own.naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(first)).unwrap();
         let tag = node.context.own.naming.subject_tag(&plain.subject);
-        let sealed = SealedRecord::seal(&plain, facts, &node.id, &key);
+        let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
         let run = Submission {
             source: source(),
             item: penalty_item(),

@@ -44,6 +44,24 @@ pub fn notice(context: &Context, view: &dyn View, event: u64) -> Result<Receipt,
     Receipt::build(view, &context.own.id, LogName::Status, event)
 }
 
+/// An own entry with everything that proves it to outsiders. For the member's own operator, who may read every entry.
+pub fn prove(
+    context: &Context,
+    view: &dyn View,
+    name: LogName,
+    index: u64,
+    now: Timestamp,
+) -> Result<Response, Fault> {
+    let size = log::size(view, name.as_str())?;
+    if !size.covers(LeafIndex(index)) {
+        let why = format!("`{name}` has {size} entries, the first is number 0; there is no entry {index}");
+        return Ok(Response::Refused(Refusal::new(Code::NotFound, why)));
+    }
+    let receipt = Receipt::build(view, &context.own.id, name, index)?;
+    let cose = receipt.cose(&context.own.signing, now).map(|cose| cose.to_vec().into());
+    Ok(Response::Proof { receipt, cose })
+}
+
 /// Entries of an own log or of a copy kept here, with the owner's checkpoint over exactly what is returned and before.
 ///
 /// A checkpoint covers the whole log. When the rest does not fit one frame the newest checkpoint cannot be given with

@@ -196,6 +196,16 @@ pub enum Operation {
     /// Stop the node in good order.
     #[n(18)]
     Stop,
+    /// Everything that proves an entry of an own log to outsiders.
+    #[n(30)]
+    Prove {
+        /// Which log.
+        #[n(0)]
+        log: LogName,
+        /// Where in it.
+        #[n(1)]
+        index: u64,
+    },
 }
 
 /// What to ask.
@@ -491,7 +501,7 @@ pub enum Response {
     #[n(9)]
     Report(#[n(0)] SubmitReport),
     /// Where the parts of a file go.
-    #[n(30)]
+    #[n(29)]
     Upload(#[n(0)] u64),
     /// First of the key slots handed out.
     #[n(10)]
@@ -566,6 +576,16 @@ pub enum Response {
         /// Cosignature lines, or a reason.
         #[n(1)]
         body: String,
+    },
+    /// An own entry, proven in every form.
+    #[n(30)]
+    Proof {
+        /// Entry, path and newest checkpoint: all that a tlog-proof holds.
+        #[n(0)]
+        receipt: Receipt,
+        /// The same as a COSE receipt (RFC 9942); absent while the log has one entry only.
+        #[n(1)]
+        cose: Option<Bytes>,
     },
 }
 

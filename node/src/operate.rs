@@ -68,6 +68,10 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::SubjectAccess(subject) => {
             return blocking(move || read::subject_access(&shared.context, &shared.store, &subject)).await;
         }
+        Operation::Prove { log, index } => {
+            return blocking(move || read::prove(&shared.context, &shared.store, log, index, clock::now()))
+                .await;
+        }
         Operation::NameRecord { authority, item, document, subject } => {
             let document = normalize_document_number(&document);
             let record = shared.context.own.naming.record_id(&authority, &item, &document, &subject);

@@ -4,7 +4,7 @@ use credit::{
     catalog::Item,
     csv::{PlainRecord, Row, RowError},
     id::{FieldId, MemberId},
-    record::{RecordFacts, SUBJECT_FIELD, SealedRecord},
+    record::{Contents, RecordFacts, SUBJECT_FIELD, SealedRecord},
     rules::{AuthorityKind, Tier, tier_of_penalty},
     value::{Date, Value},
 };
@@ -52,7 +52,8 @@ impl Prepare<'_> {
             let due = plain.decided.map(|d| context.calendar.add_working_days(d, TIMELY_WORKING_DAYS).date);
             let late = due.is_some_and(|due| self.today > due);
             let row = FileRow { number: row.number, normalised: row.normalised, late };
-            let facts = self.facts(&plain, Slot(slot));
+            let contents = Contents::of(&plain);
+            let facts = self.facts(&plain, &contents, Slot(slot));
             let known: Option<RecordRow> = tables::row(&self.shared.store, &Key::record(&facts.record))?;
             match known {
                 // Brought by this file before: the writer refuses it.
@@ -79,14 +80,14 @@ impl Prepare<'_> {
             let tag = context.own.naming.subject_tag(&plain.subject);
             // Slots are handed out once, and only what is in the log is erased.
             let key = key.ok_or_else(|| Fault(format!("key slot {slot} was handed out and is erased")))?;
-            let record = SealedRecord::seal(&plain, facts, &context.own.id, &key);
+            let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
             sealed.push(SealedRow::new(row, record, tag));
         }
         Ok((sealed, run))
     }
 
     /// Clocks and routing of a row.
-    fn facts(&self, plain: &PlainRecord, slot: Slot) -> RecordFacts {
+    fn facts(&self, plain: &PlainRecord, contents: &Contents, slot: Slot) -> RecordFacts {
         let (context, item) = (&self.shared.context, self.item);
         // A deciding body that no member claims belongs to the member that collects from it.
         let authority: MemberId = plain
@@ -108,7 +109,7 @@ impl Prepare<'_> {
                 Some(Value::Date(date)) => Some(*date),
                 _ => None,
             },
-            content: context.own.naming.content_tag(plain),
+            content: context.own.naming.content_tag(contents),
         }
     }
 }

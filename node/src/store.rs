@@ -19,13 +19,20 @@ use std::{
     },
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
+    config::{BlockSizePolicy, CompressionPolicy},
+};
 use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
 
 use crate::{Problem, keys::sync_dir, manifest, tally::Tally};
 
 /// Block cache, in bytes: the right edges, heads and hot rows of a node fit many times over.
 const CACHE_BYTES: u64 = 256 << 20;
+/// Journals are replayed at start, so this bounds the time a restart takes, not the size of the store.
+const JOURNAL_BYTES: u64 = 256 << 20;
+/// Bytes read at once for a payload or an entry.
+const BULK_BLOCK_BYTES: u32 = 16 << 10;
 /// Longest key, in bytes; the engine keeps the length in 16 bits and panics beyond.
 const KEY_BYTES_MAX: usize = 65_535;
 /// The keyspace, and the key in it, of the number of batches applied: `u64`, big endian.
@@ -119,10 +126,10 @@ impl From<OpenError> for Problem {
             OpenError::Tally { why, .. } if why.kind() != io::ErrorKind::InvalidData => Self::fault(what),
             OpenError::Tally { .. } => Self::new(
                 what,
-                "the file says how much was acknowledged, and is damaged: check the disk; `xinqiao node fsck` shows \
-                 whether the store is whole; start with --take-back, so that the mirrors are asked for what is missing",
-                "该文件记录已确认的数量，现已损坏：请检查磁盘；用 `xinqiao node fsck` 查看存储是否完整；\
-                 并用 --take-back 启动，向镜像核对缺失部分",
+                "the file says how much was acknowledged, and is damaged: check the disk, and start with --take-back, so \
+                 that the mirrors are asked for what may be missing; then stop the node and run `xinqiao node fsck`",
+                "该文件记录已确认的数量，现已损坏：请检查磁盘，并用 --take-back 启动，向镜像核对可能缺失的部分；\
+                 之后停止节点，运行 `xinqiao node fsck`",
             ),
         }
     }
@@ -132,34 +139,42 @@ impl DiskStore {
     /// Opens the store in `dir`, creating it when there is none.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let known = Tally::read(dir).map_err(tally(dir))?;
-        Self::open_with(dir, known.unwrap_or(0), &KeyspaceCreateOptions::default)
+        Self::open_with(dir, known.unwrap_or(0), None)
     }
 
     /// Opens the store in `dir` whatever its tally says: on an operator's word, where the rest comes from elsewhere.
     pub fn open_older(dir: &Path) -> Result<Self, OpenError> {
-        Self::open_with(dir, 0, &KeyspaceCreateOptions::default)
+        Self::open_with(dir, 0, None)
     }
 
     /// As [`DiskStore::open`], with tables that go to files of their own after `bytes`: a short history then has
     /// everything that a long one has.
     pub fn open_small(dir: &Path, bytes: u64) -> Result<Self, OpenError> {
         let known = Tally::read(dir).map_err(tally(dir))?;
-        Self::open_with(dir, known.unwrap_or(0), &|| {
-            KeyspaceCreateOptions::default().max_memtable_size(bytes)
-        })
+        Self::open_with(dir, known.unwrap_or(0), Some(bytes))
     }
 
-    fn open_with(
-        dir: &Path,
-        acknowledged: u64,
-        options: &dyn Fn() -> KeyspaceCreateOptions,
-    ) -> Result<Self, OpenError> {
+    fn open_with(dir: &Path, acknowledged: u64, table_bytes: Option<u64>) -> Result<Self, OpenError> {
         let engine = |e: fjall::Error| refusal(dir, &e);
         let older = |has| OpenError::Older { dir: dir.to_owned(), has, acknowledged };
         clear_unfinished(dir).and_then(|()| manifest::check(dir)).map_err(|e| engine(e.into()))?;
+        let builder = Database::builder(dir)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .journal_compression(CompressionType::None);
+        // Hashes and ciphertext do not compress.
+        let options = |name: &str| {
+            let mut plain = KeyspaceCreateOptions::default()
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::None));
+            if let Some(bytes) = table_bytes {
+                plain = plain.max_memtable_size(bytes);
+            }
+            // Large values in the order of their keys, rarely read.
+            let bulk = [Space::Payload, Space::Entry].iter().any(|space| space.name() == name);
+            if bulk { plain.data_block_size_policy(BlockSizePolicy::all(BULK_BLOCK_BYTES)) } else { plain }
+        };
         // Some damage the engine meets with an assertion instead of an error. It has nothing of ours in its hands then.
-        let database =
-            catch_unwind(AssertUnwindSafe(|| Database::builder(dir).cache_size(CACHE_BYTES).open()));
+        let database = catch_unwind(AssertUnwindSafe(|| builder.open()));
         let database = database.map_err(|_| OpenError::Engine {
             dir: dir.to_owned(),
             why: "the engine stumbled over what it has read".to_owned(),
@@ -170,7 +185,7 @@ impl DiskStore {
             if acknowledged > 0 && !database.keyspace_exists(name) {
                 return Err(OpenError::Engine { dir: dir.to_owned(), why: format!("`{name}` is missing") });
             }
-            database.keyspace(name, options).map_err(engine)
+            database.keyspace(name, || options(name)).map_err(engine)
         };
         let [entry, tile, head, row, payload] = Space::ALL.map(Space::name);
         if acknowledged > 0 && !database.keyspace_exists(COUNT) {

@@ -12,7 +12,7 @@ use credit::{
     grant::Scope,
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
     question::{Basis, Question, Want},
-    record::{RecordFacts, SealedRecord},
+    record::{Contents, RecordFacts, SealedRecord},
     repair::Case,
     rules::{AuthorityKind, tier_of_penalty},
     status::Change,
@@ -424,7 +424,7 @@ impl Sim {
                 for (row, slot) in fresh.into_iter().zip(first..) {
                     let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
                     let facts = RecordFacts { slot: Slot(slot), ..row.facts };
-                    let sealed = SealedRecord::seal(&row.plain, facts, &node.id, &key);
+                    let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
                     records.push(SealedRow::new(FileRow::default(), sealed, row.tag));
                 }
                 let run = Submission {
@@ -552,7 +552,7 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         published: None,
         tier: item.repairable.then(|| tier_of_penalty(&[kinds.as_str()], None)),
         kind: AuthorityKind::General,
-        content: context.own.naming.content_tag(plain),
+        content: context.own.naming.content_tag(&Contents::of(plain)),
     }
 }
 
