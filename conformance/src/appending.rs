@@ -43,7 +43,7 @@ pub fn next(store: &dyn Store) -> Result<u64, LogError> {
     batch.put(Space::Row, NUMBER, n.to_be_bytes());
     batch.put(Space::Row, format!("row {n}"), format!("value {n}"));
     batch.delete(Space::Row, format!("row {}", n - 1));
-    let noise: Vec<u8> = (0..PAYLOAD_BYTES as u64).map(|i| (i * i * (n + 7) >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..PAYLOAD_BYTES as u64).map(|i| ((i * i * (n + 7)) >> 3) as u8).collect();
     batch.put(Space::Payload, n.to_be_bytes(), noise);
     store.apply(&batch)?;
     Ok(n)

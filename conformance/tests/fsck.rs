@@ -65,7 +65,7 @@ fn a_flipped_bit_of_anything_stored_is_found() {
                 // Some of each kind, in places that move along.
                 let nth = seen.entry((space, table)).or_default();
                 *nth += 1;
-                if value.is_empty() || (*nth > 3 && *nth % 41 != 0) {
+                if value.is_empty() || (*nth > 3 && !nth.is_multiple_of(41)) {
                     continue;
                 }
                 let at = (*nth as usize * 29 + key.len()) % value.len();
