@@ -267,7 +267,11 @@ impl DiskStore {
             }
         }
         writes.insert(&self.count, COUNT, count.to_be_bytes());
-        writes.commit().map_err(io)?;
+        writes.commit().map_err(io).inspect_err(|_| {
+            // Closing the engine writes what its journal's buffer still holds, also what a write has put on the disk
+            // before it failed: twice in the journal it is damage. So it is not closed; the process ends.
+            std::mem::forget(self.database.clone());
+        })?;
         tally.1.write(count).map_err(|e| StoreError::Io(e.to_string()))?;
         tally.0 = count;
         Ok(())
