@@ -283,10 +283,15 @@ pub(crate) enum Node {
         /// Serve although no mirror answers: only when this directory is surely no old copy of itself.
         #[arg(long)]
         alone: bool,
+        /// The store is an older copy, or empty, and mirrors are to give back what they have seen of this member's logs.
+        #[arg(long, conflicts_with = "alone")]
+        take_back: bool,
         /// Stop when standard input ends: for a parent process that must not leave nodes behind.
         #[arg(long)]
         with_parent: bool,
     },
+    /// Check everything stored against everything else; the node must not run.
+    Fsck(Unlock),
     /// How the node is.
     Status(Dir),
     /// Stop the node in good order.

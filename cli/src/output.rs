@@ -52,11 +52,7 @@ pub(crate) fn problem(problem: &Problem, json: bool) -> ExitCode {
         });
         print(&value, "", true);
     }
-    let mut shown = format!("error: {}\n", problem.what);
-    if !problem.next.is_empty() {
-        shown.push_str(&format!("  what to do: {}\n  处理办法：{}\n", problem.next, problem.next_zh));
-    }
-    let _ = std::io::stderr().write_all(shown.as_bytes());
+    say(&remedy(problem));
     ExitCode::from(if problem.fault { 3 } else { 1 })
 }
 
@@ -64,6 +60,22 @@ pub(crate) fn problem(problem: &Problem, json: bool) -> ExitCode {
 pub(crate) fn progress(bytes: u64) -> ProgressBar {
     let bar = ProgressBar::new(bytes);
     let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// What went wrong and what to do, in both languages, as lines without an end.
+pub(crate) fn remedy(problem: &Problem) -> String {
+    let mut shown = format!("error: {}", problem.what);
+    if !problem.next.is_empty() {
+        shown.push_str(&format!("\n  what to do: {}\n  处理办法：{}", problem.next, problem.next_zh));
+    }
+    shown
+}
+
+/// A progress bar over things that are counted, on a terminal only.
+pub(crate) fn counting() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len}");
     style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 

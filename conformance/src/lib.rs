@@ -6,8 +6,10 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`appending`] | a short history of a store and what it must hold after every batch |
 //! | [`oracle`] | RFC 6962 and the standing of records, written a second time and as plainly as possible |
 //! | [`sim`] | a federation in one process on one virtual clock: one seed is one history |
 
+pub mod appending;
 pub mod oracle;
 pub mod sim;

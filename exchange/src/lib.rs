@@ -23,6 +23,7 @@ pub mod answer;
 pub mod artifact;
 pub mod context;
 pub mod erase;
+pub mod fsck;
 pub mod grant;
 pub mod limits;
 pub mod logs;

@@ -27,7 +27,23 @@ macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident = $tag:literal;)*) => {
         /// The tables; the number is the first byte of every key.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        enum Table { $($(#[$doc])* $name = $tag,)* }
+        pub(crate) enum Table { $($(#[$doc])* $name = $tag,)* }
+
+        impl Table {
+            /// The table of a key; `None` for a key of no table.
+            pub(crate) fn of(key: &[u8]) -> Option<(Self, &[u8])> {
+                let (tag, rest) = key.split_first()?;
+                match tag {
+                    $($tag => Some((Self::$name, rest)),)*
+                    _ => None,
+                }
+            }
+
+            /// Its name.
+            pub(crate) const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
     };
 }
 
@@ -391,7 +407,8 @@ pub fn key_text(rest: &[u8]) -> Option<&str> {
     core::str::from_utf8(rest.get(..usize::from(*len))?).ok()
 }
 
-fn decode<T>(key: &[u8], bytes: &[u8]) -> Result<T, Fault>
+/// Reads a row's bytes.
+pub(crate) fn decode<T>(key: &[u8], bytes: &[u8]) -> Result<T, Fault>
 where
     T: Encode<()> + for<'b> Decode<'b, ()>,
 {

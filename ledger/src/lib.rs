@@ -24,12 +24,13 @@
 //! | [`witness`] | quorum rule and its verification |
 //! | [`policy`] | trust as a file (tlog-policy) and what it makes of a checkpoint |
 //! | [`proof_file`], [`cose_receipt`] | a proof as a file: tlog-proof, and COSE receipt (RFC 9942) |
-//! | [`audit`] | every byte of a published log checked |
+//! | [`audit`], [`fsck`] | every byte of a published log checked; of a stored one |
 
 pub mod add_checkpoint;
 pub mod audit;
 pub mod checkpoint;
 pub mod cose_receipt;
+pub mod fsck;
 pub mod log;
 pub mod note;
 pub mod policy;

@@ -242,8 +242,21 @@ impl Log {
         Ok(())
     }
 
+    /// The checkpoint of what is sealed.
+    fn sealed_checkpoint(&self) -> Checkpoint {
+        Checkpoint { origin: self.origin.clone(), size: self.sealed.size(), root: self.sealed.root() }
+    }
+
     /// The entries and tiles that the pending entries change, after both paths to the new root have been compared.
     fn edge(&self, view: &dyn View) -> Result<Batch, LogError> {
+        // Compare and swap: what is extended is what is stored, not what was stored when this writer last looked.
+        let extends = match head(view, &self.name)? {
+            None => !self.has_head,
+            Some(head) => self.has_head && *head.claimed() == self.sealed_checkpoint(),
+        };
+        if !extends {
+            return Err(disagree(format!("the stored checkpoint of `{}` and the one it extends", self.name)));
+        }
         let old = self.sealed.size().0;
         // Hashed again from the very bytes that will be stored, not taken from what `append` remembered.
         let fresh: Vec<Digest> = self.pending.iter().map(|entry| leaf_hash(entry)).collect();

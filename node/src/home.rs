@@ -139,6 +139,21 @@ impl Home {
         removed.map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
     }
 
+    /// The directory has served, and its store is not there or empty: lost, and not new.
+    pub fn no_store(&self) -> Problem {
+        Problem::new(
+            format!(
+                "{} is missing or empty, and a node has served from this directory",
+                self.data().display()
+            ),
+            "check the disk or its mount, and put the whole directory back from the newest backup; if there is none, start \
+             with --take-back: the mirrors give back what they have seen of the logs, and every file is to be handed in \
+             again",
+            "请检查磁盘及其挂载，并用最近的备份恢复整个目录；若没有备份，请用 --take-back 启动：\
+             镜像会交还其所见的日志，所有文件须重新报送",
+        )
+    }
+
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir

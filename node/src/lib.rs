@@ -4,10 +4,11 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`fsck`] | the check of a directory at rest |
 //! | [`home`] | a member's directory: format, lock, configuration, registry |
 //! | [`keys`] | keystore and key tree on disk |
 //! | [`backup`] | a running node's directory into one sealed file, and back |
-//! | [`store`] | the storage contract on disk |
+//! | [`store`], [`tally`], [`manifest`] | the storage contract on disk, how much of it was acknowledged, and what the engine does not check |
 //! | [`core`] | the one writer: many inputs, one step, one commit; then release |
 //! | [`run`] | start-up, the tasks, shutdown |
 //! | [`tls`], [`quic`] | identities of peers; frames in and out |
@@ -19,10 +20,12 @@
 pub mod backup;
 pub mod clock;
 pub mod core;
+pub mod fsck;
 pub mod home;
 pub mod http;
 pub mod intake;
 pub mod keys;
+pub mod manifest;
 pub mod operate;
 pub mod prepare;
 pub mod quic;
@@ -30,6 +33,7 @@ pub mod run;
 pub mod seal;
 pub mod serve;
 pub mod store;
+pub mod tally;
 pub mod tls;
 
 use exchange::refusal::Refusal;
@@ -51,6 +55,18 @@ impl Problem {
     /// Something the operator can mend.
     pub fn new(what: impl Into<String>, next: impl Into<String>, next_zh: impl Into<String>) -> Self {
         Self { what: what.into(), next: next.into(), next_zh: next_zh.into(), fault: false }
+    }
+
+    /// A peer has proof of more of this member's own logs than could be taken back.
+    pub fn behind(what: impl Into<String>) -> Self {
+        Self::new(
+            what,
+            "a peer has signed proof of entries that neither this directory nor a mirror that answered holds, so the node \
+             appends and answers nothing: stop it, and put the whole directory back from the newest backup; or bring the \
+             mirrors that are away back; then start again",
+            "其他成员持有签名证明：本成员日志曾有更多条目，而此目录与已应答的镜像中都没有；因此节点不再写入，也不应答。\
+             请停止节点，用最近的备份恢复整个目录，或等待未上线的镜像恢复，然后重新启动",
+        )
     }
 
     /// Something the machine did.

@@ -54,17 +54,26 @@ const OWN_ORDER: [LogName; 3] = [LogName::Records, LogName::Access, LogName::Sta
 /// Pulls of one log in a row: with 512 entries each, a million entries behind.
 const PULLS_MAX: usize = 2_048;
 
-/// Runs a node until its operator, a signal or the end of `until` stops it. `ready` is called once, with the addresses
-/// in use, when it serves.
+/// What a node says once when it has compared itself with its peers.
+pub enum Started<'a> {
+    /// It serves at these addresses: peers, logs.
+    Ready(&'a str, &'a str),
+    /// It has lost data: only what is stored can be read.
+    Behind(Problem),
+}
+
+/// Runs a node until its operator, a signal or the end of `until` stops it. `started` is called once.
 ///
 /// A member with mirrors waits at start until one of them has said what it has seen, because a directory does not tell
-/// whether it is an old copy of itself. `alone` is the operator's word that it is not.
+/// whether it is an old copy of itself. `alone` is the operator's word that it is not. `take_back` is the word that the store is older
+/// than the directory says, or empty, and that mirrors are to fill it.
 pub async fn run(
     dir: &Path,
     credential: impl Into<Credential>,
     alone: bool,
+    take_back: bool,
     until: impl Future<Output = ()>,
-    ready: impl FnOnce(&str, &str),
+    started: impl FnOnce(Started<'_>),
 ) -> Result<(), Problem> {
     let home = Home::open(dir)?;
     let _lock = home.lock()?;
@@ -84,15 +93,27 @@ pub async fn run(
         ));
     }
     let context = context(&keys, Arc::new(registry), &config.member)?;
-    let store = DiskStore::open(&home.data())
-        .map_err(|e| Problem::fault(format!("{}: {e}", home.data().display())))?;
+    if take_back && registry_mirrors(&context).is_empty() {
+        return Err(Problem::new(
+            "no mirror keeps this member's logs, so nobody can give anything back",
+            "put the whole directory back from the newest backup; without one, this member is to be admitted anew under \
+             another id",
+            "请用最近的备份恢复整个目录；若没有备份，须以新的成员编号重新登记",
+        ));
+    }
+    let store = if take_back { DiskStore::open_older(&home.data())? } else { DiskStore::open(&home.data())? };
     let member = Member::open(context.clone(), &store).map_err(|e| {
         Problem::new(
             format!("{}: {e}", home.data().display()),
-            "the store is damaged; keep it for inspection and restore the directory from a backup",
-            "存储已损坏；请保留现场并从备份恢复目录",
+            "the store disagrees with itself: keep it for inspection, see `xinqiao node fsck` for what is broken, check the \
+             disk, and put the whole directory back from the newest backup",
+            "存储内部不一致：请保留现场，用 `xinqiao node fsck` 查看损坏之处，检查磁盘，并用最近的备份恢复整个目录",
         )
     })?;
+    // A node that has served has at least written down its registry.
+    if home.has_served() && member.size(LogName::Status) == 0 && !take_back {
+        return Err(home.no_store());
+    }
     let erased = read::erased_slots(&store).map_err(|e| Problem::fault(e.to_string()))?;
     keys.puncture(&erased)?;
 
@@ -134,23 +155,27 @@ pub async fn run(
         }
         tokio::spawn(carry(server.clone(), carried));
         tokio::spawn(tick(core.clone()));
-        ready(&config.quic, &config.http);
+        match lost(&shared) {
+            Some(what) => started(Started::Behind(Problem::behind(what))),
+            None => started(Started::Ready(&config.quic, &config.http)),
+        }
         std::future::pending::<()>().await;
     };
     // The writer ends by itself only with a fault.
     let ended = tokio::task::spawn_blocking(move || writer.join());
     tokio::pin!(ended);
-    let asked_to_stop = tokio::select! {
-        () = serve => true,
-        () = stopped(&server.stop) => true,
-        () = until => true,
-        _ = &mut ended => false,
+    let by_itself = tokio::select! {
+        () = serve => None,
+        () = stopped(&server.stop) => None,
+        () = until => None,
+        outcome = &mut ended => Some(outcome),
     };
-    let outcome = if asked_to_stop {
-        core.stop().await;
-        ended.await
-    } else {
-        ended.await
+    let outcome = match by_itself {
+        Some(outcome) => outcome,
+        None => {
+            core.stop().await;
+            ended.await
+        }
     };
     // Replies of the last step are on their way; callers get a moment to read them.
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -222,6 +247,18 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
     })
 }
 
+/// What was lost, when the member is behind.
+fn lost(shared: &Shared) -> Option<String> {
+    let state = shared.state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let said = || state.alerts.iter().rfind(|alert| alert.contains("data was lost")).cloned();
+    (state.phase == "behind").then(|| said().unwrap_or_else(|| "data was lost".to_owned()))
+}
+
+/// Who keeps copies of this member's logs.
+fn registry_mirrors(context: &Context) -> Vec<MemberId> {
+    context.registry.member(&context.own.id).map(|m| m.mirrors.clone()).unwrap_or_default()
+}
+
 /// Asks every reachable peer what it has seen of this member, then for its own news.
 ///
 /// Own entries are taken back in the order records, access, status: a decision is delivered to those who received the
@@ -233,7 +270,7 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
     let (registry, own) = (&context.registry, &context.own.id);
     let peers: Vec<MemberRequest> =
         registry.active().filter(|m| m.id != *own && !m.quic.is_empty()).cloned().collect();
-    let mirrors = registry.member(own).map(|m| m.mirrors.clone()).unwrap_or_default();
+    let mirrors = registry_mirrors(context);
     let mut told = false;
     let mut fetched = loop {
         let (fetched, spoke) = ask_for_own(server, &peers).await;

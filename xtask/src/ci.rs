@@ -63,6 +63,32 @@ pub(crate) fn sim(root: &Path, args: &[&str]) -> Result<(), String> {
     cargo(root, &run)
 }
 
+/// Kills a node under load, `--rounds N [--seed S]`, in a release build: longer than a pipeline has time for.
+pub(crate) fn soak(root: &Path, args: &[&str]) -> Result<(), String> {
+    let usage = || "usage: cargo xtask soak kill --rounds N [--seed S], both whole numbers".to_owned();
+    let mut run =
+        command(root, &["test", "--release", "-p", "conformance", "--test", "kill", "--", "--nocapture"]);
+    let mut rounds = None;
+    for pair in args.chunks(2) {
+        match pair {
+            ["--rounds", value] => rounds = Some(value.parse::<u64>().map_err(|_| usage())?),
+            ["--seed", value] => {
+                let seed: u64 = value.parse().map_err(|_| usage())?;
+                run.env("XINQIAO_KILL_SEED", seed.to_string());
+            }
+            _ => return Err(usage()),
+        }
+    }
+    let rounds = rounds.filter(|rounds| *rounds > 0).ok_or_else(usage)?;
+    let status = run.env("XINQIAO_KILL_ROUNDS", rounds.to_string()).status();
+    match status.map_err(|e| format!("cannot run cargo: {e}"))?.success() {
+        true => Ok(()),
+        false => {
+            Err("acknowledged things were lost, or the test did not run; the seed stands above".to_owned())
+        }
+    }
+}
+
 fn seeds(args: &[&str]) -> Result<(u64, u64), String> {
     let usage = || "usage: cargo xtask sim --seed S [--seeds N], both whole numbers, N at least 1".to_owned();
     let number = |text: &str| text.parse::<u64>().map_err(|_| usage());

@@ -28,6 +28,8 @@ usage: cargo xtask <check>
   tidy                      module docs, file sizes, banned words, dead files, trailing blanks
   docs                      tables against code, links, the two languages of a page
   ci                        everything the pipeline runs, quick to slow, stops at the first failure
+  soak kill --rounds N [--seed S]
+                            kills a node under load N times and asks for everything it acknowledged
   sim --seed S [--seeds N]  replays N federation histories from seed S (N is 1 when not given)
 ";
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         ["tidy"] => check("tidy").map(|_| ()),
         ["docs"] => check("docs").map(|_| ()),
         ["ci"] => ci::run(&root()),
+        ["soak", "kill", rest @ ..] => ci::soak(&root(), rest),
         ["sim", rest @ ..] => ci::sim(&root(), rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

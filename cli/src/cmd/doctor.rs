@@ -52,7 +52,11 @@ pub(crate) async fn run(dir: &Path) -> Result<Output, Problem> {
     };
     findings.push(match node(dir).await {
         _ if !runs_node => ("node", true, "this member runs no node".to_owned()),
-        Ok(text) => ("node", true, text),
+        Ok((phase, text)) if phase == "behind" => {
+            let problem = Problem::behind(text);
+            ("node", false, format!("{problem}; {} / {}", problem.next, problem.next_zh))
+        }
+        Ok((_, text)) => ("node", true, text),
         Err(problem) => ("node", false, format!("{problem}; {}", problem.next)),
     });
     let ok = findings.iter().all(|f| f.1);
@@ -82,10 +86,13 @@ fn flush(dir: &Path) -> (&'static str, bool, String) {
     }
 }
 
-async fn node(dir: &Path) -> Result<String, Problem> {
+/// Phase of the running node, and a line about it.
+async fn node(dir: &Path) -> Result<(String, String), Problem> {
     match Client::open(dir)?.operate(Operation::Status).await? {
         Response::Status(status) => {
-            Ok(format!("`{}` is {}, {} deliveries pending", status.member, status.phase, status.pending))
+            let text =
+                format!("`{}` is {}, {} deliveries pending", status.member, status.phase, status.pending);
+            Ok((status.phase, text))
         }
         other => Err(crate::client::unexpected(&other)),
     }

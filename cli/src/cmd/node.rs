@@ -6,10 +6,11 @@ use std::{
 };
 
 use ::node::{
-    Problem,
+    Problem, fsck as node_fsck,
     home::{Config, Home, read_registry},
-    run as runner,
+    run::{self as runner, Started},
 };
+use crypto::keystore::Credential;
 use exchange::wire::{NodeStatus, Operation, Response};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
@@ -18,7 +19,7 @@ use crate::{
     args::Node,
     client::{Client, unexpected},
     cmd::{backup, passphrase},
-    output::{Output, say},
+    output::{Output, counting, remedy, say},
 };
 
 /// Time for a node to finish what it does and end.
@@ -27,7 +28,7 @@ const STOP: Duration = Duration::from_secs(30);
 pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
     match verb {
         Node::Init { registry, at } => init(&at.dir, &registry),
-        Node::Run { at, alone, with_parent } => {
+        Node::Run { at, alone, take_back, with_parent } => {
             let pass = passphrase(&at.passphrase)?;
             let filter = EnvFilter::try_from_env("XINQIAO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
             tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().init();
@@ -41,8 +42,11 @@ pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
                 })
                 .await;
             };
-            runner::run(&at.dir, &pass, alone, parent_gone, |quic, http| {
-                say(&format!("ready: peers at {quic}, logs at http://{http}/log/ / 节点已就绪"));
+            runner::run(&at.dir, &pass, alone, take_back, parent_gone, |started| match started {
+                Started::Ready(quic, http) => {
+                    say(&format!("ready: peers at {quic}, logs at http://{http}/log/ / 节点已就绪"));
+                }
+                Started::Behind(problem) => say(&remedy(&problem)),
             })
             .await?;
             Ok(Output::new(json!({ "stopped": true }), "stopped / 已停止"))
@@ -50,6 +54,7 @@ pub(crate) async fn run(verb: Node) -> Result<Output, Problem> {
         Node::Backup(args) => backup::backup(&args).await,
         Node::Restore(args) => backup::restore(args).await,
         Node::Passphrase(args) => backup::passphrase(&args),
+        Node::Fsck(at) => fsck(&at.dir, &passphrase(&at.passphrase)?),
         Node::Status(at) => show(Client::open(&at.dir)?.operate(Operation::Status).await?),
         Node::Stop(at) => {
             stop(&at.dir).await?;
@@ -151,5 +156,57 @@ fn text(status: &NodeStatus) -> String {
     for (member, log, n) in &status.mirrors {
         text.push_str(&format!("  copy of {member}/{log}: {n} entries\n"));
     }
+    if status.phase == "behind" {
+        text.push_str(&remedy(&Problem::behind(
+            "this member's own logs are shorter than a peer has seen them",
+        )));
+    }
     text.trim_end().to_owned()
+}
+
+/// Checks everything stored; nobody else may use the directory meanwhile.
+fn fsck(dir: &Path, with: &Credential) -> Result<Output, Problem> {
+    let bar = counting();
+    let report = node_fsck::check(dir, with, &mut |what, done, of| {
+        bar.set_message(what.to_owned());
+        bar.set_length(of.unwrap_or(done));
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    let checked = report.checked;
+    let findings: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|f| {
+            json!({ "place": f.place, "what": f.wrong.en(), "what_zh": f.wrong.zh(), "detail": f.detail })
+        })
+        .collect();
+    let broken = report.findings.len() as u64 + report.more;
+    let value = json!({
+        "ok": broken == 0, "entries": checked.entries, "rows": checked.rows, "payloads": checked.payloads,
+        "without_payload": checked.without_payload, "broken": broken, "findings": findings,
+    });
+    let mut text: String = report.findings.iter().map(|f| format!("{f}\n")).collect();
+    text.push_str(&format!(
+        "{0} entries, {1} rows, {2} sealed records checked / 已检查 {0} 条日志、{1} 行数据、{2} 份密封记录\n",
+        checked.entries, checked.rows, checked.payloads
+    ));
+    if checked.without_payload > 0 {
+        text.push_str(&format!(
+            "{0} versions came back from a mirror, which has no field values; hand their files in again / \
+             {0} 个版本由镜像取回，镜像不含数据项内容；请重新报送相应文件\n",
+            checked.without_payload
+        ));
+    }
+    text.push_str(&match broken {
+        0 => "nothing is broken / 未发现损坏".to_owned(),
+        n => remedy(&Problem::new(
+            format!("broken things: {n}"),
+            "keep the directory for inspection, check the disk, and put the whole directory back from the newest backup; \
+             what the logs have had since comes back from the mirrors",
+            "请保留现场、检查磁盘，并用最近的备份恢复整个目录；其后的日志由镜像交还",
+        )),
+    });
+    Ok(Output::judged(value, text, broken == 0))
 }

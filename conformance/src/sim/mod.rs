@@ -236,12 +236,17 @@ pub struct Outcome {
 ///
 /// Errors: the first check that fails.
 pub fn run(config: Config) -> Result<Outcome, Violation> {
+    run_to_members(config).map(|(outcome, _)| outcome)
+}
+
+/// As [`run`], and gives the members as the history leaves them.
+pub fn run_to_members(config: Config) -> Result<(Outcome, Vec<Node>), Violation> {
     let mut sim = Sim::new(config);
     match sim.run() {
         Ok(()) => {
             sim.figures.frames = sim.network.delivered;
             sim.figures.lost = sim.network.lost;
-            Ok(Outcome { trace: sim.network.trace(), figures: sim.figures })
+            Ok((Outcome { trace: sim.network.trace(), figures: sim.figures }, sim.nodes))
         }
         Err(broken) => Err(Violation {
             seed: config.seed,

@@ -151,11 +151,18 @@ impl Federation {
 
     /// Spawns the node of `member`; its log grows in `<member>.log`.
     pub(crate) fn spawn(&self, member: &str) {
+        self.spawn_with(member, &[], &[]);
+    }
+
+    /// As above, with more arguments and with environment variables.
+    pub(crate) fn spawn_with(&self, member: &str, args: &[&str], env: &[(&str, &str)]) {
         let log =
             fs::File::options().create(true).append(true).open(self.path(&format!("{member}.log"))).unwrap();
         let (dir, pass) = (self.text(member), self.text("pass"));
-        let child = command(&["node", "run", "--dir", &dir, "--passphrase-file", &pass])
+        let run = ["node", "run", "--dir", &dir, "--passphrase-file", &pass];
+        let child = command(&[&run[..], args].concat())
             .env("XINQIAO_LOG", "trace")
+            .envs(env.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -174,6 +181,24 @@ impl Federation {
             assert!(ended.is_none(), "`{member}` has ended: {}", said());
             http::get(&url, None).filter(|got| got.status == 200).map(drop)
         });
+    }
+
+    /// Waits until the node of `member` has ended by itself; its exit code, `None` after a signal.
+    pub(crate) fn ended(&self, member: &str) -> Option<i32> {
+        let mut child = self.nodes.lock().unwrap().remove(member).unwrap();
+        until(&format!("`{member}` has ended"), READY, || child.try_wait().unwrap()).code()
+    }
+
+    /// Whether the node of `member` has ended, or was never started.
+    pub(crate) fn is_down(&self, member: &str) -> bool {
+        let mut nodes = self.nodes.lock().unwrap();
+        nodes.get_mut(member).is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// What the node of `member` has written to standard error, from byte `from` on.
+    pub(crate) fn said(&self, member: &str, from: usize) -> String {
+        let bytes = fs::read(self.path(&format!("{member}.log"))).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
     }
 
     /// Kills the node of `member` without a warning.

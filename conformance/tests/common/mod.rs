@@ -27,34 +27,50 @@ pub(crate) use federation::Federation;
 /// No command of these tests takes longer; one that does hangs.
 const COMMAND_WAIT: Duration = Duration::from_secs(90);
 
-/// The binary `xinqiao`, built once per test run from the present source, in the profile and target directory of the
-/// running test.
+/// The binary `xinqiao`.
 pub(crate) fn xinqiao() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        // target/<profile>/deps/<test>
-        let test = std::env::current_exe().unwrap();
-        let profile = test.ancestors().nth(2).unwrap();
-        let target = profile.parent().unwrap();
-        let lock = std::fs::File::create(target.join("xinqiao-e2e.lock")).unwrap();
-        lock.lock().unwrap();
-        let name = match profile.file_name().unwrap().to_str().unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", "cli", "--profile", name]);
-        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
-        // What cargo tells a test about its own package would make build scripts run again in every build.
-        for (name, _) in std::env::vars_os() {
-            let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
-            if name.to_str().is_some_and(|name| told.iter().any(|t| name.starts_with(t))) {
-                cargo.env_remove(name);
-            }
+    BUILT.get_or_init(|| built(&["--package", "cli"], "xinqiao"))
+}
+
+/// A program, built once per test run from the present source, in the profile and target directory of the running test.
+pub(crate) fn built(what: &[&str], name: &str) -> PathBuf {
+    // target/<profile>/deps/<test>
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().nth(2).unwrap();
+    let target = folder.parent().unwrap();
+    let lock = std::fs::File::create(target.join("xinqiao-e2e.lock")).unwrap();
+    lock.lock().unwrap();
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--profile", profile]).args(what);
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    // What cargo tells a test about its own package would make build scripts run again in every build.
+    for (name, _) in std::env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_PRIMARY_"];
+        if name.to_str().is_some_and(|name| told.iter().any(|t| name.starts_with(t))) {
+            cargo.env_remove(name);
         }
-        let built = cargo.env("CARGO_TARGET_DIR", target).output().unwrap();
-        assert!(built.status.success(), "cli does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-        profile.join("xinqiao").with_extension(std::env::consts::EXE_EXTENSION)
+    }
+    let built = cargo.env("CARGO_TARGET_DIR", target).output().unwrap();
+    assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+/// The library of `fault/fault.c`, to be preloaded; compiled once per test run.
+pub(crate) fn fault_library() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let out = std::env::current_exe().unwrap().with_extension("fault.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fault/fault.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", source, "-o"]).arg(&out);
+        let done = cc.args(["-ldl", "-pthread"]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        out
     })
 }
 

@@ -324,6 +324,31 @@ fn an_entry_that_rotted_alone_does_not_move_into_a_bundle() {
     assert!(batch.is_empty());
 }
 
+#[test]
+fn extends_only_the_checkpoint_that_is_stored() {
+    let store = MemoryStore::default();
+    let mut first = Log::open("l", "o", &store).unwrap();
+    let mut second = first.clone();
+    for (log, entry) in [(&mut first, "a"), (&mut second, "b")] {
+        log.append(entry.into()).unwrap();
+    }
+    let mut batch = Batch::default();
+    first.seal(&key(), &store, &mut batch).unwrap();
+    store.apply(&batch).unwrap();
+    let older = store.snapshot();
+    // Another writer has been there meanwhile.
+    assert!(matches!(second.seal(&key(), &store, &mut Batch::default()), Err(LogError::Disagree { .. })));
+    first.append(b"c".to_vec()).unwrap();
+    let mut batch = Batch::default();
+    first.seal(&key(), &store, &mut batch).unwrap();
+    store.apply(&batch).unwrap();
+    // The store was put back underneath.
+    first.append(b"d".to_vec()).unwrap();
+    let older = MemoryStore::restore(older);
+    assert!(matches!(first.seal(&key(), &older, &mut Batch::default()), Err(LogError::Disagree { .. })));
+    assert!(first.seal(&key(), &store, &mut Batch::default()).is_ok());
+}
+
 /// The store as it is before and after a batch, changing sides after a number of reads: a reader beside the writer.
 struct Passing<'a> {
     before: &'a MemoryStore,
