@@ -7,7 +7,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`oracle`] | RFC 6962 and the standing of records, written a second time and as plainly as possible |
+//! | [`published`] | a log of sample entries as a directory of files, as a node serves it |
 //! | [`sim`] | a federation in one process on one virtual clock: one seed is one history |
 
 pub mod oracle;
+pub mod published;
 pub mod sim;

@@ -13,6 +13,7 @@ mod findings;
 mod layers;
 mod markdown;
 mod rust;
+mod setup;
 mod tidy;
 mod tree;
 
@@ -27,6 +28,7 @@ usage: cargo xtask <check>
   layers                    who may depend on whom, and what stays out of the pure crates
   tidy                      module docs, file sizes, banned words, dead files, trailing blanks
   docs                      tables against code, links, the two languages of a page
+  setup                     installs what the checks need beside Rust, and says what a person must install
   ci                        everything the pipeline runs, quick to slow, stops at the first failure
   sim --seed S [--seeds N]  replays N federation histories from seed S (N is 1 when not given)
 ";
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         ["layers"] => check("layers").map(|_| ()),
         ["tidy"] => check("tidy").map(|_| ()),
         ["docs"] => check("docs").map(|_| ()),
+        ["setup"] => setup::run(&root()),
         ["ci"] => ci::run(&root()),
         ["sim", rest @ ..] => ci::sim(&root(), rest),
         ["help" | "--help" | "-h"] => {
