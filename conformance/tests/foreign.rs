@@ -6,13 +6,19 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use common::foreign::{Checker, Foreign, Target};
-use conformance::published::Sample;
+use common::{
+    federation::{Cast, Federation},
+    foreign::{Checker, Foreign, Target},
+    http, rows, until,
+};
+use conformance::published::{Sample, resources};
+use credit::id::MemberId;
 use crypto::Digest;
-use ledger::SignedCheckpoint;
+use exchange::logs::LogName;
+use ledger::{SignedCheckpoint, TreeSize, tile::TileKind, witness::verify_quorum};
 
 /// Around the ends of tiles of both lower levels, and what has a part of each of three levels.
 const SIZES: [u64; 7] = [0, 1, 255, 256, 257, 65_536, 70_000];
@@ -150,6 +156,69 @@ fn the_programs_that_come_with_the_packages_read_a_log() {
         let proof = file("proof", proof.as_bytes());
         foreign.go("torchwood", &["proof", "--policy", &policy, "--entry", &leaf, &proof]).done();
     }
+}
+
+/// A region whose logs are cosigned, and the region that does.
+const PAIR: [Cast; 2] = [
+    Cast { id: "sh", role: "region", region: "310000", mirrors: "" },
+    Cast { id: "js", role: "region", region: "320000", mirrors: "" },
+];
+
+#[test]
+fn a_foreign_client_gets_from_our_witness_what_the_specification_says() {
+    let foreign = Foreign::get();
+    let federation = Federation::found(&PAIR);
+    federation.unlocked(&["federation", "admit", &federation.text("js.request"), "--witness"], "gov").done();
+    for governor in ["g1", "g3"] {
+        federation.unlocked(&["federation", "sign", "--governor", governor], "gov").done();
+    }
+    for member in ["sh", "js"] {
+        federation
+            .at(member, &["node", "init", "--registry", federation.registry().to_str().unwrap()])
+            .done();
+        federation.spawn(member);
+    }
+    federation.ready("sh");
+    federation.ready("js");
+    let registry = node::home::read_registry(&federation.registry()).unwrap().read().unwrap();
+    let owner = MemberId::parse("sh").unwrap();
+    let log = registry.note_key(&owner, LogName::Records).unwrap();
+    let (_, witness) = registry.committee(&owner).pop().unwrap();
+
+    federation.source("sh", "office");
+    federation.submit("sh", "office", &federation.file("first.csv", rows::numbered(0, 5))).done();
+    let (url, size) = (federation.http("js") + "/witness", federation.sizes("sh")[0]);
+    let hash = Digest::of(log.name.as_bytes());
+    let older = until("the log's owner has asked the witness", Duration::from_secs(30), || {
+        let got = http::get(&format!("{url}/{hash}/checkpoint"), None)?;
+        let note = SignedCheckpoint::parse(std::str::from_utf8(&got.body).ok()?).ok()?;
+        (note.claimed().size.0 == size).then_some(got.body)
+    });
+    let older = federation.file("older", older);
+    // The log grows while the witness is away, and its owner is gone when the witness comes back.
+    federation.stop("js");
+    federation.submit("sh", "office", &federation.file("more.csv", rows::numbered(5, 305))).done();
+    let size = TreeSize(federation.sizes("sh")[0]);
+    assert!(size.0 > 256, "{size} entries are one tile");
+    let dir = federation.path("published");
+    let hashes = resources(size).into_iter().filter(|tile| tile.kind() != TileKind::Entries);
+    for path in hashes.map(|tile| tile.path()).chain(["checkpoint".to_owned()]) {
+        let got = http::get(&format!("{}/log/records/{path}", federation.http("sh")), None).unwrap();
+        assert_eq!(got.status, 200, "{path}");
+        fs::create_dir_all(dir.join(&path).parent().unwrap()).unwrap();
+        fs::write(dir.join(&path), got.body).unwrap();
+    }
+    federation.stop("sh");
+    federation.spawn("js");
+    federation.ready("js");
+
+    let (vkey, cosigner, out) = (log.vkey(), witness.cosigner_vkey(), federation.text("cosigned"));
+    let args = ["--vkey", &vkey, "--witness", &cosigner, "--url", &url, "--older", &older, "--out", &out];
+    let said = foreign.go("feed", &[&args[..], &[dir.to_str().unwrap()]].concat()).done();
+    assert!(said.out.starts_with("feed: ok, 13 refusals"), "{said:?}");
+    let note = SignedCheckpoint::parse(&fs::read_to_string(&out).unwrap()).unwrap();
+    assert_eq!(note.verify(&log).unwrap().size, size);
+    assert_eq!(verify_quorum(&note, &[witness], 1).unwrap().len(), 1);
 }
 
 /// The proof of an entry as a file of C2SP tlog-proof.

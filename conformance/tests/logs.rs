@@ -8,11 +8,18 @@ mod common;
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Stdio},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use common::{command, http, http::Got};
+use common::{
+    command,
+    foreign::{Checker, Foreign, Target},
+    http,
+    http::Got,
+};
+use credit::id::MemberId;
 use crypto::{Digest, codec::hex, sign::VerifyingKey};
 use serde_json::Value;
 
@@ -267,6 +274,7 @@ fn a_stranger_verifies_every_published_log() {
     assert!(size > 512, "{size} entries do not fill two tiles");
     for (member, name) in [("sh", "records"), ("js", "status"), ("bank-a", "access")] {
         others_agree(&kept.log(member, name));
+        foreign_programs_agree(&kept, member, name);
     }
     strangers_passes_open_nothing(&kept);
 }
@@ -404,6 +412,41 @@ fn others_agree(log: &Published) {
         let proof = prove_record(size, index as u64, &hashes).unwrap();
         check_record(&proof, size, Hash(signed_root), index as u64, record_hash(entry)).unwrap();
     }
+}
+
+/// The programs of `conformance/foreign`, over HTTP: with a pass every entry, and the cosignatures that the federation
+/// demands; without one the hashes, and of the entries nothing.
+fn foreign_programs_agree(kept: &Kept, member: &str, name: &str) {
+    let foreign = Foreign::get();
+    let scratch = tempfile::tempdir().unwrap();
+    let log = kept.log(member, name);
+    let nodes = kept.document["nodes"].as_array().unwrap();
+    let dir = nodes.iter().find(|n| n["member"] == member).unwrap()["dir"].as_str().unwrap();
+    let registry = node::home::read_registry(&Path::new(dir).join("registry")).unwrap().read().unwrap();
+    let committee = registry.committee(&MemberId::parse(member).unwrap());
+    let target = Target {
+        location: log.url.clone(),
+        vkey: log.vkey.clone(),
+        quorum: ledger::witness::quorum(committee.len()),
+        witnesses: committee.iter().map(|(_, key)| key.cosigner_vkey()).collect(),
+        authorization: Some(log.auth.clone()),
+        ..Target::default()
+    };
+    assert!(target.quorum >= 4, "{} witnesses", committee.len());
+    let (size, _) = log.checkpoint().unwrap();
+    for checker in Checker::ALL {
+        foreign.passes(checker, &target, size, scratch.path());
+        let closed = Target { authorization: None, ..target.clone() };
+        foreign.refuses(checker, &closed, "the pass, which is missing", scratch.path());
+    }
+    let quorum = target.quorum.to_string();
+    let mut args =
+        vec!["verify-checkpoint", "--log-key", &log.vkey, "--tiles", &log.url, "--quorum", &quorum];
+    for vkey in &target.witnesses {
+        args.extend(["--witness-key", vkey]);
+    }
+    let said = foreign.packaged("aics-tlog", &args).done().json();
+    assert_eq!((&said["size"], &said["tiles_ok"]), (&size.into(), &true.into()), "{said}");
 }
 
 /// A pass opens what its reader may read, and nothing else.
