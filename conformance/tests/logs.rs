@@ -265,6 +265,7 @@ fn a_stranger_verifies_every_published_log() {
                 assert_eq!(walk(index as usize, size as usize, leaves[index as usize], &path), signed_root);
             }
             doors_are_open_and_closed(&log, size);
+            headers_are_those_of_the_specification(&log, size);
             widths_behave(&log, size);
             seen += size;
         }
@@ -321,6 +322,43 @@ fn doors_are_open_and_closed(log: &Published, size: u64) {
         let status = http::get(&url, Some(&String::from_utf8(bent).unwrap())).unwrap().status;
         assert_eq!(status, 401, "byte {at} of the pass");
     }
+}
+
+/// Content types, and how long a cache may keep what: a checkpoint for seconds, hash tiles for ever, entries and
+/// failures not at all. Nothing is said to pages of other origins: whoever wants that puts it into the proxy in front.
+fn headers_are_those_of_the_specification(log: &Published, size: u64) {
+    let width = size.min(256);
+    let (text, bytes) = ("text/plain; charset=utf-8", "application/octet-stream");
+    for (path, status, kind, cache) in [
+        ("checkpoint".to_owned(), 200, text, "public, max-age=2"),
+        (path("0", 0, width), 200, bytes, "public, max-age=31536000, immutable"),
+        (path("entries", 0, width), 200, bytes, "private, no-store"),
+        (path("0", 9_999, 256), 404, text, "no-store"),
+        (path("entries", 9_999, 256), 404, text, "no-store"),
+        ("tile/0/0".to_owned(), 404, text, "no-store"),
+    ] {
+        let (url, auth) = (format!("{}/{path}", log.url), Some(log.auth.as_str()));
+        let got = http::get(&url, auth).unwrap();
+        let said = |got: &Got, name: &str| got.header(name).map(str::to_owned);
+        assert_eq!((got.status, said(&got, "content-type")), (status, Some(kind.to_owned())), "{path}");
+        assert_eq!(said(&got, "cache-control"), Some(cache.to_owned()), "{path}");
+        for absent in ["content-encoding", "location", "access-control-allow-origin"] {
+            assert_eq!(said(&got, absent), None, "{path}");
+        }
+        // HEAD says the same and sends no body.
+        let head = http::ask("HEAD", &url, auth).unwrap();
+        assert_eq!((head.status, head.body.len()), (status, 0), "{path}");
+        for name in ["content-type", "content-length", "cache-control"] {
+            assert_eq!(said(&head, name), said(&got, name), "{name} of {path}");
+        }
+        for method in ["POST", "PUT", "DELETE"] {
+            let refused = http::ask(method, &url, auth).unwrap();
+            assert_eq!((refused.status, refused.header("allow")), (405, Some("GET,HEAD")), "{method} {path}");
+        }
+    }
+    // The door is closed to HEAD as well: a length tells about entries.
+    let closed = http::ask("HEAD", &format!("{}/{}", log.url, path("entries", 0, width)), None).unwrap();
+    assert_eq!((closed.status, closed.header("cache-control")), (401, Some("no-store")));
 }
 
 /// Partial tiles are served at the widths there are; others are not found. A reader with an older checkpoint gets its

@@ -194,8 +194,10 @@ func feed(vkey, witness, url, olderFile, outFile, dir string) (string, error) {
 	if err := conflict(older.N, newer.N); err != nil {
 		return "", err
 	}
-	// The same tree once more is cosigned anew.
-	if _, err := f.honest(request(newer.N, nil, string(signed)), signed, both, cosigner); err != nil {
+	// The same tree once more is cosigned anew. Its signature comes twice, and must not be kept twice.
+	text, lines, _ := strings.Cut(string(signed), "\n\n")
+	doubled := text + "\n\n" + lines + lines
+	if _, err := f.honest(request(newer.N, nil, doubled), signed, both, cosigner); err != nil {
 		return "", err
 	}
 	name := fmt.Sprintf("%s/%x/checkpoint", f.url, sha256.Sum256([]byte(newer.Origin)))
@@ -206,6 +208,9 @@ func feed(vkey, witness, url, olderFile, outFile, dir string) (string, error) {
 	shown, _, err := torchwood.VerifyCheckpoint([]byte(got.body), both)
 	if err != nil || shown.Tree != newer.Tree {
 		return "", fmt.Errorf("%s: status %d, %q: %w", name, got.status, got.body, err)
+	}
+	if kept := strings.Count(got.body, "\n\u2014 "); kept != 2 {
+		return "", fmt.Errorf("%s: %d signature lines, and 2 are due: %q", name, kept, got.body)
 	}
 	if err := os.WriteFile(outFile, cosigned, 0o600); err != nil {
 		return "", err
