@@ -7,7 +7,7 @@ use std::{fs, io, path::Path};
 
 use crypto::{Digest, secret::Secret, sign::SigningKey};
 use ledger::{
-    Batch, LeafIndex, Log, LogError, NoteKey, Store, Tile, TreeSize, log,
+    Batch, LeafIndex, Log, LogError, NoteKey, SignedCheckpoint, Store, Tile, TreeSize, log,
     store::memory::MemoryStore,
     tile::{ENTRY_BYTES_MAX, TILE_WIDTH, bundle_width_at, width_at},
 };
@@ -71,6 +71,13 @@ impl Sample {
         NoteKey { name: self.log.origin().to_owned(), key: self.key.verifying_key() }
     }
 
+    /// The present checkpoint.
+    ///
+    /// Errors: as [`log::head`]; `OutOfRange` before the first.
+    pub fn head(&self) -> Result<SignedCheckpoint, LogError> {
+        log::head(&self.store, NAME)?.ok_or(LogError::OutOfRange { size: TreeSize(0) })
+    }
+
     /// Inclusion path of an entry under the present size.
     ///
     /// Errors: as [`log::inclusion`].
@@ -96,10 +103,10 @@ impl Sample {
             fs::create_dir_all(path.parent().unwrap_or(dir))?;
             fs::write(path, bytes.ok_or_else(|| broken(format!("no {}", tile.path())))?)?;
         }
-        let head = log::head(&self.store, NAME).map_err(|e| broken(e.to_string()))?;
+        let head = self.head().map_err(|e| broken(e.to_string()))?;
         // Last, as a reader begins with it.
         fs::create_dir_all(dir)?;
-        fs::write(dir.join("checkpoint"), head.ok_or_else(|| broken("no checkpoint".into()))?.as_str())
+        fs::write(dir.join("checkpoint"), head.as_str())
     }
 }
 

@@ -30,6 +30,7 @@ usage: cargo xtask <check>
   docs                      tables against code, links, the two languages of a page
   setup                     installs what the checks need beside Rust, and says what a person must install
   ci                        everything the pipeline runs, quick to slow, stops at the first failure
+  foreign                   Tessera's fsck and torchwood's litewitness over a log of 70,000 entries (needs OpenSSH)
   sim --seed S [--seeds N]  replays N federation histories from seed S (N is 1 when not given)
 ";
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ["docs"] => check("docs").map(|_| ()),
         ["setup"] => setup::run(&root()),
         ["ci"] => ci::run(&root()),
+        ["foreign"] => setup::foreign(&root()),
         ["sim", rest @ ..] => ci::sim(&root(), rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

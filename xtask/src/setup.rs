@@ -1,7 +1,8 @@
 //! What the checks need beside Rust: cargo-deny, and Go and Python for the programs of other people that read our logs
 //! (`conformance/foreign`). Everything but cargo-deny goes below the target directory.
 //!
-//! Shape: [`run`] installs what is missing and is quick when nothing is; [`missing`] only looks.
+//! Shape: [`run`] installs what is missing and is quick when nothing is; [`missing`] only looks; [`foreign`] runs those
+//! programs that take too long to build for every run.
 
 use std::{
     env, fs,
@@ -49,6 +50,24 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     timed("go mod download", || succeed(Command::new(go).args(["mod", "download"]).current_dir(modules)))?;
     println!("setup: ok");
     Ok(())
+}
+
+/// Builds the heavier programs of other people and lets them read and cosign a large log.
+pub(crate) fn foreign(root: &Path) -> Result<(), String> {
+    missing(root)?;
+    let place = Place::of(root)?;
+    let (go, tools) = (place.go().ok_or("Go is gone")?, place.python.with_file_name("tools"));
+    fs::create_dir_all(&tools).map_err(|e| format!("cannot make {}: {e}", tools.display()))?;
+    let modules = place.sources.join("go-tools");
+    timed("go build tool", || {
+        // The slash makes Go write several programs into the folder.
+        let into = format!("{}/", tools.display());
+        succeed(Command::new(go).args(["build", "-o", &into, "tool"]).current_dir(modules))
+    })?;
+    let (tools, python) =
+        (tools.display().to_string(), place.python.join("bin/python").display().to_string());
+    let run = ["run", "-p", "conformance", "--bin", "foreign", "--", "--tools", &tools, "--python", &python];
+    cargo(root, &run)
 }
 
 /// Names what is missing.
