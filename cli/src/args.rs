@@ -110,10 +110,32 @@ pub(crate) enum Verb {
     /// Read and check access logs.
     #[command(subcommand)]
     Audit(Audit),
-    /// Verify a file, an exported log or a published log, offline against a registry.
+    /// Verify a file, an exported log or a published log, offline against a registry; a proof also against a policy.
     Verify(Verify),
     /// Check this machine and a member's directory.
     Doctor(Dir),
+    /// Measure what this machine does, beside what its parts cost.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Ingest, verification, proofs, size, memory and restart of a node's ledger.
+    Ledger(BenchLedger),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchLedger {
+    /// Records to take in.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=200_000_000))]
+    pub(crate) records: u64,
+    /// Directory to work under; what is made there is removed again. Default: the system's temporary directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// A PostgreSQL database to compare with, as psql takes it; a table `xinqiao_bench` is made there and removed.
+    #[arg(long, value_name = "URL")]
+    pub(crate) postgres: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -173,6 +195,21 @@ pub(crate) enum Federation {
     Show {
         /// The file.
         registry: PathBuf,
+    },
+    /// Write whom to believe about one log, as a trust policy for `verify` and other people's tools (C2SP tlog-policy).
+    Policy {
+        /// The signed registry.
+        #[arg(long)]
+        registry: PathBuf,
+        /// Whose log.
+        #[arg(long)]
+        member: String,
+        /// records, status or access.
+        #[arg(long)]
+        log: String,
+        /// Where to write it. Default: standard output.
+        #[arg(long)]
+        out: Option<PathBuf>,
     },
 }
 
@@ -435,6 +472,29 @@ pub(crate) enum Audit {
         #[command(flatten)]
         at: Unlock,
     },
+    /// Write the proof that an entry is in a log of this member, and the entry beside it, as FILE and FILE.entry.
+    Proof {
+        /// records, status or access.
+        #[arg(long)]
+        log: String,
+        /// Index of the entry.
+        #[arg(long)]
+        index: u64,
+        /// tlog-proof (C2SP) or cose (a COSE receipt, RFC 9942).
+        #[arg(long, default_value = "tlog-proof")]
+        form: String,
+        /// Where to write the proof.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Seconds to wait for witnesses.
+        #[arg(long, default_value_t = 10)]
+        wait: u64,
+        /// Write it although too few witnesses have cosigned.
+        #[arg(long)]
+        unwitnessed: bool,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Search an exported access log.
     Search {
         /// The exported log.
@@ -479,8 +539,14 @@ pub(crate) struct Verify {
     /// A file of this system, an exported log's directory, or the URL of a published log.
     pub(crate) what: String,
     /// The registry to trust.
+    #[arg(long, required_unless_present = "policy")]
+    pub(crate) registry: Option<PathBuf>,
+    /// The trust policy (C2SP tlog-policy) to judge a tlog-proof or a COSE receipt by, in place of a registry.
+    #[arg(long, conflicts_with_all = ["registry", "require_witnesses"])]
+    pub(crate) policy: Option<PathBuf>,
+    /// The entry that a tlog-proof or a COSE receipt is about. Default: the proof's name with `.entry`.
     #[arg(long)]
-    pub(crate) registry: PathBuf,
+    pub(crate) entry: Option<PathBuf>,
     /// Authorization header for entries behind a URL, as `audit pass` prints it.
     #[arg(long)]
     pub(crate) auth: Option<String>,

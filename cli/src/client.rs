@@ -5,8 +5,9 @@ use std::path::Path;
 use credit::id::MemberId;
 use crypto::{secret::Secret, sign::PublicKey};
 use exchange::{
+    refusal::{Code, Refusal},
     registry::Registry,
-    wire::{Operation, Request, Response},
+    wire::{Operation, Response},
 };
 use node::{Problem, home::Home, keys, quic};
 
@@ -34,17 +35,37 @@ impl Client {
 
     /// Asks the node to carry out an operation.
     pub(crate) async fn operate(&self, operation: Operation) -> Result<Response, Problem> {
-        let asked = quic::operate(&self.address, &self.seed, self.key, &Request::Operate(operation)).await;
-        asked.map_err(|refusal| {
-            let unreachable = refusal.code == exchange::refusal::Code::Unreachable.as_str();
-            let mut problem = Problem::from(refusal);
-            if unreachable {
-                problem.next = "start it with `xinqiao node run --dir …`, and look at its log".into();
-                problem.next_zh = "请用 `xinqiao node run --dir …` 启动节点，并查看其日志".into();
-            }
-            problem
-        })
+        let session = self.session().await?;
+        let response = session.ask(operation).await;
+        session.0.close().await;
+        response
     }
+
+    /// A connection for several operations.
+    pub(crate) async fn session(&self) -> Result<Session, Problem> {
+        let connected = quic::Operator::connect(&self.address, &self.seed, self.key).await;
+        connected.map(Session).map_err(problem)
+    }
+}
+
+/// An open connection to the node.
+pub(crate) struct Session(quic::Operator);
+
+impl Session {
+    /// Asks the node to carry out an operation.
+    pub(crate) async fn ask(&self, operation: Operation) -> Result<Response, Problem> {
+        self.0.ask(operation).await.map_err(problem)
+    }
+}
+
+fn problem(refusal: Refusal) -> Problem {
+    let unreachable = refusal.code == Code::Unreachable.as_str();
+    let mut problem = Problem::from(refusal);
+    if unreachable {
+        problem.next = "start it with `xinqiao node run --dir …`, and look at its log".into();
+        problem.next_zh = "请用 `xinqiao node run --dir …` 启动节点，并查看其日志".into();
+    }
+    problem
 }
 
 /// Reads a member id.

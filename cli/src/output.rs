@@ -2,6 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use node::Problem;
 use serde_json::{Value, json};
 
@@ -57,6 +58,13 @@ pub(crate) fn problem(problem: &Problem, json: bool) -> ExitCode {
     }
     let _ = std::io::stderr().write_all(shown.as_bytes());
     ExitCode::from(if problem.fault { 3 } else { 1 })
+}
+
+/// A progress bar over bytes, on a terminal only.
+pub(crate) fn progress(bytes: u64) -> ProgressBar {
+    let bar = ProgressBar::new(bytes);
+    let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+    style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 
 /// Says something about progress on standard error.

@@ -13,11 +13,11 @@ use conformance::sim::{
 use credit::{
     catalog::Purpose,
     csv::PlainRecord,
-    entry::{Entry, Fact, RowCounts, StatusFact},
+    entry::{Entry, Fact, StatusFact},
     grant::Scope,
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, QuestionId, RecordId},
     question::{Basis, Question, Want},
-    record::{RecordFacts, SealedRecord},
+    record::{Contents, RecordFacts, SealedRecord},
     repair::Case,
     rules::{AuthorityKind, Tier},
     status::Status,
@@ -35,7 +35,7 @@ use exchange::{
     read,
     receipt::Receipt,
     step::{Effect, Reply, Token},
-    wire::{GrantDraft, RepairDraft, Response, Submission},
+    wire::{FileRow, GrantDraft, RepairDraft, Response, RunRows, SealedRow, Submission},
 };
 use ledger::{
     log,
@@ -283,18 +283,18 @@ impl Run {
             published: None,
             tier: Some(Tier::General),
             kind: AuthorityKind::General,
-            content: node.context.own.naming.content_tag(&plain),
+            content: node.context.own.naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(first)).unwrap();
         let tag = node.context.own.naming.subject_tag(&plain.subject);
-        let sealed = SealedRecord::seal(&plain, facts, &node.id, &key);
+        let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
         let run = Submission {
             source: source(),
             item: penalty_item(),
             file: Digest::of(&revision.to_be_bytes()),
-            records: vec![(sealed, tag)],
-            rows: RowCounts::default(),
-            report: None,
+            records: vec![SealedRow::new(FileRow::default(), sealed, tag)],
+            run: RunRows::default(),
+            last: Some("UTF-8".into()),
         };
         self.step(Input::Submit(run)).map(|_| ())
     }

@@ -167,17 +167,9 @@ const PAIR: [Cast; 2] = [
 #[test]
 fn a_foreign_client_gets_from_our_witness_what_the_specification_says() {
     let foreign = Foreign::get();
-    let federation = Federation::found(&PAIR);
-    federation.unlocked(&["federation", "admit", &federation.text("js.request"), "--witness"], "gov").done();
-    for governor in ["g1", "g3"] {
-        federation.unlocked(&["federation", "sign", "--governor", governor], "gov").done();
-    }
-    for member in ["sh", "js"] {
-        federation
-            .at(member, &["node", "init", "--registry", federation.registry().to_str().unwrap()])
-            .done();
-        federation.spawn(member);
-    }
+    let federation = Federation::found_with(&PAIR, &["js"]);
+    federation.spawn("sh");
+    federation.spawn("js");
     federation.ready("sh");
     federation.ready("js");
     let registry = node::home::read_registry(&federation.registry()).unwrap().read().unwrap();
@@ -195,6 +187,7 @@ fn a_foreign_client_gets_from_our_witness_what_the_specification_says() {
         (note.claimed().size.0 == size).then_some(got.body)
     });
     let older = federation.file("older", older);
+    exported_proofs_are_believed(foreign, &federation, &log.vkey());
     // The log grows while the witness is away, and its owner is gone when the witness comes back.
     federation.stop("js");
     federation.submit("sh", "office", &federation.file("more.csv", rows::numbered(5, 305))).done();
@@ -219,6 +212,31 @@ fn a_foreign_client_gets_from_our_witness_what_the_specification_says() {
     let note = SignedCheckpoint::parse(&fs::read_to_string(&out).unwrap()).unwrap();
     assert_eq!(note.verify(&log).unwrap().size, size);
     assert_eq!(verify_quorum(&note, &[witness], 1).unwrap().len(), 1);
+}
+
+/// What `xinqiao audit proof` writes, a tlog-proof under the policy that `xinqiao federation policy` writes and a COSE
+/// receipt under the log's key.
+fn exported_proofs_are_believed(foreign: &Foreign, federation: &Federation, vkey: &str) {
+    let (registry, policy) = (federation.registry(), federation.text("policy"));
+    let args = ["federation", "policy", "--registry", registry.to_str().unwrap(), "--member", "sh"];
+    common::run(&[&args[..], &["--log", "records", "--out", &policy, "--json"]].concat()).done();
+    for form in ["tlog-proof", "cose"] {
+        let [first, last] = ["0", "5"].map(|index| {
+            let out = federation.text(&format!("{index}.{form}"));
+            let args =
+                ["audit", "proof", "--log", "records", "--index", index, "--form", form, "--out", &out];
+            federation.at("sh", &args).done();
+            out
+        });
+        let check = |proof: &str, entry: &str| match form {
+            "cose" => foreign.python("receipt.py", &["--vkey", vkey, "--entry", entry, proof]),
+            _ => foreign.go("torchwood", &["proof", "--policy", &policy, "--entry", entry, proof]),
+        };
+        let entry = |proof: &str| format!("{proof}.entry");
+        check(&first, &entry(&first)).done();
+        check(&last, &entry(&last)).done();
+        assert_eq!(check(&first, &entry(&last)).code, Some(1), "{form} of another entry");
+    }
 }
 
 /// The proof of an entry as a file of C2SP tlog-proof.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crypto::{
-    Digest,
+    Digest, Timestamp,
     codec::{hex, unhex},
     merkle,
     secret::Secret,
@@ -15,9 +15,12 @@ use crypto::{
 use ledger::{
     Batch, Checkpoint, LeafIndex, Log, NoteKey, SignedCheckpoint, Store, Tile, TreeSize,
     audit::{AuditError, LogSource, audit},
+    cose_receipt::CoseReceipt,
     log,
     note::Note,
+    policy::{Disbelief, Policy},
     proof::{verify_consistency, verify_inclusion},
+    proof_file::ProofFile,
     store::memory::MemoryStore,
     tile::{TileKind, decode_bundle, decode_hashes},
     witness,
@@ -213,27 +216,63 @@ fn the_mirrored_tiles_of_300_leaves_give_the_cosigned_root() {
 }
 
 #[test]
-fn a_sigsum_proof_of_a_real_log_verifies_with_all_its_cosignatures() {
-    let proof = text("sigsum/hello.tlog-proof");
-    let (head, note) = proof.split_once("\n\n").unwrap();
-    let mut lines = head.lines().skip(1);
-    let index = lines.next().unwrap().strip_prefix("index ").unwrap().parse().unwrap();
-    let path: Vec<Digest> = lines.map(|line| hash(&Value::from(line)).unwrap()).collect();
-    let mut log_key = None;
-    let mut witnesses = Vec::new();
-    let policy = text("sigsum/hello.tlog-policy");
-    for words in policy.lines().map(|line| line.split(' ').collect::<Vec<_>>()) {
-        match words[..] {
-            ["log", key, ..] => log_key = Some(NoteKey::parse(key).unwrap()),
-            ["witness", _, key, ..] => witnesses.push(NoteKey::parse_cosigner(key).unwrap()),
-            _ => {}
-        }
-    }
-    let signed = SignedCheckpoint::parse(note).unwrap();
-    let checkpoint = signed.verify(&log_key.unwrap()).unwrap();
-    assert_eq!(witness::verify_quorum(&signed, &witnesses, 8).unwrap().len(), 8);
-    let leaf = merkle::leaf_hash(&unhex(text("sigsum/hello.leaf.hex").trim()).unwrap());
-    assert_eq!(verify_inclusion(LeafIndex(index), checkpoint.size, &leaf, &checkpoint.root, &path), Ok(()));
+fn a_sigsum_proof_of_a_real_log_verifies_by_its_policy_with_all_its_cosignatures() {
+    let file = text("sigsum/hello.tlog-proof");
+    let proof = ProofFile::parse(&file).unwrap();
+    assert_eq!(proof.to_string(), file);
+    let file = text("sigsum/hello.tlog-policy");
+    let policy = Policy::parse(file.as_bytes()).unwrap();
+    let entry = unhex(text("sigsum/hello.leaf.hex").trim()).unwrap();
+    let leaf = merkle::leaf_hash(&entry);
+    let believed = proof.verify(&leaf, &policy).unwrap();
+    assert_eq!((believed.checkpoint.size, believed.cosigned.len()), (TreeSize(381_382), 8));
+
+    // Four of six, where the group of three counts as one when two of them have cosigned. Without all but these lines:
+    let only = |names: &[&str]| {
+        let note = proof.checkpoint.as_str();
+        let (text, lines) = note.split_at(note.rfind("\n\n").unwrap() + 2);
+        let kept =
+            |line: &&str| names.iter().any(|name| line.contains(name)) || line.contains(" sigsum.org/");
+        let lines: Vec<&str> = lines.split_inclusive('\n').filter(kept).collect();
+        let checkpoint = SignedCheckpoint::parse(&format!("{text}{}", lines.concat())).unwrap();
+        ProofFile { checkpoint, ..proof.clone() }.verify(&leaf, &policy).map(|b| b.cosigned.len())
+    };
+    let (three, group) = (["remora", "stagemole", "tillitis"], ["nisse", "rgdd.se", "smartit"]);
+    assert_eq!(only(&[&three[..], &group[..2]].concat()), Ok(5));
+    assert_eq!(only(&[&three[..], &["navigli"]].concat()), Ok(4));
+    assert_eq!(only(&[&three[..], &group[..1]].concat()), Err(Disbelief::Quorum { found: 4 }));
+    assert_eq!(only(&[&three[..2], &group[..]].concat()), Err(Disbelief::Quorum { found: 5 }));
+
+    // The policy in Sigsum's own form names keys otherwise, and says so on its first key.
+    let error = Policy::parse(text("sigsum/sigsum-test-2025-3.policy").as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "line 3: the log's key: malformed key");
+    let other = file.replace("sigsum.org/v1/tree/1643169b", "sigsum.org/v1/tree/0643169b");
+    assert!(Policy::parse(other.as_bytes()).unwrap_err().why.contains("key id"));
+}
+
+#[test]
+fn the_cose_receipt_of_the_reference_log_is_the_published_one() {
+    let manifest = json("reference-log-70000/manifest.json");
+    let wanted = |v: &&Value| v["index"] == 299 && v["size"] == 300;
+    let proof = manifest["inclusion"].as_array().unwrap().iter().find(wanted).unwrap();
+    let checkpoint = SignedCheckpoint::parse(&text("reference-log-70000/checkpoint.300")).unwrap();
+    let key = SigningKey::from_seed(&Secret::new([7; 32]));
+    let (index, path) = (LeafIndex(299), hashes(&proof["proof_b64"]).unwrap());
+    let now = Timestamp(1_767_225_600_000);
+    let made = CoseReceipt::sign(&key, "node-a.example", now, index, path, checkpoint).unwrap();
+    let published = fs::read(path_of_receipt("receipt.cbor")).unwrap();
+    assert_eq!(hex(&made.to_vec()), hex(&published));
+    let read = CoseReceipt::parse(&published).unwrap();
+    let policy = Policy::parse(&fs::read(path_of_receipt("policy")).unwrap()).unwrap();
+    let entry = fs::read(path_of_receipt("entry")).unwrap();
+    assert_eq!(entry, reference_entry(299));
+    assert_eq!(read.verify(&merkle::leaf_hash(&entry), &policy).unwrap().checkpoint.size, TreeSize(300));
+    let public = fs::read_to_string(path_of_receipt("key.hex")).unwrap();
+    assert_eq!(public.trim(), hex(&key.verifying_key().to_bytes()));
+}
+
+fn path_of_receipt(name: &str) -> PathBuf {
+    path("cose-receipt").join(name)
 }
 
 /// The entry of the reference log, by the formula in its manifest.

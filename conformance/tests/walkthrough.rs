@@ -28,7 +28,7 @@ const WAIT: Duration = Duration::from_secs(150);
 
 /// What the commands say, in this order. What fails on purpose is here too: a shell with `-e` does not mind when a
 /// command after `!` succeeds.
-const SAID: [&str; 36] = [
+const SAID: [&str; 38] = [
     "founded: 3 governors, 2 of them sign",
     "hand auditor.request to a governor",
     "1 of 2 signatures",
@@ -64,6 +64,8 @@ const SAID: [&str; 36] = [
     "cosigned by 2 witnesses, 2 make it believable",
     "`bank` and `js`: 6 accesses stand equal on both sides",
     "6 in the log: the list is complete",
+    "`sh/status` is believed when 2 of 2 witnesses have cosigned",
+    "proof holds: entry 2 of xinqiao/delta/sh/status",
     "error: sh/access: entry 0 was altered",
 ];
 

@@ -3,11 +3,14 @@
 //! Reads the double-publicity layout of 2018 (发改办财金〔2018〕790号) and the catalog's local layouts as CSV, by column
 //! code or Chinese heading, separated by commas or tabs.
 //!
-//! *Not here*: XLSX, streaming (the whole file is in memory, bounded by [`FILE_BYTES_MAX`]), duplicates against what
-//! a node already holds (`RecordId`, later), and the layout of 2016. That one is refused by name: its numbered codes
+//! [`stream`] reads a file piece by piece; [`read`] is the same over a file that is in memory.
+//!
+//! *Not here*: XLSX, duplicates against what a node already holds (`RecordId`, later), and the layout of 2016. That one is refused by name: its numbered codes
 //! changed meaning, and a resident number in slot `_5` would be published as a 事业单位证书号 (docs/SOURCES.md).
 //!
 //! No error carries a value of the file: it may be the personal one that was put in the wrong column.
+
+pub mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,19 +18,19 @@ use std::fmt;
 use zeroize::Zeroize;
 
 use crate::catalog::{Catalog, Field, Forbidden, Item};
+use crate::csv::stream::Reader;
 use crate::id::{FieldId, ItemId};
 use crate::normalize::{
-    Encoding, NormalizeError, decode_text, is_void, normalize_code, normalize_document_number, normalize_text,
+    Encoding, NormalizeError, is_void, normalize_code, normalize_document_number, normalize_text,
 };
 use crate::subject::{SubjectId, SubjectKind, USCC_SENTINEL};
 use crate::value::{Amount, Date, FieldType, Value};
 
-/// 64 MiB: a month of a large city (1.3 × 10^5 rows of about 400 bytes) fits, and the file, its text and its records
-/// fit in memory together.
-pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// 64 GiB: the back-fill of a whole province in one file; bounds a stream that does not end.
+pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 
-/// One million rows: more than 64 MiB can hold of any official layout, so this bounds files of nearly empty rows.
-pub const ROWS_MAX: usize = 1_000_000;
+/// 200 million rows: the largest collection foreseen, in one file.
+pub const ROWS_MAX: usize = 200_000_000;
 
 /// 128 columns: four times the widest layout; a wider file is another table or has the wrong separator.
 pub const COLUMNS_MAX: usize = 128;
@@ -36,63 +39,32 @@ pub const COLUMNS_MAX: usize = 128;
 /// of the file would silently become one cell.
 pub const ROW_LINES_MAX: u64 = 1_000;
 
-/// Reads a file of `item`.
+/// Reads a whole file of `item`, and finds rows that repeat an earlier one.
 ///
 /// Shape: pure; one [`Row`] per row of the file that is not blank, in order. `today` bounds decision dates.
 /// Errors: [`FileError`] if the file as a whole cannot be read; a fault in one row only rejects that row.
 /// Invariant: a column that is neither in the catalog, nor forbidden, nor a known technical column stops the file:
 /// outside the catalog nothing is collected, and nothing is dropped without a word.
 pub fn read(bytes: &[u8], catalog: &Catalog, item: &Item, today: Date) -> Result<Intake, FileError> {
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(FileError::TooLarge { bytes: bytes.len() });
-    }
-    let (text, encoding) = decode_text(bytes).map_err(FileError::Text)?;
-    // One line end, so that line numbers are right; and always a last one, which `Lines::next` relies on.
-    let text = text.replace("\r\n", "\n").replace('\r', "\n") + "\n";
-    let mut lines = Lines::new(&text);
-    let mut record = ::csv::StringRecord::new();
-    if lines.next(&mut record)?.is_none() {
-        return Err(FileError::Empty);
-    }
-    let header = Header::read(&record, catalog, item)?;
-    let mut intake = Intake {
-        encoding,
-        rows: Vec::new(),
-        skipped: header.skipped.clone(),
-        forbidden: header.forbidden.clone(),
-    };
+    let mut reader = Reader::new(catalog, item);
+    let mut raw = reader.push(bytes)?;
+    raw.extend(reader.finish()?);
+    let layout = reader.layout().ok_or(FileError::Empty)?;
+    let mut rows: Vec<Row> = raw.iter().map(|raw| layout.read(item, today, raw)).collect();
     let mut seen = BTreeSet::new();
-    while let Some(number) = lines.next(&mut record)? {
-        if record.iter().all(|cell| cell.trim().is_empty()) {
-            // Spreadsheets leave rows of bare separators behind.
-            continue;
+    for row in &mut rows {
+        let Ok(plain) = &row.outcome else { continue };
+        if !seen.insert((plain.subject.clone(), plain.document.clone(), plain.authority_code.clone())) {
+            let column = item.field(item.key).map_or_else(String::new, |key| key.column.clone());
+            row.outcome = Err(vec![RowError::twice(row.number, column)]);
         }
-        if intake.rows.len() == ROWS_MAX {
-            return Err(FileError::TooManyRows);
-        }
-        let mut reader = RowReader { item, today, row: number, normalised: false, errors: Vec::new() };
-        let plain = reader.read(&header, &record);
-        let outcome = match plain {
-            Some(plain) if reader.errors.is_empty() => {
-                let key = (plain.subject.clone(), plain.document.clone(), plain.authority_code.clone());
-                if seen.insert(key) {
-                    Ok(plain)
-                } else {
-                    let key = item.field(item.key);
-                    reader.fault(
-                        key,
-                        "duplicate_in_file",
-                        "本文件中已有同一主体、同一文号、同一机关的记录",
-                        "the file already has a record of this subject, document number and authority",
-                    );
-                    Err(reader.errors)
-                }
-            }
-            _ => Err(reader.errors),
-        };
-        intake.rows.push(Row { number, outcome, normalised: reader.normalised });
     }
-    Ok(intake)
+    Ok(Intake {
+        encoding: reader.encoding(),
+        rows,
+        skipped: layout.0.skipped.clone(),
+        forbidden: layout.0.forbidden.clone(),
+    })
 }
 
 /// What a file holds.
@@ -182,6 +154,19 @@ pub struct RowError {
     pub en: String,
 }
 
+impl RowError {
+    /// The row repeats a record that stands in the same file before.
+    pub fn twice(row: u32, column: String) -> Self {
+        Self {
+            row,
+            column,
+            code: "duplicate_in_file",
+            zh: "本文件中已有同一主体、同一文号、同一机关的记录".into(),
+            en: "the file already has a record of this subject, document number and authority".into(),
+        }
+    }
+}
+
 impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}", self.row)?;
@@ -198,7 +183,7 @@ pub enum FileError {
     /// More than [`FILE_BYTES_MAX`].
     TooLarge {
         /// Its size.
-        bytes: usize,
+        bytes: u64,
     },
     /// More than [`ROWS_MAX`] rows.
     TooManyRows,
@@ -333,43 +318,6 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
-
-/// The file's rows with the line each begins on.
-struct Lines<'a> {
-    reader: ::csv::Reader<&'a [u8]>,
-}
-
-impl<'a> Lines<'a> {
-    fn new(text: &'a str) -> Self {
-        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let tabs = first.matches('\t').count() > first.matches(',').count();
-        let delimiter = if tabs { b'\t' } else { b',' };
-        let reader = ::csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(delimiter)
-            .from_reader(text.as_bytes());
-        Self { reader }
-    }
-
-    /// Reads the next row that is not an empty line; returns its line. The reader's own start position counts empty
-    /// lines before a row as part of it, so the start is counted back from the end.
-    fn next(&mut self, record: &mut ::csv::StringRecord) -> Result<Option<u32>, FileError> {
-        let before = self.reader.position().line();
-        // The text was decoded and rows may have any length, so the reader has nothing left to complain about.
-        let more = self.reader.read_record(record).unwrap_or(false);
-        if !more {
-            return Ok(None);
-        }
-        let inner: u64 = record.iter().map(|cell| cell.matches('\n').count() as u64).sum();
-        let end = self.reader.position().line();
-        let line = end.saturating_sub(1 + inner).max(before) as u32;
-        if inner > ROW_LINES_MAX {
-            return Err(FileError::RowTooLong { line });
-        }
-        Ok(Some(line))
-    }
-}
 
 /// What each column of the file is.
 struct Header {

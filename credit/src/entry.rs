@@ -149,6 +149,16 @@ pub struct RowCounts {
     pub rejected: u64,
 }
 
+impl RowCounts {
+    /// Adds the rows of another part of the same file.
+    pub fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.amended += other.amended;
+        self.duplicate += other.duplicate;
+        self.rejected += other.rejected;
+    }
+}
+
 impl Statement for Batch {
     const LABEL: Label = Label::SignBatch;
 }
@@ -360,6 +370,9 @@ pub struct DisclosedRecord {
     /// Fields and how much was said of each, ascending.
     #[n(2)]
     pub fields: Vec<DisclosedField>,
+    /// The record: who received it is to be told of its repair, whatever version they received.
+    #[n(3)]
+    pub record: RecordId,
 }
 
 /// One disclosed field.

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`id`], [`subject`], [`value`] | identifiers and typed values; parsing is the proof |
 //! | [`catalog`] | record types, their fields, classes and modes |
-//! | [`normalize`], [`csv`] | a department's file to checked rows |
+//! | [`decode`], [`normalize`], [`csv`] | a department's file to checked rows |
 //! | [`record`] | a plain record to a sealed one, and back field by field |
 //! | [`question`], [`grant`], [`policy`] | who asks, with whose word, and one verdict per field |
 //! | [`disclosure`] | what a permitted reader receives of a field |
@@ -19,6 +19,7 @@
 pub mod calendar;
 pub mod catalog;
 pub mod csv;
+pub mod decode;
 pub mod disclosure;
 pub mod entry;
 pub mod grant;

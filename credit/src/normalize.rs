@@ -94,50 +94,6 @@ impl fmt::Display for NormalizeError {
 
 impl std::error::Error for NormalizeError {}
 
-/// Decodes a file: a byte order mark is stripped, valid UTF-8 is taken as it is, anything else must be GB 18030.
-///
-/// Errors: [`NormalizeError`] with the place. GB 18030 accepts almost any pairs of high bytes, so bytes that begin
-/// as Chinese text in UTF-8 and break off are reported as damaged instead of being read as GBK.
-pub fn decode_text(bytes: &[u8]) -> Result<(String, Encoding), NormalizeError> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(NormalizeError::Utf16);
-    }
-    let (body, bom) = match bytes.strip_prefix(&[0xef, 0xbb, 0xbf]) {
-        Some(body) => (body, 3),
-        None => (bytes, 0),
-    };
-    let at = |offset: usize| (offset + bom, body[..offset].iter().filter(|b| **b == b'\n').count() + 1);
-    let valid = match core::str::from_utf8(body) {
-        Ok(text) => {
-            let encoding = if bom > 0 { Encoding::Utf8Bom } else { Encoding::Utf8 };
-            return Ok((text.to_owned(), encoding));
-        }
-        Err(e) => e.valid_up_to(),
-    };
-    let wide =
-        core::str::from_utf8(&body[..valid]).map_or(0, |t| t.chars().filter(|c| *c >= '\u{800}').count());
-    if bom > 0 || wide >= UTF8_WIDE_CHARS_MIN {
-        let (offset, line) = at(valid);
-        return Err(NormalizeError::DamagedUtf8 { offset, line });
-    }
-    let mut decoder = encoding_rs::GB18030.new_decoder_without_bom_handling();
-    // Two bytes give at most three; the decoder's own bound includes its state.
-    let room = decoder.max_utf8_buffer_length_without_replacement(body.len()).unwrap_or(body.len());
-    let mut text = String::with_capacity(room);
-    match decoder.decode_to_string_without_replacement(body, &mut text, true) {
-        (encoding_rs::DecoderResult::InputEmpty, _) => Ok((text, Encoding::Gb18030)),
-        (encoding_rs::DecoderResult::Malformed(bad, after), read) => {
-            let (offset, line) = at(read.saturating_sub(usize::from(bad) + usize::from(after)));
-            Err(NormalizeError::Undecodable { offset, line })
-        }
-        // INVARIANT: `room` is the decoder's own upper bound. Reported as undecodable rather than assumed.
-        (encoding_rs::DecoderResult::OutputFull, read) => {
-            let (offset, line) = at(read);
-            Err(NormalizeError::Undecodable { offset, line })
-        }
-    }
-}
-
 /// The normal form of a code or identifier: NFKC, trimmed, ASCII letters upper case. Idempotent.
 pub fn normalize_code(text: &str) -> String {
     if text.is_ascii() {
@@ -191,48 +147,11 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
-/// So many characters of three bytes or more before the first fault make it UTF-8: GBK text forms one such
-/// sequence by chance about once in thirty characters, four in a row without a fault before practically never.
-const UTF8_WIDE_CHARS_MIN: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn decodes_utf8_bom_and_gbk() {
-        let text = "行政相对人名称,备注\n上海某某公司,㐀镕\n";
-        let (gbk, _, bad) = encoding_rs::GB18030.encode(text);
-        assert!(!bad);
-        assert_eq!(decode_text(text.as_bytes()).unwrap(), (text.to_owned(), Encoding::Utf8));
-        assert_eq!(decode_text(&gbk).unwrap(), (text.to_owned(), Encoding::Gb18030));
-        let bom = [b"\xef\xbb\xbf", text.as_bytes()].concat();
-        assert_eq!(decode_text(&bom).unwrap(), (text.to_owned(), Encoding::Utf8Bom));
-        assert_eq!(decode_text(b"").unwrap(), (String::new(), Encoding::Utf8));
-    }
-
-    #[test]
-    fn damaged_utf8_is_not_read_as_gbk() {
-        let mut bytes = "名称,备注\n上海某某公司\n".as_bytes().to_vec();
-        bytes.remove(16);
-        assert_eq!(decode_text(&bytes), Err(NormalizeError::DamagedUtf8 { offset: 14, line: 2 }));
-        assert_eq!(
-            decode_text(b"\xef\xbb\xbfa\n\xff"),
-            Err(NormalizeError::DamagedUtf8 { offset: 5, line: 2 })
-        );
-    }
-
-    #[test]
-    fn names_the_place_of_bytes_that_are_no_text() {
-        assert_eq!(
-            decode_text(b"a,b\nc,\xff\xff\n"),
-            Err(NormalizeError::Undecodable { offset: 6, line: 2 })
-        );
-        assert_eq!(decode_text(b"a\n\xd0"), Err(NormalizeError::Undecodable { offset: 2, line: 2 }));
-        assert_eq!(decode_text(b"\xff\xfea\0"), Err(NormalizeError::Utf16));
-    }
 
     #[test]
     fn document_numbers_in_all_brackets_are_equal() {
@@ -264,19 +183,6 @@ mod tests {
                 let once = f(&text);
                 prop_assert_eq!(f(&once), once);
             }
-        }
-
-        #[test]
-        fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = decode_text(&bytes);
-        }
-
-        #[test]
-        fn gbk_with_a_chinese_heading_round_trips(text in "[一-龥]{1,40}") {
-            // Without the heading some short GBK texts are valid UTF-8 too, and nothing could tell them apart.
-            let text = format!("行政相对人名称\n{text}");
-            let (gbk, _, _) = encoding_rs::GB18030.encode(&text);
-            prop_assert_eq!(decode_text(&gbk).unwrap().0, text);
         }
     }
 }

@@ -13,6 +13,7 @@ use crypto::{
     secret::Secret,
 };
 use minicbor::{Decode, Encode};
+use zeroize::Zeroizing;
 
 use crate::{
     csv::PlainRecord,
@@ -58,9 +59,26 @@ impl NamingKeys {
     }
 
     /// A keyed digest of a record's whole content: equal content is a duplicate, other content an amendment.
-    pub fn content_tag(&self, record: &PlainRecord) -> Digest {
-        let content: Vec<u8> = contents(record).into_iter().flat_map(|(_, bytes)| bytes).collect();
-        Digest(pseudonym::keyed(&self.pepper, Label::ContentTag, &[&content]))
+    pub fn content_tag(&self, contents: &Contents) -> Digest {
+        let whole: Zeroizing<Vec<u8>> =
+            Zeroizing::new(contents.0.iter().flat_map(|(_, content)| content.iter().copied()).collect());
+        Digest(pseudonym::keyed(&self.pepper, Label::ContentTag, &[&whole]))
+    }
+}
+
+/// The canonical content of one field, in clear.
+type Content = Zeroizing<Vec<u8>>;
+
+/// What a record says, field by field, as committed and sealed; wiped when dropped.
+pub struct Contents(Vec<(FieldId, Content)>);
+
+impl Contents {
+    /// The subject and every field that has a value, ascending.
+    pub fn of(plain: &PlainRecord) -> Self {
+        let subject = Value::Text(plain.subject.as_str().to_owned());
+        let content = |field: FieldId, value: &Value| (field, Zeroizing::new(field_content(field, value)));
+        let fields = plain.fields.iter().map(|(field, value)| content(*field, value));
+        Self([content(SUBJECT_FIELD, &subject)].into_iter().chain(fields).collect())
     }
 }
 
@@ -128,19 +146,18 @@ pub struct SealedField {
 }
 
 impl SealedRecord {
-    /// Seals `plain` at `member` under `key`, the key of `facts.slot`.
-    pub fn seal(plain: &PlainRecord, facts: RecordFacts, member: &MemberId, key: &RecordKey) -> Self {
-        let (bound, key) = (binding(member, &facts), key.bound_to(&facts.content.0));
-        let contents = contents(plain);
-        let commitments: Vec<Digest> =
-            contents.iter().map(|(field, content)| commit::commitment(&key.salt(field.0), content)).collect();
-        let fields = contents
-            .iter()
-            .map(|(field, content)| SealedField {
-                field: *field,
-                sealed: key.seal(field.0, &bound, content).into(),
-            })
-            .collect();
+    /// Seals `contents` at `member` under `key`, the key of `facts.slot`.
+    pub fn seal(contents: &Contents, facts: RecordFacts, member: &MemberId, key: &RecordKey) -> Self {
+        let key = key.bound_to(&facts.content.0);
+        let cipher = key.cipher(&binding(member, &facts));
+        let commitment =
+            |(field, content): &(FieldId, Content)| commit::commitment(&key.salt(field.0), content);
+        let commitments: Vec<Digest> = contents.0.iter().map(commitment).collect();
+        let sealed = |(field, content): &(FieldId, Content)| SealedField {
+            field: *field,
+            sealed: cipher.seal(field.0, content).into(),
+        };
+        let fields = contents.0.iter().map(sealed).collect();
         Self { facts, fields_root: commit::fields_root(&commitments), fields }
     }
 
@@ -154,15 +171,14 @@ impl SealedRecord {
         member: &MemberId,
         key: &RecordKey,
     ) -> Result<OpenedRecord, SealError> {
-        let (bound, key) = (binding(member, &self.facts), key.bound_to(&self.facts.content.0));
+        let key = key.bound_to(&self.facts.content.0);
+        let cipher = key.cipher(&binding(member, &self.facts));
         let mut commitments = Vec::with_capacity(self.fields.len());
         let mut openings = Vec::new();
         let mut positions = Vec::new();
         for (position, SealedField { field, sealed }) in self.fields.iter().enumerate() {
-            let opening = Opening {
-                salt: Digest(key.salt(field.0)),
-                content: key.open(field.0, &bound, sealed)?.into(),
-            };
+            let opening =
+                Opening { salt: Digest(key.salt(field.0)), content: cipher.open(field.0, sealed)?.into() };
             commitments.push(opening.commitment());
             if *field == SUBJECT_FIELD || wanted.contains(field) {
                 positions.push(position as u16);
@@ -186,7 +202,7 @@ pub struct OpenedRecord {
 
 /// The canonical content of one field, as committed: (field, value).
 pub fn field_content(field: FieldId, value: &Value) -> Vec<u8> {
-    codec::to_vec(&FieldContent { field, value: value.clone() })
+    codec::to_vec(&BorrowedContent { field, value })
 }
 
 /// Reads a field's content; `None` when it is not the canonical encoding of exactly that field.
@@ -195,19 +211,21 @@ pub fn read_content(field: FieldId, content: &[u8]) -> Option<Value> {
     (read.field == field).then_some(read.value)
 }
 
+/// As [`FieldContent`], of a value that stays where it is.
+#[derive(Encode)]
+struct BorrowedContent<'a> {
+    #[n(0)]
+    field: FieldId,
+    #[n(1)]
+    value: &'a Value,
+}
+
 #[derive(Encode, Decode)]
 struct FieldContent {
     #[n(0)]
     field: FieldId,
     #[n(1)]
     value: Value,
-}
-
-fn contents(plain: &PlainRecord) -> Vec<(FieldId, Vec<u8>)> {
-    let subject = Value::Text(plain.subject.as_str().to_owned());
-    core::iter::once((SUBJECT_FIELD, field_content(SUBJECT_FIELD, &subject)))
-        .chain(plain.fields.iter().map(|(field, value)| (*field, field_content(*field, value))))
-        .collect()
 }
 
 /// What every field of a record is bound to besides its own number: member, record, catalog version, slot.

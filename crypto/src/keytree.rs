@@ -7,6 +7,7 @@
 //! *Not here*: where the state is kept. Erasure is as good as the destruction of old copies of the state; the node
 //! keeps it in one small file under a master key that is replaced at every erasure (docs/SECURITY.md).
 
+use core::ops::Range;
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
@@ -36,6 +37,17 @@ impl KeyTree {
     pub fn key(&self, slot: Slot) -> Option<RecordKey> {
         let (first, height, seed) = self.above(slot)?;
         Some(RecordKey::new(descend(seed, height, slot.0 - first)))
+    }
+
+    /// The keys of `count` slots from `first` on, as [`KeyTree::key`] gives them: two hashes each instead of one per level.
+    pub fn keys(&self, first: Slot, count: u64) -> Vec<Option<RecordKey>> {
+        let end = first.0.saturating_add(count);
+        let mut keys: Vec<Option<RecordKey>> = (first.0..end).map(|_| None).collect();
+        let before = self.seeds.range(..first.0).next_back();
+        for (base, (height, seed)) in before.into_iter().chain(self.seeds.range(first.0..end)) {
+            spread(seed, *base, *height, first.0..end, &mut keys);
+        }
+        keys
     }
 
     /// Makes the key of `slot` underivable. Erasing twice changes nothing; returns whether anything changed.
@@ -102,6 +114,20 @@ fn children(seed: &Secret) -> (Secret, Secret) {
     (Secret::new(keyed(seed, Label::KeyTreeLeft, &[])), Secret::new(keyed(seed, Label::KeyTreeRight, &[])))
 }
 
+/// Puts the keys of the slots in `wanted` that lie under the seed at (`base`, `height`) into their places.
+fn spread(seed: &Secret, base: u64, height: u8, wanted: Range<u64>, keys: &mut [Option<RecordKey>]) {
+    if base >= wanted.end || base + (1 << height) <= wanted.start {
+        return;
+    }
+    if height == 0 {
+        keys[(base - wanted.start) as usize] = Some(RecordKey::new(seed.clone()));
+        return;
+    }
+    let (left, right) = children(seed);
+    spread(&left, base, height - 1, wanted.clone(), keys);
+    spread(&right, base + (1 << (height - 1)), height - 1, wanted, keys);
+}
+
 fn descend(seed: &Secret, height: u8, offset: u64) -> Secret {
     let mut at = seed.clone();
     for level in (0..height).rev() {
@@ -130,6 +156,9 @@ mod tests {
                 prop_assert!(!tree.puncture(Slot(*slot)));
             }
             let tree = KeyTree::from_plain(&tree.to_plain()).expect("own bytes");
+            let (first, count) = (punctured.first().copied().unwrap_or(9).saturating_sub(3), 70);
+            let many: Vec<_> = tree.keys(Slot(first), count).into_iter().map(|k| k.map(|k| k.salt(0))).collect();
+            prop_assert_eq!(many, (first..first + count).map(|s| salt(&tree, s)).collect::<Vec<_>>());
             for slot in 0..600 {
                 let expected = if punctured.contains(&slot) { None } else { salt(&whole, slot) };
                 prop_assert_eq!(salt(&tree, slot), expected);

@@ -13,9 +13,25 @@ pub fn keyed(key: &Secret, label: Label, parts: &[&[u8]]) -> [u8; 32] {
     *hash.finalize().as_bytes()
 }
 
-/// BLAKE3 digest of a file, the form in which submissions are named.
-pub fn file_digest(bytes: &[u8]) -> [u8; 32] {
-    *blake3::hash(bytes).as_bytes()
+/// BLAKE3 digest of a file that comes in parts, the form in which submissions are named.
+#[derive(Default)]
+pub struct FileHasher(blake3::Hasher);
+
+impl FileHasher {
+    /// The digest of a file that is in memory.
+    pub fn of(bytes: &[u8]) -> [u8; 32] {
+        *blake3::hash(bytes).as_bytes()
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them.
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
 }
 
 crate::id! {

@@ -2,7 +2,7 @@
 //!
 //! | seal | key | bound by associated data to |
 //! |---|---|---|
-//! | field at rest | BLAKE3(record key, field) | suite, field, and what the caller passes: member, record, catalog version, slot |
+//! | field at rest | BLAKE3(record key); the nonce is the field | suite, and what the caller passes: member, record, catalog version, slot |
 //! | answer | one HPKE context per answer | question digest and member (info string); version index, field, mode (per seal) |
 //! | box | a key of the caller, random nonce | label |
 
@@ -32,7 +32,7 @@ impl core::fmt::Display for SealError {
 
 impl std::error::Error for SealError {}
 
-/// The key of one record version, from which its field keys and salts are derived; nothing per field is stored.
+/// The key of one record version, from which its sealing key and salts are derived; nothing per field is stored.
 pub struct RecordKey(Secret);
 
 impl RecordKey {
@@ -51,36 +51,42 @@ impl RecordKey {
         pseudonym::keyed(&self.0, Label::FieldSalt, &[&field.to_be_bytes()])
     }
 
-    /// Seals `content` of `field`. A record key seals each field at most once, so the nonce may be constant.
-    pub fn seal(&self, field: u16, bound_to: &[u8], content: &[u8]) -> Vec<u8> {
-        let sealed = self
-            .cipher(field)
-            .encrypt(&Nonce::default(), Payload { msg: content, aad: &aad(field, bound_to) });
-        match sealed {
+    /// What seals and opens the record's fields, each bound to what the caller passes.
+    pub fn cipher(&self, bound_to: &[u8]) -> FieldCipher {
+        let key = Secret::new(pseudonym::keyed(&self.0, Label::FieldKey, &[]));
+        let mut aad = Label::FieldAtRest.as_str().as_bytes().to_vec();
+        aad.extend_from_slice(&[0, Suite::Standard.number()]);
+        aad.extend_from_slice(bound_to);
+        FieldCipher { cipher: Aes256Gcm::new(key.expose().into()), aad }
+    }
+}
+
+/// Seals and opens the fields of one record: one key, and the field's number as the nonce.
+pub struct FieldCipher {
+    cipher: Aes256Gcm,
+    aad: Vec<u8>,
+}
+
+impl FieldCipher {
+    /// Seals `content` of `field`. A record key belongs to one content, so it seals each field once.
+    pub fn seal(&self, field: u16, content: &[u8]) -> Vec<u8> {
+        match self.cipher.encrypt(&nonce(field), Payload { msg: content, aad: &self.aad }) {
             Ok(sealed) => sealed,
             // INVARIANT: AES-GCM refuses only messages of 64 GiB and more; a field is below 64 KiB.
             Err(_) => unreachable!("field too long for AES-GCM"),
         }
     }
 
-    /// Opens what [`RecordKey::seal`] sealed for the same field and binding.
-    pub fn open(&self, field: u16, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        let payload = Payload { msg: sealed, aad: &aad(field, bound_to) };
-        self.cipher(field).decrypt(&Nonce::default(), payload).map_err(|_| SealError)
-    }
-
-    fn cipher(&self, field: u16) -> Aes256Gcm {
-        let key = Secret::new(pseudonym::keyed(&self.0, Label::FieldKey, &[&field.to_be_bytes()]));
-        Aes256Gcm::new(key.expose().into())
+    /// Opens what [`FieldCipher::seal`] sealed for the same field and binding.
+    pub fn open(&self, field: u16, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        self.cipher.decrypt(&nonce(field), Payload { msg: sealed, aad: &self.aad }).map_err(|_| SealError)
     }
 }
 
-fn aad(field: u16, bound_to: &[u8]) -> Vec<u8> {
-    let mut aad = Label::FieldAtRest.as_str().as_bytes().to_vec();
-    aad.extend_from_slice(&[0, Suite::Standard.number()]);
-    aad.extend_from_slice(&field.to_be_bytes());
-    aad.extend_from_slice(bound_to);
-    aad
+fn nonce(field: u16) -> Nonce<aes_gcm::aead::consts::U12> {
+    let mut nonce = [0; 12];
+    nonce[10..].copy_from_slice(&field.to_be_bytes());
+    nonce.into()
 }
 
 /// An asker's private X25519 key.
@@ -159,7 +165,7 @@ pub fn seal_box(key: &Secret, label: Label, nonce: [u8; 12], content: &[u8]) -> 
     let payload = Payload { msg: content, aad: label.as_str().as_bytes() };
     match Aes256Gcm::new(key.expose().into()).encrypt(&nonce.into(), payload) {
         Ok(sealed) => [&nonce[..], &sealed].concat(),
-        // INVARIANT: as in `RecordKey::seal`.
+        // INVARIANT: as in `FieldCipher::seal`.
         Err(_) => unreachable!("content too long for AES-GCM"),
     }
 }
@@ -211,11 +217,15 @@ mod tests {
     #[test]
     fn a_field_opens_only_where_it_was_sealed() {
         let key = RecordKey::new(secret(1));
-        let sealed = key.seal(3, b"sh/record/2024", b"value");
-        assert_eq!(key.open(3, b"sh/record/2024", &sealed).unwrap(), b"value");
-        assert_eq!(key.open(4, b"sh/record/2024", &sealed), Err(SealError));
-        assert_eq!(key.open(3, b"js/record/2024", &sealed), Err(SealError));
-        assert_eq!(RecordKey::new(secret(2)).open(3, b"sh/record/2024", &sealed), Err(SealError));
+        let here = key.cipher(b"sh/record/2024");
+        let sealed = here.seal(3, b"value");
+        assert_eq!(here.open(3, &sealed).unwrap(), b"value");
+        assert_eq!(here.open(4, &sealed), Err(SealError));
+        assert_eq!(key.cipher(b"js/record/2024").open(3, &sealed), Err(SealError));
+        let other = RecordKey::new(secret(2));
+        assert_eq!(other.cipher(b"sh/record/2024").open(3, &sealed), Err(SealError));
+        // Equal values of two fields do not look equal.
+        assert_ne!(here.seal(4, b"value"), sealed);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use credit::{
     entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
     question::Question,
-    record::{SUBJECT_FIELD, SealedRecord, field_content, read_content},
+    record::{SUBJECT_FIELD, field_content, read_content},
     value::Value,
 };
 use crypto::{
@@ -30,7 +30,7 @@ use crate::{
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     registry::Registry,
-    tables::{self, Key},
+    tables,
 };
 
 /// What was decided: enough to seal the answer, now or on a retry.
@@ -218,7 +218,7 @@ pub fn seal(
     for planned in &plan.records {
         let gone =
             || Refusal::new(Code::RecordUnknown, "a record of this answer has been erased since; ask again");
-        let Some(sealed) = tables::row::<SealedRecord>(view, &Key::payload(planned.slot))? else {
+        let Some(sealed) = tables::payload(view, planned.slot)? else {
             return Ok(Err(gone()));
         };
         let Some(record_key) = key(planned.slot) else { return Ok(Err(gone())) };
@@ -311,6 +311,9 @@ pub fn open(
             .map_err(|e| refuse(&e.to_string()))?;
         let entry = Entry::from_bytes(&sent.entry).map_err(|e| refuse(&e.to_string()))?;
         let Fact::Recorded(recorded) = entry.fact else { return Err(refuse("an entry is no record")) };
+        if recorded.record != named.record {
+            return Err(refuse("its entry names another record"));
+        }
         let fields =
             open_fields(question.get(), opener, sent, named, &recorded.fields_root).map_err(refuse)?;
         let wanted = question.get().wants.iter().find(|w| w.item == recorded.item);

@@ -40,6 +40,7 @@ pub mod step;
 pub mod submit;
 pub mod sync;
 pub mod tables;
+pub mod trust;
 pub mod turn;
 pub mod wire;
 pub mod witness;

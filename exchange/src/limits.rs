@@ -2,8 +2,12 @@
 
 /// Largest frame between members: an answer of 64 records with 30 fields each stays below 300 KiB.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
-/// Largest frame an operator may send to its own node: the largest file intake reads, and a little around it.
-pub const OPERATOR_FRAME_BYTES_MAX: usize = 65 * 1024 * 1024;
+/// Largest frame an operator may send to its own node: a part of a file, and what stands around it.
+pub const OPERATOR_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Largest frame a node sends to its operator: a relayed answer, sealed and opened.
+pub const OPERATOR_RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest part of a file that is handed in: large enough that waiting for the node's word costs nothing.
+pub const FILE_PART_BYTES_MAX: usize = 1024 * 1024;
 /// Most records in one answer; beyond it the newest are given and the answer says that there are more.
 pub const RECORDS_PER_ANSWER_MAX: usize = 64;
 /// Records of one subject and item that are looked at for an answer: bounds the work of one question.

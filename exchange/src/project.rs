@@ -7,12 +7,12 @@ use crate::{
     propagation,
     refusal::Halt,
     step::Effect,
-    tables::{HandledRow, Key, RecordRow},
+    tables::{self, HandledRow, Key, RecordRow},
     turn::Turn,
 };
 use credit::{
     entry::{AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
-    id::{MemberId, RecordId},
+    id::MemberId,
     status::Standing,
 };
 
@@ -26,39 +26,28 @@ pub fn own(
 ) -> Result<(), Halt> {
     match &entry.fact {
         Fact::Recorded(recorded) => {
-            turn.put(&Key::version(index), &recorded.record);
             let next: u64 = turn.row(&Key::next_slot())?.unwrap_or(0);
             turn.put(&Key::next_slot(), &next.max(recorded.slot.0 + 1));
-            // The handler that seals adds what no entry holds; after a replay that is lost, and the version cannot be
-            // opened.
-            let newest = Version { index, slot: recorded.slot };
-            let known: Option<RecordRow> = turn.row(&Key::record(&recorded.record))?;
-            let erased = known.as_ref().is_some_and(|row| row.erased);
-            let older = known.map_or(Vec::new(), |row| row.versions());
-            let row = RecordRow {
-                newest,
-                older,
-                item: recorded.item.clone(),
-                authority: recorded.authority.clone(),
-                facts: None,
-                tag: None,
-                erased,
-            };
-            turn.put(&Key::record(&recorded.record), &row);
+            // What no entry holds is lost here, and the version cannot be opened.
+            let key = Key::record(&recorded.record);
+            let row = RecordRow::of(turn.row(&key)?, Version { index, slot: recorded.slot });
+            turn.put(&key, &row);
         }
         Fact::Erased(erased) => {
-            for version in &erased.versions {
-                turn.delete(&Key::payload(version.slot));
-                turn.put(&Key::erased(version.slot), &());
-            }
             if let Some(mut row) = turn.row::<RecordRow>(&Key::record(&erased.record))?
                 && erased.versions.contains(&row.newest)
             {
-                if let Some(tag) = row.tag.take() {
-                    turn.delete(&Key::index(&tag, &row.item, &erased.record));
+                if let (Some(tag), Some(sealed)) =
+                    (row.tag.take(), tables::payload(turn.view(), row.newest.slot)?)
+                {
+                    turn.delete(&Key::index(&tag, &sealed.facts.item, &erased.record));
                 }
-                (row.facts, row.erased) = (None, true);
+                (row.content, row.erased) = (None, true);
                 turn.put(&Key::record(&erased.record), &row);
+            }
+            for version in &erased.versions {
+                turn.delete_payload(version.slot);
+                turn.put(&Key::erased(version.slot), &());
             }
             turn.effect(Effect::Puncture(erased.versions.iter().map(|v| v.slot).collect()));
         }
@@ -88,9 +77,7 @@ pub fn own(
                 turn.put(&Key::grant_use(digest), &(uses + 1));
             }
             for record in &disclosed.records {
-                if let Some(id) = turn.row::<RecordId>(&Key::version(record.version))? {
-                    turn.put(&Key::recipient(&id, &disclosed.asked.asker), &entry.at);
-                }
+                turn.put(&Key::recipient(&record.record, &disclosed.asked.asker), &entry.at);
             }
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),

@@ -12,7 +12,6 @@ use credit::{
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
     policy::{Asking, BasisFacts, Role, RuleName, Verdict},
     question::{Basis, CLOCK_SKEW_MS_MAX, DEADLINE_MS_MAX, Question},
-    record::SealedRecord,
     status::{Standing, Status},
 };
 use crypto::{
@@ -29,7 +28,7 @@ use crate::{
     logs::LogName,
     refusal::{Code, Halt},
     step::{Reply, Token},
-    tables::{Key, QuestionRow, RecordRow},
+    tables::{self, Key, QuestionRow, RecordRow},
     turn::Turn,
     wire::{AskDraft, Response},
 };
@@ -322,14 +321,17 @@ fn find(
         let prefix = Key::index_of(&tag, item);
         for (key, _) in turn.view().scan_prefix(Space::Row, prefix.as_bytes(), RECORDS_SCANNED_MAX)? {
             let Some(id) = key[prefix.as_bytes().len()..].try_into().ok().map(RecordId) else { continue };
-            let Some(row) = turn.row::<RecordRow>(&Key::record(&id))? else { continue };
-            let standing: Standing = turn.row(&Key::standing(&row.authority, &id))?.unwrap_or_default();
-            let own = row.authority == context.own.id || !matches!(role, Role::Bank | Role::Platform);
-            if row.facts.is_none() || row.erased || !own || !standing.status().disclosable() {
+            let Some(row) = turn.row::<RecordRow>(&Key::record(&id))?.filter(|row| !row.erased) else {
+                continue;
+            };
+            let Some(sealed) = tables::payload(turn.view(), row.newest.slot)? else { continue };
+            let authority = &sealed.facts.authority;
+            let standing: Standing = turn.row(&Key::standing(authority, &id))?.unwrap_or_default();
+            let own = *authority == context.own.id || !matches!(role, Role::Bank | Role::Platform);
+            if !own || !standing.status().disclosable() {
                 continue;
             }
             // A field the record has not is neither disclosed nor listed.
-            let Some(sealed) = turn.row::<SealedRecord>(&Key::payload(row.newest.slot))? else { continue };
             let has = |field: FieldId| sealed.fields.iter().any(|f| f.field == field);
             let present = || fields.iter().filter(|(field, ..)| has(*field));
             if present().next().is_none() {
@@ -342,6 +344,7 @@ fn find(
             };
             let disclosed = DisclosedRecord {
                 version: row.newest.index,
+                record: id,
                 disputed: standing.status() == Status::Disputed,
                 fields: present()
                     .map(|(field, mode, rule)| DisclosedField {
@@ -366,10 +369,11 @@ fn still_allowed(
     grant: Option<&Verified<Grant>>,
 ) -> Result<bool, Halt> {
     for planned in &plan.records {
-        let Some(id) = turn.row::<RecordId>(&Key::version(planned.version))? else { return Ok(false) };
-        let Some(row) = turn.row::<RecordRow>(&Key::record(&id))? else { return Ok(false) };
-        let standing: Standing = turn.row(&Key::standing(&row.authority, &id))?.unwrap_or_default();
-        if row.erased || !standing.status().disclosable() {
+        // An erased record has no payload.
+        let Some(sealed) = tables::payload(turn.view(), planned.slot)? else { return Ok(false) };
+        let key = Key::standing(&sealed.facts.authority, &sealed.facts.record);
+        let standing: Standing = turn.row(&key)?.unwrap_or_default();
+        if !standing.status().disclosable() {
             return Ok(false);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
-    entry::Version,
+    entry::{Entry, Fact, Version},
     id::{MemberId, RecordId},
     repair::Case,
     status::Standing,
@@ -42,6 +42,24 @@ pub fn complete(context: &Context, view: &dyn View, reply: Reply) -> Result<Resp
 /// The receipt that pushes an own status entry to a recipient.
 pub fn notice(context: &Context, view: &dyn View, event: u64) -> Result<Receipt, Fault> {
     Receipt::build(view, &context.own.id, LogName::Status, event)
+}
+
+/// An own entry with everything that proves it to outsiders. For the member's own operator, who may read every entry.
+pub fn prove(
+    context: &Context,
+    view: &dyn View,
+    name: LogName,
+    index: u64,
+    now: Timestamp,
+) -> Result<Response, Fault> {
+    let size = log::size(view, name.as_str())?;
+    if !size.covers(LeafIndex(index)) {
+        let why = format!("`{name}` has {size} entries, the first is number 0; there is no entry {index}");
+        return Ok(Response::Refused(Refusal::new(Code::NotFound, why)));
+    }
+    let receipt = Receipt::build(view, &context.own.id, name, index)?;
+    let cose = receipt.cose(&context.own.signing, now).map(|cose| cose.to_vec().into());
+    Ok(Response::Proof { receipt, cose })
 }
 
 /// Entries of an own log or of a copy kept here, with the owner's checkpoint over exactly what is returned and before.
@@ -137,9 +155,19 @@ pub fn record_status(context: &Context, view: &dyn View, record: RecordId) -> Re
     }
     Ok(RecordStatus {
         record,
-        authority: row.as_ref().map(|r| r.authority.clone()),
+        authority: row.as_ref().map(|row| authority(view, row)).transpose()?.flatten(),
         version: row.map(|r| r.newest.index),
         standing,
+    })
+}
+
+/// The authority that a record's entry names.
+fn authority(view: &dyn View, row: &RecordRow) -> Result<Option<MemberId>, Fault> {
+    let bytes = log::entry(view, LogName::Records.as_str(), LeafIndex(row.newest.index))?;
+    let entry = bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose();
+    Ok(match entry.map_err(|e| Fault(e.to_string()))?.map(|entry| entry.fact) {
+        Some(Fact::Recorded(recorded)) => Some(recorded.authority),
+        _ => None,
     })
 }
 
@@ -186,10 +214,7 @@ pub fn quality(view: &dyn View) -> Result<Vec<QualityLine>, Fault> {
             late: 0,
         });
         line.files += 1;
-        line.rows.accepted += report.rows.accepted;
-        line.rows.amended += report.rows.amended;
-        line.rows.duplicate += report.rows.duplicate;
-        line.rows.rejected += report.rows.rejected;
+        line.rows.add(report.rows);
         line.late += report.late;
     }
     Ok(lines.into_values().collect())

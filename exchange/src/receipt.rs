@@ -3,11 +3,13 @@
 use core::fmt;
 
 use credit::{entry::Entry, id::MemberId};
-use crypto::{Bytes, Digest, merkle::leaf_hash};
+use crypto::{Bytes, Digest, Timestamp, merkle::leaf_hash, sign::SigningKey};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
+    cose_receipt::CoseReceipt,
     log,
     proof::verify_inclusion,
+    proof_file::ProofFile,
     store::View,
     tree::LeafIndex,
 };
@@ -68,6 +70,24 @@ impl Receipt {
         let entry = log::entry(view, log.as_str(), LeafIndex(index))?.ok_or_else(missing)?;
         let path = log::inclusion(view, log.as_str(), LeafIndex(index), checkpoint.claimed().size)?;
         Ok(Self { member: member.clone(), log, index, entry: entry.into(), path, checkpoint })
+    }
+
+    /// The proof alone, as a tlog-proof: for who has the entry, or may not read it.
+    pub fn proof_file(&self) -> ProofFile {
+        ProofFile {
+            extra: None,
+            index: LeafIndex(self.index),
+            path: self.path.clone(),
+            checkpoint: self.checkpoint.clone(),
+        }
+    }
+
+    /// The proof alone, as a COSE receipt signed now with the owner's key; `None` while the log has one entry only.
+    ///
+    /// It signs a root that the checkpoint has signed before, so it says nothing new in any phase of a node.
+    pub fn cose(&self, key: &SigningKey, now: Timestamp) -> Option<CoseReceipt> {
+        let (path, checkpoint) = (self.path.clone(), self.checkpoint.clone());
+        CoseReceipt::sign(key, self.member.as_str(), now, LeafIndex(self.index), path, checkpoint)
     }
 
     /// Checks entry, path and checkpoint signature.

@@ -18,7 +18,7 @@ use crate::{
     propagation::backoff_ms,
     refusal::{Code, Halt, Refusal},
     step::{Effect, Reply, Token},
-    tables::{ForwardRow, Key, RecordRow, Work},
+    tables::{self, ForwardRow, Key, RecordRow, Work},
     turn::Turn,
     wire::{RepairDraft, Response},
 };
@@ -300,12 +300,12 @@ fn step(case: CaseId, applied: &Applied, reason: String) -> CaseStep {
 
 /// The facts of a record of which this member is the authority.
 fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<RecordFacts, Halt> {
-    match turn.row::<RecordRow>(&Key::record(record))? {
-        Some(row) if row.authority != context.own.id => {
-            Halt::refuse(Code::NotAuthority, format!("`{}`", row.authority))
-        }
-        Some(RecordRow { facts: Some(facts), .. }) => Ok(facts),
-        _ => Halt::refuse(Code::RecordUnknown, format!("`{record}`")),
+    let row = turn.row::<RecordRow>(&Key::record(record))?;
+    let sealed = row.map(|row| tables::payload(turn.view(), row.newest.slot)).transpose()?.flatten();
+    match sealed.map(|sealed| sealed.facts) {
+        Some(facts) if facts.authority == context.own.id => Ok(facts),
+        Some(facts) => Halt::refuse(Code::NotAuthority, format!("`{}`", facts.authority)),
+        None => Halt::refuse(Code::RecordUnknown, format!("`{record}`")),
     }
 }
 

@@ -1,11 +1,11 @@
 //! A department's file: sources, key slots, sealed records into the log.
 
 use credit::{
-    entry::{Batch, Fact, Recorded, RowCounts},
+    csv::RowError,
+    entry::{Batch, Fact, Recorded, RowCounts, Version},
     id::SourceId,
-    record::SealedRecord,
 };
-use crypto::{merkle, pseudonym::SubjectTag};
+use crypto::{Digest, merkle};
 
 use crate::{
     context::Context,
@@ -13,9 +13,9 @@ use crate::{
     logs::LogName,
     refusal::{Code, Halt},
     step::{Reply, Token},
-    tables::{Key, RecordRow},
+    tables::{IntakeRow, Key, RecordRow},
     turn::Turn,
-    wire::{Response, Submission},
+    wire::{ROW_REASONS_MAX, Response, RunRows, SealedRow, Submission, SubmitReport},
 };
 
 /// Registers a department; again is no error.
@@ -38,17 +38,19 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 /// 1. The department has an account: `source.unknown`.
 /// 2. The run is within bounds: `frame.too-long`.
 /// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing, and
-///    so does a record that was erased: an old file does not bring it back.
+///    so does a record that was erased: an old file does not bring it back. A record that this file has brought
+///    before is refused, whatever its content.
 ///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
-/// 5. The file's report, with its last run, so that the same file handed in again does nothing.
+/// 5. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
+///    does nothing.
 pub fn submit(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
     submission: Submission,
 ) -> Result<(), Halt> {
-    let Submission { source, item, file, records, rows, report } = submission;
+    let Submission { source, item, file, records, run, last } = submission;
     // 1
     if turn.row::<()>(&Key::source(source.as_str()))?.is_none() {
         return Halt::refuse(Code::SourceUnknown, format!("`{source}`"));
@@ -59,20 +61,35 @@ pub fn submit(
     }
     // 3
     let first = turn.tail(LogName::Records).next;
+    let key = Key::intake(source.as_str(), &item, &file);
+    let begun: Option<IntakeRow> = turn.row(&key)?;
+    let mut intake = begun.unwrap_or_else(|| IntakeRow {
+        since: first,
+        rows: 0,
+        report: SubmitReport::new(file, turn.now),
+    });
+    let RunRows { rows, duplicate, rejected, mut normalised, mut late, mut reasons } = run;
+    let mut counts = RowCounts { duplicate, rejected, ..RowCounts::default() };
     let mut leaves = Vec::with_capacity(records.len());
-    let mut counts = RowCounts { accepted: 0, amended: 0, ..rows };
-    for (sealed, tag) in records {
-        let known: Option<RecordRow> = turn.row(&Key::record(&sealed.facts.record))?;
-        let same = |row: &RecordRow| row.facts.as_ref().is_some_and(|f| f.content == sealed.facts.content);
-        if known.as_ref().is_some_and(|row| row.erased || same(row)) {
-            counts.duplicate += 1;
-            continue;
-        }
-        match known {
+    for row in records {
+        let known: Option<RecordRow> = turn.row(&Key::record(&row.facts.record))?;
+        match &known {
+            Some(known) if known.newest.index >= intake.since => {
+                counts.rejected += 1;
+                let key = context.catalog.item(&item).and_then(|item| item.field(item.key));
+                let column = key.map_or_else(String::new, |field| field.column.clone());
+                reasons.push(RowError::twice(row.row.number, column).into());
+                continue;
+            }
+            Some(known) if known.erased || known.content == Some(row.facts.content) => counts.duplicate += 1,
             Some(_) => counts.amended += 1,
             None => counts.accepted += 1,
         }
-        leaves.push(record(context, turn, sealed, tag, known.map(|row| row.newest.index))?);
+        normalised += u64::from(row.row.normalised);
+        late += u64::from(row.row.late);
+        if known.as_ref().is_none_or(|known| !known.erased && known.content != Some(row.facts.content)) {
+            leaves.push(record(turn, row, known));
+        }
     }
     // 4
     let batch = Batch {
@@ -87,41 +104,46 @@ pub fn submit(
     let signed = context.sign(turn.now, &batch);
     turn.append(context, LogName::Records, Fact::Batched(signed))?;
     // 5
-    let response = match report {
-        Some(report) => {
-            turn.put(&Key::file(source.as_str(), &item, &file), &report);
-            Response::Report(report)
+    intake.rows += rows;
+    let report = &mut intake.report;
+    report.rows.add(counts);
+    report.normalised += normalised;
+    report.late += late;
+    let room = ROW_REASONS_MAX.saturating_sub(report.reasons.len());
+    report.reasons.extend(reasons.into_iter().take(room));
+    let response = match last {
+        Some(encoding) => {
+            report.encoding = encoding;
+            turn.put(&Key::file(source.as_str(), &item, &file), report);
+            turn.delete(&key);
+            Response::Report(intake.report)
         }
-        None => Response::Done,
+        None => {
+            turn.put(&key, &intake);
+            Response::Done
+        }
     };
     turn.reply(token, Reply::ready(response));
     Ok(())
 }
 
-fn record(
-    context: &Context,
-    turn: &mut Turn<'_>,
-    sealed: SealedRecord,
-    tag: SubjectTag,
-    supersedes: Option<u64>,
-) -> Result<crypto::Digest, Halt> {
-    let facts = sealed.facts.clone();
+fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Digest {
+    let SealedRow { facts, fields_root, tag, payload, row: _ } = row;
+    turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
     let recorded = Recorded {
         record: facts.record,
-        item: facts.item.clone(),
+        item: facts.item,
         catalog: facts.catalog,
-        authority: facts.authority.clone(),
+        authority: facts.authority,
         slot: facts.slot,
-        fields_root: sealed.fields_root,
-        supersedes,
+        fields_root,
+        supersedes: known.as_ref().map(|row| row.newest.index),
     };
-    let (_, leaf) = turn.append(context, LogName::Records, Fact::Recorded(recorded))?;
-    // The projection has written what follows from the entry; these two do not.
-    let key = Key::record(&facts.record);
-    if let Some(row) = turn.row::<RecordRow>(&key)? {
-        turn.put(&key, &RecordRow { tag: Some(tag), facts: Some(facts.clone()), ..row });
-    }
-    turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
-    turn.put(&Key::payload(facts.slot), &sealed);
-    Ok(leaf)
+    // The slot was handed out before, so the counter is past it; and the row holds two things that no entry does.
+    let (index, leaf, _) = turn.append_only(LogName::Records, Fact::Recorded(recorded));
+    let newest = Version { index, slot: facts.slot };
+    let row = RecordRow { content: Some(facts.content), tag: Some(tag), ..RecordRow::of(known, newest) };
+    turn.put(&Key::record(&facts.record), &row);
+    turn.put_payload(facts.slot, payload);
+    leaf
 }

@@ -6,7 +6,7 @@
 use credit::{
     entry::Version,
     id::{CaseId, ItemId, MemberId, QuestionId, RecordId},
-    record::RecordFacts,
+    record::SealedRecord,
 };
 use crypto::{
     Bytes, Digest, Timestamp, codec,
@@ -33,8 +33,6 @@ macro_rules! tables {
 
 tables! {
     Record = 1;
-    Version = 2;
-    Payload = 3;
     Index = 4;
     Standing = 5;
     File = 6;
@@ -57,6 +55,7 @@ tables! {
     Registry = 23;
     Witness = 24;
     Cosigned = 25;
+    Intake = 26;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -88,14 +87,6 @@ impl Key {
     pub fn records() -> Self {
         key(Table::Record, &[])
     }
-    /// Which record a `Recorded` entry belongs to: [`RecordId`]; projected.
-    pub fn version(index: u64) -> Self {
-        key(Table::Version, &[&index.to_be_bytes()])
-    }
-    /// The sealed payload of a slot: [`credit::record::SealedRecord`].
-    pub fn payload(slot: Slot) -> Self {
-        key(Table::Payload, &[&slot.0.to_be_bytes()])
-    }
     /// One record of one subject under one item: `()`.
     pub fn index(tag: &SubjectTag, item: &ItemId, record: &RecordId) -> Self {
         key(Table::Index, &[&tag.0, &text(item.as_str()), &record.0])
@@ -115,6 +106,10 @@ impl Key {
     /// A file handed in before: [`crate::wire::SubmitReport`].
     pub fn file(source: &str, item: &ItemId, digest: &Digest) -> Self {
         key(Table::File, &[&text(source), &text(item.as_str()), &digest.0])
+    }
+    /// A file that is being taken in: [`IntakeRow`].
+    pub fn intake(source: &str, item: &ItemId, digest: &Digest) -> Self {
+        key(Table::Intake, &[&text(source), &text(item.as_str()), &digest.0])
     }
     /// Every file handed in.
     pub fn files() -> Self {
@@ -244,28 +239,57 @@ pub struct RecordRow {
     /// The versions it superseded, the oldest first.
     #[n(1)]
     pub older: Vec<Version>,
-    /// Its item.
+    /// Keyed digest of its content; absent for a version restored from a peer, whose payload is lost.
     #[n(2)]
-    pub item: ItemId,
-    /// Its authority.
-    #[n(3)]
-    pub authority: MemberId,
-    /// Clocks and content digest; absent for a version restored from a peer, whose payload is lost.
-    #[n(4)]
-    pub facts: Option<RecordFacts>,
+    pub content: Option<Digest>,
     /// Index key of its subject; absent as above.
-    #[n(5)]
+    #[n(3)]
     pub tag: Option<SubjectTag>,
     /// The keys of all versions were destroyed.
-    #[n(6)]
+    #[n(4)]
     pub erased: bool,
 }
 
 impl RecordRow {
+    /// The row of a record of which `newest` was recorded after what was `known`.
+    pub fn of(known: Option<Self>, newest: Version) -> Self {
+        let erased = known.as_ref().is_some_and(|row| row.erased);
+        let older = known.map_or(Vec::new(), |row| row.versions());
+        Self { newest, older, content: None, tag: None, erased }
+    }
+
     /// Every version, the newest last.
     pub fn versions(&self) -> Vec<Version> {
         self.older.iter().copied().chain([self.newest]).collect()
     }
+}
+
+/// Key of a sealed record in the space of payloads: slots rise, so the engine writes them in order.
+pub fn payload_key(slot: Slot) -> [u8; 8] {
+    slot.0.to_be_bytes()
+}
+
+/// The sealed record of a slot; `None` when it was erased, or when only a lost disk held it.
+pub fn payload(view: &dyn View, slot: Slot) -> Result<Option<SealedRecord>, Fault> {
+    let key = payload_key(slot);
+    let bytes = view.get(Space::Payload, &key)?;
+    let damaged = |e| Fault(format!("payload of slot {} is damaged: {e}", slot.0));
+    bytes.map(|bytes| codec::from_slice(&bytes).map_err(damaged)).transpose()
+}
+
+/// How far a file is taken in: with it an interrupted file goes on at the row where it stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct IntakeRow {
+    /// Size of the `records` log before the file: a record at or after it stands in this file.
+    #[n(0)]
+    pub since: u64,
+    /// Rows of the file accounted for.
+    #[n(1)]
+    pub rows: u64,
+    /// The report so far.
+    #[n(2)]
+    pub report: crate::wire::SubmitReport,
 }
 
 /// What was decided about a question, kept so that a retry gets the same answer and no second entry.

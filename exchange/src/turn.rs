@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use credit::entry::{Entry, Fact};
-use crypto::{Digest, Timestamp, codec, merkle::leaf_hash};
+use crypto::{Digest, Timestamp, codec, keytree::Slot, merkle::leaf_hash};
 use ledger::store::{Batch, Overlay, Space, View};
 use minicbor::{Decode, Encode};
 
@@ -83,14 +83,30 @@ impl<'a> Turn<'a> {
 
     /// Appends a fact to one of this member's logs and projects it into rows. Returns index and leaf hash.
     pub fn append(&mut self, context: &Context, log: LogName, fact: Fact) -> Result<(u64, Digest), Halt> {
+        let (index, leaf, entry) = self.append_only(log, fact);
+        project::own(context, self, log, index, &entry)?;
+        Ok((index, leaf))
+    }
+
+    /// Appends a fact whose rows the caller writes. Returns index, leaf hash and entry.
+    pub fn append_only(&mut self, log: LogName, fact: Fact) -> (u64, Digest, Entry) {
         let tail = self.tail(log);
         let entry = Entry { prev: tail.last, at: self.now, fact };
         let bytes = entry.to_bytes();
         let leaf = leaf_hash(&bytes);
         self.tails.insert(log, Tail { next: tail.next + 1, last: leaf });
         self.entries.push((log, bytes));
-        project::own(context, self, log, tail.next, &entry)?;
-        Ok((tail.next, leaf))
+        (tail.next, leaf, entry)
+    }
+
+    /// Writes the sealed record of a slot, encoded.
+    pub fn put_payload(&mut self, slot: Slot, payload: Vec<u8>) {
+        self.rows.put(Space::Payload, tables::payload_key(slot), payload);
+    }
+
+    /// Removes the sealed record of a slot.
+    pub fn delete_payload(&mut self, slot: Slot) {
+        self.rows.delete(Space::Payload, tables::payload_key(slot));
     }
 
     /// Adds writes made outside of rows: the tiles and head of a log that was sealed in this turn.

@@ -5,12 +5,13 @@
 
 use credit::{
     catalog::Purpose,
+    csv::RowError,
     entry::RowCounts,
     grant::{Grant, Scope},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
     question::{Question, Want},
-    record::SealedRecord,
+    record::{RecordFacts, SealedRecord},
     repair::{Application, Case},
     status::{Change, Status},
     subject::SubjectId,
@@ -75,19 +76,35 @@ pub enum Operation {
     /// How the node is.
     #[n(0)]
     Status,
-    /// Hand in a department's file.
+    /// Begin to hand in a department's file; answered with an upload, or with the report of a file known already.
     #[n(1)]
-    Submit {
+    BeginFile {
         /// The department.
         #[n(0)]
         source: SourceId,
         /// The catalog item.
         #[n(1)]
         item: ItemId,
-        /// The file.
+        /// BLAKE3 digest of its bytes.
         #[n(2)]
-        file: Bytes,
+        file: Digest,
     },
+    /// The next bytes of the file; answered when the node is ready for more.
+    #[n(25)]
+    FilePart {
+        /// The upload.
+        #[n(0)]
+        upload: u64,
+        /// Offset of the first byte.
+        #[n(1)]
+        at: u64,
+        /// At most [`crate::limits::FILE_PART_BYTES_MAX`] bytes.
+        #[n(2)]
+        bytes: Bytes,
+    },
+    /// The file is complete; answered with its report.
+    #[n(26)]
+    EndFile(#[n(0)] u64),
     /// Register a department.
     #[n(2)]
     AddSource(#[n(0)] SourceId),
@@ -179,6 +196,16 @@ pub enum Operation {
     /// Stop the node in good order.
     #[n(18)]
     Stop,
+    /// Everything that proves an entry of an own log to outsiders.
+    #[n(30)]
+    Prove {
+        /// Which log.
+        #[n(0)]
+        log: LogName,
+        /// Where in it.
+        #[n(1)]
+        index: u64,
+    },
 }
 
 /// What to ask.
@@ -269,11 +296,74 @@ pub struct Submission {
     /// BLAKE3 digest of the file.
     pub file: Digest,
     /// New records and new versions, sealed; none of them known with the same content.
-    pub records: Vec<(SealedRecord, SubjectTag)>,
-    /// Counts of this run.
-    pub rows: RowCounts,
-    /// The report of the whole file, with its last run.
-    pub report: Option<SubmitReport>,
+    pub records: Vec<SealedRow>,
+    /// The rows of the file that this run accounts for, in file order.
+    pub run: RunRows,
+    /// With the last run: how the file was encoded.
+    pub last: Option<String>,
+}
+
+/// Rows of a file, and how those among them fared that were not sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunRows {
+    /// Rows of the file, blank ones left out.
+    pub rows: u64,
+    /// Known already with the same content.
+    pub duplicate: u64,
+    /// Refused.
+    pub rejected: u64,
+    /// Duplicates among them, after normalisation.
+    pub normalised: u64,
+    /// Duplicates and refused rows among them that came late.
+    pub late: u64,
+    /// Why rows were refused, as many as a report spells out.
+    pub reasons: Vec<RowReason>,
+}
+
+impl RunRows {
+    /// Notes a row that is refused.
+    pub fn reject(&mut self, errors: Vec<RowError>) {
+        self.rejected += 1;
+        let room = ROW_REASONS_MAX.saturating_sub(self.reasons.len());
+        self.reasons.extend(errors.into_iter().take(room).map(RowReason::from));
+    }
+}
+
+/// What a report says of a row that is sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileRow {
+    /// Line of the file, from 1.
+    pub number: u32,
+    /// Some cell was normalised.
+    pub normalised: bool,
+    /// Handed in late.
+    pub late: bool,
+}
+
+/// A sealed row on its way into the log, encoded where it was sealed: the serial part only writes it down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRow {
+    pub(crate) row: FileRow,
+    pub(crate) facts: RecordFacts,
+    pub(crate) fields_root: Digest,
+    pub(crate) tag: SubjectTag,
+    /// The encoded [`SealedRecord`].
+    pub(crate) payload: Vec<u8>,
+}
+
+impl SealedRow {
+    /// Encodes the sealed record of a file's row about the subject with this index key.
+    pub fn new(row: FileRow, sealed: SealedRecord, tag: SubjectTag) -> Self {
+        let payload = codec::to_vec(&sealed);
+        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload }
+    }
+}
+
+impl From<RowError> for RowReason {
+    fn from(error: RowError) -> Self {
+        let RowError { row, column, code, zh, en } = error;
+        Self { row, column, code: code.to_owned(), zh, en }
+    }
 }
 
 /// What a department gets back for a file.
@@ -304,6 +394,22 @@ pub struct SubmitReport {
     /// When it was handed in.
     #[n(7)]
     pub at: Timestamp,
+}
+
+impl SubmitReport {
+    /// The report of a file of which nothing is taken in yet.
+    pub fn new(file: Digest, at: Timestamp) -> Self {
+        Self {
+            file,
+            repeated: false,
+            encoding: String::new(),
+            rows: RowCounts::default(),
+            normalised: 0,
+            late: 0,
+            reasons: Vec::new(),
+            at,
+        }
+    }
 }
 
 /// Most reasons a report spells out; the counts are always complete.
@@ -394,6 +500,9 @@ pub enum Response {
     /// A file's report.
     #[n(9)]
     Report(#[n(0)] SubmitReport),
+    /// Where the parts of a file go.
+    #[n(29)]
+    Upload(#[n(0)] u64),
     /// First of the key slots handed out.
     #[n(10)]
     Slots(#[n(0)] u64),
@@ -467,6 +576,16 @@ pub enum Response {
         /// Cosignature lines, or a reason.
         #[n(1)]
         body: String,
+    },
+    /// An own entry, proven in every form.
+    #[n(30)]
+    Proof {
+        /// Entry, path and newest checkpoint: all that a tlog-proof holds.
+        #[n(0)]
+        receipt: Receipt,
+        /// The same as a COSE receipt (RFC 9942); absent while the log has one entry only.
+        #[n(1)]
+        cose: Option<Bytes>,
     },
 }
 

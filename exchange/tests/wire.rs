@@ -17,6 +17,7 @@ fn requests() -> Vec<Request> {
         Request::Pull { owner: MemberId::parse("sh").unwrap(), log: LogName::Status, from: 300 },
         Request::AddCheckpoint(Bytes(b"old 0\n\n".to_vec())),
         Request::Operate(Operation::AddSource(SourceId::parse("transport").unwrap())),
+        Request::Operate(Operation::Prove { log: LogName::Access, index: 300 }),
         Request::Operate(Operation::DecideRepair {
             case: CaseId([7; 16]),
             grant: false,

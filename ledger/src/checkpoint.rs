@@ -46,12 +46,10 @@ impl Checkpoint {
             return Err(malformed);
         };
         let root: Option<[u8; 32]> = STANDARD.decode(root).ok().and_then(|bytes| bytes.try_into().ok());
-        let (Ok(number), Some(root)) = (size.parse::<u64>(), root) else { return Err(malformed) };
-        // Printing the number again refuses signs and leading zeros.
-        if origin.is_empty() || number.to_string() != size {
+        let (Some(size), Some(root), false) = (decimal(size), root, origin.is_empty()) else {
             return Err(malformed);
-        }
-        Ok(Self { origin: origin.to_owned(), size: TreeSize(number), root: Digest(root) })
+        };
+        Ok(Self { origin: origin.to_owned(), size: TreeSize(size), root: Digest(root) })
     }
 
     /// Signs with the log's key; the key's name is the origin.
@@ -61,6 +59,11 @@ impl Checkpoint {
         let note = format!("{text}\n{}", note::sign(&text, &self.origin, key));
         SignedCheckpoint { note, claimed: self.clone() }
     }
+}
+
+/// A decimal number in its one form; printing it again refuses signs and leading zeros.
+pub(crate) fn decimal(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|n| n.to_string() == text)
 }
 
 /// A checkpoint as a note, in the form of one; nothing about its signatures is known until [`SignedCheckpoint::verify`].

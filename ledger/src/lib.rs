@@ -22,14 +22,19 @@
 //! | [`store`] | `View`, `Batch`, `Store`, `Overlay`; the in-memory store and the suite for every store |
 //! | [`log`] | one log in a store: append, seal, read |
 //! | [`witness`] | quorum rule and its verification |
+//! | [`policy`] | trust as a file (tlog-policy) and what it makes of a checkpoint |
+//! | [`proof_file`], [`cose_receipt`] | a proof as a file: tlog-proof, and COSE receipt (RFC 9942) |
 //! | [`audit`] | every byte of a published log checked |
 
 pub mod add_checkpoint;
 pub mod audit;
 pub mod checkpoint;
+pub mod cose_receipt;
 pub mod log;
 pub mod note;
+pub mod policy;
 pub mod proof;
+pub mod proof_file;
 pub mod store;
 pub mod tile;
 pub mod tree;

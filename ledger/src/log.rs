@@ -2,12 +2,16 @@
 //!
 //! | space | key | value |
 //! |---|---|---|
-//! | `Entry` | name ‖ 0x00 ‖ index as u64 big endian | the entry |
+//! | `Entry` | name ‖ 0x00 ‖ 0x01 ‖ n as u64 big endian | the 256 entries of full bundle n, as published |
+//! | `Entry` | name ‖ 0x00 ‖ 0x00 ‖ index as u64 big endian | an entry after the last full bundle |
 //! | `Tile` | name ‖ 0x00 ‖ level ‖ tile index as u64 big endian | up to 256 hashes: the widest tile so far |
 //! | `Head` | name | the newest signed checkpoint |
 //!
 //! Only the widest tile is stored: every narrower one that was ever published is its beginning. An append therefore
 //! touches the entries, the tiles of the right edge and the head, never the rest of the log.
+//!
+//! An entry is written alone and moves once, into its bundle, in the batch that completes it: a large batch writes one
+//! row for 256 entries, and a small one never writes an entry's neighbours again but once.
 //!
 //! The writer is [`Log`]; reading is free functions over a [`View`], so that readers never wait for the writer.
 
@@ -26,8 +30,8 @@ use crate::{
     proof::Nodes,
     store::{Batch, Space, StoreError, View},
     tile::{
-        self, ENTRY_BYTES_MAX, TILE_WIDTH, Tile, TileKind, decode_hashes, encode_bundle, encode_hashes,
-        width_at,
+        self, ENTRY_BYTES_MAX, TILE_WIDTH, Tile, TileKind, decode_bundle, decode_hashes, encode_bundle,
+        encode_hashes, width_at,
     },
     tree::{Frontier, LeafIndex, TreeSize},
 };
@@ -110,17 +114,19 @@ impl Log {
                 return Err(disagree(format!("checkpoint and tiles of `{name}` at size {size}")));
             }
         }
-        let last_entry = view.last_with_prefix(Space::Entry, &entry_prefix(name))?;
-        let last = match (last_entry, size.0.checked_sub(1)) {
-            (None, None) => Digest::ZERO,
-            (Some((key, entry)), Some(index)) if key == entry_key(name, index) => {
-                let hash = leaf_hash(&entry);
+        if stored_entries(view, name)? != size.0 {
+            return Err(disagree(format!("the last entry of `{name}` and the size {size}")));
+        }
+        let last = match size.0.checked_sub(1) {
+            None => Digest::ZERO,
+            Some(index) => {
+                let entry = entry(view, name, LeafIndex(index))?;
+                let hash = leaf_hash(&entry.unwrap_or_default());
                 if StoredNodes::new(view, name).node(0, index)? != hash {
                     return Err(disagree(format!("entry {index} of `{name}` and its leaf hash")));
                 }
                 hash
             }
-            _ => return Err(disagree(format!("the last entry of `{name}` and the size {size}"))),
         };
         Ok(Self {
             name: name.to_owned(),
@@ -236,7 +242,7 @@ impl Log {
         Ok(())
     }
 
-    /// The tiles that the pending entries change, after both paths to the new root have been compared.
+    /// The entries and tiles that the pending entries change, after both paths to the new root have been compared.
     fn edge(&self, view: &dyn View) -> Result<Batch, LogError> {
         let old = self.sealed.size().0;
         // Hashed again from the very bytes that will be stored, not taken from what `append` remembered.
@@ -248,6 +254,7 @@ impl Log {
             return Err(disagree(format!("two computations of the root of `{}` at size {new}", self.name)));
         }
         let mut batch = Batch::default();
+        self.place_entries(&nodes, &mut batch)?;
         let (mut level, mut before, mut hashes) = (0u8, old, fresh);
         while !hashes.is_empty() {
             let (first, width) = (before / TILE_WIDTH, (before % TILE_WIDTH) as usize);
@@ -272,11 +279,50 @@ impl Log {
         Ok(batch)
     }
 
+    /// Writes the pending entries: into bundles those that complete one, alone those after the last full bundle.
+    fn place_entries(&self, nodes: &StoredNodes<'_>, batch: &mut Batch) -> Result<(), LogError> {
+        let old = self.sealed.size().0;
+        let new = old + self.pending.len() as u64;
+        let (open, full) = (old / TILE_WIDTH, new / TILE_WIDTH);
+        let mut rest = self.pending.as_slice();
+        for n in open..full {
+            // Only the bundle that was open before has entries that lie alone.
+            let alone = if n == open { n * TILE_WIDTH..old } else { 0..0 };
+            let moved = self.entries_alone(nodes, alone.clone())?;
+            alone.for_each(|index| batch.delete(Space::Entry, entry_key(&self.name, index)));
+            let (fresh, after) = rest.split_at(TILE_WIDTH as usize - moved.len());
+            rest = after;
+            let entries = moved.iter().chain(fresh).map(Vec::as_slice);
+            let bundle = encode_bundle(entries).map_err(|e| corrupt(format!("{e} in `{}`", self.name)))?;
+            batch.put(Space::Entry, bundle_key(&self.name, n), bundle);
+        }
+        for (index, entry) in (old.max(full * TILE_WIDTH)..).zip(rest) {
+            batch.put(Space::Entry, entry_key(&self.name, index), entry.as_slice());
+        }
+        Ok(())
+    }
+
+    /// Stored entries that lie alone, each held against its leaf hash: what moves into a bundle is the right bytes.
+    fn entries_alone(
+        &self,
+        nodes: &StoredNodes<'_>,
+        range: core::ops::Range<u64>,
+    ) -> Result<Vec<Vec<u8>>, LogError> {
+        let mut entries = Vec::new();
+        for index in range {
+            let entry = nodes.view.get(Space::Entry, &entry_key(&self.name, index))?;
+            let entry = entry.filter(|e| e.len() <= ENTRY_BYTES_MAX);
+            match entry {
+                Some(entry) if nodes.node(0, index)? == leaf_hash(&entry) => entries.push(entry),
+                _ => return Err(disagree(format!("entry {index} of `{}` and its leaf hash", self.name))),
+            }
+        }
+        Ok(entries)
+    }
+
     fn commit(&mut self, edge: Batch, note: &SignedCheckpoint, batch: &mut Batch) {
         batch.merge(edge);
-        for (index, entry) in (self.sealed.size().0..).zip(core::mem::take(&mut self.pending)) {
-            batch.put(Space::Entry, entry_key(&self.name, index), entry);
-        }
+        self.pending.clear();
         batch.put(Space::Head, self.name.as_bytes(), note.as_str());
         self.sealed = self.frontier.clone();
         self.sealed_last = self.last;
@@ -321,11 +367,24 @@ pub fn size(view: &dyn View, name: &str) -> Result<TreeSize, StoreError> {
 ///
 /// Errors: those of the view; `Corrupt` when an entry below the size is missing.
 pub fn entry(view: &dyn View, name: &str, index: LeafIndex) -> Result<Option<Vec<u8>>, StoreError> {
-    let entry = view.get(Space::Entry, &entry_key(name, index.0))?;
-    if entry.is_none() && size(view, name)?.covers(index) {
+    let n = index.0 / TILE_WIDTH;
+    let in_bundle = || -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(bundle) = view.get(Space::Entry, &bundle_key(name, n))? else { return Ok(None) };
+        let entries = read_bundle(name, n, &bundle)?;
+        Ok(entries.get((index.0 % TILE_WIDTH) as usize).map(|entry| entry.to_vec()))
+    };
+    // The writer may move the entry into its bundle between two of these reads, so the bundle is looked at again.
+    let mut found = in_bundle()?;
+    if found.is_none() {
+        found = view.get(Space::Entry, &entry_key(name, index.0))?;
+    }
+    if found.is_none() {
+        found = in_bundle()?;
+    }
+    if found.is_none() && size(view, name)?.covers(index) {
         return Err(corrupt(format!("entry {index} of `{name}` is missing")));
     }
-    Ok(entry)
+    Ok(found)
 }
 
 /// Up to `count` entries from `from` on, as many as the log has.
@@ -338,15 +397,49 @@ pub fn entries(
     count: usize,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
     let end = from.0.saturating_add(count as u64).min(size(view, name)?.0);
-    let Some(wanted) = end.checked_sub(from.0).and_then(|n| usize::try_from(n).ok()) else {
-        return Ok(Vec::new());
-    };
-    let found = view.scan(Space::Entry, &entry_key(name, from.0), Some(&entry_key(name, end)), wanted)?;
-    // Keys lie strictly inside the range, so the right number of them means that none is missing.
-    if found.len() != wanted {
-        return Err(corrupt(format!("entries {from} to {end} of `{name}` have a gap")));
+    let mut found = Vec::new();
+    let mut at = from.0;
+    while at < end {
+        let (n, skip) = (at / TILE_WIDTH, (at % TILE_WIDTH) as usize);
+        if let Some(bundle) = view.get(Space::Entry, &bundle_key(name, n))? {
+            let wanted = (end - at).min(TILE_WIDTH - skip as u64) as usize;
+            let entries = read_bundle(name, n, &bundle)?;
+            found.extend(entries.into_iter().skip(skip).take(wanted).map(<[u8]>::to_vec));
+            at += wanted as u64;
+            continue;
+        }
+        let wanted = (end - at) as usize;
+        let alone = view.scan(Space::Entry, &entry_key(name, at), Some(&entry_key(name, end)), wanted)?;
+        if alone.len() == wanted {
+            found.extend(alone.into_iter().map(|(_, entry)| entry));
+            break;
+        }
+        // The writer has moved some of them into a bundle meanwhile; one by one each is found.
+        for index in at..end {
+            let entry = entry(view, name, LeafIndex(index))?;
+            found.push(entry.ok_or_else(|| corrupt(format!("entry {index} of `{name}` is missing")))?);
+        }
+        break;
     }
-    Ok(found.into_iter().map(|(_, entry)| entry).collect())
+    Ok(found)
+}
+
+fn read_bundle<'a>(name: &str, n: u64, bytes: &'a [u8]) -> Result<Vec<&'a [u8]>, StoreError> {
+    let entries = decode_bundle(bytes).ok().filter(|entries| entries.len() as u64 == TILE_WIDTH);
+    entries.ok_or_else(|| corrupt(format!("entry bundle {n} of `{name}`")))
+}
+
+/// Entries stored under `name`, by the last key of each kind.
+fn stored_entries(view: &dyn View, name: &str) -> Result<u64, StoreError> {
+    let after = |kind: u8, width: u64| -> Result<u64, StoreError> {
+        let last = view.last_with_prefix(Space::Entry, &entry_prefix(name, kind))?;
+        Ok(last
+            .and_then(|(key, _)| Some(u64::from_be_bytes(*key.last_chunk()?)))
+            .map_or(0, |n| n.saturating_add(1).saturating_mul(width)))
+    };
+    let (bundled, alone) = (after(BUNDLE, TILE_WIDTH)?, after(ALONE, 1)?);
+    // What lies alone comes after the last bundle; otherwise the greater number would hide a disagreement.
+    Ok(if alone == 0 || alone > bundled { bundled.max(alone) } else { u64::MAX })
 }
 
 /// Inclusion path of leaf `index` in the tree of the first `size` entries.
@@ -417,6 +510,11 @@ pub fn bundle(view: &dyn View, name: &str, tile: &Tile) -> Result<Option<Vec<u8>
     if tile.kind() != TileKind::Entries || !covered {
         return Ok(None);
     }
+    if !tile.is_partial()
+        && let Some(bytes) = view.get(Space::Entry, &bundle_key(name, tile.index()))?
+    {
+        return Ok(Some(bytes));
+    }
     let first = LeafIndex(tile.index() * TILE_WIDTH);
     let entries = entries(view, name, first, usize::from(tile.width()))?;
     let bytes = encode_bundle(entries.iter().map(Vec::as_slice));
@@ -477,12 +575,21 @@ pub(crate) fn tile_range(level: u8, index: u64) -> (u8, u64, core::ops::Range<us
     (level / 8, index / per_tile, start as usize..(start + width) as usize)
 }
 
-fn entry_prefix(name: &str) -> Vec<u8> {
-    [name.as_bytes(), &[0]].concat()
+/// Kind of key in the space of entries: an entry alone.
+const ALONE: u8 = 0;
+/// A full bundle.
+const BUNDLE: u8 = 1;
+
+fn entry_prefix(name: &str, kind: u8) -> Vec<u8> {
+    [name.as_bytes(), &[0, kind]].concat()
 }
 
 fn entry_key(name: &str, index: u64) -> Vec<u8> {
-    [name.as_bytes(), &[0], &index.to_be_bytes()].concat()
+    [name.as_bytes(), &[0, ALONE], &index.to_be_bytes()].concat()
+}
+
+fn bundle_key(name: &str, n: u64) -> Vec<u8> {
+    [name.as_bytes(), &[0, BUNDLE], &n.to_be_bytes()].concat()
 }
 
 fn tile_key(name: &str, level: u8, index: u64) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! The storage contract, in words and traits.
 //!
-//! - Keys are byte strings of 1 to 65,535 bytes in four spaces, ordered byte by byte. A value is bytes.
+//! - Keys are byte strings of 1 to 65,535 bytes in five spaces, ordered byte by byte. A value is bytes.
 //! - A [`Batch`] is applied all or nothing, and is durable when [`Store::apply`] returns `Ok`.
 //! - A read sees every batch applied before it, and of a batch either all or nothing once `apply` has returned. Readers
 //!   may run beside the one writer.
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// A key with its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
-/// The four spaces of keys.
+/// The five spaces of keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Space {
     /// Entries of logs; written once.
@@ -29,13 +29,15 @@ pub enum Space {
     Tile,
     /// The newest checkpoint of each log.
     Head,
-    /// Everything else: payloads, indexes, cases, deliveries.
+    /// Everything else that has a key of its own: indexes, standings, cases, deliveries.
     Row,
+    /// Bulk beside the logs: sealed records under rising numbers, written in order and rarely read.
+    Payload,
 }
 
 impl Space {
     /// Every space, in order.
-    pub const ALL: [Self; 4] = [Self::Entry, Self::Tile, Self::Head, Self::Row];
+    pub const ALL: [Self; 5] = [Self::Entry, Self::Tile, Self::Head, Self::Row, Self::Payload];
 
     /// Name of the space on disk.
     pub const fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Space {
             Self::Tile => "tile",
             Self::Head => "head",
             Self::Row => "row",
+            Self::Payload => "payload",
         }
     }
 }
@@ -138,8 +141,16 @@ impl Batch {
     }
 
     /// Adds the writes of `other`, which are the later ones.
-    pub fn merge(&mut self, other: Self) {
-        self.writes.extend(other.writes);
+    pub fn merge(&mut self, mut other: Self) {
+        if self.writes.len() < other.writes.len() {
+            // The smaller map is walked, the larger one kept; of two writes to a key the later one stays.
+            for (key, value) in core::mem::take(&mut self.writes) {
+                other.writes.entry(key).or_insert(value);
+            }
+            self.writes = other.writes;
+        } else {
+            self.writes.extend(other.writes);
+        }
     }
 
     /// Every write in ascending order; `None` is a removal.

@@ -104,6 +104,15 @@ impl Core {
         answer.await.unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping")))
     }
 
+    /// Hands an input in from a thread that may block, and returns where its reply will be.
+    ///
+    /// Errors: the node is stopping.
+    pub fn hand_in(&self, input: Input) -> Result<oneshot::Receiver<Response>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.jobs.blocking_send(Job::Input(input, Some(reply)));
+        sent.map(|()| answer).map_err(|_| Refusal::new(Code::Busy, "the node is stopping"))
+    }
+
     /// Hands an input in that has no caller.
     pub async fn tell(&self, input: Input) {
         // The channel closes only when the writer has ended; there is nobody left to tell.

@@ -1,282 +1,437 @@
-//! A department's file: read, checked, sealed. The last place where a record is in clear; what goes on is sealed.
+//! A department's file on its way into the log: read as it comes, checked, sealed on all cores, written by the one
+//! writer. The last place where a record is in clear; what goes on is sealed.
+//!
+//! ```text
+//! parts → read into rows → check, name and seal (one thread per core) → in file order to the writer
+//! ```
+//!
+//! Every stage waits for the next one, so memory does not grow with the file. How far the file is stands in the same
+//! batch as its records: an interrupted file goes on at the row where it stopped, when it is handed in again.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::{
+    Arc, Mutex,
+    mpsc::{Receiver, SyncSender, sync_channel},
+};
 
 use credit::{
-    catalog::Item,
-    csv::{self, PlainRecord},
-    entry::RowCounts,
-    id::{FieldId, ItemId, MemberId, RecordId, SourceId},
-    record::{RecordFacts, SUBJECT_FIELD, SealedRecord},
-    rules::{AuthorityKind, Tier, tier_of_penalty},
-    value::{Date, Value},
+    csv::stream::{Layout, RawRow, Reader},
+    csv::{PlainRecord, Row},
+    id::{ItemId, SourceId},
+    value::Date,
 };
-use crypto::{
-    Bytes, Digest,
-    keytree::Slot,
-    pseudonym::{SubjectTag, file_digest},
-};
+use crypto::{Bytes, Digest, keytree::Slot, pseudonym::FileHasher};
 use exchange::{
-    limits::RECORDS_PER_BATCH_MAX,
+    limits::{FILE_PART_BYTES_MAX, RECORDS_PER_BATCH_MAX},
+    logs::LogName,
     member::Input,
     refusal::{Code, Fault, Refusal},
-    tables::{self, Key, RecordRow},
-    wire::{ROW_REASONS_MAX, Response, RowReason, Submission, SubmitReport},
+    tables::{self, IntakeRow, Key},
+    wire::{Response, RunRows, SealedRow, Submission, SubmitReport},
+};
+use ledger::log;
+use tokio::sync::{OwnedMutexGuard, mpsc};
+
+use crate::{
+    clock,
+    core::{Core, Shared},
+    prepare::Prepare,
+    serve::Server,
 };
 
-use crate::{clock, core::Shared, serve::Server};
+/// Rows that are checked, sealed and written together: one signature and one reply for so many.
+pub const RUN_ROWS: usize = 1_000;
+/// Runs that wait for the writer: enough that it never waits for them.
+const RUNS_WAITING_MAX: usize = 4;
+/// Parts that wait to be read.
+const PARTS_WAITING_MAX: usize = 2;
+/// Key slots taken at a time once a file turns out to be long.
+const SLOTS_AT_ONCE: u64 = 16 * RUN_ROWS as u64;
+/// Time without a part after which a file is given up; what was taken of it stays, and it can be handed in again.
+const PART_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+/// Time a file waits for the one before it.
+const TURN_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Working days within which a decision must be handed in (发改办财金〔2018〕424号).
-const TIMELY_WORKING_DAYS: u32 = 7;
+/// The file that is being taken in; one at a time, because duplicates are found against what is stored.
+pub type Uploads = Arc<tokio::sync::Mutex<Option<Upload>>>;
 
-/// A row that brings something new, with everything but its slot.
-struct Fresh {
-    plain: PlainRecord,
-    facts: RecordFacts,
-    tag: SubjectTag,
+/// A file whose parts are coming.
+pub struct Upload {
+    id: u64,
+    file: (SourceId, ItemId, Digest),
+    next: u64,
+    parts: mpsc::Sender<Bytes>,
+    outcome: tokio::task::JoinHandle<Result<Response, Refusal>>,
 }
 
-/// What a file holds, before anything is written.
-struct Read {
-    fresh: Vec<Fresh>,
-    report: SubmitReport,
-}
-
-/// Takes a file in and answers with its report. The same file again answers with the first report; an interrupted
-/// one goes on where it stopped, because rows already taken are duplicates.
-pub async fn submit(
+/// Begins a file. The same file again answers with the first report.
+pub async fn begin(
     server: &Server,
     source: SourceId,
     item: ItemId,
-    file: Bytes,
+    file: Digest,
 ) -> Result<Response, Refusal> {
-    let _one_file = server.intake.lock().await;
-    let shared = server.shared.clone();
-    let (source_id, item_id) = (source.clone(), item.clone());
-    let read = tokio::task::spawn_blocking(move || read(&shared, &source_id, &item_id, &file))
-        .await
-        .map_err(|e| Refusal::new(Code::FileUnreadable, e.to_string()))?;
-    let Read { fresh, report } = match read.map_err(fault)?? {
-        Ok(read) => read,
-        Err(repeated) => return Ok(Response::Report(repeated)),
-    };
-    let first = match server.core.ask(Input::ReserveSlots { count: fresh.len() as u64 }).await {
-        Response::Slots(first) => first,
-        other => return Ok(other),
-    };
-    let sealed = seal_all(server.shared.clone(), fresh, first).await?;
-    let mut runs: Vec<Vec<(SealedRecord, SubjectTag)>> = Vec::new();
-    let mut rest = sealed.into_iter().peekable();
-    while rest.peek().is_some() {
-        runs.push(rest.by_ref().take(RECORDS_PER_BATCH_MAX).collect());
+    let named = (source.clone(), item.clone(), file);
+    // Begun anew by the same operator: the sender that was interrupted is not waited for.
+    drop(server.uploads.lock().await.take_if(|before| before.file == named));
+    let turn = tokio::time::timeout(TURN_WAIT, server.intake.clone().lock_owned()).await;
+    let turn = turn.map_err(|_| Refusal::new(Code::Busy, "another file is being taken in"))?;
+    let (shared, core) = (server.shared.clone(), server.core.clone());
+    if !shared.context.role().is_ok_and(|role| role.collects()) {
+        return Err(Refusal::new(Code::CallerNotAllowed, "this member collects no records"));
     }
-    let last = runs.pop().unwrap_or_default();
-    for records in runs {
-        let run = Submission {
-            source: source.clone(),
-            item: item.clone(),
-            file: report.file,
-            records,
-            rows: RowCounts::default(),
-            report: None,
-        };
-        match server.core.ask(Input::Submit(run)).await {
-            Response::Done => {}
-            other => return Ok(other),
-        }
+    let key = Key::source(source.as_str());
+    if tables::row::<()>(&shared.store, &key).map_err(fault)?.is_none() {
+        return Err(Refusal::new(Code::SourceUnknown, format!("`{source}`")));
     }
-    let rows = RowCounts { accepted: 0, amended: 0, ..report.rows };
-    let run = Submission { source, item, file: report.file, records: last, rows, report: Some(report) };
-    Ok(server.core.ask(Input::Submit(run)).await)
+    if shared.context.catalog.item(&item).is_none() {
+        return Err(Refusal::new(Code::ItemUnknown, format!("`{item}`")));
+    }
+    let key = Key::file(source.as_str(), &item, &file);
+    if let Some(known) = tables::row::<SubmitReport>(&shared.store, &key).map_err(fault)? {
+        return Ok(Response::Report(SubmitReport { repeated: true, ..known }));
+    }
+    let (parts, received) = mpsc::channel(PARTS_WAITING_MAX);
+    let mut upload = server.uploads.lock().await;
+    let id = u64::from_be_bytes(clock::random());
+    let take = move || Taking { shared, core, source, item, file }.parts(turn, received);
+    let outcome = tokio::task::spawn_blocking(take);
+    *upload = Some(Upload { id, file: named, next: 0, parts, outcome });
+    Ok(Response::Upload(id))
 }
 
-fn fault(fault: Fault) -> Refusal {
+/// Takes the next bytes of the file; returns when there is room for more.
+pub async fn part(server: &Server, id: u64, at: u64, bytes: Bytes) -> Result<Response, Refusal> {
+    let mut place = server.uploads.lock().await;
+    let Some(upload) = place.as_mut().filter(|upload| upload.id == id && upload.next == at) else {
+        return Err(Refusal::new(
+            Code::NotFound,
+            "no such upload, or not its next part; begin the file again",
+        ));
+    };
+    if bytes.len() > FILE_PART_BYTES_MAX {
+        return Err(Refusal::new(Code::FrameTooLong, format!("a part of {} bytes", bytes.len())));
+    }
+    upload.next += bytes.len() as u64;
+    if upload.parts.send(bytes).await.is_ok() {
+        return Ok(Response::Done);
+    }
+    // The file was given up, and its outcome says why.
+    match place.take() {
+        Some(upload) => joined(upload.outcome.await),
+        None => Ok(Response::Done),
+    }
+}
+
+/// Ends the file; answers with its report.
+pub async fn end(server: &Server, id: u64) -> Result<Response, Refusal> {
+    let mut place = server.uploads.lock().await;
+    match place.take_if(|upload| upload.id == id) {
+        Some(upload) => {
+            // An empty part is the end; a sender that only disappears is an interruption.
+            let _ = upload.parts.send(Bytes(Vec::new())).await;
+            drop(place);
+            joined(upload.outcome.await)
+        }
+        None => Err(Refusal::new(Code::NotFound, "no such upload; begin the file again")),
+    }
+}
+
+fn joined(outcome: Result<Result<Response, Refusal>, tokio::task::JoinError>) -> Result<Response, Refusal> {
+    outcome.unwrap_or_else(|e| Err(Refusal::new(Code::FileUnreadable, e.to_string())))
+}
+
+pub(crate) fn fault(fault: Fault) -> Refusal {
     tracing::error!(%fault, "intake failed");
     Refusal::new(Code::Busy, "the node has a fault; see its log")
 }
 
-type ReadResult = Result<Result<Result<Read, SubmitReport>, Refusal>, Fault>;
+/// Rows on their way to be sealed, in clear.
+pub enum Rows {
+    /// As they stand in a file.
+    Raw(Vec<RawRow>, Arc<Layout>),
+    /// Records that were read already, with nothing wrong about them.
+    Plain(Vec<PlainRecord>),
+}
 
-/// Reads and checks a file against catalog and store. The inner `Err` is the report of the same file handed in before.
-fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> ReadResult {
-    let context = &shared.context;
-    if !context.role().is_ok_and(|role| role.collects()) {
-        return Ok(Err(Refusal::new(Code::CallerNotAllowed, "this member collects no records")));
+impl Rows {
+    fn len(&self) -> usize {
+        match self {
+            Self::Raw(rows, _) => rows.len(),
+            Self::Plain(rows) => rows.len(),
+        }
     }
-    if tables::row::<()>(&shared.store, &Key::source(source.as_str()))?.is_none() {
-        return Ok(Err(Refusal::new(Code::SourceUnknown, format!("`{source}`"))));
-    }
-    let Some(item) = context.catalog.item(item_id) else {
-        return Ok(Err(Refusal::new(Code::ItemUnknown, format!("`{item_id}`"))));
-    };
-    let digest = Digest(file_digest(file));
-    if let Some(known) =
-        tables::row::<SubmitReport>(&shared.store, &Key::file(source.as_str(), item_id, &digest))?
-    {
-        return Ok(Ok(Err(SubmitReport { repeated: true, ..known })));
-    }
-    let now = clock::now();
-    let today = Date::from_timestamp(now);
-    let intake = match csv::read(file, &context.catalog, item, today) {
-        Ok(intake) => intake,
-        Err(e) => return Ok(Err(Refusal::new(Code::FileUnreadable, format!("{e} / {}", e.zh())))),
-    };
-    let mut report = SubmitReport {
-        file: digest,
-        repeated: false,
-        encoding: intake.encoding.as_str().to_owned(),
-        rows: RowCounts::default(),
-        normalised: 0,
-        late: 0,
-        reasons: Vec::new(),
-        at: now,
-    };
-    let mut fresh: Vec<Fresh> = Vec::new();
-    let mut seen: BTreeSet<RecordId> = BTreeSet::new();
-    for row in intake.rows {
-        report.normalised += u64::from(row.normalised && row.outcome.is_ok());
-        match row.outcome {
-            Err(errors) => {
-                report.rows.rejected += 1;
-                let room = ROW_REASONS_MAX.saturating_sub(report.reasons.len());
-                report.reasons.extend(errors.into_iter().take(room).map(|e| RowReason {
-                    row: e.row,
-                    column: e.column,
-                    code: e.code.to_owned(),
-                    zh: e.zh,
-                    en: e.en,
-                }));
+
+    fn read(self, prepare: &Prepare<'_>) -> Vec<Row> {
+        match self {
+            Self::Raw(rows, layout) => {
+                rows.iter().map(|raw| layout.read(prepare.item, prepare.today, raw)).collect()
             }
-            Ok(plain) => {
-                let due =
-                    plain.decided.map(|d| context.calendar.add_working_days(d, TIMELY_WORKING_DAYS).date);
-                report.late += u64::from(due.is_some_and(|due| today > due));
-                let facts = facts(shared, item, &plain);
-                let tag = context.own.naming.subject_tag(&plain.subject);
-                let known: Option<RecordRow> = tables::row(&shared.store, &Key::record(&facts.record))?;
-                // Two bodies that no member claims fall to this member as authority, and so may their numbers.
-                let twice = !seen.insert(facts.record);
-                match known {
-                    _ if twice => refuse(
-                        &mut report,
-                        row.number,
-                        "duplicate_in_file",
-                        "同一文件中的同一记录",
-                        "the same record stands in this file before",
-                    ),
-                    Some(RecordRow { erased: true, .. }) => {
-                        refuse(
-                            &mut report,
-                            row.number,
-                            "record_erased",
-                            "该记录已依法删除，不再收录",
-                            "this record was erased by law and is not taken again",
-                        );
-                    }
-                    Some(RecordRow { facts: Some(known), .. }) if known.content == facts.content => {
-                        report.rows.duplicate += 1;
-                    }
-                    known => {
-                        match known {
-                            Some(_) => report.rows.amended += 1,
-                            None => report.rows.accepted += 1,
-                        }
-                        fresh.push(Fresh { plain, facts, tag });
-                    }
-                }
+            Self::Plain(rows) => {
+                let row = |(number, plain)| Row { number, outcome: Ok(plain), normalised: false };
+                (1..).zip(rows).map(row).collect()
             }
         }
     }
-    Ok(Ok(Ok(Read { fresh, report })))
 }
 
-fn refuse(report: &mut SubmitReport, row: u32, code: &str, zh: &str, en: &str) {
-    report.rows.rejected += 1;
-    if report.reasons.len() < ROW_REASONS_MAX {
-        let (code, zh, en) = (code.to_owned(), zh.to_owned(), en.to_owned());
-        report.reasons.push(RowReason { row, column: String::new(), code, zh, en });
+/// One file that is being taken in.
+pub struct Taking {
+    /// The node.
+    pub shared: Arc<Shared>,
+    /// Its writer.
+    pub core: Core,
+    /// The department.
+    pub source: SourceId,
+    /// The item.
+    pub item: ItemId,
+    /// Digest of the file, as announced.
+    pub file: Digest,
+}
+
+/// Takes rows until there are no more; fails when the stages behind have given up.
+pub struct Feed<'a> {
+    core: &'a Core,
+    workers: &'a [SyncSender<(Rows, u64)>],
+    sent: usize,
+    slots: core::ops::Range<u64>,
+}
+
+impl Feed<'_> {
+    /// Hands rows on, at most [`RECORDS_PER_BATCH_MAX`]; they are sealed and written together.
+    pub fn push(&mut self, rows: Rows) -> Result<(), Stopped> {
+        let count = rows.len() as u64;
+        if self.slots.end - self.slots.start < count {
+            // A short file takes what it needs, a long one does not ask again for every run.
+            let take = if self.sent == 0 { count } else { count.max(SLOTS_AT_ONCE) };
+            let reply = self.core.hand_in(Input::ReserveSlots { count: take }).map_err(|_| Stopped)?;
+            let Ok(Response::Slots(first)) = reply.blocking_recv() else { return Err(Stopped) };
+            self.slots = first..first + take;
+        }
+        let first = self.slots.start;
+        self.slots.start += count;
+        let worker = &self.workers[self.sent % self.workers.len()];
+        self.sent += 1;
+        worker.send((rows, first)).map_err(|_| Stopped)
     }
 }
 
-/// Clocks and routing of a row. The slot is set when it is handed out.
-fn facts(shared: &Shared, item: &Item, plain: &PlainRecord) -> RecordFacts {
-    let context = &shared.context;
-    // A deciding body that no member claims belongs to the member that collects from it.
-    let authority: MemberId = plain
-        .authority_code
-        .as_deref()
-        .and_then(|code| context.registry.authority_of(code))
-        .unwrap_or(&context.own.id)
-        .clone();
-    RecordFacts {
-        record: context.own.naming.record_id(&authority, &item.id, &plain.document, &plain.subject),
-        item: item.id.clone(),
-        catalog: context.catalog.version(),
-        authority,
-        slot: Slot(0),
-        decided: plain.decided,
-        tier: item.repairable.then(|| tier(item, plain)),
-        kind: kind(item, plain),
-        published: match plain.fields.get(&item.published_field.unwrap_or(SUBJECT_FIELD)) {
-            Some(Value::Date(date)) => Some(*date),
-            _ => None,
-        },
-        content: context.own.naming.content_tag(plain),
+/// A file that was read to its end.
+struct Whole {
+    encoding: &'static str,
+    runs: usize,
+}
+
+/// A later stage has ended, and says why itself.
+#[derive(Debug)]
+pub struct Stopped;
+
+/// How reading a file ended.
+enum Ended {
+    Whole(&'static str),
+    Refused(Refusal),
+    Stopped,
+}
+
+impl From<Stopped> for Ended {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
     }
 }
 
-fn text(plain: &PlainRecord, field: Option<FieldId>) -> Option<&str> {
-    match plain.fields.get(&field?) {
-        Some(Value::Text(text)) => Some(text),
-        _ => None,
-    }
-}
-
-fn tier(item: &Item, plain: &PlainRecord) -> Tier {
-    let kinds = text(plain, item.penalty_field).unwrap_or_default();
-    let kinds: Vec<&str> = kinds.split([';', '；']).map(str::trim).filter(|k| !k.is_empty()).collect();
-    tier_of_penalty(&kinds, text(plain, item.procedure_field))
-}
-
-/// Market regulators repair under their own order; the official layout tells them by the body's name only.
-fn kind(item: &Item, plain: &PlainRecord) -> AuthorityKind {
-    let body = item.field_by_column(&format!("{}_CFJG", item.id)).map(|f| f.id);
-    let market =
-        text(plain, body).is_some_and(|name| name.contains("市场监督管理") || name.contains("市场监管"));
-    if market { AuthorityKind::Samr } else { AuthorityKind::General }
-}
-
-/// Seals rows on all cores; slots are given in row order, so that the same file always gives the same order.
-async fn seal_all(
-    shared: Arc<Shared>,
-    fresh: Vec<Fresh>,
-    first: u64,
-) -> Result<Vec<(SealedRecord, SubjectTag)>, Refusal> {
-    let seal = move || {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = fresh.len().div_ceil(threads).max(1);
-        let shared = &shared;
-        let run = |base: u64, rows: &[Fresh]| -> Option<Vec<(SealedRecord, SubjectTag)>> {
-            rows.iter()
-                .zip(base..)
-                .map(|(row, slot)| {
-                    let key = shared.keys.record_key(Slot(slot))?;
-                    let facts = RecordFacts { slot: Slot(slot), ..row.facts.clone() };
-                    Some((SealedRecord::seal(&row.plain, facts, &shared.context.own.id, &key), row.tag))
-                })
-                .collect()
+impl Taking {
+    /// Takes the file in as its parts come. Holds its turn until it ends.
+    fn parts(
+        self,
+        _turn: OwnedMutexGuard<()>,
+        mut parts: mpsc::Receiver<Bytes>,
+    ) -> Result<Response, Refusal> {
+        let key = Key::intake(self.source.as_str(), &self.item, &self.file);
+        let begun: Option<IntakeRow> = tables::row(&self.shared.store, &key).map_err(fault)?;
+        let context = self.shared.context.clone();
+        let Some(item) = context.catalog.item(&self.item) else {
+            return Err(Refusal::new(Code::ItemUnknown, format!("`{}`", self.item)));
         };
-        std::thread::scope(|scope| {
-            let work: Vec<_> = fresh
-                .chunks(share)
-                .enumerate()
-                .map(|(i, rows)| scope.spawn(move || run(first + (i * share) as u64, rows)))
-                .collect();
-            work.into_iter().map(|w| w.join().ok().flatten()).collect::<Option<Vec<_>>>()
+        let runtime = tokio::runtime::Handle::current();
+        let next = || runtime.block_on(tokio::time::timeout(PART_WAIT, parts.recv())).ok().flatten();
+        let mut file = FileRows { next, reader: Reader::new(&context.catalog, item), digest: self.file };
+        let skip = begun.as_ref().map_or(0, |row| row.rows);
+        self.take(RUN_ROWS, begun, |feed| match file.read(skip, feed) {
+            Ended::Whole(encoding) => Ok(Some(encoding)),
+            Ended::Stopped => Ok(None),
+            Ended::Refused(refusal) => Err(refusal),
         })
-    };
-    let sealed = tokio::task::spawn_blocking(seal).await.ok().flatten();
-    let sealed = sealed
-        .ok_or_else(|| Refusal::new(Code::Busy, "a key slot handed out is erased; hand the file in again"))?;
-    Ok(sealed.into_iter().flatten().collect())
+    }
+
+    /// Runs the stages: `feed` in this thread, one sealing thread per core, and one that hands to the writer.
+    ///
+    /// `feed` returns how the file was encoded when it was read to its end. Shape: the writer's last reply.
+    pub fn take(
+        &self,
+        run_rows: usize,
+        begun: Option<IntakeRow>,
+        feed: impl FnOnce(&mut Feed<'_>) -> Result<Option<&'static str>, Refusal>,
+    ) -> Result<Response, Refusal> {
+        let since = match begun {
+            Some(row) => row.since,
+            None => {
+                log::size(&self.shared.store, LogName::Records.as_str()).map_err(|e| fault(Fault::from(e)))?.0
+            }
+        };
+        let context = &self.shared.context;
+        let item = context.catalog.item(&self.item);
+        let item = item.ok_or_else(|| Refusal::new(Code::ItemUnknown, format!("`{}`", self.item)))?;
+        let now = clock::now();
+        let prepare = Prepare { shared: &self.shared, item, now, today: Date::from_timestamp(now), since };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let whole = Mutex::new(None);
+        std::thread::scope(|scope| {
+            let (mut workers, mut sealed) = (Vec::new(), Vec::new());
+            for _ in 0..threads {
+                let (work, todo) = sync_channel::<(Rows, u64)>(1);
+                let (done, result) = sync_channel(1);
+                let prepare = &prepare;
+                scope.spawn(move || {
+                    while let Ok((rows, first)) = todo.recv() {
+                        let prepared = prepare.run(rows.read(prepare), Slot(first));
+                        if done.send(prepared).is_err() {
+                            break;
+                        }
+                    }
+                });
+                workers.push(work);
+                sealed.push(result);
+            }
+            let found = &whole;
+            let committer = scope.spawn(move || self.commit(run_rows, &sealed, found));
+            let mut way = Feed { core: &self.core, workers: &workers, sent: 0, slots: 0..0 };
+            let fed = feed(&mut way);
+            if let (Ok(Some(encoding)), Ok(mut whole)) = (&fed, whole.lock()) {
+                *whole = Some(Whole { encoding, runs: way.sent });
+            }
+            drop(workers);
+            let committed = committer
+                .join()
+                .unwrap_or_else(|_| Err(Refusal::new(Code::Busy, "the node has a fault; see its log")));
+            fed.and(committed)
+        })
+    }
+
+    /// Hands sealed runs to the writer in the order of the file. The last one waits until it is known to be the last.
+    fn commit(
+        &self,
+        run_rows: usize,
+        sealed: &[Receiver<Result<(Vec<SealedRow>, RunRows), Fault>>],
+        whole: &Mutex<Option<Whole>>,
+    ) -> Result<Response, Refusal> {
+        let mut waiting = std::collections::VecDeque::new();
+        let window = if run_rows < RUN_ROWS { 1 } else { RUNS_WAITING_MAX };
+        let mut hand_in = |records, run, last: Option<&str>| -> Result<(), Refusal> {
+            if waiting.len() == window {
+                settle(waiting.pop_front())?;
+            }
+            let run = Submission {
+                source: self.source.clone(),
+                item: self.item.clone(),
+                file: self.file,
+                records,
+                run,
+                last: last.map(str::to_owned),
+            };
+            waiting.push_back(self.core.hand_in(Input::Submit(run))?);
+            Ok(())
+        };
+        let (mut held, mut runs) = (None, 0);
+        for result in sealed.iter().cycle() {
+            let Ok(prepared) = result.recv() else { break };
+            runs += 1;
+            if let Some((records, run)) = held.replace(prepared.map_err(fault)?) {
+                hand_in(records, run, None)?;
+            }
+        }
+        let last = whole.lock().ok().and_then(|mut whole| whole.take());
+        if last.as_ref().is_some_and(|whole| whole.runs != runs) {
+            return Err(fault(Fault("a sealing thread ended early".into())));
+        }
+        let last = last.map(|whole| whole.encoding);
+        if held.is_some() || last.is_some() {
+            let (records, run) = held.unwrap_or_default();
+            hand_in(records, run, last)?;
+        }
+        let mut reply = Response::Done;
+        while let Some(answer) = waiting.pop_front() {
+            reply = settle(Some(answer))?;
+        }
+        Ok(reply)
+    }
 }
+
+/// Waits for the writer's word about a run.
+fn settle(answer: Option<tokio::sync::oneshot::Receiver<Response>>) -> Result<Response, Refusal> {
+    let stopping = || Refusal::new(Code::Busy, "the node is stopping; hand the file in again");
+    match answer.map(tokio::sync::oneshot::Receiver::blocking_recv) {
+        Some(Ok(Response::Refused(refusal))) => Err(refusal),
+        Some(Ok(response)) => Ok(response),
+        Some(Err(_)) => Err(stopping()),
+        None => Ok(Response::Done),
+    }
+}
+
+/// A file's parts → runs of rows.
+struct FileRows<'a, N> {
+    next: N,
+    reader: Reader<'a>,
+    digest: Digest,
+}
+
+impl<N: FnMut() -> Option<Bytes>> FileRows<'_, N> {
+    fn read(&mut self, skip: u64, feed: &mut Feed<'_>) -> Ended {
+        self.try_read(skip, feed).unwrap_or_else(|ended| ended)
+    }
+
+    fn try_read(&mut self, mut skip: u64, feed: &mut Feed<'_>) -> Result<Ended, Ended> {
+        let unreadable = |e: credit::csv::FileError| {
+            Ended::Refused(Refusal::new(Code::FileUnreadable, format!("{e} / {}", e.zh())))
+        };
+        let mut hasher = FileHasher::default();
+        let mut run: Vec<RawRow> = Vec::new();
+        loop {
+            let Some(part) = (self.next)() else {
+                let why = "the file broke off; hand it in again, and it goes on where it stopped";
+                return Err(Ended::Refused(Refusal::new(Code::FileUnreadable, why)));
+            };
+            let last = part.is_empty();
+            hasher.update(&part);
+            let rows = if last { self.reader.finish() } else { self.reader.push(&part) };
+            for raw in rows.map_err(unreadable)? {
+                if skip > 0 {
+                    skip -= 1;
+                    continue;
+                }
+                run.push(raw);
+                if run.len() == RUN_ROWS {
+                    self.push(core::mem::take(&mut run), feed)?;
+                }
+            }
+            if last {
+                if Digest(hasher.finish()) != self.digest {
+                    let why = "the bytes are not those of the digest announced; hand the file in again";
+                    return Err(Ended::Refused(Refusal::new(Code::FileUnreadable, why)));
+                }
+                if !run.is_empty() {
+                    self.push(run, feed)?;
+                }
+                return Ok(Ended::Whole(self.reader.encoding().as_str()));
+            }
+        }
+    }
+
+    fn push(&self, run: Vec<RawRow>, feed: &mut Feed<'_>) -> Result<(), Stopped> {
+        match self.reader.layout() {
+            Some(layout) => feed.push(Rows::Raw(run, layout.clone())),
+            // INVARIANT: there are no rows before there is a heading.
+            None => Ok(()),
+        }
+    }
+}
+
+const _: () = assert!(RUN_ROWS <= RECORDS_PER_BATCH_MAX);

@@ -159,6 +159,11 @@ impl Keys {
         self.read(|tree| tree.key(slot))
     }
 
+    /// The keys of `count` slots from `first` on; `None` for those that are erased.
+    pub fn record_keys(&self, first: Slot, count: u64) -> Vec<Option<RecordKey>> {
+        self.read(|tree| tree.keys(first, count))
+    }
+
     /// Digests of the key tree as it is and as it would be without `slots`.
     pub fn digests_without(&self, slots: &[Slot]) -> Result<(Digest, Digest), Problem> {
         let (before, after) = self.without(slots)?;

@@ -11,7 +11,7 @@
 //! | [`run`] | start-up, the tasks, shutdown |
 //! | [`tls`], [`quic`] | identities of peers; frames in and out |
 //! | [`serve`], [`operate`] | a peer's request; the operator's request |
-//! | [`intake`], [`seal`] | where values are in clear: files coming in, fields going out |
+//! | [`intake`], [`prepare`], [`seal`] | where values are in clear: files coming in, fields going out |
 //! | [`http`] | logs, health and metrics |
 //! | [`clock`] | time and entropy |
 
@@ -22,6 +22,7 @@ pub mod http;
 pub mod intake;
 pub mod keys;
 pub mod operate;
+pub mod prepare;
 pub mod quic;
 pub mod run;
 pub mod seal;

@@ -32,7 +32,11 @@ const OUTLET_MARGIN: Duration = Duration::from_secs(2);
 pub async fn operate(server: &Server, operation: Operation) -> Result<Response, Refusal> {
     let shared = server.shared.clone();
     let input = match operation {
-        Operation::Submit { source, item, file } => return intake::submit(server, source, item, file).await,
+        Operation::BeginFile { source, item, file } => {
+            return intake::begin(server, source, item, file).await;
+        }
+        Operation::FilePart { upload, at, bytes } => return intake::part(server, upload, at, bytes).await,
+        Operation::EndFile(upload) => return intake::end(server, upload).await,
         Operation::Ask(draft) => return ask(server, draft).await,
         Operation::Erase { record, reason } => return erase(server, record, reason).await,
         Operation::Reconcile => {
@@ -63,6 +67,10 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         }
         Operation::SubjectAccess(subject) => {
             return blocking(move || read::subject_access(&shared.context, &shared.store, &subject)).await;
+        }
+        Operation::Prove { log, index } => {
+            return blocking(move || read::prove(&shared.context, &shared.store, log, index, clock::now()))
+                .await;
         }
         Operation::NameRecord { authority, item, document, subject } => {
             let document = normalize_document_number(&document);

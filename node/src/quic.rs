@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use credit::id::MemberId;
 use crypto::{secret::Secret, sign::PublicKey};
 use exchange::{
-    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX, RELAYED_BYTES_MAX},
+    limits::{FRAME_BYTES_MAX, OPERATOR_RESPONSE_BYTES_MAX, RELAYED_BYTES_MAX},
     refusal::{Code, Refusal},
     registry::MemberRequest,
-    wire::{Request, Response, from_frame, to_frame},
+    wire::{Operation, Request, Response, from_frame, to_frame},
 };
 use quinn::{Connection, Endpoint, VarInt};
 use tokio::sync::Mutex;
@@ -138,22 +138,33 @@ impl Peers {
     }
 }
 
-/// One call of the operator to its own node: long files up, long reports down.
-pub async fn operate(
-    address: &str,
-    seed: &Secret,
-    node: PublicKey,
-    request: &Request,
-) -> Result<Response, Refusal> {
-    let endpoint = caller().map_err(|p| Refusal::new(Code::Unreachable, p.what))?;
-    let connection = connect(&endpoint, seed, address, node)
-        .await
-        .map_err(|why| Refusal::new(Code::Unreachable, format!("node at {address}: {why}")))?;
-    let response = call(&connection, request, OPERATOR_FRAME_BYTES_MAX).await;
-    connection.close(VarInt::from_u32(0), b"done");
-    // Long enough for the close to leave; the drain period after it is nobody's concern here.
-    let _ = tokio::time::timeout(CLOSE, endpoint.wait_idle()).await;
-    response
+/// The operator's connection to its own node.
+pub struct Operator {
+    endpoint: Endpoint,
+    connection: Connection,
+}
+
+impl Operator {
+    /// Connects to the node with this transport key.
+    pub async fn connect(address: &str, seed: &Secret, node: PublicKey) -> Result<Self, Refusal> {
+        let endpoint = caller().map_err(|p| Refusal::new(Code::Unreachable, p.what))?;
+        let connection = connect(&endpoint, seed, address, node)
+            .await
+            .map_err(|why| Refusal::new(Code::Unreachable, format!("node at {address}: {why}")))?;
+        Ok(Self { endpoint, connection })
+    }
+
+    /// One call.
+    pub async fn ask(&self, operation: Operation) -> Result<Response, Refusal> {
+        call(&self.connection, &Request::Operate(operation), OPERATOR_RESPONSE_BYTES_MAX).await
+    }
+
+    /// Says goodbye.
+    pub async fn close(self) {
+        self.connection.close(VarInt::from_u32(0), b"done");
+        // Long enough for the close to leave; the drain period after it is nobody's concern here.
+        let _ = tokio::time::timeout(CLOSE, self.endpoint.wait_idle()).await;
+    }
 }
 
 /// A connection to the holder of `key` at `address`.

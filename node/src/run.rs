@@ -34,7 +34,7 @@ use crate::{
     Problem,
     core::{Core, Outgoing, Shared, State},
     home::Home,
-    http,
+    http, intake,
     keys::Keys,
     quic::{self, Peers},
     serve::{Places, Server},
@@ -104,6 +104,7 @@ pub async fn run(
         places: Places::default(),
         registry: Arc::new(signed),
         intake: Arc::new(tokio::sync::Mutex::new(())),
+        uploads: intake::Uploads::default(),
     };
 
     tokio::spawn(server.clone().accept(endpoint.clone()));

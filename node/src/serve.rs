@@ -29,7 +29,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     clock,
     core::{Core, Shared},
-    operate,
+    intake, operate,
     quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
     tls,
 };
@@ -54,6 +54,8 @@ pub struct Server {
     pub registry: Arc<SignedRegistry>,
     /// One file at a time: duplicates are found against what is stored.
     pub intake: Arc<tokio::sync::Mutex<()>>,
+    /// The file whose parts are coming.
+    pub uploads: intake::Uploads,
 }
 
 /// Connections open per key.

@@ -9,11 +9,18 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
+    config::{BlockSizePolicy, CompressionPolicy},
+};
 use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
 
 /// Block cache, in bytes: the right edges, heads and hot rows of a node fit many times over.
 const CACHE_BYTES: u64 = 256 << 20;
+/// Journals are replayed at start, so this bounds the time a restart takes, not the size of the store.
+const JOURNAL_BYTES: u64 = 256 << 20;
+/// Bytes read at once for a payload or an entry.
+const BULK_BLOCK_BYTES: u32 = 16 << 10;
 /// Longest key, in bytes; the engine keeps the length in 16 bits and panics beyond.
 const KEY_BYTES_MAX: usize = 65_535;
 
@@ -31,20 +38,38 @@ impl DiskStore {
     ///
     /// Errors: `Io`, also when another process has it open.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let database = Database::builder(dir).cache_size(CACHE_BYTES).open().map_err(io)?;
-        let open = |space: Space| database.keyspace(space.name(), KeyspaceCreateOptions::default).map_err(io);
-        let [entry, tile, head, row] = Space::ALL;
-        let keyspaces = [open(entry)?, open(tile)?, open(head)?, open(row)?];
+        let database = Database::builder(dir)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES)
+            .journal_compression(CompressionType::None)
+            .open()
+            .map_err(io)?;
+        // Hashes and ciphertext do not compress.
+        let options = |space: Space| {
+            let plain = KeyspaceCreateOptions::default()
+                .data_block_compression_policy(CompressionPolicy::all(CompressionType::None));
+            match space {
+                // Large values in the order of their keys, rarely read.
+                Space::Payload | Space::Entry => {
+                    plain.data_block_size_policy(BlockSizePolicy::all(BULK_BLOCK_BYTES))
+                }
+                Space::Tile | Space::Head | Space::Row => plain,
+            }
+        };
+        let open = |space: Space| database.keyspace(space.name(), || options(space)).map_err(io);
+        let [entry, tile, head, row, payload] = Space::ALL;
+        let keyspaces = [open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?];
         Ok(Self { database, keyspaces, poisoned: AtomicBool::new(false) })
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {
-        let [entry, tile, head, row] = &self.keyspaces;
+        let [entry, tile, head, row, payload] = &self.keyspaces;
         match space {
             Space::Entry => entry,
             Space::Tile => tile,
             Space::Head => head,
             Space::Row => row,
+            Space::Payload => payload,
         }
     }
 

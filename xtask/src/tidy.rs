@@ -13,8 +13,7 @@ use crate::{
 const CODE_LINES_MAX: usize = 800;
 
 /// Longer files that are allowed, with the length they may have. A ratchet: rows go, numbers fall.
-const LONGER: [(&str, usize, &str); 1] =
-    [("credit/src/csv.rs", 850, "the layouts, their headings and the errors of a row are read together")];
+const LONGER: [(&str, usize, &str); 0] = [];
 
 /// Files other people wrote; they are kept byte for byte.
 const FOREIGN: [&str; 2] = ["conformance/vectors/", "credit/data/"];

@@ -1,6 +1,6 @@
 //! What an auditor does with access logs, and what a subject does with its own list.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use ::node::{Problem, clock, home::Home, http::authorization, keys::Keys};
 use credit::{
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Audit, Unlock},
     client::{Client, member_id, unexpected},
-    cmd::{passphrase, purpose, subject, verify, verify::Verified, write},
+    cmd::{log_name, passphrase, proof, purpose, subject, verify, verify::Verified, write},
     fetch::{Exported, Keeping, Published},
     output::Output,
 };
@@ -32,13 +32,7 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             Ok(Output::new(json!({ "authorization": header, "minutes": minutes }), header))
         }
         Audit::Export { member, log, out, at } => {
-            let log = LogName::parse(&log).ok_or_else(|| {
-                Problem::new(
-                    format!("`{log}` is no log"),
-                    "use records, status or access",
-                    "请使用 records、status 或 access",
-                )
-            })?;
+            let log = log_name(&log)?;
             let header = pass(&at, 30)?;
             let (_, registry) = Home::open(&at.dir)?.registry()?;
             let verified = export(&registry, &member_id(&member)?, log, &out, &header).await?;
@@ -51,6 +45,10 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
                     out.display()
                 ),
             ))
+        }
+        Audit::Proof { log, index, form, out, wait, unwitnessed, node } => {
+            let wanted = proof::Wanted { log: log_name(&log)?, index, form: proof::Form::parse(&form)? };
+            proof::write(&wanted, &out, Duration::from_secs(wait), unwitnessed, &node.dir).await
         }
         Audit::Search { log, asker, purpose: word, clerk, rule } => {
             let wanted = word.as_deref().map(purpose).transpose()?;

@@ -1,17 +1,24 @@
 //! Departments and their files.
 
-use std::path::Path;
+use std::{
+    io::{Read, Seek},
+    path::Path,
+};
 
 use ::node::Problem;
-use credit::{catalog::Catalog, csv::FILE_BYTES_MAX, id::SourceId};
-use exchange::wire::{Operation, Response, SubmitReport};
+use credit::{catalog::Catalog, id::SourceId};
+use crypto::{Digest, pseudonym::FileHasher};
+use exchange::{
+    limits::FILE_PART_BYTES_MAX,
+    wire::{Operation, Response, SubmitReport},
+};
 use serde_json::{Value, json};
 
 use crate::{
     args::Source,
     client::{Client, unexpected},
-    cmd::{item, read, record},
-    output::Output,
+    cmd::{item, record},
+    output::{Output, progress},
 };
 
 pub(crate) async fn source(verb: Source) -> Result<Output, Problem> {
@@ -45,31 +52,65 @@ pub(crate) async fn submit(
     source: &str,
     dir: &Path,
 ) -> Result<Output, Problem> {
-    let report = hand_in(dir, source, item_name, read(file)?).await?;
+    let unreadable = |e: std::io::Error| {
+        Problem::new(
+            format!("{}: {e}", file.display()),
+            "give the file a department delivered",
+            "请提供部门报送的文件",
+        )
+    };
+    let input = std::fs::File::open(file).map_err(unreadable)?;
+    let report = hand_in(dir, source, item_name, input).await?;
     Ok(Output::new(report_value(&report), report_text(&report)))
 }
 
-/// Hands in a file's bytes.
+/// Hands in a file, part by part. It is read twice: its digest is announced first, so that a node that knows the file,
+/// or a part of it, says so at once.
 pub(crate) async fn hand_in(
     dir: &Path,
     source: &str,
     item_name: &str,
-    bytes: Vec<u8>,
+    mut input: impl Read + Seek,
 ) -> Result<SubmitReport, Problem> {
-    if bytes.len() > FILE_BYTES_MAX {
-        return Err(Problem::new(
-            format!("the file has {} bytes, at most {FILE_BYTES_MAX} are read", bytes.len()),
-            "split it and hand the parts in one after the other",
-            "请拆分后分次提交",
-        ));
-    }
+    let broken = |e: std::io::Error| Problem::fault(format!("reading the file: {e}"));
     let catalog = Catalog::builtin();
     let item = item(&catalog, item_name)?.id.clone();
-    let operation = Operation::Submit { source: source_id(source)?, item, file: bytes.into() };
-    match Client::open(dir)?.operate(operation).await? {
+    let source = source_id(source)?;
+    let (mut hasher, mut size) = (FileHasher::default(), 0);
+    while let Some(part) = next_part(&mut input).map_err(broken)? {
+        hasher.update(&part);
+        size += part.len() as u64;
+    }
+    input.rewind().map_err(broken)?;
+    let session = Client::open(dir)?.session().await?;
+    let file = Digest(hasher.finish());
+    let upload = match session.ask(Operation::BeginFile { source, item, file }).await? {
+        Response::Upload(upload) => upload,
+        Response::Report(report) => return Ok(report),
+        other => return Err(unexpected(&other)),
+    };
+    let bar = progress(size);
+    let mut at = 0;
+    while let Some(bytes) = next_part(&mut input).map_err(broken)? {
+        let len = bytes.len() as u64;
+        match session.ask(Operation::FilePart { upload, at, bytes: bytes.into() }).await? {
+            Response::Done => at += len,
+            other => return Err(unexpected(&other)),
+        }
+        bar.set_position(at);
+    }
+    let ended = session.ask(Operation::EndFile(upload)).await;
+    bar.finish_and_clear();
+    match ended? {
         Response::Report(report) => Ok(report),
         other => Err(unexpected(&other)),
     }
+}
+
+fn next_part(input: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
+    let mut part = Vec::new();
+    input.take(FILE_PART_BYTES_MAX as u64).read_to_end(&mut part)?;
+    Ok((!part.is_empty()).then_some(part))
 }
 
 /// A report for programs.

@@ -13,13 +13,15 @@ use crypto::{
 use exchange::{
     artifact::Artifact,
     registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
+    trust,
 };
+use ledger::witness::quorum;
 use serde_json::json;
 
 use crate::{
     args::{Federation, Unlock},
     client::member_id,
-    cmd::{passphrase, read},
+    cmd::{log_name, passphrase, read, write},
     output::Output,
 };
 
@@ -33,6 +35,7 @@ pub(crate) fn run(verb: Federation) -> Result<Output, Problem> {
         Federation::Admit { request, witness, mirrors, at } => admit(&at, &request, witness, &mirrors),
         Federation::Sign { governor, at } => sign(&at, &governor),
         Federation::Show { registry } => show(&registry),
+        Federation::Policy { registry, member, log, out } => policy(&registry, &member, &log, out.as_deref()),
     }
 }
 
@@ -213,6 +216,29 @@ fn show(path: &Path) -> Result<Output, Problem> {
         "members": members, "approved_by": signed.approvals.iter().map(|a| a.issuer()).collect::<Vec<_>>(),
     });
     Ok(Output::new(value, text.trim_end()))
+}
+
+/// The trust policy of one log, from the registry alone.
+fn policy(registry: &Path, member: &str, log: &str, out: Option<&Path>) -> Result<Output, Problem> {
+    let registry = read_registry(registry)?.accept(None)?;
+    let (member, log) = (member_id(member)?, log_name(log)?);
+    let file = trust::policy(&registry, &member, log, true)?;
+    let of = registry.committee(&member).len();
+    let needed = quorum(of);
+    let value = json!({ "member": member.as_str(), "log": log.as_str(), "witnesses": of, "needed": needed, "policy": file });
+    let Some(out) = out else { return Ok(Output::new(value, file.trim_end())) };
+    write(out, file.as_bytes())?;
+    let text = match needed {
+        0 => format!(
+            "{}: `{member}/{log}` is believed without witnesses / 信任策略已写出，无需见证",
+            out.display()
+        ),
+        _ => format!(
+            "{}: `{member}/{log}` is believed when {needed} of {of} witnesses have cosigned / 信任策略已写出",
+            out.display()
+        ),
+    };
+    Ok(Output::new(value, text))
 }
 
 /// The draft being worked on, or the successor of the registry in force.

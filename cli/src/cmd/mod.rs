@@ -7,6 +7,7 @@ pub(crate) mod federation;
 pub(crate) mod grant;
 pub(crate) mod member;
 pub(crate) mod node;
+pub(crate) mod proof;
 pub(crate) mod query;
 pub(crate) mod repair;
 pub(crate) mod verify;
@@ -19,6 +20,7 @@ use credit::{
     id::{CaseId, FieldId, ItemId, RecordId},
     subject::SubjectId,
 };
+use exchange::logs::LogName;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -46,6 +48,7 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Erase { record, reason, node } => collect::erase(&record, reason, &node.dir).await,
         Verb::Audit(verb) => audit::run(verb).await,
         Verb::Verify(verify) => verify::run(verify).await,
+        Verb::Bench(verb) => crate::bench::run(verb).await,
         Verb::Doctor(node) => doctor::run(&node.dir).await,
     }
 }
@@ -104,6 +107,17 @@ pub(crate) fn purpose(text: &str) -> Result<Purpose, Problem> {
             format!("`{text}` is no purpose"),
             format!("use one of {}", known.join(", ")),
             format!("请使用：{}", Purpose::ALL.iter().map(|p| p.zh()).collect::<Vec<_>>().join("、")),
+        )
+    })
+}
+
+/// Reads the name of a log.
+pub(crate) fn log_name(text: &str) -> Result<LogName, Problem> {
+    LogName::parse(text).ok_or_else(|| {
+        Problem::new(
+            format!("`{text}` is no log"),
+            "use records, status or access",
+            "请使用 records、status 或 access",
         )
     })
 }

@@ -1,4 +1,5 @@
-//! Verifying without a node: files, exported logs, published logs; trust comes from a registry file alone.
+//! Verifying without a node: files, exported logs, published logs; trust comes from a registry file alone. Proofs in open
+//! forms are in `proof`.
 
 use std::{collections::VecDeque, path::Path};
 
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Verify,
     cmd::{
+        proof,
         query::{answer_text, answer_value},
         read, read_passphrase,
     },
@@ -35,30 +37,47 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
-    let registry = read_registry(&args.registry)?.accept(None)?;
-    if args.what.starts_with("http://") {
+    let path = Path::new(&args.what);
+    let url = args.what.starts_with("http://");
+    let file = if url || path.is_dir() { None } else { Some(read(path)?) };
+    if let Some(bytes) = &file
+        && let Some(form) = proof::Form::of(bytes)
+    {
+        return proof::verify(&args, form, path, bytes);
+    }
+    let registry = args.registry.as_ref().ok_or_else(|| {
+        Problem::new(
+            format!(
+                "{} is neither a tlog-proof nor a COSE receipt, and a policy judges nothing else",
+                args.what
+            ),
+            "give --registry in place of --policy",
+            "请用 --registry 代替 --policy",
+        )
+    })?;
+    let registry = read_registry(registry)?.accept(None)?;
+    if url {
         let source = Published::open(&args.what, args.auth).await?;
         return log_output(
             tokio::task::spawn_blocking(move || log(&source, &registry)).await,
             args.require_witnesses,
         );
     }
-    let path = Path::new(&args.what);
-    if path.is_dir() {
+    let Some(file) = file else {
         let source = Exported::open(path)?;
         return log_output(
             tokio::task::spawn_blocking(move || log(&source, &registry)).await,
             args.require_witnesses,
         );
-    }
+    };
     let unknown = |_| {
         Problem::new(
             format!("{} is no file of this system", path.display()),
-            "give a receipt, certificate, grant, answer or registry, an exported log's directory, or a log's URL",
-            "请提供回执、证明、授权书、查询结果、登记表文件，或导出的日志目录、日志地址",
+            "give a receipt, certificate, grant, answer, registry or proof, an exported log's directory, or a log's URL",
+            "请提供回执、传播证明、授权书、查询结果、登记表、日志证明文件，或导出的日志目录、日志地址",
         )
     };
-    let artifact: Artifact = codec::from_slice(&read(path)?).map_err(unknown)?;
+    let artifact: Artifact = codec::from_slice(&file).map_err(unknown)?;
     let keys = match (&args.open_with, &args.passphrase_file) {
         (Some(dir), Some(file)) => Some(Keys::open(dir, &read_passphrase(file)?)?),
         _ => None,
@@ -89,7 +108,7 @@ fn log_output(
 }
 
 /// Refuses what too few witnesses have cosigned, when that was demanded.
-fn demand((found, needed): (usize, usize), required: bool) -> Result<(), Problem> {
+pub(crate) fn demand((found, needed): (usize, usize), required: bool) -> Result<(), Problem> {
     if required && (found < needed || needed == 0) {
         return Err(Problem::new(
             format!("cosigned by {found} witnesses, and {needed} are needed"),
@@ -141,7 +160,7 @@ pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verifie
     })
 }
 
-fn owner(registry: &Registry, origin: &str) -> Option<(MemberId, LogName)> {
+pub(crate) fn owner(registry: &Registry, origin: &str) -> Option<(MemberId, LogName)> {
     registry.members.iter().find_map(|m| {
         let log =
             LogName::ALL.into_iter().find(|l| l.origin(&registry.federation, &m.stated.id) == origin)?;

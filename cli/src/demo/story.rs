@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Cursor,
     time::{Duration, Instant},
 };
 
@@ -117,9 +118,13 @@ async fn collect_files(
         }
         for file in sample::files(member, args.seed, args.records, today) {
             let size = file.bytes.len();
-            let report =
-                collect::hand_in(&fed.dir(member), file.source.as_str(), file.item.as_str(), file.bytes)
-                    .await?;
+            let report = collect::hand_in(
+                &fed.dir(member),
+                file.source.as_str(),
+                file.item.as_str(),
+                Cursor::new(file.bytes),
+            )
+            .await?;
             let got = (report.rows.accepted, report.rows.rejected, report.normalised);
             as_expected &= got == (file.expect.accepted, file.expect.rejected, file.expect.normalised);
             reasons.extend(report.reasons.iter().map(|r| r.code.clone()));
@@ -443,8 +448,13 @@ async fn never_back(
     teller.chapter("7. It does not come back / 已修复信息不会复活");
     let again = sample::again(args.seed, today);
     collect::add_source(&fed.dir("sh"), again.source.as_str()).await?;
-    let report =
-        collect::hand_in(&fed.dir("sh"), again.source.as_str(), again.item.as_str(), again.bytes).await?;
+    let report = collect::hand_in(
+        &fed.dir("sh"),
+        again.source.as_str(),
+        again.item.as_str(),
+        Cursor::new(again.bytes),
+    )
+    .await?;
     let result = question(fed, "bank-a", story, Some(grant), "pre-loan", &GRANTED).await?;
     let (found, others) = holds(&result, record);
     teller.expect(

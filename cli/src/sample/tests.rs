@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use credit::{
     csv::{Intake, PlainRecord, read},
+    decode,
     id::FieldId,
     normalize,
     rules::{AuthorityKind, Tier, tier_of_penalty},
@@ -120,7 +121,7 @@ fn files_come_in_three_encodings_and_two_kinds_of_heading() {
             for file in &files {
                 let encoding = intake(&catalog, file, today()).encoding;
                 *encodings.entry(encoding.as_str()).or_insert(0) += 1;
-                let (head, _) = normalize::decode_text(&file.bytes).unwrap();
+                let (head, _) = decode::decode(&file.bytes).unwrap();
                 chinese += usize::from(head.lines().next().unwrap().contains("统一社会信用代码"));
                 assert!(file.name.is_ascii());
             }
@@ -138,7 +139,7 @@ fn official_files_have_exactly_the_official_columns() {
     let files = files("sh", 1, 30, today());
     for (item, columns) in [("CF", 30), ("XK", 28)] {
         let file = files.iter().find(|file| file.item.as_str() == item).unwrap();
-        let (text, _) = normalize::decode_text(&file.bytes).unwrap();
+        let (text, _) = decode::decode(&file.bytes).unwrap();
         assert_eq!(text.lines().next().unwrap().split(',').count(), columns, "{item}");
     }
 }
@@ -337,7 +338,7 @@ fn handed_in_again_the_penalty_is_an_amendment() {
         assert_ne!(before, after);
         assert!(after.fields.remove(&FieldId(30)).is_some(), "the remark");
         assert_eq!(before, after);
-        let (raw, _) = normalize::decode_text(&file.bytes).unwrap();
+        let (raw, _) = decode::decode(&file.bytes).unwrap();
         assert!(!raw.contains(&before.document) && !raw.contains(before.subject.as_str()));
         assert!(
             !raw.contains(before.authority_code.as_ref().unwrap().as_str()) || raw.contains("数据来源单位")

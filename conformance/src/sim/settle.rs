@@ -242,7 +242,7 @@ impl Sim {
                     return Err(broken(what));
                 }
                 // The payload of a version that only a lost disk held is gone; the record then waits for its source.
-                let held = row.is_some_and(|row| row.facts.is_some());
+                let held = row.is_some_and(|row| row.content.is_some());
                 if bank && may && held && authority == node.id && !was {
                     return Err(broken(format!(
                         "`{}` withholds `{record}`, which is {}",

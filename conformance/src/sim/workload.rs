@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use credit::{
     catalog::{Item, Purpose},
     csv::{self, PlainRecord},
-    entry::{Received, RowCounts},
+    entry::Received,
     grant::Scope,
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
     question::{Basis, Question, Want},
-    record::{RecordFacts, SealedRecord},
+    record::{Contents, RecordFacts, SealedRecord},
     repair::Case,
     rules::{AuthorityKind, tier_of_penalty},
     status::Change,
@@ -22,7 +22,7 @@ use credit::{
 use crypto::{
     Digest, Timestamp,
     keytree::{KeyTree, Slot},
-    pseudonym::{SubjectTag, file_digest},
+    pseudonym::{FileHasher, SubjectTag},
     sign::Signed,
 };
 use exchange::{
@@ -30,7 +30,10 @@ use exchange::{
     member::Input,
     read,
     tables::{self, Key, RecordRow},
-    wire::{AskDraft, GrantDraft, Outcome, RepairDraft, Request, Response, Submission},
+    wire::{
+        AskDraft, FileRow, GrantDraft, Outcome, RepairDraft, Request, Response, RunRows, SealedRow,
+        Submission,
+    },
 };
 
 use super::{
@@ -170,7 +173,7 @@ impl Sim {
             let facts = facts(context, item, &plain);
             let known: Option<RecordRow> =
                 tables::row(&self.nodes[region].disk, &Key::record(&facts.record)).unwrap_or_default();
-            if known.and_then(|row| row.facts).is_none_or(|known| known.content != facts.content) {
+            if known.and_then(|row| row.content) != Some(facts.content) {
                 self.checker.sealed(facts.record, plain.fields.clone());
                 fresh.push(Fresh { tag: context.own.naming.subject_tag(&plain.subject), plain, facts });
             }
@@ -216,7 +219,7 @@ impl Sim {
             csv::read(file.as_bytes(), &context.catalog, &item, today).map_err(|e| broken(e.to_string()))?;
         let rows: Result<Vec<_>, _> = intake.rows.into_iter().map(|row| row.outcome).collect();
         let rows = rows.map_err(|errors| broken(format!("{errors:?}")))?;
-        Ok((rows, Digest(file_digest(file.as_bytes()))))
+        Ok((rows, Digest(FileHasher::of(file.as_bytes()))))
     }
 
     fn sign_grant(&mut self) -> Result<(), Broken> {
@@ -421,10 +424,17 @@ impl Sim {
                 for (row, slot) in fresh.into_iter().zip(first..) {
                     let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
                     let facts = RecordFacts { slot: Slot(slot), ..row.facts };
-                    records.push((SealedRecord::seal(&row.plain, facts, &node.id, &key), row.tag));
+                    let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
+                    records.push(SealedRow::new(FileRow::default(), sealed, row.tag));
                 }
-                let rows = RowCounts::default();
-                let run = Submission { source: source(), item, file, records, rows, report: None };
+                let run = Submission {
+                    source: source(),
+                    item,
+                    file,
+                    records,
+                    run: RunRows::default(),
+                    last: Some("UTF-8".into()),
+                };
                 self.operator(at, Operation::Done, Input::Submit(run))
             }
             (Operation::Grant(ask), Response::Grant(signed)) => {
@@ -542,7 +552,7 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         published: None,
         tier: item.repairable.then(|| tier_of_penalty(&[kinds.as_str()], None)),
         kind: AuthorityKind::General,
-        content: context.own.naming.content_tag(plain),
+        content: context.own.naming.content_tag(&Contents::of(plain)),
     }
 }
 
@@ -571,5 +581,5 @@ fn tax_records(rows: &[Row]) -> (Vec<PlainRecord>, Digest) {
         }
     };
     let names: Vec<String> = rows.iter().map(|r| format!("{}/{}", r.document, r.revision)).collect();
-    (rows.iter().map(record).collect(), Digest(file_digest(names.join(" ").as_bytes())))
+    (rows.iter().map(record).collect(), Digest(FileHasher::of(names.join(" ").as_bytes())))
 }

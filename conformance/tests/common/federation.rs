@@ -62,8 +62,13 @@ impl Federation {
         federation
     }
 
-    /// Founds a federation; no node runs yet.
+    /// Founds a federation without witnesses; no node runs yet.
     pub(crate) fn found(cast: &[Cast]) -> Self {
+        Self::found_with(cast, &[])
+    }
+
+    /// Founds a federation whose members `witnesses` cosign each other's logs; no node runs yet.
+    pub(crate) fn found_with(cast: &[Cast], witnesses: &[&str]) -> Self {
         let root = tempfile::Builder::new().prefix("xinqiao-e2e-").tempdir().unwrap().keep();
         let janitor = janitor(&root);
         fs::write(root.join("pass"), "an example passphrase\n").unwrap();
@@ -87,6 +92,9 @@ impl Federation {
             let mut args = vec!["federation", "admit", request];
             if !mirrors.is_empty() {
                 args.extend(["--mirrors", mirrors]);
+            }
+            if witnesses.contains(id) {
+                args.push("--witness");
             }
             federation.unlocked(&args, "gov").done();
         }

@@ -329,7 +329,9 @@ fn a_file_with_a_wrong_heading_is_not_read() {
     let extra: Vec<_> = (0..COLUMNS_MAX).map(|n| format!("c{n}")).collect();
     assert_eq!(code(&format!("CF_WSH,{}\n", extra.join(","))), "file_too_many_columns");
     assert_eq!(code(&(sound.clone() + "\"" + &"x\n".repeat(1_200))), "file_row_too_long");
-    assert_eq!(read_cf(&vec![b'x'; FILE_BYTES_MAX + 1]).unwrap_err().code(), "file_too_large");
+    assert_eq!(read_cf(&vec![b'x'; 2_000_000]).unwrap_err().code(), "file_row_too_long");
+    assert_eq!(code(&(sound.clone() + "\"" + &"x".repeat(2_000_000))), "file_row_too_long");
+    assert_eq!(code(&(sound.clone() + &",".repeat(20_000))), "file_row_too_long");
     let intake = read_cf(file(&[penalty(&[("ADD_TIME", "2026-01-01")])]).as_bytes()).unwrap();
     assert_eq!((intake.accepted(), intake.skipped), (1, vec!["ADD_TIME".to_owned()]));
 }
@@ -390,5 +392,50 @@ proptest! {
         let mut rows = file(&[penalty(&[])]);
         rows.push_str(&tail);
         let _ = read_cf(rows.as_bytes());
+    }
+}
+
+/// What the pieces of a file give, as comparable text.
+fn in_pieces(bytes: &[u8], size: usize) -> Result<Vec<String>, FileError> {
+    let (catalog, item) = item("CF");
+    let mut reader = Reader::new(&catalog, &item);
+    let mut rows = Vec::new();
+    for piece in bytes.chunks(size) {
+        rows.extend(reader.push(piece)?);
+    }
+    rows.extend(reader.finish()?);
+    let layout = reader.layout().expect("there are rows, or an error");
+    Ok(rows
+        .iter()
+        .map(|raw| {
+            let row = layout.read(&item, today(), raw);
+            let plain = row.outcome.map(|plain| (plain.subject.clone(), plain.fields.clone()));
+            format!("{} {} {plain:?}", row.number, row.normalised)
+        })
+        .collect())
+}
+
+#[test]
+fn a_file_in_pieces_gives_the_rows_of_the_whole() {
+    let second =
+        penalty(&[("CF_WSH", "二号"), ("CF_NR", "一行\r\n两行,\"引号\""), ("CF_JDRQ", "2026/13/01")]);
+    let text = file(&[penalty(&[]), second, penalty(&[("CF_WSH", "三号")])]);
+    let shapes = [
+        text.clone(),
+        text.replace('\n', "\r\n"),
+        format!("\u{feff}{text}"),
+        text.replacen('\n', "\n\n\n", 2),
+        text.trim_end().to_owned(),
+        text.replace("\",\"", "\"\t\""),
+    ];
+    for shape in shapes {
+        let (gbk, ..) = encoding_rs::GB18030.encode(&shape);
+        for bytes in [shape.as_bytes(), &gbk] {
+            let whole = in_pieces(bytes, usize::MAX);
+            assert_eq!(whole.as_ref().map_or(0, Vec::len), 3);
+            for size in [1, 2, 3, 7, 64, 1_000] {
+                assert_eq!(in_pieces(bytes, size), whole);
+            }
+        }
     }
 }

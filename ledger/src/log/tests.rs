@@ -1,12 +1,9 @@
 //! One log in a store: every size, every grouping of appends, and every fault on the way.
 
 use super::*;
-use crate::{
-    store::{
-        Overlay, Store,
-        memory::{Fault, MemoryStore},
-    },
-    tile::decode_bundle,
+use crate::store::{
+    Overlay, Store,
+    memory::{Fault, MemoryStore},
 };
 use crypto::secret::Secret;
 use proptest::prelude::*;
@@ -293,7 +290,7 @@ fn a_missing_entry_or_tile_below_the_size_is_an_error_and_never_an_empty_answer(
     let store = MemoryStore::default();
     extend(&mut opened(&store), &store, 300);
     let mut image = store.snapshot();
-    image.set(Space::Entry, &entry_key("l", 17), None);
+    image.set(Space::Entry, &bundle_key("l", 0), None);
     image.set(Space::Tile, &tile_key("l", 0, 0), None);
     let store = MemoryStore::restore(image);
     let corrupt = |gone: bool| assert!(gone);
@@ -309,4 +306,76 @@ fn a_missing_entry_or_tile_below_the_size_is_an_error_and_never_an_empty_answer(
     assert_eq!(entries(&store, "l", LeafIndex(300), 9), Ok(vec![]));
     assert_eq!(entries(&store, "l", LeafIndex(u64::MAX), 9), Ok(vec![]));
     assert_eq!(entries(&store, "nowhere", LeafIndex(0), 9), Ok(vec![]));
+}
+
+#[test]
+fn an_entry_that_rotted_alone_does_not_move_into_a_bundle() {
+    let store = MemoryStore::default();
+    extend(&mut opened(&store), &store, 250);
+    let mut image = store.snapshot();
+    image.set(Space::Entry, &entry_key("l", 17), Some(b"rot".to_vec()));
+    let rotten = MemoryStore::restore(image);
+    let mut log = opened(&rotten);
+    for i in 250..256 {
+        log.append(entry_of(i)).unwrap();
+    }
+    let mut batch = Batch::default();
+    assert!(matches!(log.seal(&key(), &rotten, &mut batch), Err(LogError::Disagree { .. })));
+    assert!(batch.is_empty());
+}
+
+/// The store as it is before and after a batch, changing sides after a number of reads: a reader beside the writer.
+struct Passing<'a> {
+    before: &'a MemoryStore,
+    after: &'a MemoryStore,
+    left: core::cell::Cell<u32>,
+}
+
+impl Passing<'_> {
+    fn side(&self) -> &MemoryStore {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        if left > 0 { self.before } else { self.after }
+    }
+}
+
+impl View for Passing<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.side().get(space, key)
+    }
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<crate::store::Pair>, StoreError> {
+        self.side().scan(space, from, to, limit)
+    }
+    fn last_in(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> Result<Option<crate::store::Pair>, StoreError> {
+        self.side().last_in(space, from, to)
+    }
+}
+
+#[test]
+fn readers_find_every_entry_while_the_writer_moves_it_into_its_bundle() {
+    let (before, after) = (MemoryStore::default(), MemoryStore::default());
+    extend(&mut opened(&before), &before, 255);
+    extend(&mut opened(&after), &after, 255);
+    extend(&mut opened(&after), &after, 300);
+    let whole: Vec<Vec<u8>> = (0..555).map(entry_of).collect();
+    for left in 0..8 {
+        let view = || Passing { before: &before, after: &after, left: left.into() };
+        assert_eq!(entry(&view(), "l", LeafIndex(7)), Ok(Some(entry_of(7))));
+        let read = entries(&view(), "l", LeafIndex(3), 600).unwrap();
+        assert_eq!(read, whole[3..3 + read.len()]);
+        assert!(read.len() >= 252);
+        let partial = bundle(&view(), "l", &Tile::entries(0, 255).unwrap()).unwrap().unwrap();
+        assert_eq!(decode_bundle(&partial).unwrap(), whole[..255]);
+    }
 }

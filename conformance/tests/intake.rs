@@ -1,0 +1,90 @@
+//! Large files handed in for real: interrupted at either end, repeated, contradicting themselves.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Federation, federation::FIVE, finish_within, rows, run};
+use serde_json::Value;
+
+/// Rows of the large file: some dozens of runs.
+const ROWS: u64 = 20_000;
+
+fn number(report: &Value, key: &str) -> u64 {
+    report[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {report:#}"))
+}
+
+/// Starts to hand the file in, and gives up after `wait`; returns whether it was done by then.
+fn interrupted(federation: &Federation, file: &str, wait: Duration) -> bool {
+    let dir = federation.text("sh");
+    let submit = ["submit", file, "--item", "CF", "--source", "office", "--json", "--dir", &dir];
+    finish_within(common::command(&submit), wait).is_some_and(|ran| ran.code == Some(0))
+}
+
+#[test]
+fn an_interrupted_file_goes_on_where_it_stopped_and_brings_each_row_once() {
+    let federation = Federation::start(&FIVE[..2]);
+    federation.source("sh", "office");
+    let file = federation.file("large.csv", rows::numbered(0, ROWS));
+    // The command is killed twice, then the node.
+    let mut sizes = vec![federation.sizes("sh")[0]];
+    let mut done = false;
+    for wait in [400, 700] {
+        done = done || interrupted(&federation, &file, Duration::from_millis(wait));
+        sizes.push(federation.sizes("sh")[0]);
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| interrupted(&federation, &file, Duration::from_secs(2)));
+        std::thread::sleep(Duration::from_millis(500));
+        federation.kill("sh");
+    });
+    federation.spawn("sh");
+    federation.ready("sh");
+    sizes.push(federation.sizes("sh")[0]);
+    assert!(sizes.iter().any(|size| *size > 1_000 && *size < ROWS), "no interruption fell inside: {sizes:?}");
+    let report = federation.submit("sh", "office", &file).done().json();
+    assert_eq!(number(&report, "accepted"), ROWS, "the report is of the whole file: {report:#}");
+    assert_eq!((number(&report, "duplicate"), number(&report, "rejected")), (0, 0));
+    let again = federation.submit("sh", "office", &file).done().json();
+    assert_eq!((&again["repeated"], &again["accepted"]), (&true.into(), &report["accepted"]));
+    // Every record once, and a signed statement per run.
+    let entries = federation.sizes("sh")[0];
+    let runs = ROWS / 1_000;
+    assert!((ROWS + runs..ROWS + runs + 2).contains(&entries), "{entries} entries, {done}");
+    let (registry, auth) = (federation.registry(), federation.pass("sh"));
+    let url = format!("{}/log/records", federation.http("sh"));
+    run(&["verify", &url, "--registry", registry.to_str().unwrap(), "--auth", &auth]).done();
+}
+
+#[test]
+fn a_file_that_repeats_or_contradicts_itself_is_taken_once_row_by_row() {
+    let federation = Federation::start(&FIVE[..2]);
+    federation.source("sh", "office");
+    let mut penalties: Vec<rows::Penalty> = (0..2_500).map(rows::Penalty::new).collect();
+    let other = rows::Penalty { remark: "另一内容".into(), ..penalties[3].clone() };
+    // The same row in the same run, and another content runs later.
+    penalties.insert(10, penalties[7].clone());
+    penalties.push(other);
+    let file = federation.file("twice.csv", rows::file(&penalties));
+    let report = federation.submit("sh", "office", &file).done().json();
+    assert_eq!(
+        ["accepted", "amended", "duplicate", "rejected"].map(|key| number(&report, key)),
+        [2_500, 0, 0, 2]
+    );
+    let refused: Vec<(u64, &str)> = report["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (number(r, "row"), r["code"].as_str().unwrap()))
+        .collect();
+    assert_eq!(refused, [(12, "duplicate_in_file"), (2_503, "duplicate_in_file")]);
+    // In a file of its own the other content is an amendment, and the old rows are duplicates.
+    let amended = federation.file("amended.csv", rows::file(&penalties[2_501..]));
+    let report = federation.submit("sh", "office", &amended).done().json();
+    assert_eq!((number(&report, "amended"), number(&report, "accepted")), (1, 0));
+    let old = federation.file("old.csv", rows::numbered(0, 900));
+    let report = federation.submit("sh", "office", &old).done().json();
+    assert_eq!((number(&report, "duplicate"), number(&report, "amended")), (899, 1));
+}

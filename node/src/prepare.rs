@@ -1,0 +1,136 @@
+//! Rows in clear → sealed rows and what is wrong with the others. Runs beside the writer, on any thread.
+
+use credit::{
+    catalog::Item,
+    csv::{PlainRecord, Row, RowError},
+    id::{FieldId, MemberId},
+    record::{Contents, RecordFacts, SUBJECT_FIELD, SealedRecord},
+    rules::{AuthorityKind, Tier, tier_of_penalty},
+    value::{Date, Value},
+};
+use crypto::{Timestamp, keytree::Slot};
+use exchange::{
+    refusal::Fault,
+    tables::{self, Key, RecordRow},
+    wire::{FileRow, RunRows, SealedRow},
+};
+
+use crate::core::Shared;
+
+/// Working days within which a decision must be handed in (发改办财金〔2018〕424号).
+const TIMELY_WORKING_DAYS: u32 = 7;
+
+/// What sealing the rows of one file needs.
+pub struct Prepare<'a> {
+    /// The node.
+    pub shared: &'a Shared,
+    /// The file's item.
+    pub item: &'a Item,
+    /// When the file is read.
+    pub now: Timestamp,
+    /// The same as a day.
+    pub today: Date,
+    /// Size of the `records` log before the file.
+    pub since: u64,
+}
+
+impl Prepare<'_> {
+    /// Seals what is new among `rows` under the slots from `first` on, and accounts for the rest.
+    pub fn run(&self, rows: Vec<Row>, first: Slot) -> Result<(Vec<SealedRow>, RunRows), Fault> {
+        let context = &self.shared.context;
+        let mut run = RunRows { rows: rows.len() as u64, ..RunRows::default() };
+        let mut sealed = Vec::with_capacity(rows.len());
+        let keys = self.shared.keys.record_keys(first, rows.len() as u64);
+        for ((row, slot), key) in rows.into_iter().zip(first.0..).zip(keys) {
+            let plain = match row.outcome {
+                Ok(plain) => plain,
+                Err(errors) => {
+                    run.reject(errors);
+                    continue;
+                }
+            };
+            let due = plain.decided.map(|d| context.calendar.add_working_days(d, TIMELY_WORKING_DAYS).date);
+            let late = due.is_some_and(|due| self.today > due);
+            let row = FileRow { number: row.number, normalised: row.normalised, late };
+            let contents = Contents::of(&plain);
+            let facts = self.facts(&plain, &contents, Slot(slot));
+            let known: Option<RecordRow> = tables::row(&self.shared.store, &Key::record(&facts.record))?;
+            match known {
+                // Brought by this file before: the writer refuses it.
+                Some(known) if known.newest.index >= self.since => {}
+                Some(RecordRow { erased: true, .. }) => {
+                    run.late += u64::from(row.late);
+                    run.reject(vec![RowError {
+                        row: row.number,
+                        column: String::new(),
+                        code: "record_erased",
+                        zh: "该记录已依法删除，不再收录".into(),
+                        en: "this record was erased by law and is not taken again".into(),
+                    }]);
+                    continue;
+                }
+                Some(known) if known.content == Some(facts.content) => {
+                    run.duplicate += 1;
+                    run.normalised += u64::from(row.normalised);
+                    run.late += u64::from(row.late);
+                    continue;
+                }
+                _ => {}
+            }
+            let tag = context.own.naming.subject_tag(&plain.subject);
+            // Slots are handed out once, and only what is in the log is erased.
+            let key = key.ok_or_else(|| Fault(format!("key slot {slot} was handed out and is erased")))?;
+            let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
+            sealed.push(SealedRow::new(row, record, tag));
+        }
+        Ok((sealed, run))
+    }
+
+    /// Clocks and routing of a row.
+    fn facts(&self, plain: &PlainRecord, contents: &Contents, slot: Slot) -> RecordFacts {
+        let (context, item) = (&self.shared.context, self.item);
+        // A deciding body that no member claims belongs to the member that collects from it.
+        let authority: MemberId = plain
+            .authority_code
+            .as_deref()
+            .and_then(|code| context.registry.authority_of(code))
+            .unwrap_or(&context.own.id)
+            .clone();
+        RecordFacts {
+            record: context.own.naming.record_id(&authority, &item.id, &plain.document, &plain.subject),
+            item: item.id.clone(),
+            catalog: context.catalog.version(),
+            authority,
+            slot,
+            decided: plain.decided,
+            tier: item.repairable.then(|| tier(item, plain)),
+            kind: kind(item, plain),
+            published: match plain.fields.get(&item.published_field.unwrap_or(SUBJECT_FIELD)) {
+                Some(Value::Date(date)) => Some(*date),
+                _ => None,
+            },
+            content: context.own.naming.content_tag(contents),
+        }
+    }
+}
+
+fn text(plain: &PlainRecord, field: Option<FieldId>) -> Option<&str> {
+    match plain.fields.get(&field?) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn tier(item: &Item, plain: &PlainRecord) -> Tier {
+    let kinds = text(plain, item.penalty_field).unwrap_or_default();
+    let kinds: Vec<&str> = kinds.split([';', '；']).map(str::trim).filter(|k| !k.is_empty()).collect();
+    tier_of_penalty(&kinds, text(plain, item.procedure_field))
+}
+
+/// Market regulators repair under their own order; the official layout tells them by the body's name only.
+fn kind(item: &Item, plain: &PlainRecord) -> AuthorityKind {
+    let body = item.field_by_column(&format!("{}_CFJG", item.id)).map(|f| f.id);
+    let market =
+        text(plain, body).is_some_and(|name| name.contains("市场监督管理") || name.contains("市场监管"));
+    if market { AuthorityKind::Samr } else { AuthorityKind::General }
+}
