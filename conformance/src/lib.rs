@@ -8,8 +8,10 @@
 //! |---|---|
 //! | [`appending`] | a short history of a store and what it must hold after every batch |
 //! | [`oracle`] | RFC 6962 and the standing of records, written a second time and as plainly as possible |
+//! | [`published`] | a log of sample entries as a directory of files, as a node serves it |
 //! | [`sim`] | a federation in one process on one virtual clock: one seed is one history |
 
 pub mod appending;
 pub mod oracle;
+pub mod published;
 pub mod sim;

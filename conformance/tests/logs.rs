@@ -8,11 +8,18 @@ mod common;
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Stdio},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use common::{command, http, http::Got};
+use common::{
+    command,
+    foreign::{Checker, Foreign, Target},
+    http,
+    http::Got,
+};
+use credit::id::MemberId;
 use crypto::{Digest, codec::hex, sign::VerifyingKey};
 use serde_json::Value;
 
@@ -258,6 +265,7 @@ fn a_stranger_verifies_every_published_log() {
                 assert_eq!(walk(index as usize, size as usize, leaves[index as usize], &path), signed_root);
             }
             doors_are_open_and_closed(&log, size);
+            headers_are_those_of_the_specification(&log, size);
             widths_behave(&log, size);
             seen += size;
         }
@@ -267,6 +275,7 @@ fn a_stranger_verifies_every_published_log() {
     assert!(size > 512, "{size} entries do not fill two tiles");
     for (member, name) in [("sh", "records"), ("js", "status"), ("bank-a", "access")] {
         others_agree(&kept.log(member, name));
+        foreign_programs_agree(&kept, member, name);
     }
     strangers_passes_open_nothing(&kept);
 }
@@ -313,6 +322,43 @@ fn doors_are_open_and_closed(log: &Published, size: u64) {
         let status = http::get(&url, Some(&String::from_utf8(bent).unwrap())).unwrap().status;
         assert_eq!(status, 401, "byte {at} of the pass");
     }
+}
+
+/// Content types, and how long a cache may keep what: a checkpoint for seconds, hash tiles for ever, entries and
+/// failures not at all. Nothing is said to pages of other origins: whoever wants that puts it into the proxy in front.
+fn headers_are_those_of_the_specification(log: &Published, size: u64) {
+    let width = size.min(256);
+    let (text, bytes) = ("text/plain; charset=utf-8", "application/octet-stream");
+    for (path, status, kind, cache) in [
+        ("checkpoint".to_owned(), 200, text, "public, max-age=2"),
+        (path("0", 0, width), 200, bytes, "public, max-age=31536000, immutable"),
+        (path("entries", 0, width), 200, bytes, "private, no-store"),
+        (path("0", 9_999, 256), 404, text, "no-store"),
+        (path("entries", 9_999, 256), 404, text, "no-store"),
+        ("tile/0/0".to_owned(), 404, text, "no-store"),
+    ] {
+        let (url, auth) = (format!("{}/{path}", log.url), Some(log.auth.as_str()));
+        let got = http::get(&url, auth).unwrap();
+        let said = |got: &Got, name: &str| got.header(name).map(str::to_owned);
+        assert_eq!((got.status, said(&got, "content-type")), (status, Some(kind.to_owned())), "{path}");
+        assert_eq!(said(&got, "cache-control"), Some(cache.to_owned()), "{path}");
+        for absent in ["content-encoding", "location", "access-control-allow-origin"] {
+            assert_eq!(said(&got, absent), None, "{path}");
+        }
+        // HEAD says the same and sends no body.
+        let head = http::ask("HEAD", &url, auth).unwrap();
+        assert_eq!((head.status, head.body.len()), (status, 0), "{path}");
+        for name in ["content-type", "content-length", "cache-control"] {
+            assert_eq!(said(&head, name), said(&got, name), "{name} of {path}");
+        }
+        for method in ["POST", "PUT", "DELETE"] {
+            let refused = http::ask(method, &url, auth).unwrap();
+            assert_eq!((refused.status, refused.header("allow")), (405, Some("GET,HEAD")), "{method} {path}");
+        }
+    }
+    // The door is closed to HEAD as well: a length tells about entries.
+    let closed = http::ask("HEAD", &format!("{}/{}", log.url, path("entries", 0, width)), None).unwrap();
+    assert_eq!((closed.status, closed.header("cache-control")), (401, Some("no-store")));
 }
 
 /// Partial tiles are served at the widths there are; others are not found. A reader with an older checkpoint gets its
@@ -404,6 +450,41 @@ fn others_agree(log: &Published) {
         let proof = prove_record(size, index as u64, &hashes).unwrap();
         check_record(&proof, size, Hash(signed_root), index as u64, record_hash(entry)).unwrap();
     }
+}
+
+/// The programs of `conformance/foreign`, over HTTP: with a pass every entry, and the cosignatures that the federation
+/// demands; without one the hashes, and of the entries nothing.
+fn foreign_programs_agree(kept: &Kept, member: &str, name: &str) {
+    let foreign = Foreign::get();
+    let scratch = tempfile::tempdir().unwrap();
+    let log = kept.log(member, name);
+    let nodes = kept.document["nodes"].as_array().unwrap();
+    let dir = nodes.iter().find(|n| n["member"] == member).unwrap()["dir"].as_str().unwrap();
+    let registry = node::home::read_registry(&Path::new(dir).join("registry")).unwrap().read().unwrap();
+    let committee = registry.committee(&MemberId::parse(member).unwrap());
+    let target = Target {
+        location: log.url.clone(),
+        vkey: log.vkey.clone(),
+        quorum: ledger::witness::quorum(committee.len()),
+        witnesses: committee.iter().map(|(_, key)| key.cosigner_vkey()).collect(),
+        authorization: Some(log.auth.clone()),
+        ..Target::default()
+    };
+    assert!(target.quorum >= 4, "{} witnesses", committee.len());
+    let (size, _) = log.checkpoint().unwrap();
+    for checker in Checker::ALL {
+        foreign.passes(checker, &target, size, scratch.path());
+        let closed = Target { authorization: None, ..target.clone() };
+        foreign.refuses(checker, &closed, "the pass, which is missing", scratch.path());
+    }
+    let quorum = target.quorum.to_string();
+    let mut args =
+        vec!["verify-checkpoint", "--log-key", &log.vkey, "--tiles", &log.url, "--quorum", &quorum];
+    for vkey in &target.witnesses {
+        args.extend(["--witness-key", vkey]);
+    }
+    let said = foreign.packaged("aics-tlog", &args).done().json();
+    assert_eq!((&said["size"], &said["tiles_ok"]), (&size.into(), &true.into()), "{said}");
 }
 
 /// A pass opens what its reader may read, and nothing else.

@@ -13,7 +13,7 @@ use crypto::{
 
 use crate::{
     note,
-    note::{Note, NoteError, NoteKey},
+    note::{Note, NoteError, NoteKey, NoteSignature},
     tree::TreeSize,
 };
 
@@ -113,15 +113,20 @@ impl SignedCheckpoint {
     }
 
     /// The same checkpoint with one more cosignature line, which is verified first: a forged line once stored would
-    /// make the note unreadable to everybody who knows that key.
+    /// make the note unreadable to everybody who knows that key. A witness has one line: what it signed before makes
+    /// way, because strict readers (aics-tlog is one) refuse a note with two lines of one key.
     ///
     /// Errors: `Malformed`, `Unsigned` when the line is not by `key`, `BadSignature`, `TooLong`.
     pub fn with_cosignature(&self, line: &str, key: &NoteKey) -> Result<Self, NoteError> {
-        note::parse_line(line)?;
+        let NoteSignature { name, id, .. } = note::parse_line(line)?;
         let line = line.strip_suffix('\n').unwrap_or(line);
         let alone = Note::parse(&format!("{}\n{line}\n", self.claimed.text()))?;
         alone.verify_cosignature(key)?;
-        Self::parse(&format!("{}{line}\n", self.note))
+        let text = self.claimed.text();
+        let others = self.note[text.len() + 1..].split_inclusive('\n');
+        let same = |other: &&str| note::parse_line(other).is_ok_and(|o| o.name == name && o.id == id);
+        let others: String = others.filter(|other| !same(other)).collect();
+        Self::parse(&format!("{text}\n{others}{line}\n"))
     }
 }
 
@@ -211,6 +216,9 @@ mod tests {
         let both = signed.with_cosignature(&good, &witness).unwrap();
         assert_eq!(both.as_str(), format!("{}{good}", signed.as_str()));
         assert_eq!(both.note().unwrap().verify_cosignature(&witness), Ok(5));
+        let later = note::cosign(&checkpoint().text(), "w", &key(2), 6);
+        let again = both.with_cosignature(&later, &witness).unwrap();
+        assert_eq!(again.as_str(), format!("{}{later}", signed.as_str()), "one line for each witness");
         let forged = note::cosign("another\n", "w", &key(2), 5);
         let stranger = note::cosign(&checkpoint().text(), "w", &key(3), 5);
         for bad in [forged, stranger, format!("{good}{good}"), format!("\n{good}"), String::new()] {

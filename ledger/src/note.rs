@@ -230,13 +230,13 @@ impl Note {
         latest.ok_or_else(|| NoteError::Unsigned { name: key.name.clone() })
     }
 
-    /// The note with the signature lines of `key` alone, for a witness that keeps only what it has verified.
+    /// The note with one signature line of `key` alone, for a witness that keeps only what it has verified. More lines
+    /// of the same key would say the same, and strict readers refuse them.
     ///
     /// Errors: `None` when there is none.
     pub fn only(&self, key: &NoteKey) -> Option<String> {
-        let lines: String =
-            self.lines_of(&key.name, key.id()).map(|s| line(&s.name, s.id, &s.bytes)).collect();
-        (!lines.is_empty()).then(|| format!("{}\n{lines}", self.text))
+        let own = self.lines_of(&key.name, key.id()).next()?;
+        Some(format!("{}\n{}", self.text, line(&own.name, own.id, &own.bytes)))
     }
 
     fn lines_of<'a>(&'a self, name: &'a str, id: [u8; 4]) -> impl Iterator<Item = &'a NoteSignature> {

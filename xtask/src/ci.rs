@@ -1,15 +1,8 @@
 //! What the pipeline runs, quick to slow; and the programs of other crates a check starts.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::Path,
-    process::{Command, Stdio},
-    time::Instant,
-};
+use std::{env, ffi::OsString, path::Path, process::Command, time::Instant};
 
-/// The version a machine without it installs; checks then say the same everywhere.
-const CARGO_DENY: &str = "0.20.2";
+use crate::setup;
 
 const FMT: &[&str] = &["fmt", "--all", "--check"];
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
@@ -17,7 +10,6 @@ const TEST: &[&str] = &["test", "--workspace", "--locked"];
 const DENY: &[&str] = &["deny", "--locked", "check", "licenses", "bans", "sources"];
 const DENY_FETCH: &[&str] = &["deny", "fetch", "db"];
 const DENY_ADVISORIES: &[&str] = &["deny", "--locked", "check", "--disable-fetch", "advisories"];
-const DENY_INSTALL: &[&str] = &["install", "cargo-deny", "--locked", "--version", CARGO_DENY];
 
 const ADVISORIES_UNCHECKED: &str = "ADVISORIES WERE NOT CHECKED: the advisory database is out of reach (`cargo deny fetch db` failed).\n\
      Known vulnerabilities, unmaintained and yanked crates would go unnoticed in this run; repeat it with network.";
@@ -27,13 +19,18 @@ const TREE_UNCHECKED: &str = "CHANGED FILES WERE NOT CHECKED: this is not a git 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut unchecked = Vec::new();
     let before = State::read(root);
+    // A pipeline installs what is missing; on somebody's own machine they decide.
+    if env::var("CI").is_ok_and(|ci| ci == "true") {
+        timed("cargo xtask setup", || setup::run(root))?;
+    } else {
+        setup::missing(root)?;
+    }
     cargo(root, FMT)?;
     for name in ["layers", "tidy", "docs"] {
         timed(&format!("cargo xtask {name}"), || crate::check(name))?;
     }
     cargo(root, CLIPPY)?;
     cargo(root, TEST)?;
-    have_cargo_deny(root)?;
     cargo(root, DENY)?;
     // Fetching and checking are two steps, so that an advisory is never taken for a missing network.
     match cargo(root, DENY_FETCH) {
@@ -106,18 +103,7 @@ fn seeds(args: &[&str]) -> Result<(u64, u64), String> {
     }
 }
 
-fn have_cargo_deny(root: &Path) -> Result<(), String> {
-    let asked = command(root, &["deny", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if asked.is_ok_and(|status| status.success()) {
-        return Ok(());
-    }
-    if env::var("CI").is_ok_and(|ci| ci == "true") {
-        return cargo(root, DENY_INSTALL);
-    }
-    Err(format!("cargo-deny is not installed; run: cargo install cargo-deny --locked --version {CARGO_DENY}"))
-}
-
-fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
+pub(crate) fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
     let shown = format!("cargo {}", args.join(" "));
     timed(&shown, || {
         let status = command(root, args).status().map_err(|e| format!("cannot run `{shown}`: {e}"))?;
@@ -125,7 +111,7 @@ fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
     })
 }
 
-fn command(root: &Path, args: &[&str]) -> Command {
+pub(crate) fn command(root: &Path, args: &[&str]) -> Command {
     let cargo: OsString = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(args).current_dir(root);
@@ -137,7 +123,7 @@ fn command(root: &Path, args: &[&str]) -> Command {
 }
 
 /// Prints a command, runs it, prints how long it took and how it ended.
-fn timed(shown: &str, run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+pub(crate) fn timed(shown: &str, run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     println!("\n$ {shown}");
     let start = Instant::now();
     let outcome = run();

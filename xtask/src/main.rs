@@ -13,6 +13,7 @@ mod findings;
 mod layers;
 mod markdown;
 mod rust;
+mod setup;
 mod tidy;
 mod tree;
 
@@ -27,9 +28,11 @@ usage: cargo xtask <check>
   layers                    who may depend on whom, and what stays out of the pure crates
   tidy                      module docs, file sizes, banned words, dead files, trailing blanks
   docs                      tables against code, links, the two languages of a page
+  setup                     installs what the checks need beside Rust, and says what a person must install
   ci                        everything the pipeline runs, quick to slow, stops at the first failure
   soak kill --rounds N [--seed S]
                             kills a node under load N times and asks for everything it acknowledged
+  foreign                   Tessera's fsck and torchwood's litewitness over a log of 70,000 entries (needs OpenSSH)
   sim --seed S [--seeds N]  replays N federation histories from seed S (N is 1 when not given)
 ";
 
@@ -40,8 +43,10 @@ fn main() -> ExitCode {
         ["layers"] => check("layers").map(|_| ()),
         ["tidy"] => check("tidy").map(|_| ()),
         ["docs"] => check("docs").map(|_| ()),
+        ["setup"] => setup::run(&root()),
         ["ci"] => ci::run(&root()),
         ["soak", "kill", rest @ ..] => ci::soak(&root(), rest),
+        ["foreign"] => setup::foreign(&root()),
         ["sim", rest @ ..] => ci::sim(&root(), rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -1,4 +1,4 @@
-//! One GET of plain HTTP/1.1, written here so that what a node publishes is read by somebody else's client.
+//! One request of plain HTTP/1.1, written here so that what a node publishes is read by somebody else's client.
 
 use std::{
     io::{Read, Write},
@@ -24,16 +24,28 @@ impl Got {
 
 /// Gets `url`, with an Authorization header when there is one. `None` when nobody answers.
 pub(crate) fn get(url: &str, auth: Option<&str>) -> Option<Got> {
+    let bytes = send("GET", url, auth)?;
+    let got = parse(&bytes)?;
+    let length = got.header("content-length").map(|l| l.parse::<usize>().unwrap());
+    (length == Some(got.body.len())).then_some(got)
+}
+
+/// Asks with another method, whose response may lack the body that its length speaks of.
+pub(crate) fn ask(method: &str, url: &str, auth: Option<&str>) -> Option<Got> {
+    parse(&send(method, url, auth)?)
+}
+
+fn send(method: &str, url: &str, auth: Option<&str>) -> Option<Vec<u8>> {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let mut stream = TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let auth = auth.map_or(String::new(), |auth| format!("Authorization: {auth}\r\n"));
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{auth}Connection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{auth}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
-    parse(&bytes)
+    Some(bytes)
 }
 
 fn parse(bytes: &[u8]) -> Option<Got> {
@@ -46,7 +58,6 @@ fn parse(bytes: &[u8]) -> Option<Got> {
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let got = Got { status, headers, body: bytes[end + 4..].to_vec() };
-    let length = got.header("content-length").map(|l| l.parse::<usize>().unwrap());
     assert_eq!(got.header("transfer-encoding"), None, "resources of a log have a length");
-    (length == Some(got.body.len())).then_some(got)
+    Some(got)
 }

@@ -7,6 +7,7 @@
 #![allow(unused_imports, reason = "as above")]
 
 pub(crate) mod federation;
+pub(crate) mod foreign;
 pub(crate) mod http;
 pub(crate) mod rows;
 
