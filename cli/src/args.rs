@@ -169,6 +169,16 @@ pub(crate) enum Federation {
         #[command(flatten)]
         at: Unlock,
     },
+    /// Trust a member again that this node has frozen because its key had signed two histories of a log.
+    Unfreeze {
+        /// The member.
+        member: String,
+        /// Why; kept beside the evidence.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Show a registry file.
     Show {
         /// The file.
@@ -451,6 +461,14 @@ pub(crate) enum Audit {
         /// Only where this rule was applied.
         #[arg(long)]
         rule: Option<String>,
+    },
+    /// List the evidence against members that have signed two histories of a log.
+    Evidence {
+        /// Write each piece into a file of its own here, for `verify`.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
     },
     /// Lay an asker's exported access log beside a member's.
     CrossCheck {

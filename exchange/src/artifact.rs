@@ -10,6 +10,7 @@ use crypto::{Timestamp, sign::Signed};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    evidence::Evidence,
     logs::LogName,
     receipt::{Proven, Receipt},
     refusal::{Code, Refusal},
@@ -42,6 +43,9 @@ pub enum Artifact {
     /// The registry.
     #[n(4)]
     Registry(#[n(0)] SignedRegistry),
+    /// Two histories of one log, signed by its owner.
+    #[n(5)]
+    Evidence(#[n(0)] Box<Evidence>),
 }
 
 /// Propagation certificate (传播证明): a change of standing, who has acknowledged it, who is still missing.

@@ -1,6 +1,6 @@
 //! One member: inputs in, one [`Step`] out. Dispatch only; each request has its own file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use credit::{
     entry::{Received, StatusFact, Version},
@@ -13,13 +13,15 @@ use credit::{
 use crypto::{Digest, Timestamp, sign::Verified};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
-    log::Log,
+    log::{self, Log},
     store::{Batch, Overlay, View},
 };
 
 use crate::{
     context::Context,
-    erase, grant,
+    erase,
+    evidence::{self, Convicted, Rounds},
+    grant,
     logs::LogName,
     propagation, query,
     receipt::Proven,
@@ -177,6 +179,23 @@ pub enum Input {
         /// Digest of the key tree before and after.
         tree: (Digest, Digest),
     },
+    /// A peer has told which heads it has seen: what this witness had cosigned and forgotten, from
+    /// [`witness::forgotten`]. Of the peer's own logs nothing is cosigned before.
+    Heard {
+        /// The peer; absent for the operator's word that nothing is forgotten.
+        from: Option<MemberId>,
+        /// Heads with this witness's own line.
+        cosigned: Vec<SignedCheckpoint>,
+    },
+    /// A member is convicted of two histories.
+    Evidence(Box<Convicted>),
+    /// Trust a frozen member again.
+    Unfreeze {
+        /// The member.
+        member: MemberId,
+        /// Why.
+        reason: String,
+    },
     /// A checkpoint to cosign: the body of tlog-witness `add-checkpoint`.
     AddCheckpoint(Vec<u8>),
     /// A witness's answer about an own checkpoint.
@@ -213,6 +232,9 @@ pub struct Member {
     mirrors: BTreeMap<(MemberId, LogName), Log>,
     pulls: sync::Schedule,
     asking: witness::Asking,
+    rounds: Rounds,
+    /// Owners that have not said, since the start, what this member has cosigned of their logs.
+    unheard: BTreeSet<MemberId>,
     phase: Phase,
 }
 
@@ -234,7 +256,11 @@ impl Member {
                 }
             }
         }
+        let others = registry.active().filter(|m| m.id != *id && !m.quic.is_empty());
+        let unheard = others.map(|m| m.id.clone()).collect();
         Ok(Self {
+            unheard,
+            rounds: Rounds::default(),
             context,
             logs,
             mirrors,
@@ -322,6 +348,7 @@ impl Member {
             return Ok(());
         }
         self.admits(&input)?;
+        evidence::refuse_frozen(turn.view(), speakers(&input, &self.context.own.id))?;
         let context = &self.context;
         match input {
             Input::ReserveSlots { count } => submit::reserve_slots(turn, token, count),
@@ -367,8 +394,20 @@ impl Member {
                         format!("no copy of `{}/{}` is kept here", key.0, key.1),
                     );
                 };
-                sync::pulled(&self.context, turn, target, pulled)?;
-                turn.reply(token, Reply::ready(Response::Done));
+                let (note, continues) = (pulled.note.clone(), pulled.from == target.next_index().0);
+                let kept = log::head(turn.view(), target.name())?.filter(|_| continues && !own);
+                match sync::pulled(&self.context, turn, target, pulled) {
+                    Ok(()) => turn.reply(token, Reply::ready(Response::Done)),
+                    // Nothing was written. Either these are not the log's entries, or it has another past than the copy.
+                    Err(Halt::Refusal(refusal)) if kept.is_some() => {
+                        if let Some(kept) = kept {
+                            self.rounds.doubt(&self.context, turn, &kept, &note);
+                        }
+                        turn.effect(Effect::Alert(refusal.to_string()));
+                        turn.reply(token, Reply::ready(Response::Refused(refusal)));
+                    }
+                    Err(halt) => return Err(halt),
+                }
                 Ok(())
             }
             Input::Restored { seen } => {
@@ -386,12 +425,26 @@ impl Member {
             Input::Erase { record, reason, versions, tree } => {
                 erase::erase(context, turn, token, record, reason, versions, tree)
             }
-            Input::AddCheckpoint(body) => witness::add_checkpoint(context, turn, token, &body),
+            Input::Heard { from, cosigned } => {
+                witness::recall(context, turn, &cosigned)?;
+                match from {
+                    Some(peer) => drop(self.unheard.remove(&peer)),
+                    None => self.unheard.clear(),
+                }
+                turn.reply(token, Reply::ready(Response::Done));
+                Ok(())
+            }
+            Input::Evidence(convicted) => evidence::convict(context, turn, &convicted),
+            Input::Unfreeze { member, reason } => evidence::unfreeze(context, turn, token, &member, reason),
+            Input::AddCheckpoint(body) => {
+                witness::add_checkpoint(context, turn, token, &body, &self.unheard, &mut self.rounds)
+            }
             Input::Cosigned(answer) => witness::answered(context, turn, answer),
             Input::Tick => {
                 propagation::due(turn)?;
                 let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
                 self.pulls.due(turn, sizes);
+                self.rounds.due(context, turn);
                 self.asking.due(context, turn)
             }
         }
@@ -400,6 +453,10 @@ impl Member {
     /// Whether the phase admits an input. While own logs are being restored only that goes on; while peers' news are
     /// fetched only they are acted on; a member that has lost data appends nothing until its operator restores it.
     fn admits(&self, input: &Input) -> Result<(), Halt> {
+        // What convicts a member, and what it has cosigned, is right in every phase: it appends nothing.
+        if matches!(input, Input::Heard { .. } | Input::Evidence(_)) {
+            return Ok(());
+        }
         let own = &self.context.own.id;
         let restoring = matches!(input, Input::Restored { .. })
             || matches!(input, Input::Pulled { owner, .. } if owner == own);
@@ -417,5 +474,21 @@ impl Member {
                 format!("log `{log}` has {have} entries here, and a peer has seen {seen}"),
             ),
         }
+    }
+}
+
+/// The members whose word an input carries: of a frozen one nothing is accepted.
+fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
+    match input {
+        Input::Question { caller, question, grant } => {
+            let grant = grant.as_ref().map(|grant| &grant.get().collector);
+            [caller, &question.get().asker].into_iter().chain(grant).collect()
+        }
+        Input::Application { caller, .. } | Input::Relay { caller, .. } | Input::Notice { caller, .. } => {
+            vec![caller]
+        }
+        Input::Acknowledgement { proven, .. } => vec![&proven.member],
+        Input::Pulled { owner, .. } if owner != own => vec![owner],
+        _ => Vec::new(),
     }
 }

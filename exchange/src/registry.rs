@@ -353,6 +353,21 @@ impl Registry {
         Ok(log.note_key(&self.federation, id, self.signing_key(id)?))
     }
 
+    /// As [`Registry::note_key`], for a suspended member too: suspension takes back nothing that it has signed.
+    pub fn past_note_key(&self, id: &MemberId, log: LogName) -> Result<NoteKey, Refusal> {
+        let unknown = || Refusal::new(Code::MemberUnknown, format!("`{id}`"));
+        let entry = self.members.iter().find(|m| m.stated.id == *id).ok_or_else(unknown)?;
+        let key = VerifyingKey::from_bytes(entry.stated.sign.0).ok_or_else(unknown)?;
+        Ok(log.note_key(&self.federation, id, key))
+    }
+
+    /// Whose log has this origin, and which; the owner need not be a member.
+    pub fn log_of(&self, origin: &str) -> Option<(MemberId, LogName)> {
+        let rest = origin.strip_prefix("xinqiao/")?.strip_prefix(self.federation.as_str())?.strip_prefix('/')?;
+        let (member, log) = rest.split_once('/')?;
+        Some((MemberId::parse(member)?, LogName::parse(log)?))
+    }
+
     /// Checks a statement against its issuer's registered key.
     pub fn verify<T: Statement>(&self, signed: &Signed<T>) -> Result<Verified<T>, Refusal> {
         let issuer = MemberId::parse(signed.issuer())

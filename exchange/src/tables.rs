@@ -57,6 +57,9 @@ tables! {
     Registry = 23;
     Witness = 24;
     Cosigned = 25;
+    Evidence = 40;
+    Frozen = 41;
+    CosignedNote = 42;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -227,6 +230,27 @@ impl Key {
     /// How far a witness has cosigned an own log: [`crate::witness::CosignedRow`].
     pub fn cosigned(log: LogName, witness: &MemberId) -> Self {
         key(Table::Cosigned, &[&text(log.as_str()), &text(witness.as_str())])
+    }
+    /// The newest checkpoint of an own log that a witness has cosigned, with its line:
+    /// [`ledger::checkpoint::SignedCheckpoint`]. What a witness that lost its memory is told.
+    pub fn cosigned_note(log: LogName, witness: &MemberId) -> Self {
+        key(Table::CosignedNote, &[&text(log.as_str()), &text(witness.as_str())])
+    }
+    /// The `n`-th evidence about one log: [`crate::evidence::EvidenceRow`].
+    pub fn evidence(owner: &MemberId, log: LogName, n: u64) -> Self {
+        key(Table::Evidence, &[&text(owner.as_str()), &text(log.as_str()), &n.to_be_bytes()])
+    }
+    /// Every evidence about one log, the oldest first.
+    pub fn evidence_of(owner: &MemberId, log: LogName) -> Self {
+        key(Table::Evidence, &[&text(owner.as_str()), &text(log.as_str())])
+    }
+    /// Every evidence.
+    pub fn all_evidence() -> Self {
+        key(Table::Evidence, &[])
+    }
+    /// A member of which nothing is accepted any more: [`Timestamp`] since when.
+    pub fn frozen(member: &MemberId) -> Self {
+        key(Table::Frozen, &[&text(member.as_str())])
     }
     /// Every department's account.
     pub fn sources() -> Self {

@@ -230,13 +230,17 @@ impl Note {
         latest.ok_or_else(|| NoteError::Unsigned { name: key.name.clone() })
     }
 
-    /// The note with the signature lines of `key` alone, for a witness that keeps only what it has verified.
+    /// The note with the signature lines of the log's `key` and of one witness alone, for who keeps only what it
+    /// knows. The lines are not verified here.
     ///
-    /// Errors: `None` when there is none.
-    pub fn only(&self, key: &NoteKey) -> Option<String> {
-        let lines: String =
-            self.lines_of(&key.name, key.id()).map(|s| line(&s.name, s.id, &s.bytes)).collect();
-        (!lines.is_empty()).then(|| format!("{}\n{lines}", self.text))
+    /// Errors: `None` when the log's line is missing.
+    pub fn only(&self, key: &NoteKey, witness: Option<&NoteKey>) -> Option<String> {
+        let of = |name: &str, id| -> String {
+            self.lines_of(name, id).map(|s| line(&s.name, s.id, &s.bytes)).collect()
+        };
+        let own = of(&key.name, key.id());
+        let theirs = witness.map(|w| of(&w.name, w.cosigner_id())).unwrap_or_default();
+        (!own.is_empty()).then(|| format!("{}\n{own}{theirs}", self.text))
     }
 
     fn lines_of<'a>(&'a self, name: &'a str, id: [u8; 4]) -> impl Iterator<Item = &'a NoteSignature> {

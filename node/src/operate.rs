@@ -10,7 +10,7 @@ use credit::{
 };
 use crypto::sign::{Signed, Verified};
 use exchange::{
-    answer,
+    answer, evidence,
     logs::LogName,
     member::Input,
     read,
@@ -47,6 +47,9 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::Quality => {
             return blocking(move || read::quality(&shared.store).map(Response::Quality)).await;
         }
+        Operation::Evidence => {
+            return blocking(move || evidence::list(&shared.store).map(Response::Evidence)).await;
+        }
         Operation::Cases => return blocking(move || read::cases(&shared.store)).await,
         Operation::Certificate(event) => {
             return blocking(move || {
@@ -69,6 +72,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             let record = shared.context.own.naming.record_id(&authority, &item, &document, &subject);
             return Ok(Response::Record(record));
         }
+        Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
         Operation::RevokeGrant(digest) => Input::RevokeGrant(digest),
@@ -128,7 +132,14 @@ fn open_parts(
         let result = match &part.outcome {
             // A part that names another member than it was asked from would let the outlet pass one answer for two.
             Outcome::Answered(answer) if answer.member == part.member => {
-                answer::open(registry, &verified, &key, answer)
+                match evidence::frozen(&server.shared.store, &part.member) {
+                    Ok(false) => answer::open(registry, &verified, &key, answer),
+                    Ok(true) => Err(evidence::refusal(&part.member)),
+                    Err(fault) => {
+                        tracing::error!(%fault, "a read failed");
+                        Err(Refusal::new(Code::Busy, "the node has a fault; see its log"))
+                    }
+                }
             }
             Outcome::Answered(_) => Err(Refusal::new(Code::SignatureInvalid, "the part is another member's")),
             Outcome::Denied(refusal) => Err(refusal.clone()),

@@ -17,21 +17,22 @@ use crypto::codec;
 use exchange::{
     artifact::status_fact,
     context::{Context, Identity},
+    evidence::{self, Doubt, Settled},
     logs::LogName,
     member::{Input, Member},
     read,
-    refusal::{Code, Refusal},
+    refusal::{Code, Fault, Refusal},
     registry::{MemberRequest, Registry},
     step::Effect,
     sync::Pulled,
     wire::{Request, Response},
     witness::{self, Answered},
 };
-use ledger::log;
+use ledger::{checkpoint::SignedCheckpoint, log};
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    Problem,
+    Problem, clock,
     core::{Core, Outgoing, Shared, State},
     home::Home,
     http,
@@ -203,7 +204,7 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
     })
 }
 
-/// Asks every reachable peer what it has seen of this member, then for its own news.
+/// Asks every reachable peer what it has seen of this member, then for its own news and for what this member has cosigned.
 ///
 /// Own entries are taken back in the order records, access, status: a decision is delivered to those who received the
 /// record, and only the two other logs tell who that is.
@@ -243,10 +244,16 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
         }
     }
     server.core.ask_surely(Input::Restored { seen }).await;
+    if alone || first {
+        server.core.tell(Input::Heard { from: None, cosigned: Vec::new() }).await;
+    }
     let mut asked = tokio::task::JoinSet::new();
     for peer in peers {
         let server = server.clone();
         asked.spawn(async move {
+            // Before anything is cosigned: what this witness had cosigned of the peer's logs, and of others' that the
+            // peer has seen.
+            ask_heads(&server, &peer.id, START_WAIT).await;
             for log in LogName::ALL {
                 if server.shared.context.registry.keeps_copy(&server.shared.context.own.id, &peer.id, log)
                     && let Ok(Some(found)) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
@@ -379,6 +386,8 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                     pull(&server, &peer, log).await;
                 }
                 Effect::AskWitness { witness, log, old } => ask_witness(&server, witness, log, old).await,
+                Effect::AskHeads(peer) => ask_heads(&server, &peer, PEER_WAIT).await,
+                Effect::Prove(doubt) => prove(&server, *doubt).await,
                 // The writer carries out the others itself.
                 Effect::Reply { .. } | Effect::Puncture(_) | Effect::Alert(_) => {}
             }
@@ -400,8 +409,60 @@ async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
     if let Ok(Response::Witness { status, body }) =
         server.peers.ask(&peer, &Request::AddCheckpoint(body), PEER_WAIT).await
     {
-        let size = request.claimed.size.0;
-        server.core.tell(Input::Cosigned(Answered { by, log, size, status, body })).await;
+        let Ok(note) = SignedCheckpoint::parse(&request.note) else { return };
+        server.core.tell(Input::Cosigned(Answered { by, log, status, body, note })).await;
+    }
+}
+
+/// Asks a peer for the heads it has seen: what speaks against them is evidence, and what this witness finds its own line
+/// on it has cosigned.
+async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
+    let Ok(stated) = server.shared.context.registry.member(peer).map(|m| m.stated.clone()) else { return };
+    let Ok(Response::Heads { heads, evidence }) = server.peers.ask(&stated, &Request::Heads, wait).await else {
+        return;
+    };
+    let shared = server.shared.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let (context, store) = (&shared.context, &shared.store);
+        let cosigned = witness::forgotten(context, store, &heads)?;
+        let examined = evidence::examine(context, store, clock::now(), &heads, &evidence)?;
+        Ok::<_, Fault>((cosigned, examined))
+    });
+    let (cosigned, examined) = match read.await {
+        Ok(Ok(read)) => read,
+        Ok(Err(fault)) => return tracing::error!(%fault, "a read failed"),
+        Err(_) => return,
+    };
+    server.core.tell(Input::Heard { from: Some(peer.clone()), cosigned }).await;
+    for convicted in examined.convicted {
+        server.core.tell(Input::Evidence(Box::new(convicted))).await;
+    }
+    for doubt in examined.doubts {
+        prove(server, doubt).await;
+    }
+}
+
+/// Has two heads of one log proven by somebody who can.
+async fn prove(server: &Server, doubt: Doubt) {
+    let context = &server.shared.context;
+    let (old, new) = (doubt.smaller.claimed().size.0, doubt.larger.claimed().size.0);
+    let mut answered = false;
+    for prover in doubt.provers(context) {
+        let Ok(peer) = context.registry.member(&prover).map(|m| m.stated.clone()) else { continue };
+        let request = Request::Prove { owner: doubt.owner.clone(), log: doubt.log, old, new };
+        match server.peers.ask(&peer, &request, PEER_WAIT).await {
+            Ok(Response::Proof { root, proof }) => match doubt.settle(context, clock::now(), root, proof) {
+                Settled::Fits => return,
+                Settled::Splits(convicted) => return server.core.tell(Input::Evidence(convicted)).await,
+                Settled::Open => answered = true,
+            },
+            Err(refusal) if refusal.code == Code::Unreachable.as_str() => {}
+            _ => answered = true,
+        }
+    }
+    if answered {
+        let (owner, log) = (&doubt.owner, doubt.log);
+        tracing::warn!(%owner, %log, old, new, "nobody proves that two heads of one log belong together");
     }
 }
 

@@ -15,6 +15,7 @@ use credit::{
 use crypto::sign::{PublicKey, Signed, Verified};
 use exchange::{
     artifact::status_fact,
+    evidence,
     limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
     member::Input,
     read,
@@ -184,6 +185,14 @@ impl Server {
                     .await
             }
             Request::AddCheckpoint(body) => Ok(self.core.ask(Input::AddCheckpoint(body.0)).await),
+            Request::Heads => {
+                let (shared, caller) = (self.shared.clone(), caller.clone());
+                blocking(move || evidence::heads(&shared.context, &shared.store, &caller)).await
+            }
+            Request::Prove { owner, log, old, new } => {
+                let shared = self.shared.clone();
+                blocking(move || evidence::proof(&shared.context, &shared.store, &owner, log, (old, new))).await
+            }
             Request::Registry => Ok(Response::Registry(self.registry.as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(
                 Code::CallerNotAllowed,
@@ -240,6 +249,14 @@ impl Server {
             Ok(entry) => &entry.stated,
             Err(refusal) => return Outcome::Denied(refusal),
         };
+        match evidence::frozen(&self.shared.store, member) {
+            Ok(false) => {}
+            Ok(true) => return Outcome::Denied(evidence::refusal(member)),
+            Err(fault) => {
+                tracing::error!(%fault, "a read failed");
+                return Outcome::Denied(Refusal::new(Code::Busy, "the node has a fault; see its log"));
+            }
+        }
         match self.peers.ask(peer, &Request::Ask(question), wait).await {
             Ok(Response::Answer(answer)) => Outcome::Answered(answer),
             Ok(_) => Outcome::Denied(Refusal::new(Code::FrameMalformed, "an answer was expected")),

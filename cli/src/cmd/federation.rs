@@ -13,12 +13,13 @@ use crypto::{
 use exchange::{
     artifact::Artifact,
     registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
+    wire::{Operation, Response},
 };
 use serde_json::json;
 
 use crate::{
     args::{Federation, Unlock},
-    client::member_id,
+    client::{Client, member_id, unexpected},
     cmd::{passphrase, read},
     output::Output,
 };
@@ -27,11 +28,12 @@ const DRAFT: &str = "registry.draft";
 const SIGNED: &str = "registry";
 const RECORD_KEY: &str = "record.key";
 
-pub(crate) fn run(verb: Federation) -> Result<Output, Problem> {
+pub(crate) async fn run(verb: Federation) -> Result<Output, Problem> {
     match verb {
         Federation::Init { name, governors, threshold, at } => init(&at, &name, governors, threshold),
         Federation::Admit { request, witness, mirrors, at } => admit(&at, &request, witness, &mirrors),
         Federation::Sign { governor, at } => sign(&at, &governor),
+        Federation::Unfreeze { member, reason, node } => unfreeze(&member, reason, &node.dir).await,
         Federation::Show { registry } => show(&registry),
     }
 }
@@ -179,6 +181,17 @@ pub(crate) fn sign(at: &Unlock, governor: &str) -> Result<Output, Problem> {
     Ok(Output::new(
         json!({ "version": registry.version, "signatures": draft.approvals.len(), "complete": complete }),
         text,
+    ))
+}
+
+/// Ends a freeze at the operator's own node.
+async fn unfreeze(member: &str, reason: String, dir: &Path) -> Result<Output, Problem> {
+    let member = member_id(member)?;
+    let response = Client::open(dir)?.operate(Operation::Unfreeze { member: member.clone(), reason }).await?;
+    let Response::Done = response else { return Err(unexpected(&response)) };
+    Ok(Output::new(
+        json!({ "unfrozen": member.as_str() }),
+        format!("`{member}` is accepted again by this node, and by no other / 本节点已解除对该成员的冻结"),
     ))
 }
 

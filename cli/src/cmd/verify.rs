@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Verify,
     cmd::{
+        audit,
         query::{answer_text, answer_value},
         read, read_passphrase,
     },
@@ -295,6 +296,7 @@ pub(crate) fn artifact(
             }
             Ok(Output::new(json!({ "ok": true, "kind": "answer", "parts": values }), text))
         }
+        Artifact::Evidence(evidence) => Ok(audit::conviction(&evidence.verify(registry)?)),
         Artifact::Registry(signed) => {
             let accepted = signed.accept(None)?;
             Ok(Output::new(
