@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use conformance::sim::{Check, Config, Figures, Sabotage, Violation, run};
+use conformance::sim::{Check, Config, Figures, Sabotage, Violation, lie::lying, run};
 
 /// Runs the histories of `seeds`, on all cores; the first violation ends the test.
 fn hold(seeds: std::ops::Range<u64>, regions: usize) -> Vec<Figures> {
@@ -83,4 +83,25 @@ fn a_log_that_goes_on_from_an_old_copy_is_seen() {
 fn a_repaired_record_that_answers_again_is_seen() {
     let checks = failing(Sabotage::ForgetStandings);
     assert!(checks.iter().any(|c| matches!(c, Check::Disclosure | Check::Settled)), "{checks:?}");
+}
+
+/// Runs histories with a liar; how many members have convicted it in each.
+fn lies(seeds: std::ops::Range<u64>, regions: usize) -> Vec<u64> {
+    let convicted =
+        |seed| lying(Config::new(seed, regions)).unwrap_or_else(|v| panic!("{v}")).figures.convicted;
+    seeds.map(convicted).collect()
+}
+
+#[test]
+fn a_member_that_shows_two_histories_is_convicted_by_everybody() {
+    let found: Vec<u64> = [lies(1..13, 3), lies(1..5, 5)].concat();
+    let none = found.iter().filter(|n| **n == 0).count();
+    assert!(none * 4 <= found.len(), "most lies are told to two: {found:?}");
+}
+
+#[test]
+fn a_lie_that_nobody_speaks_about_is_seen_by_the_checker() {
+    let silent = |seed| lying(Config { sabotage: Some(Sabotage::SilentPeers), ..Config::new(seed, 3) }).err();
+    let checks: Vec<Check> = (1..7).filter_map(silent).map(|v| v.broken.check).collect();
+    assert!(checks.contains(&Check::Evidence), "{checks:?}");
 }

@@ -19,20 +19,13 @@ use std::collections::BTreeMap;
 use credit::id::MemberId;
 use crypto::{Digest, Timestamp};
 use ledger::{
-    checkpoint::SignedCheckpoint,
-    log,
-    note::NoteKey,
-    proof::verify_consistency,
-    store::View,
-    tree::TreeSize,
+    checkpoint::SignedCheckpoint, log, note::NoteKey, proof::verify_consistency, store::View, tree::TreeSize,
 };
 use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
-    limits::{
-        EVIDENCE_PER_ANSWER_MAX, GOSSIP_INTERVAL_MS, PROOF_INTERVAL_MS, PROVERS_MAX, REASON_BYTES_MAX,
-    },
+    limits::{EVIDENCE_PER_ANSWER_MAX, GOSSIP_INTERVAL_MS, PROOF_INTERVAL_MS, PROVERS_MAX, REASON_BYTES_MAX},
     logs::LogName,
     refusal::{Code, Fault, Halt, Refusal},
     registry::Registry,
@@ -372,7 +365,8 @@ pub struct Cleared {
 /// Whether evidence says something that is not known: one piece per log suffices until it is cleared, and the fork
 /// that was cleared convicts no second time.
 fn is_new(view: &dyn View, evidence: &Evidence) -> Result<bool, Fault> {
-    let rows = tables::rows::<EvidenceRow>(view, &Key::evidence_of(&evidence.owner, evidence.log), usize::MAX)?;
+    let rows =
+        tables::rows::<EvidenceRow>(view, &Key::evidence_of(&evidence.owner, evidence.log), usize::MAX)?;
     let size = evidence.smaller.claimed().size.0;
     Ok(rows.iter().all(|(_, row)| row.cleared.as_ref().is_some_and(|cleared| size > cleared.known)))
 }
@@ -417,7 +411,10 @@ pub fn refusal(member: &MemberId) -> Refusal {
 }
 
 /// Refuses what comes from any of these members when it is frozen.
-pub fn refuse_frozen<'a>(view: &dyn View, members: impl IntoIterator<Item = &'a MemberId>) -> Result<(), Halt> {
+pub fn refuse_frozen<'a>(
+    view: &dyn View,
+    members: impl IntoIterator<Item = &'a MemberId>,
+) -> Result<(), Halt> {
     for member in members {
         if frozen(view, member)? {
             return Err(refusal(member).into());
@@ -456,7 +453,9 @@ pub fn unfreeze(
         }
     }
     turn.delete(&Key::frozen(member));
-    turn.effect(Effect::Alert(format!("`{member}` is no longer frozen, by the operator: {reason} / 已解除冻结")));
+    turn.effect(Effect::Alert(format!(
+        "`{member}` is no longer frozen, by the operator: {reason} / 已解除冻结"
+    )));
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }

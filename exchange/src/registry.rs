@@ -363,7 +363,8 @@ impl Registry {
 
     /// Whose log has this origin, and which; the owner need not be a member.
     pub fn log_of(&self, origin: &str) -> Option<(MemberId, LogName)> {
-        let rest = origin.strip_prefix("xinqiao/")?.strip_prefix(self.federation.as_str())?.strip_prefix('/')?;
+        let rest =
+            origin.strip_prefix("xinqiao/")?.strip_prefix(self.federation.as_str())?.strip_prefix('/')?;
         let (member, log) = rest.split_once('/')?;
         Some((MemberId::parse(member)?, LogName::parse(log)?))
     }

@@ -120,7 +120,8 @@ pub fn add_checkpoint(
         evidence::refuse_frozen(turn.view(), [&owner])?;
         if unheard.contains(&owner) {
             turn.effect(Effect::AskHeads(owner));
-            let refusal = Refusal::new(Code::MemberStarting, "what was cosigned before the start is not known");
+            let refusal =
+                Refusal::new(Code::MemberStarting, "what was cosigned before the start is not known");
             turn.reply(token, Reply::ready(Response::Refused(refusal)));
             return Ok(());
         }
@@ -150,7 +151,8 @@ pub fn add_checkpoint(
     let text = checkpoint.text();
     let line = cosign_line(context, turn.now, &text);
     // Only lines that were verified or made here are kept: a forged one under this name would poison the row.
-    let signed = note::Note::parse(&request.note).ok().and_then(|n| n.only(&key, None)).map(|own| own + &line);
+    let signed =
+        note::Note::parse(&request.note).ok().and_then(|n| n.only(&key, None)).map(|own| own + &line);
     let note = signed.and_then(|note| SignedCheckpoint::parse(&note).ok());
     let Some(note) = note else { return answer(turn, NoCosignature::NotSigned) };
     turn.put(&row_key, &WitnessRow { size: checkpoint.size.0, root: checkpoint.root, note });
@@ -228,9 +230,8 @@ pub fn answered(context: &Context, turn: &mut Turn<'_>, answer: Answered) -> Res
     let Some((_, key)) = committee.into_iter().find(|(id, _)| *id == by) else { return Ok(()) };
     match status {
         200 => {
-            let refuse = |e: NoteError| {
-                Refusal::new(Code::SignatureInvalid, format!("cosignature of `{by}`: {e}"))
-            };
+            let refuse =
+                |e: NoteError| Refusal::new(Code::SignatureInvalid, format!("cosignature of `{by}`: {e}"));
             let cosigned = note.with_cosignature(&body, &key).map_err(refuse)?;
             turn.put(&Key::cosigned(log, &by), &CosignedRow { known: size, held: size });
             // Kept for the witness itself: only its own line tells it what it has cosigned once its memory is lost.
@@ -285,7 +286,8 @@ pub fn forgotten(
     for note in heads {
         let claimed = note.claimed();
         let Some((owner, log)) = registry.log_of(&claimed.origin) else { continue };
-        let known = tables::row::<WitnessRow>(view, &Key::witness(&claimed.origin))?.map_or(0, |row| row.size);
+        let known =
+            tables::row::<WitnessRow>(view, &Key::witness(&claimed.origin))?.map_or(0, |row| row.size);
         let Ok(parsed) = note.note() else { continue };
         let carries = claimed.size.0 > known
             && owner != context.own.id

@@ -418,7 +418,8 @@ async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
 /// on it has cosigned.
 async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
     let Ok(stated) = server.shared.context.registry.member(peer).map(|m| m.stated.clone()) else { return };
-    let Ok(Response::Heads { heads, evidence }) = server.peers.ask(&stated, &Request::Heads, wait).await else {
+    let Ok(Response::Heads { heads, evidence }) = server.peers.ask(&stated, &Request::Heads, wait).await
+    else {
         return;
     };
     let shared = server.shared.clone();

@@ -191,7 +191,8 @@ impl Server {
             }
             Request::Prove { owner, log, old, new } => {
                 let shared = self.shared.clone();
-                blocking(move || evidence::proof(&shared.context, &shared.store, &owner, log, (old, new))).await
+                blocking(move || evidence::proof(&shared.context, &shared.store, &owner, log, (old, new)))
+                    .await
             }
             Request::Registry => Ok(Response::Registry(self.registry.as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(

@@ -100,7 +100,8 @@ async fn evidence(out: Option<&Path>, dir: &Path) -> Result<Output, Problem> {
     if let Some(out) = out {
         std::fs::create_dir_all(out).map_err(|e| Problem::fault(format!("{}: {e}", out.display())))?;
     }
-    let (mut values, mut text) = (Vec::new(), format!("{} pieces of evidence / 证据 {} 份", rows.len(), rows.len()));
+    let (mut values, mut text) =
+        (Vec::new(), format!("{} pieces of evidence / 证据 {} 份", rows.len(), rows.len()));
     for (n, EvidenceRow { evidence, cleared }) in rows.into_iter().enumerate() {
         let (a, b) = (evidence.smaller.claimed().size.0, evidence.larger.claimed().size.0);
         let file = out.map(|out| out.join(format!("{}-{}-{n}.evidence", evidence.owner, evidence.log)));

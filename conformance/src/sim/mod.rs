@@ -14,10 +14,12 @@
 //! | `workload` | what people do |
 //! | `checker` | what must hold after every step |
 //! | `settle` | what must hold in the end |
+//! | `lie` | a member that shows two histories, and who must find out |
 
 pub mod checker;
 pub mod disk;
 pub mod federation;
+pub mod lie;
 pub mod network;
 mod settle;
 mod shell;
@@ -103,6 +105,8 @@ pub enum Sabotage {
     DropAcknowledgements,
     /// A member comes back from an older copy and serves at once.
     SkipCatchUp,
+    /// No member tells another what it has seen.
+    SilentPeers,
     /// What members know of records' standing vanishes from their disks when the faults end.
     ForgetStandings,
 }
@@ -142,6 +146,10 @@ pub enum Check {
     Settled,
     /// (f) Planted values appear in no frame and on no disk.
     Canary,
+    /// (g) A witness never cosigns less than it has cosigned before.
+    Witness,
+    /// (h) A member that shows two histories is convicted by everybody.
+    Evidence,
     /// A member faulted, or answered with what it must not answer.
     Fault,
 }
@@ -219,6 +227,8 @@ pub struct Figures {
     pub repairs: u64,
     /// Receipts issued.
     pub receipts: u64,
+    /// Members that have convicted the liar, when there was one and both its histories were accepted by somebody.
+    pub convicted: u64,
     /// Virtual milliseconds from the end of the faults until everything had come to rest.
     pub quiet_ms: u64,
 }
@@ -236,8 +246,12 @@ pub struct Outcome {
 ///
 /// Errors: the first check that fails.
 pub fn run(config: Config) -> Result<Outcome, Violation> {
+    outcome(config, Sim::run)
+}
+
+fn outcome(config: Config, part: impl Fn(&mut Sim) -> Result<(), Broken>) -> Result<Outcome, Violation> {
     let mut sim = Sim::new(config);
-    match sim.run() {
+    match part(&mut sim) {
         Ok(()) => {
             sim.figures.frames = sim.network.delivered;
             sim.figures.lost = sim.network.lost;
@@ -265,6 +279,8 @@ struct Sim {
     figures: Figures,
     /// Member 0's disk of early on, put back in the end.
     old: Option<Image>,
+    /// A member that shows two histories.
+    lie: Option<lie::Lie>,
 }
 
 impl Sim {
@@ -283,20 +299,25 @@ impl Sim {
             network: Network::new(),
             figures: Figures::default(),
             old: None,
+            lie: None,
         }
     }
 
     fn run(&mut self) -> Result<(), Broken> {
-        let begin = self.now;
-        for at in 0..self.nodes.len() {
-            self.network.schedule(begin, Event::Open { node: at });
-        }
-        self.network.schedule(begin + 1_000, Event::Work);
-        self.network.schedule(begin + 3_000, Event::Break);
-        self.until(begin + FAULTS_MS / 3, |_| false)?;
+        self.begin();
+        self.until(self.now + FAULTS_MS / 3, |_| false)?;
         self.old = Some(self.nodes[0].disk.image());
-        self.until(begin + FAULTS_MS, |_| false)?;
+        self.until(self.now + FAULTS_MS - FAULTS_MS / 3, |_| false)?;
         self.settle()
+    }
+
+    /// Starts everybody; from now on there is work, and things break.
+    fn begin(&mut self) {
+        for at in 0..self.nodes.len() {
+            self.network.schedule(self.now, Event::Open { node: at });
+        }
+        self.network.schedule(self.now + 1_000, Event::Work);
+        self.network.schedule(self.now + 3_000, Event::Break);
     }
 
     /// Lets things happen until `end`, or until `done` when it is asked between two events.
@@ -352,7 +373,8 @@ impl Sim {
     /// Cuts off, joins, takes a member down, takes a copy of a disk, or puts one back.
     fn break_something(&mut self) -> Result<(), Broken> {
         let node = self.rng.below(self.nodes.len() as u64) as usize;
-        match self.rng.below(8) {
+        // Who restores a member takes its log from mirrors; with a liar among them that is another story.
+        match self.rng.below(if self.lie.is_some() { 5 } else { 8 }) {
             0 | 1 => {
                 let side: BTreeSet<usize> = (0..self.nodes.len()).filter(|_| self.rng.one_in(3)).collect();
                 self.say(|| format!("cut off {side:?}"));
