@@ -1,6 +1,6 @@
 //! A member that lies: its disk is copied, both copies run under its keys, and each peer is shown one of them.
 //!
-//! Both faces are asked, work and grow, while everything breaks as in any history. Once nothing breaks any more, everybody
+//! The liar asks nobody what it has seen, and tells no evidence against itself. Both faces are asked, work and grow, while everything breaks as in any history. Once nothing breaks any more, everybody
 //! has convicted the liar within [`CONVICTED_MS_PER_MEMBER`] for each member, provided that somebody had accepted each of
 //! the two histories: who was shown one alone has nothing to object to.
 
@@ -43,6 +43,8 @@ pub fn lying(config: Config) -> Result<Outcome, Violation> {
 
 impl Sim {
     fn lying(&mut self) -> Result<(), Broken> {
+        // From the beginning it asks nobody, and comes back from no older copy: that would be a third history.
+        self.lie = Some(Lie { faces: [LIAR; 2], shown: BTreeSet::new() });
         self.begin();
         self.until(self.now + FAULTS_MS / 3, |_| false)?;
         self.fork()?;
@@ -50,15 +52,13 @@ impl Sim {
         self.network.heal();
         let bound = self.now + CONVICTED_MS_PER_MEMBER * self.nodes.len() as u64;
         let all = self.until(bound, |sim| sim.honest().all(|at| sim.convicts(at)))?;
-        if self.both_accepted()? {
-            if !all {
-                let who: Vec<&MemberId> =
-                    self.honest().filter(|at| !self.convicts(*at)).map(|at| &self.nodes[at].id).collect();
-                let what = format!("two histories were accepted, and {who:?} have convicted nobody");
-                return Err(Broken::new(Check::Evidence, what));
-            }
-            self.figures.convicted = self.honest().count() as u64;
+        if !all && self.both_accepted()? {
+            let who: Vec<&MemberId> =
+                self.honest().filter(|at| !self.convicts(*at)).map(|at| &self.nodes[at].id).collect();
+            let what = format!("two histories were accepted, and {who:?} have convicted nobody");
+            return Err(Broken::new(Check::Evidence, what));
         }
+        self.figures.convicted = self.honest().filter(|at| self.convicts(*at)).count() as u64;
         Ok(())
     }
 
@@ -78,8 +78,12 @@ impl Sim {
         Ok(())
     }
 
+    pub(super) fn lies(&self, at: usize) -> bool {
+        self.lie.as_ref().is_some_and(|lie| lie.faces.contains(&at))
+    }
+
     fn honest(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.nodes.len()).filter(|at| !self.lie.as_ref().is_some_and(|lie| lie.faces.contains(at)))
+        (0..self.nodes.len()).filter(|at| !self.lies(*at))
     }
 
     fn convicts(&self, at: usize) -> bool {

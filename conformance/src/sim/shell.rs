@@ -86,8 +86,7 @@ impl Sim {
         self.say(|| format!("node {at} opens"));
         self.nodes[at].catch_up = Some(CatchUp::default());
         // Who lies asks nobody what it has shown.
-        let lies = self.lie.as_ref().is_some_and(|lie| lie.faces.contains(&at));
-        if lies || (self.config.sabotage == Some(Sabotage::SkipCatchUp) && self.nodes[at].restored) {
+        if self.lies(at) || (self.config.sabotage == Some(Sabotage::SkipCatchUp) && self.nodes[at].restored) {
             self.nodes[at].restored = false;
             self.step(at, vec![(None, Input::Restored { seen: Vec::new() })])?;
             return self.ready(at);
@@ -361,7 +360,9 @@ impl Sim {
                 self.call(at, to, &Request::AddCheckpoint(body), call, PEER_WAIT_MS)?;
                 Ok(())
             }
-            Effect::AskHeads(_) if self.config.sabotage == Some(Sabotage::SilentPeers) => Ok(()),
+            Effect::AskHeads(_) if self.lies(at) || self.config.sabotage == Some(Sabotage::SilentPeers) => {
+                Ok(())
+            }
             Effect::AskHeads(peer) => {
                 let Some(to) = self.reach(at, &peer) else { return Ok(()) };
                 self.call(at, to, &Request::Heads, Call::Heads, PEER_WAIT_MS)?;
@@ -570,7 +571,12 @@ impl Sim {
             }
             Request::Heads => {
                 let node = &self.nodes[at];
-                let read = evidence::heads(&node.context, &node.disk, &caller);
+                let mut read = evidence::heads(&node.context, &node.disk, &caller);
+                if let Ok(Response::Heads { evidence, .. }) = &mut read
+                    && self.lies(at)
+                {
+                    evidence.clear();
+                }
                 return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
             }
             Request::Prove { owner, log, old, new } => {
