@@ -443,7 +443,7 @@ impl Member {
             Input::Tick => {
                 propagation::due(turn)?;
                 let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
-                self.pulls.due(turn, sizes);
+                self.pulls.due(turn, sizes)?;
                 self.rounds.due(context, turn);
                 self.asking.due(context, turn)
             }

@@ -36,19 +36,22 @@ use crate::{
 pub struct Schedule(BTreeMap<(MemberId, LogName), Timestamp>);
 
 impl Schedule {
-    /// Pulls what is due.
+    /// Pulls what is due, and nothing of a frozen member.
     pub fn due<'a>(
         &mut self,
         turn: &mut Turn<'_>,
         copies: impl Iterator<Item = (&'a MemberId, LogName, u64)>,
-    ) {
+    ) -> Result<(), Fault> {
         for (owner, log, size) in copies {
             let next = self.0.entry((owner.clone(), log)).or_default();
             if *next <= turn.now {
                 *next = turn.now.plus_ms(SYNC_INTERVAL_MS);
-                turn.effect(Effect::Pull { owner: owner.clone(), log, from: size });
+                if !evidence::frozen(turn.view(), owner)? {
+                    turn.effect(Effect::Pull { owner: owner.clone(), log, from: size });
+                }
             }
         }
+        Ok(())
     }
 }
 

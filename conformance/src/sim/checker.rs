@@ -616,3 +616,28 @@ fn changes_of(facts: Vec<&StatusFact>, record: &RecordId) -> Vec<Change> {
 fn question_of_bank(members: &[(MemberId, Role)], question: &Question) -> bool {
     !members.iter().any(|(id, role)| *id == question.asker && role.collects())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::federation::build;
+    use ledger::note;
+
+    #[test]
+    fn a_witness_that_cosigns_less_than_before_is_seen() {
+        let nodes = build(1, 2, Timestamp(1_778_030_000_000));
+        let mut checker = Checker::new(&nodes);
+        let (owner, by) = (&nodes[0].context, &nodes[1].context);
+        let origin = LogName::Access.origin(&owner.registry.federation, &owner.own.id);
+        let mut cosigned = |size, time_s| {
+            let checkpoint = Checkpoint { origin: origin.clone(), size: TreeSize(size), root: Digest::ZERO };
+            let name = witness::name(&by.registry.federation, &by.own.id);
+            let line = note::cosign(&checkpoint.text(), &name, &by.own.witness, time_s);
+            checker.cosigned(&by.own.id, &checkpoint.sign(&owner.own.signing), &line)
+        };
+        assert_eq!(cosigned(5, 10), Ok(()));
+        assert_eq!(cosigned(7, 12), Ok(()));
+        assert_eq!(cosigned(5, 11), Ok(()));
+        assert_eq!(cosigned(6, 13).map_err(|b| b.check), Err(Check::Witness));
+    }
+}

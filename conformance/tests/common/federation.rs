@@ -143,15 +143,17 @@ impl Federation {
 
     /// Spawns the node of `member`; its log grows in `<member>.log`.
     pub(crate) fn spawn(&self, member: &str) {
+        self.spawn_with(member, &[]);
+    }
+
+    /// As [`Federation::spawn`], with more arguments of `node run`.
+    pub(crate) fn spawn_with(&self, member: &str, more: &[&str]) {
         let log =
             fs::File::options().create(true).append(true).open(self.path(&format!("{member}.log"))).unwrap();
         let (dir, pass) = (self.text(member), self.text("pass"));
-        let child = command(&["node", "run", "--dir", &dir, "--passphrase-file", &pass])
-            .env("XINQIAO_LOG", "trace")
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let args = [&["node", "run", "--dir", &dir, "--passphrase-file", &pass], more].concat();
+        let child =
+            command(&args).env("XINQIAO_LOG", "trace").stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let mut janitor = self.janitor.lock().unwrap();
         writeln!(janitor.stdin.as_mut().unwrap(), "{}", child.id()).unwrap();
         self.nodes.lock().unwrap().insert(member.to_owned(), child);
@@ -234,6 +236,16 @@ impl Federation {
     pub(crate) fn pass(&self, member: &str) -> String {
         let value = self.unlocked(&["audit", "pass"], member).done().json();
         value["authorization"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Copies a directory.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(drop).unwrap() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! One GET of plain HTTP/1.1, written here so that what a node publishes is read by somebody else's client.
+//! One request of plain HTTP/1.1, written here so that what a node publishes is read by somebody else's client.
 
 use std::{
     io::{Read, Write},
@@ -24,12 +24,22 @@ impl Got {
 
 /// Gets `url`, with an Authorization header when there is one. `None` when nobody answers.
 pub(crate) fn get(url: &str, auth: Option<&str>) -> Option<Got> {
+    let auth = auth.map_or(String::new(), |auth| format!("Authorization: {auth}\r\n"));
+    send(url, "GET", &auth, "")
+}
+
+/// Posts `body` to `url`. `None` when nobody answers.
+pub(crate) fn post(url: &str, body: &str) -> Option<Got> {
+    send(url, "POST", &format!("Content-Length: {}\r\n", body.len()), body)
+}
+
+fn send(url: &str, method: &str, headers: &str, body: &str) -> Option<Got> {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let mut stream = TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let auth = auth.map_or(String::new(), |auth| format!("Authorization: {auth}\r\n"));
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{auth}Connection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).ok()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
