@@ -11,6 +11,7 @@
 //! | `network` | the queue of frames and of reasons to wake |
 //! | `disk` | a store that looks for planted values |
 //! | `shell` | what a running node does around its member: calls, answers, start-up |
+//! | `gossip` | what it does with the heads that peers have seen |
 //! | `workload` | what people do |
 //! | `checker` | what must hold after every step |
 //! | `settle` | what must hold in the end |
@@ -19,6 +20,7 @@
 pub mod checker;
 pub mod disk;
 pub mod federation;
+mod gossip;
 pub mod lie;
 pub mod network;
 mod settle;

@@ -18,7 +18,7 @@ use crypto::{
 use exchange::{
     answer,
     artifact::status_fact,
-    evidence::{self, Doubt, Evidence, Settled},
+    evidence::{self, Settled},
     limits::FRAME_BYTES_MAX,
     logs::LogName,
     member::{Input, Phase},
@@ -43,7 +43,7 @@ use super::{
 };
 
 /// Time a peer has to answer.
-const PEER_WAIT_MS: u64 = 5_000;
+pub(super) const PEER_WAIT_MS: u64 = 5_000;
 /// Time a peer has to answer while a member starts.
 const START_WAIT_MS: u64 = 2_000;
 /// What is left of a question's time for the way back through the outlet.
@@ -69,7 +69,7 @@ enum Fate {
     Unwritten,
 }
 
-fn fault(fault: Fault) -> Broken {
+pub(super) fn fault(fault: Fault) -> Broken {
     Broken::new(Check::Fault, fault.0)
 }
 
@@ -177,7 +177,7 @@ impl Sim {
     }
 
     /// Every call of a stage has come back.
-    fn staged(&mut self, at: usize) -> Result<(), Broken> {
+    pub(super) fn staged(&mut self, at: usize) -> Result<(), Broken> {
         let Some(catch_up) = self.nodes[at].catch_up.as_mut() else { return Ok(()) };
         // The longest first; a shorter one is then known already, or shows another history.
         let mut found = core::mem::take(&mut catch_up.found);
@@ -727,47 +727,6 @@ impl Sim {
         let input =
             Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt: codec::to_vec(receipt) };
         self.submit(at, None, input)
-    }
-
-    /// Holds what a peer has told against the disk.
-    fn told(
-        &mut self,
-        at: usize,
-        peer: MemberId,
-        heads: &[SignedCheckpoint],
-        told: &[Evidence],
-    ) -> Result<(), Broken> {
-        let node = &self.nodes[at];
-        let cosigned = witness::forgotten(&node.context, &node.disk, heads).map_err(fault)?;
-        let examined = evidence::examine(&node.context, &node.disk, Timestamp(self.now), heads, told);
-        let examined = examined.map_err(fault)?;
-        self.step(at, vec![(None, Input::Heard { from: Some(peer), cosigned })])?;
-        for convicted in examined.convicted {
-            self.step(at, vec![(None, Input::Evidence(Box::new(convicted)))])?;
-        }
-        for doubt in examined.doubts {
-            self.prove(at, doubt, 0)?;
-        }
-        Ok(())
-    }
-
-    /// A peer has told its heads, or has not: during a start the stage may be over.
-    fn heard(&mut self, at: usize, call: u64) -> Result<(), Broken> {
-        let Some(catch_up) = self.nodes[at].catch_up.as_mut() else { return Ok(()) };
-        let of_start = catch_up.left.remove(&call);
-        if of_start && catch_up.left.is_empty() { self.staged(at) } else { Ok(()) }
-    }
-
-    /// Has two heads proven by the first that can, from the `asked`-th on.
-    fn prove(&mut self, at: usize, doubt: Doubt, asked: usize) -> Result<(), Broken> {
-        let Some(prover) = doubt.provers(&self.nodes[at].context).into_iter().nth(asked) else {
-            return Ok(());
-        };
-        let Some(to) = self.reach(at, &prover) else { return Ok(()) };
-        let (old, new) = (doubt.smaller.claimed().size.0, doubt.larger.claimed().size.0);
-        let request = Request::Prove { owner: doubt.owner.clone(), log: doubt.log, old, new };
-        self.call(at, to, &request, Call::Prove { doubt, asked }, PEER_WAIT_MS)?;
-        Ok(())
     }
 
     /// A call has waited long enough.
