@@ -169,6 +169,21 @@ pub(crate) enum Federation {
         #[command(flatten)]
         at: Unlock,
     },
+    /// Suspend a member in the draft of the next registry version; admitting it again lets it back in.
+    Suspend {
+        /// The member.
+        member: String,
+        #[command(flatten)]
+        at: Dir,
+    },
+    /// Hand a signed successor of the registry to the running node; peers fetch it from there by themselves.
+    Update {
+        /// The signed registry.
+        #[arg(long)]
+        registry: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Trust a member again that this node has frozen because its key had signed two histories of a log.
     Unfreeze {
         /// The member.

@@ -274,7 +274,7 @@ pub fn heads(context: &Context, view: &dyn View, caller: &MemberId) -> Result<Re
     let rows = tables::rows::<EvidenceRow>(view, &Key::all_evidence(), usize::MAX)?;
     let open = rows.into_iter().map(|(_, row)| row).filter(|row| row.cleared.is_none());
     let evidence = open.map(|row| row.evidence).take(EVIDENCE_PER_ANSWER_MAX).collect();
-    Ok(Response::Heads { heads, evidence })
+    Ok(Response::Heads { heads, evidence, registry: registry.version })
 }
 
 /// A consistency proof of an own log or of a copy kept here, with the root it begins at.

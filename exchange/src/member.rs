@@ -1,6 +1,9 @@
 //! One member: inputs in, one [`Step`] out. Dispatch only; each request has its own file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use credit::{
     entry::{Received, StatusFact, Version},
@@ -26,6 +29,7 @@ use crate::{
     propagation, query,
     receipt::Proven,
     refusal::{Code, Fault, Halt, Refusal},
+    registry::Registry,
     repair,
     step::{Effect, Reply, Step, Token},
     submit, sync,
@@ -196,6 +200,8 @@ pub enum Input {
         /// Why.
         reason: String,
     },
+    /// A successor of the registry, accepted and kept in the directory: in effect from the next input.
+    Registry(Arc<Registry>),
     /// A checkpoint to cosign: the body of tlog-witness `add-checkpoint`.
     AddCheckpoint(Vec<u8>),
     /// A witness's answer about an own checkpoint.
@@ -247,14 +253,8 @@ impl Member {
             logs.insert(log, Log::open(log.as_str(), &log.origin(&registry.federation, id), view)?);
         }
         let mut mirrors = BTreeMap::new();
-        for owner in registry.active().filter(|m| !m.quic.is_empty()) {
-            for log in LogName::ALL {
-                if registry.keeps_copy(id, &owner.id, log) {
-                    let origin = log.origin(&registry.federation, &owner.id);
-                    mirrors
-                        .insert((owner.id.clone(), log), Log::open(&log.mirror(&owner.id), &origin, view)?);
-                }
-            }
+        for (key, name, origin) in copies(&context) {
+            mirrors.insert(key, Log::open(&name, &origin, view)?);
         }
         let others = registry.active().filter(|m| m.id != *id && !m.quic.is_empty());
         let unheard = others.map(|m| m.id.clone()).collect();
@@ -434,6 +434,20 @@ impl Member {
                 turn.reply(token, Reply::ready(Response::Done));
                 Ok(())
             }
+            Input::Registry(registry) => {
+                let next = Context { registry, ..self.context.clone() };
+                sync::adopt_registry(&next, turn)?;
+                for (key, name, origin) in copies(&next) {
+                    if let Entry::Vacant(place) = self.mirrors.entry(key) {
+                        place.insert(Log::open(&name, &origin, turn.view())?);
+                    }
+                }
+                let id = &next.own.id;
+                self.mirrors.retain(|(owner, log), _| next.registry.keeps_copy(id, owner, *log));
+                self.context = next;
+                turn.reply(token, Reply::ready(Response::Done));
+                Ok(())
+            }
             Input::Evidence(convicted) => evidence::convict(context, turn, &convicted),
             Input::Unfreeze { member, reason } => evidence::unfreeze(context, turn, token, &member, reason),
             Input::AddCheckpoint(body) => {
@@ -475,6 +489,19 @@ impl Member {
             ),
         }
     }
+}
+
+/// The copies a member keeps: whose log and which, where it is stored, its origin.
+fn copies(context: &Context) -> Vec<((MemberId, LogName), String, String)> {
+    let (registry, id) = (&context.registry, &context.own.id);
+    let owners = registry.active().filter(|m| !m.quic.is_empty());
+    let kept = owners.flat_map(|m| LogName::ALL.map(|log| (m.id.clone(), log)));
+    kept.filter(|(owner, log)| registry.keeps_copy(id, owner, *log))
+        .map(|(owner, log)| {
+            let (name, origin) = (log.mirror(&owner), log.origin(&registry.federation, &owner));
+            ((owner, log), name, origin)
+        })
+        .collect()
 }
 
 /// The members whose word an input carries: of a frozen one nothing is accepted.

@@ -253,14 +253,14 @@ impl SignedRegistry {
     }
 
     /// Checks the approvals and that this is the successor of `known`, or any version when none is known yet.
+    ///
+    /// The known version itself is accepted again when its own governors approve it, as at a start.
     pub fn accept(&self, known: Option<&Registry>) -> Result<Registry, Refusal> {
         let refuse = |why: String| Refusal::new(Code::RegistryInvalid, why);
         let registry = self.read()?;
+        let known = known.filter(|known| **known != registry);
         let judges = known.unwrap_or(&registry);
         if let Some(known) = known {
-            if registry == *known {
-                return Ok(registry);
-            }
             if registry.federation != known.federation
                 || registry.version != known.version + 1
                 || registry.previous != known.digest()

@@ -212,6 +212,9 @@ pub enum Operation {
         #[n(1)]
         reason: String,
     },
+    /// Take over a successor of the registry in force.
+    #[n(21)]
+    UpdateRegistry(#[n(0)] SignedRegistry),
 }
 
 /// What to ask.
@@ -510,6 +513,9 @@ pub enum Response {
         /// The evidence, at most [`crate::limits::EVIDENCE_PER_ANSWER_MAX`].
         #[n(1)]
         evidence: Vec<Evidence>,
+        /// Version of the registry the member decides under.
+        #[n(2)]
+        registry: u64,
     },
     /// A consistency proof.
     #[n(24)]

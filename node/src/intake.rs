@@ -99,7 +99,7 @@ type ReadResult = Result<Result<Result<Read, SubmitReport>, Refusal>, Fault>;
 
 /// Reads and checks a file against catalog and store. The inner `Err` is the report of the same file handed in before.
 fn read(shared: &Shared, source: &SourceId, item_id: &ItemId, file: &[u8]) -> ReadResult {
-    let context = &shared.context;
+    let context = &shared.context();
     if !context.role().is_ok_and(|role| role.collects()) {
         return Ok(Err(Refusal::new(Code::CallerNotAllowed, "this member collects no records")));
     }
@@ -200,7 +200,7 @@ fn refuse(report: &mut SubmitReport, row: u32, code: &str, zh: &str, en: &str) {
 
 /// Clocks and routing of a row. The slot is set when it is handed out.
 fn facts(shared: &Shared, item: &Item, plain: &PlainRecord) -> RecordFacts {
-    let context = &shared.context;
+    let context = &shared.context();
     // A deciding body that no member claims belongs to the member that collects from it.
     let authority: MemberId = plain
         .authority_code
@@ -262,7 +262,7 @@ async fn seal_all(
                 .map(|(row, slot)| {
                     let key = shared.keys.record_key(Slot(slot))?;
                     let facts = RecordFacts { slot: Slot(slot), ..row.facts.clone() };
-                    Some((SealedRecord::seal(&row.plain, facts, &shared.context.own.id, &key), row.tag))
+                    Some((SealedRecord::seal(&row.plain, facts, &shared.context().own.id, &key), row.tag))
                 })
                 .collect()
         };

@@ -21,7 +21,7 @@ use ledger::log;
 
 use crate::{
     clock, intake,
-    run::pull,
+    run::{adopt, pull},
     serve::{Server, blocking},
 };
 
@@ -47,29 +47,30 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::Quality => {
             return blocking(move || read::quality(&shared.store).map(Response::Quality)).await;
         }
+        Operation::UpdateRegistry(signed) => return adopt(server, &signed).await,
         Operation::Evidence => {
             return blocking(move || evidence::list(&shared.store).map(Response::Evidence)).await;
         }
         Operation::Cases => return blocking(move || read::cases(&shared.store)).await,
         Operation::Certificate(event) => {
             return blocking(move || {
-                let certificate = read::certificate(&shared.context, &shared.store, event, clock::now())?;
+                let certificate = read::certificate(&shared.context(), &shared.store, event, clock::now())?;
                 Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
             })
             .await;
         }
         Operation::RecordStatus(record) => {
             return blocking(move || {
-                read::record_status(&shared.context, &shared.store, record).map(Response::RecordStatus)
+                read::record_status(&shared.context(), &shared.store, record).map(Response::RecordStatus)
             })
             .await;
         }
         Operation::SubjectAccess(subject) => {
-            return blocking(move || read::subject_access(&shared.context, &shared.store, &subject)).await;
+            return blocking(move || read::subject_access(&shared.context(), &shared.store, &subject)).await;
         }
         Operation::NameRecord { authority, item, document, subject } => {
             let document = normalize_document_number(&document);
-            let record = shared.context.own.naming.record_id(&authority, &item, &document, &subject);
+            let record = shared.context().own.naming.record_id(&authority, &item, &document, &subject);
             return Ok(Response::Record(record));
         }
         Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
@@ -89,7 +90,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
 /// Asks through the outlet: own line first, then the question leaves, then every answer is opened and checked, and
 /// what held is written into the asker's own log.
 async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
-    let registry = &server.shared.context.registry;
+    let registry = &server.shared.context().registry.clone();
     let wait = Duration::from_millis(draft.wait_ms);
     let (question, outlet) =
         match server.core.ask(Input::Ask { draft, id: QuestionId(clock::random()) }).await {
@@ -125,7 +126,7 @@ fn open_parts(
     question: &Signed<Question>,
     parts: &[Part],
 ) -> Result<Vec<OpenedPart>, Refusal> {
-    let registry = &server.shared.context.registry;
+    let registry = &server.shared.context().registry.clone();
     let verified: Verified<Question> = registry.verify(question)?;
     let key = server.shared.keys.opening();
     let open = |part: &Part| {
@@ -171,7 +172,7 @@ async fn erase(server: &Server, record: RecordId, reason: String) -> Result<Resp
 
 /// Fetches what is new of every log this member keeps a copy of, now.
 async fn reconcile(server: &Server) {
-    let context = &server.shared.context;
+    let context = &server.shared.context();
     for owner in context.registry.active().filter(|m| !m.quic.is_empty() && m.id != context.own.id) {
         for log in LogName::ALL {
             if context.registry.keeps_copy(&context.own.id, &owner.id, log) {
@@ -182,7 +183,7 @@ async fn reconcile(server: &Server) {
 }
 
 fn status(shared: &crate::core::Shared) -> Result<Response, exchange::refusal::Fault> {
-    let context = &shared.context;
+    let context = &shared.context();
     let size = |name: &str| log::size(&shared.store, name).map(|s| s.0);
     let mut logs = Vec::new();
     let mut mirrors: Vec<(MemberId, LogName, u64)> = Vec::new();

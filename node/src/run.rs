@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -22,14 +22,14 @@ use exchange::{
     member::{Input, Member},
     read,
     refusal::{Code, Fault, Refusal},
-    registry::{MemberRequest, Registry},
+    registry::{MemberRequest, Registry, SignedRegistry},
     step::Effect,
     sync::Pulled,
     wire::{Request, Response},
     witness::{self, Answered},
 };
 use ledger::{checkpoint::SignedCheckpoint, log};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     Problem, clock,
@@ -89,7 +89,7 @@ pub async fn run(
     let listener = http::listen(&config.http).await?;
     let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed()));
     let shared = Arc::new(Shared {
-        context,
+        context: RwLock::new(Arc::new(context)),
         keys,
         store,
         state: RwLock::new(State { phase: "catching-up", ..State::default() }),
@@ -103,7 +103,8 @@ pub async fn run(
         peers,
         stop: Arc::new(Notify::new()),
         places: Places::default(),
-        registry: Arc::new(signed),
+        registry: watch::Sender::new(Arc::new(signed)),
+        home: Arc::new(tokio::sync::Mutex::new(home.clone())),
         intake: Arc::new(tokio::sync::Mutex::new(())),
     };
 
@@ -211,7 +212,7 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
 ///
 /// `first` is a directory that has never served: it can have lost nothing, and in a new federation nobody is there yet.
 async fn catch_up(server: &Server, alone: bool, first: bool) {
-    let context = &server.shared.context;
+    let context = &server.shared.context();
     let (registry, own) = (&context.registry, &context.own.id);
     let peers: Vec<MemberRequest> =
         registry.active().filter(|m| m.id != *own && !m.quic.is_empty()).cloned().collect();
@@ -255,7 +256,7 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
             // peer has seen.
             ask_heads(&server, &peer.id, START_WAIT).await;
             for log in LogName::ALL {
-                if server.shared.context.registry.keeps_copy(&server.shared.context.own.id, &peer.id, log)
+                if server.shared.context().registry.keeps_copy(&server.shared.context().own.id, &peer.id, log)
                     && let Ok(Some(found)) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
                 {
                     hand_in(&server, found).await;
@@ -269,14 +270,14 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
 
 /// What peers hold of this member's own logs beyond what is here, and which of them answered about every log they keep.
 async fn ask_for_own(server: &Server, peers: &[MemberRequest]) -> (Vec<Pulled>, Vec<MemberId>) {
-    let own = server.shared.context.own.id.clone();
+    let own = server.shared.context().own.id.clone();
     let mut asked = tokio::task::JoinSet::new();
     for peer in peers.iter().cloned() {
         let (server, own) = (server.clone(), own.clone());
         asked.spawn(async move {
             let mut found = Vec::new();
             for log in OWN_ORDER {
-                if server.shared.context.registry.keeps_copy(&peer.id, &own, log) {
+                if server.shared.context().registry.keeps_copy(&peer.id, &own, log) {
                     match fetch(&server, &peer, &own, log, START_WAIT).await {
                         Ok(Some(pulled)) => found.push(pulled),
                         Ok(None) => {}
@@ -323,7 +324,7 @@ async fn fetch(
     wait: Duration,
 ) -> Result<Option<Pulled>, Silent> {
     let shared = &server.shared;
-    let stored = if *owner == shared.context.own.id { log.as_str().to_owned() } else { log.mirror(owner) };
+    let stored = if *owner == shared.context().own.id { log.as_str().to_owned() } else { log.mirror(owner) };
     let from = log::size(&shared.store, &stored).map_err(|_| Silent)?.0;
     let mut entries: Vec<Vec<u8>> = Vec::new();
     for _ in 0..PULLS_MAX {
@@ -336,7 +337,7 @@ async fn fetch(
         let some = !part.is_empty();
         entries.extend(part.into_iter().map(|b| b.0));
         let Some(note) = note else { if some { continue } else { return Ok(None) } };
-        let key = shared.context.registry.note_key(owner, log).map_err(|_| Silent)?;
+        let key = shared.context().registry.note_key(owner, log).map_err(|_| Silent)?;
         return match note.verify(&key) {
             Ok(checkpoint) => Ok(Some(Pulled { owner: owner.clone(), log, from, entries, checkpoint, note })),
             Err(e) => {
@@ -365,7 +366,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
             match effect {
                 Effect::Deliver { event, to } => deliver(&server, event, &to).await,
                 Effect::Forward { to, case, application } => {
-                    let Ok(peer) = server.shared.context.registry.member(&to).map(|m| m.stated.clone())
+                    let Ok(peer) = server.shared.context().registry.member(&to).map(|m| m.stated.clone())
                     else {
                         return;
                     };
@@ -379,7 +380,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                     server.core.tell(Input::Forwarded { case, outcome }).await;
                 }
                 Effect::Pull { owner, log, .. } => {
-                    let Ok(peer) = server.shared.context.registry.member(&owner).map(|m| m.stated.clone())
+                    let Ok(peer) = server.shared.context().registry.member(&owner).map(|m| m.stated.clone())
                     else {
                         return;
                     };
@@ -398,7 +399,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
 /// Asks a witness to cosign the newest checkpoint of an own log.
 async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
     let shared = server.shared.clone();
-    let Ok(peer) = server.shared.context.registry.member(&by).map(|m| m.stated.clone()) else { return };
+    let Ok(peer) = server.shared.context().registry.member(&by).map(|m| m.stated.clone()) else { return };
     let built = tokio::task::spawn_blocking(move || witness::request(&shared.store, log, old)).await;
     let request = match built {
         Ok(Ok(Some(request))) => request,
@@ -416,15 +417,24 @@ async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
 
 /// Asks a peer for the heads it has seen: what speaks against them is evidence, and what this witness finds its own line
 /// on it has cosigned.
+///
+/// A peer that decides under a newer registry is asked for it.
 async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
-    let Ok(stated) = server.shared.context.registry.member(peer).map(|m| m.stated.clone()) else { return };
-    let Ok(Response::Heads { heads, evidence }) = server.peers.ask(&stated, &Request::Heads, wait).await
+    let Ok(stated) = server.shared.context().registry.member(peer).map(|m| m.stated.clone()) else { return };
+    let Ok(Response::Heads { heads, evidence, registry }) =
+        server.peers.ask(&stated, &Request::Heads, wait).await
     else {
         return;
     };
+    if registry > server.shared.context().registry.version
+        && let Ok(Response::Registry(signed)) = server.peers.ask(&stated, &Request::Registry, wait).await
+        && let Err(refusal) = adopt(server, &signed).await
+    {
+        tracing::warn!(alert = %refusal, %peer, "a newer registry is not adopted");
+    }
     let shared = server.shared.clone();
     let read = tokio::task::spawn_blocking(move || {
-        let (context, store) = (&shared.context, &shared.store);
+        let (context, store) = (&shared.context(), &shared.store);
         let cosigned = witness::forgotten(context, store, &heads)?;
         let examined = evidence::examine(context, store, clock::now(), &heads, &evidence)?;
         Ok::<_, Fault>((cosigned, examined))
@@ -443,9 +453,39 @@ async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
     }
 }
 
+/// Takes over a successor of the registry in force: into the directory, then into the member, whose next input is decided
+/// under it, then into everything else here. The registry in force changes nothing.
+pub async fn adopt(server: &Server, signed: &SignedRegistry) -> Result<Response, Refusal> {
+    let home = server.home.lock().await;
+    let known = server.shared.context();
+    let registry = signed.accept(Some(&known.registry))?;
+    if registry == *known.registry {
+        return Ok(Response::Done);
+    }
+    // What would keep this member from starting under it keeps it from taking it over.
+    let registry = Arc::new(registry);
+    context(&server.shared.keys, registry.clone(), known.own.id.as_str())
+        .map_err(|p| Refusal::new(Code::RegistryInvalid, p.what))?;
+    home.set_registry(signed).map_err(|p| {
+        tracing::error!(what = %p.what, "the registry cannot be kept");
+        Refusal::new(Code::Busy, "the node has a fault; see its log")
+    })?;
+    // From here on a start takes it over, should the process end.
+    match server.core.ask_surely(Input::Registry(registry.clone())).await {
+        Response::Done => {}
+        other => return Ok(other),
+    }
+    let next = Arc::new(Context { registry, ..known.as_ref().clone() });
+    *server.shared.context.write().unwrap_or_else(PoisonError::into_inner) = next;
+    server.peers.forget().await;
+    server.registry.send_replace(Arc::new(signed.clone()));
+    tracing::info!(version = server.shared.context().registry.version, "registry taken over");
+    Ok(Response::Done)
+}
+
 /// Has two heads of one log proven by somebody who can.
 async fn prove(server: &Server, doubt: Doubt) {
-    let context = &server.shared.context;
+    let context = &server.shared.context();
     let (old, new) = (doubt.smaller.claimed().size.0, doubt.larger.claimed().size.0);
     let mut answered = false;
     for prover in doubt.provers(context) {
@@ -470,10 +510,10 @@ async fn prove(server: &Server, doubt: Doubt) {
 /// Pushes a status entry and brings the recipient's acknowledgement back, checked.
 async fn deliver(server: &Server, event: u64, to: &MemberId) {
     let shared = server.shared.clone();
-    let registry = &server.shared.context.registry;
+    let registry = &server.shared.context().registry.clone();
     let Ok(peer) = registry.member(to).map(|m| m.stated.clone()) else { return };
     let built =
-        tokio::task::spawn_blocking(move || read::notice(&shared.context, &shared.store, event)).await;
+        tokio::task::spawn_blocking(move || read::notice(&shared.context(), &shared.store, event)).await;
     let notice = match built {
         Ok(Ok(notice)) => notice,
         Ok(Err(fault)) => return tracing::error!(%fault, event, "no receipt for an event"),

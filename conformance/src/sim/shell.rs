@@ -626,7 +626,7 @@ impl Sim {
                 _ => Ok(()),
             },
             Call::Heads => {
-                if let Response::Heads { heads, evidence } = response {
+                if let Response::Heads { heads, evidence, .. } = response {
                     self.told(at, peer, &heads, &evidence)?;
                 }
                 self.heard(at, call)
