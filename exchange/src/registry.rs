@@ -260,16 +260,15 @@ impl SignedRegistry {
         let registry = self.read()?;
         let known = known.filter(|known| **known != registry);
         let judges = known.unwrap_or(&registry);
-        if let Some(known) = known {
-            if registry.federation != known.federation
-                || registry.version != known.version + 1
-                || registry.previous != known.digest()
-            {
-                return Err(refuse(format!(
-                    "version {} does not follow version {}",
-                    registry.version, known.version
-                )));
-            }
+        if let Some(known) = known
+            && (registry.federation != known.federation
+                || Some(registry.version) != known.version.checked_add(1)
+                || registry.previous != known.digest())
+        {
+            return Err(refuse(format!(
+                "version {} does not follow version {}",
+                registry.version, known.version
+            )));
         }
         let mut approved: Vec<&str> = self
             .approvals
