@@ -205,6 +205,31 @@ pub(crate) enum Federation {
         #[command(flatten)]
         at: Unlock,
     },
+    /// Suspend a member in the draft of the next registry version; admitting it again lets it back in.
+    Suspend {
+        /// The member.
+        member: String,
+        #[command(flatten)]
+        at: Dir,
+    },
+    /// Hand a signed successor of the registry to the running node; peers fetch it from there by themselves.
+    Update {
+        /// The signed registry.
+        #[arg(long)]
+        registry: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Trust a member again that this node has frozen because its key had signed two histories of a log.
+    Unfreeze {
+        /// The member.
+        member: String,
+        /// Why; kept beside the evidence.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Show a registry file.
     Show {
         /// The file.
@@ -607,6 +632,14 @@ pub(crate) enum Audit {
         /// Only where this rule was applied.
         #[arg(long)]
         rule: Option<String>,
+    },
+    /// List the evidence against members that have signed two histories of a log.
+    Evidence {
+        /// Write each piece into a file of its own here, for `verify`.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
     },
     /// Lay an asker's exported access log beside a member's.
     CrossCheck {

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use conformance::sim::{Check, Config, Figures, Sabotage, Violation, run};
+use conformance::sim::{Check, Config, Figures, Sabotage, Violation, lie::lying, run};
 
 /// Runs the histories of `seeds`, on all cores; the first violation ends the test.
 fn hold(seeds: std::ops::Range<u64>, regions: usize) -> Vec<Figures> {
@@ -56,31 +56,49 @@ fn the_same_seed_gives_the_same_history() {
 }
 
 /// The checks that fail first when a mistake is built into the harness.
-fn failing(sabotage: Sabotage) -> Vec<Check> {
+fn failing(sabotage: Sabotage, seeds: std::ops::Range<u64>) -> Vec<Check> {
     let violation = |seed| run(Config { sabotage: Some(sabotage), ..Config::new(seed, 2) }).err();
-    (1..7).filter_map(violation).map(|Violation { broken, .. }| broken.check).collect()
+    seeds.filter_map(violation).map(|Violation { broken, .. }| broken.check).collect()
 }
 
 #[test]
 fn an_effect_that_precedes_its_batch_is_seen() {
-    let checks = failing(Sabotage::ReleaseBeforeCommit);
+    let checks = failing(Sabotage::ReleaseBeforeCommit, 1..13);
     assert!(checks.contains(&Check::Durable), "{checks:?}");
 }
 
 #[test]
 fn an_acknowledgement_that_never_arrives_is_seen() {
-    let checks = failing(Sabotage::DropAcknowledgements);
+    let checks = failing(Sabotage::DropAcknowledgements, 1..7);
     assert!(checks.contains(&Check::Settled), "{checks:?}");
 }
 
 #[test]
 fn a_log_that_goes_on_from_an_old_copy_is_seen() {
-    let checks = failing(Sabotage::SkipCatchUp);
+    let checks = failing(Sabotage::SkipCatchUp, 1..7);
     assert!(checks.contains(&Check::Consistent), "{checks:?}");
 }
 
 #[test]
 fn a_repaired_record_that_answers_again_is_seen() {
-    let checks = failing(Sabotage::ForgetStandings);
+    let checks = failing(Sabotage::ForgetStandings, 1..7);
     assert!(checks.iter().any(|c| matches!(c, Check::Disclosure | Check::Settled)), "{checks:?}");
+}
+
+#[test]
+fn a_member_that_shows_two_histories_is_convicted_by_everybody() {
+    for (seeds, regions) in [(1..13, 3), (1..5, 5)] {
+        for seed in seeds {
+            let figures = lying(Config::new(seed, regions)).unwrap_or_else(|v| panic!("{v}")).figures;
+            // The other regions, the outlet and the bank.
+            assert_eq!(figures.convicted, regions as u64 + 1, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_lie_that_nobody_speaks_about_is_seen_by_the_checker() {
+    let silent = |seed| lying(Config { sabotage: Some(Sabotage::SilentPeers), ..Config::new(seed, 3) }).err();
+    let checks: Vec<Check> = (1..7).filter_map(silent).map(|v| v.broken.check).collect();
+    assert!(checks.contains(&Check::Evidence), "{checks:?}");
 }

@@ -16,6 +16,7 @@ use ledger::{proof::verify_inclusion, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    evidence::Evidence,
     logs::LogName,
     receipt::{Proven, Receipt},
     refusal::{Code, Refusal},
@@ -48,6 +49,9 @@ pub enum Artifact {
     /// The registry.
     #[n(4)]
     Registry(#[n(0)] SignedRegistry),
+    /// Two histories of one log, signed by its owner.
+    #[n(5)]
+    Evidence(#[n(0)] Box<Evidence>),
     /// That a record was erased.
     #[n(6)]
     Erasure(#[n(0)] ErasureCertificate),

@@ -22,6 +22,7 @@ use credit::{
 };
 use crypto::{Digest, Timestamp, codec, keytree::Slot, merkle, seal::RecordKey};
 use ledger::{
+    checkpoint::SignedCheckpoint,
     log,
     store::{Overlay, Pair, Space, Store, StoreError, View},
     tree::LeafIndex,
@@ -30,6 +31,7 @@ use ledger::{
 use crate::{
     artifact::status_fact,
     context::Context,
+    evidence::EvidenceRow,
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
     project, propagation,
@@ -538,6 +540,13 @@ impl Check<'_> {
                 return Ok((!fits).then_some(Wrong::RowDiffers));
             }
             Table::Cosigned => drop(decode::<CosignedRow>(key, bytes)?),
+            Table::CosignedNote => drop(decode::<SignedCheckpoint>(key, bytes)?),
+            Table::Evidence => {
+                let row: EvidenceRow = decode(key, bytes)?;
+                return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
+            }
+            Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
+            // Grants and departments; what can be made again is looked at by the other function.
             _ => decode::<()>(key, bytes)?,
         }
         Ok(None)

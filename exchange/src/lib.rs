@@ -18,11 +18,16 @@
 //! delivery row per recipient. Each recipient verifies it ([`receipt`]), stops using the record ([`project`]) and
 //! acknowledges with an entry of its own; the acknowledgements make the certificate. [`sync`] brings what a push
 //! missed, and brings a restored member back to where its peers have seen it, before it answers anything.
+//!
+//! # When a member lies
+//!
+//! [`evidence`] compares what peers have been shown; two signed histories convict their owner, who is then frozen.
 
 pub mod answer;
 pub mod artifact;
 pub mod context;
 pub mod erase;
+pub mod evidence;
 pub mod fsck;
 pub mod grant;
 pub mod limits;

@@ -23,6 +23,14 @@ pub const PULL_BYTES_MAX: usize = 512 * 1024;
 pub const SYNC_INTERVAL_MS: u64 = 2_000;
 /// Time between two requests to the same witness about the same log: under load one cosignature covers a second's entries.
 pub const WITNESS_INTERVAL_MS: u64 = 1_000;
+/// Time between two peers being asked for the heads they have seen: with n peers a split view is met within n rounds.
+pub const GOSSIP_INTERVAL_MS: u64 = 2_000;
+/// Time between two proofs asked for about one log because of what somebody else has sent.
+pub const PROOF_INTERVAL_MS: u64 = 1_000;
+/// Members asked in turn for one proof: the owner, and then who keeps a copy.
+pub const PROVERS_MAX: usize = 4;
+/// Most pieces of evidence told in one answer: with 64 hashes each they fit a frame beside the heads of every log.
+pub const EVIDENCE_PER_ANSWER_MAX: usize = 64;
 /// First wait before a delivery is tried again; doubles up to [`RETRY_MS_MAX`].
 pub const RETRY_MS_MIN: u64 = 500;
 /// Longest wait between two tries: a member that comes back is served within a minute.

@@ -1,6 +1,9 @@
 //! One member: inputs in, one [`Step`] out. Dispatch only; each request has its own file.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use credit::{
     entry::{Received, StatusFact, Version},
@@ -13,17 +16,20 @@ use credit::{
 use crypto::{Digest, Timestamp, sign::Verified};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
-    log::Log,
+    log::{self, Log},
     store::{Batch, Overlay, View},
 };
 
 use crate::{
     context::Context,
-    erase, grant,
+    erase,
+    evidence::{self, Convicted, Rounds},
+    grant,
     logs::LogName,
     propagation, query,
     receipt::Proven,
     refusal::{Code, Fault, Halt, Refusal},
+    registry::Registry,
     repair,
     step::{Effect, Reply, Step, Token},
     submit, sync,
@@ -175,6 +181,25 @@ pub enum Input {
         /// Digest of the key tree before and after all of them.
         tree: (Digest, Digest),
     },
+    /// A peer has told which heads it has seen: what this witness had cosigned and forgotten, from
+    /// [`witness::forgotten`]. Of the peer's own logs nothing is cosigned before.
+    Heard {
+        /// The peer; absent for the operator's word that nothing is forgotten.
+        from: Option<MemberId>,
+        /// Heads with this witness's own line.
+        cosigned: Vec<SignedCheckpoint>,
+    },
+    /// A member is convicted of two histories.
+    Evidence(Box<Convicted>),
+    /// Trust a frozen member again.
+    Unfreeze {
+        /// The member.
+        member: MemberId,
+        /// Why.
+        reason: String,
+    },
+    /// A successor of the registry, accepted and kept in the directory: in effect from the next input.
+    Registry(Arc<Registry>),
     /// A checkpoint to cosign: the body of tlog-witness `add-checkpoint`.
     AddCheckpoint(Vec<u8>),
     /// A witness's answer about an own checkpoint.
@@ -211,6 +236,9 @@ pub struct Member {
     mirrors: BTreeMap<(MemberId, LogName), Log>,
     pulls: sync::Schedule,
     asking: witness::Asking,
+    rounds: Rounds,
+    /// Owners that have not said, since the start, what this member has cosigned of their logs.
+    unheard: BTreeSet<MemberId>,
     phase: Phase,
 }
 
@@ -223,16 +251,14 @@ impl Member {
             logs.insert(log, Log::open(log.as_str(), &log.origin(&registry.federation, id), view)?);
         }
         let mut mirrors = BTreeMap::new();
-        for owner in registry.active().filter(|m| !m.quic.is_empty()) {
-            for log in LogName::ALL {
-                if registry.keeps_copy(id, &owner.id, log) {
-                    let origin = log.origin(&registry.federation, &owner.id);
-                    mirrors
-                        .insert((owner.id.clone(), log), Log::open(&log.mirror(&owner.id), &origin, view)?);
-                }
-            }
+        for (key, name, origin) in copies(&context) {
+            mirrors.insert(key, Log::open(&name, &origin, view)?);
         }
+        let others = registry.active().filter(|m| m.id != *id && !m.quic.is_empty());
+        let unheard = others.map(|m| m.id.clone()).collect();
         Ok(Self {
+            unheard,
+            rounds: Rounds::default(),
             context,
             logs,
             mirrors,
@@ -320,6 +346,7 @@ impl Member {
             return Ok(());
         }
         self.admits(&input)?;
+        evidence::refuse_frozen(turn.view(), speakers(&input, &self.context.own.id))?;
         let context = &self.context;
         match input {
             Input::ReserveSlots { count } => submit::reserve_slots(turn, token, count),
@@ -365,8 +392,20 @@ impl Member {
                         format!("no copy of `{}/{}` is kept here", key.0, key.1),
                     );
                 };
-                sync::pulled(&self.context, turn, target, pulled)?;
-                turn.reply(token, Reply::ready(Response::Done));
+                let (note, continues) = (pulled.note.clone(), pulled.from == target.next_index().0);
+                let kept = log::head(turn.view(), target.name())?.filter(|_| continues && !own);
+                match sync::pulled(&self.context, turn, target, pulled) {
+                    Ok(()) => turn.reply(token, Reply::ready(Response::Done)),
+                    // Nothing was written. Either these are not the log's entries, or it has another past than the copy.
+                    Err(Halt::Refusal(refusal)) if kept.is_some() => {
+                        if let Some(kept) = kept {
+                            self.rounds.doubt(&self.context, turn, &kept, &note);
+                        }
+                        turn.effect(Effect::Alert(refusal.to_string()));
+                        turn.reply(token, Reply::ready(Response::Refused(refusal)));
+                    }
+                    Err(halt) => return Err(halt),
+                }
                 Ok(())
             }
             Input::Restored { seen } => {
@@ -384,12 +423,40 @@ impl Member {
             Input::Erase { records, reason, tree } => {
                 erase::erase(context, turn, token, records, &reason, tree)
             }
-            Input::AddCheckpoint(body) => witness::add_checkpoint(context, turn, token, &body),
+            Input::Heard { from, cosigned } => {
+                witness::recall(context, turn, &cosigned)?;
+                match from {
+                    Some(peer) => drop(self.unheard.remove(&peer)),
+                    None => self.unheard.clear(),
+                }
+                turn.reply(token, Reply::ready(Response::Done));
+                Ok(())
+            }
+            Input::Registry(registry) => {
+                let next = Context { registry, ..self.context.clone() };
+                sync::adopt_registry(&next, turn)?;
+                for (key, name, origin) in copies(&next) {
+                    if let Entry::Vacant(place) = self.mirrors.entry(key) {
+                        place.insert(Log::open(&name, &origin, turn.view())?);
+                    }
+                }
+                let id = &next.own.id;
+                self.mirrors.retain(|(owner, log), _| next.registry.keeps_copy(id, owner, *log));
+                self.context = next;
+                turn.reply(token, Reply::ready(Response::Done));
+                Ok(())
+            }
+            Input::Evidence(convicted) => evidence::convict(context, turn, &convicted),
+            Input::Unfreeze { member, reason } => evidence::unfreeze(context, turn, token, &member, reason),
+            Input::AddCheckpoint(body) => {
+                witness::add_checkpoint(context, turn, token, &body, &self.unheard, &mut self.rounds)
+            }
             Input::Cosigned(answer) => witness::answered(context, turn, answer),
             Input::Tick => {
                 propagation::due(turn)?;
                 let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
-                self.pulls.due(turn, sizes);
+                self.pulls.due(turn, sizes)?;
+                self.rounds.due(context, turn);
                 self.asking.due(context, turn)
             }
         }
@@ -398,6 +465,10 @@ impl Member {
     /// Whether the phase admits an input. While own logs are being restored only that goes on; while peers' news are
     /// fetched only they are acted on; a member that has lost data appends nothing until its operator restores it.
     fn admits(&self, input: &Input) -> Result<(), Halt> {
+        // What convicts a member, and what it has cosigned, is right in every phase: it appends nothing.
+        if matches!(input, Input::Heard { .. } | Input::Evidence(_)) {
+            return Ok(());
+        }
         let own = &self.context.own.id;
         let restoring = matches!(input, Input::Restored { .. })
             || matches!(input, Input::Pulled { owner, .. } if owner == own);
@@ -415,5 +486,34 @@ impl Member {
                 format!("log `{log}` has {have} entries here, and a peer has seen {seen}"),
             ),
         }
+    }
+}
+
+/// The copies a member keeps: whose log and which, where it is stored, its origin.
+fn copies(context: &Context) -> Vec<((MemberId, LogName), String, String)> {
+    let (registry, id) = (&context.registry, &context.own.id);
+    let owners = registry.active().filter(|m| !m.quic.is_empty());
+    let kept = owners.flat_map(|m| LogName::ALL.map(|log| (m.id.clone(), log)));
+    kept.filter(|(owner, log)| registry.keeps_copy(id, owner, *log))
+        .map(|(owner, log)| {
+            let (name, origin) = (log.mirror(&owner), log.origin(&registry.federation, &owner));
+            ((owner, log), name, origin)
+        })
+        .collect()
+}
+
+/// The members whose word an input carries: of a frozen one nothing is accepted.
+fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
+    match input {
+        Input::Question { caller, question, grant } => {
+            let grant = grant.as_ref().map(|grant| &grant.get().collector);
+            [caller, &question.get().asker].into_iter().chain(grant).collect()
+        }
+        Input::Application { caller, .. } | Input::Relay { caller, .. } | Input::Notice { caller, .. } => {
+            vec![caller]
+        }
+        Input::Acknowledgement { proven, .. } => vec![&proven.member],
+        Input::Pulled { owner, .. } if owner != own => vec![owner],
+        _ => Vec::new(),
     }
 }

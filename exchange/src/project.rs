@@ -37,10 +37,14 @@ pub fn own(
             if let Some(mut row) = turn.row::<RecordRow>(&Key::record(&erased.record))?
                 && erased.versions.contains(&row.newest)
             {
-                if let (Some(tag), Some(sealed)) =
-                    (row.tag.take(), tables::payload(turn.view(), row.newest.slot)?)
-                {
-                    turn.delete(&Key::index(&tag, &sealed.facts.item, &erased.record));
+                if let Some(tag) = row.tag.take() {
+                    // The newest version may have come back from a peer, without its payload.
+                    for version in row.versions().iter().rev() {
+                        if let Some(sealed) = tables::payload(turn.view(), version.slot)? {
+                            turn.delete(&Key::index(&tag, &sealed.facts.item, &erased.record));
+                            break;
+                        }
+                    }
                 }
                 (row.content, row.erased) = (None, true);
                 turn.put(&Key::record(&erased.record), &row);

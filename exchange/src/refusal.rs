@@ -48,6 +48,8 @@ codes! {
     MemberStarting = "member.starting", "节点正在与其他成员核对状态；请稍后重试", "the node is still catching up with its peers; retry shortly";
     /// The member's own logs are older than what a peer has seen.
     MemberBehind = "member.behind", "节点数据早于其他成员已见的版本；须先恢复缺失的日志", "the node's data is older than what its peers have seen; restore the missing log entries first";
+    /// It has signed two histories of one log, and nothing of it is accepted any more.
+    MemberFrozen = "member.frozen", "该成员签署了互相矛盾的日志，已被冻结；请用 `xinqiao audit evidence` 查看证据", "the member has signed two histories of a log and is frozen here; see `xinqiao audit evidence`";
     /// A limit of the question is broken.
     QuestionMalformed = "question.malformed", "查询请求不符合要求；请按说明修改", "the question breaks a limit; change it as described";
     /// After the deadline, or from the future.

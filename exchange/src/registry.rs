@@ -253,23 +253,22 @@ impl SignedRegistry {
     }
 
     /// Checks the approvals and that this is the successor of `known`, or any version when none is known yet.
+    ///
+    /// The known version itself is accepted again when its own governors approve it, as at a start.
     pub fn accept(&self, known: Option<&Registry>) -> Result<Registry, Refusal> {
         let refuse = |why: String| Refusal::new(Code::RegistryInvalid, why);
         let registry = self.read()?;
+        let known = known.filter(|known| **known != registry);
         let judges = known.unwrap_or(&registry);
-        if let Some(known) = known {
-            if registry == *known {
-                return Ok(registry);
-            }
-            if registry.federation != known.federation
-                || registry.version != known.version + 1
-                || registry.previous != known.digest()
-            {
-                return Err(refuse(format!(
-                    "version {} does not follow version {}",
-                    registry.version, known.version
-                )));
-            }
+        if let Some(known) = known
+            && (registry.federation != known.federation
+                || Some(registry.version) != known.version.checked_add(1)
+                || registry.previous != known.digest())
+        {
+            return Err(refuse(format!(
+                "version {} does not follow version {}",
+                registry.version, known.version
+            )));
         }
         let mut approved: Vec<&str> = self
             .approvals
@@ -351,6 +350,22 @@ impl Registry {
     /// The key under which checkpoints of a member's log verify.
     pub fn note_key(&self, id: &MemberId, log: LogName) -> Result<NoteKey, Refusal> {
         Ok(log.note_key(&self.federation, id, self.signing_key(id)?))
+    }
+
+    /// As [`Registry::note_key`], for a suspended member too: suspension takes back nothing that it has signed.
+    pub fn past_note_key(&self, id: &MemberId, log: LogName) -> Result<NoteKey, Refusal> {
+        let unknown = || Refusal::new(Code::MemberUnknown, format!("`{id}`"));
+        let entry = self.members.iter().find(|m| m.stated.id == *id).ok_or_else(unknown)?;
+        let key = VerifyingKey::from_bytes(entry.stated.sign.0).ok_or_else(unknown)?;
+        Ok(log.note_key(&self.federation, id, key))
+    }
+
+    /// Whose log has this origin, and which; the owner need not be a member.
+    pub fn log_of(&self, origin: &str) -> Option<(MemberId, LogName)> {
+        let rest =
+            origin.strip_prefix("xinqiao/")?.strip_prefix(self.federation.as_str())?.strip_prefix('/')?;
+        let (member, log) = rest.split_once('/')?;
+        Some((MemberId::parse(member)?, LogName::parse(log)?))
     }
 
     /// Checks a statement against its issuer's registered key.

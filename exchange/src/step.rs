@@ -5,7 +5,7 @@ use credit::repair::Application;
 use crypto::{keytree::Slot, sign::Signed};
 use ledger::store::{Batch, Store, StoreError};
 
-use crate::{answer::Plan, logs::LogName, wire::Response};
+use crate::{answer::Plan, evidence::Doubt, logs::LogName, wire::Response};
 
 /// Which caller waits for a reply; chosen by the shell, meaningless here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +55,10 @@ pub enum Effect {
         /// Size it has cosigned last, as far as known.
         old: u64,
     },
+    /// Ask a peer for the heads it has seen, and hold them against what is kept here.
+    AskHeads(MemberId),
+    /// Have two heads of one log proven, by its owner or by who keeps a copy.
+    Prove(Box<Doubt>),
     /// Destroy the keys of these slots: the log says they are erased.
     Puncture(Vec<Slot>),
     /// Something an operator must see.

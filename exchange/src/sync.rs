@@ -12,12 +12,13 @@ use credit::{
 use crypto::{Digest, Timestamp, merkle::leaf_hash};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
-    log::{self, Log, LogError},
+    log::{Log, LogError},
     store::Batch,
 };
 
 use crate::{
     context::Context,
+    evidence::{self, Found},
     limits::SYNC_INTERVAL_MS,
     logs::LogName,
     member::{Input, Phase},
@@ -27,6 +28,7 @@ use crate::{
     step::Effect,
     tables::Key,
     turn::Turn,
+    witness::WitnessRow,
 };
 
 /// When each copy is pulled next.
@@ -34,19 +36,22 @@ use crate::{
 pub struct Schedule(BTreeMap<(MemberId, LogName), Timestamp>);
 
 impl Schedule {
-    /// Pulls what is due.
+    /// Pulls what is due, and nothing of a frozen member.
     pub fn due<'a>(
         &mut self,
         turn: &mut Turn<'_>,
         copies: impl Iterator<Item = (&'a MemberId, LogName, u64)>,
-    ) {
+    ) -> Result<(), Fault> {
         for (owner, log, size) in copies {
             let next = self.0.entry((owner.clone(), log)).or_default();
             if *next <= turn.now {
                 *next = turn.now.plus_ms(SYNC_INTERVAL_MS);
-                turn.effect(Effect::Pull { owner: owner.clone(), log, from: size });
+                if !evidence::frozen(turn.view(), owner)? {
+                    turn.effect(Effect::Pull { owner: owner.clone(), log, from: size });
+                }
             }
         }
+        Ok(())
     }
 }
 
@@ -75,24 +80,21 @@ impl From<Pulled> for Input {
 /// Takes pulled entries into a copy, or into the member's own log while it catches up.
 ///
 /// 1. They continue the log: an answer that came twice changes nothing. A checkpoint over less than what is kept must
-///    be its past; if it is not, the owner has signed two histories, and an alert says so.
+///    be its past; if it is not, the owner has signed two histories, and is convicted of it.
 /// 2. Every entry is canonical and names its predecessor; every statement in it is signed by the owner. All of this is
 ///    checked before the copy is touched.
 /// 3. With them the tree has exactly the checkpoint's root: `signature.invalid` otherwise, and an alert, because the
 ///    owner has then signed something else than it served.
-/// 4. Each entry is projected: a peer's changes of standing are acted on and acknowledged as if pushed.
+/// 4. What this member has cosigned of the log, perhaps before it had a copy, is its past, or the owner is convicted.
+/// 5. Each entry is projected: a peer's changes of standing are acted on and acknowledged as if pushed.
 pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pulled) -> Result<(), Halt> {
     let Pulled { owner, log: name, from, entries, checkpoint, note } = pulled;
     // 1
     let have = copy.next_index().0;
     if checkpoint.size.0 <= have {
         // What the owner signs now must be the past of what it signed before.
-        let known = log::root(turn.view(), copy.name(), checkpoint.size).map_err(Fault::from)?;
-        if known != checkpoint.root {
-            turn.effect(Effect::Alert(format!(
-                "`{owner}` has signed two different heads of `{name}` at size {}: keep both checkpoints as evidence",
-                checkpoint.size
-            )));
+        if let Found::Splits(convicted) = evidence::compare(context, turn.view(), turn.now, &note)? {
+            evidence::convict(context, turn, &convicted)?;
         }
         return Ok(());
     }
@@ -145,6 +147,13 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
         }
     }
     // 4
+    let cosigned = turn.row::<WitnessRow>(&Key::witness(&checkpoint.origin))?;
+    if let Some(row) = cosigned
+        && let Found::Splits(convicted) = evidence::compare(context, turn.view(), turn.now, &row.note)?
+    {
+        return evidence::convict(context, turn, &convicted);
+    }
+    // 5
     for (i, (entry, fact, leaf)) in read.into_iter().enumerate() {
         let index = from + i as u64;
         if own {

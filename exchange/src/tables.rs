@@ -72,6 +72,9 @@ tables! {
     Witness = 24;
     Cosigned = 25;
     Intake = 26;
+    Evidence = 40;
+    Frozen = 41;
+    CosignedNote = 42;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -239,6 +242,27 @@ impl Key {
     pub fn cosigned(log: LogName, witness: &MemberId) -> Self {
         key(Table::Cosigned, &[&text(log.as_str()), &text(witness.as_str())])
     }
+    /// The newest checkpoint of an own log that a witness has cosigned, with its line:
+    /// [`ledger::checkpoint::SignedCheckpoint`]. What a witness that lost its memory is told.
+    pub fn cosigned_note(log: LogName, witness: &MemberId) -> Self {
+        key(Table::CosignedNote, &[&text(log.as_str()), &text(witness.as_str())])
+    }
+    /// The `n`-th evidence about one log: [`crate::evidence::EvidenceRow`].
+    pub fn evidence(owner: &MemberId, log: LogName, n: u64) -> Self {
+        key(Table::Evidence, &[&text(owner.as_str()), &text(log.as_str()), &n.to_be_bytes()])
+    }
+    /// Every evidence about one log, the oldest first.
+    pub fn evidence_of(owner: &MemberId, log: LogName) -> Self {
+        key(Table::Evidence, &[&text(owner.as_str()), &text(log.as_str())])
+    }
+    /// Every evidence.
+    pub fn all_evidence() -> Self {
+        key(Table::Evidence, &[])
+    }
+    /// A member of which nothing is accepted any more: [`Timestamp`] since when.
+    pub fn frozen(member: &MemberId) -> Self {
+        key(Table::Frozen, &[&text(member.as_str())])
+    }
     /// Every department's account.
     pub fn sources() -> Self {
         key(Table::Source, &[])
@@ -258,7 +282,7 @@ pub struct RecordRow {
     /// Keyed digest of its content; absent for a version restored from a peer, whose payload is lost.
     #[n(2)]
     pub content: Option<Digest>,
-    /// Index key of its subject; absent as above.
+    /// Index key of its subject; absent when every version was restored from a peer.
     #[n(3)]
     pub tag: Option<SubjectTag>,
     /// The keys of all versions were destroyed.
@@ -270,8 +294,10 @@ impl RecordRow {
     /// The row of a record of which `newest` was recorded after what was `known`.
     pub fn of(known: Option<Self>, newest: Version) -> Self {
         let erased = known.as_ref().is_some_and(|row| row.erased);
+        // The index entry of an older version stays, and erasing must find it.
+        let tag = known.as_ref().and_then(|row| row.tag);
         let older = known.map_or(Vec::new(), |row| row.versions());
-        Self { newest, older, content: None, tag: None, erased }
+        Self { newest, older, content: None, tag, erased }
     }
 
     /// Every version, the newest last.

@@ -23,6 +23,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     answer::{Answer, OpenedAnswer},
     artifact::{Certificate, ErasureCertificate},
+    evidence::{Evidence, EvidenceRow},
     logs::LogName,
     receipt::Receipt,
     refusal::{Code, Refusal},
@@ -65,6 +66,25 @@ pub enum Request {
     /// A checkpoint to cosign: the body of tlog-witness `add-checkpoint`.
     #[n(5)]
     AddCheckpoint(#[n(0)] Bytes),
+    /// The newest heads the member has and has seen, and its evidence against members.
+    #[n(6)]
+    Heads,
+    /// A consistency proof of a log the member owns or keeps a copy of.
+    #[n(7)]
+    Prove {
+        /// Whose log.
+        #[n(0)]
+        owner: MemberId,
+        /// Which.
+        #[n(1)]
+        log: LogName,
+        /// From how many entries.
+        #[n(2)]
+        old: u64,
+        /// To how many.
+        #[n(3)]
+        new: u64,
+    },
     /// Something the node's own operator asks for.
     #[n(10)]
     Operate(#[n(0)] Operation),
@@ -196,6 +216,22 @@ pub enum Operation {
     /// Stop the node in good order.
     #[n(18)]
     Stop,
+    /// Every piece of evidence kept here.
+    #[n(19)]
+    Evidence,
+    /// Trust a frozen member again.
+    #[n(20)]
+    Unfreeze {
+        /// The member.
+        #[n(0)]
+        member: MemberId,
+        /// Why.
+        #[n(1)]
+        reason: String,
+    },
+    /// Take over a successor of the registry in force.
+    #[n(21)]
+    UpdateRegistry(#[n(0)] SignedRegistry),
     /// Everything that proves an entry of an own log to outsiders.
     #[n(30)]
     Prove {
@@ -637,6 +673,32 @@ pub enum Response {
         #[n(1)]
         body: String,
     },
+    /// Heads and evidence.
+    #[n(23)]
+    Heads {
+        /// The heads, each with the line of its log, and with lines of the caller as a witness.
+        #[n(0)]
+        heads: Vec<SignedCheckpoint>,
+        /// The evidence, at most [`crate::limits::EVIDENCE_PER_ANSWER_MAX`].
+        #[n(1)]
+        evidence: Vec<Evidence>,
+        /// Version of the registry the member decides under.
+        #[n(2)]
+        registry: u64,
+    },
+    /// A consistency proof.
+    #[n(24)]
+    Consistency {
+        /// Root at the smaller size.
+        #[n(0)]
+        root: Digest,
+        /// How it leads to the larger.
+        #[n(1)]
+        proof: Vec<Digest>,
+    },
+    /// Every piece of evidence kept here.
+    #[n(25)]
+    Evidence(#[n(0)] Vec<EvidenceRow>),
     /// An own entry, proven in every form.
     #[n(30)]
     Proof {

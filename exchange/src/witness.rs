@@ -4,7 +4,7 @@
 //! What a witness has cosigned is a row per log, durable before the cosignature leaves. Only members of the committee
 //! cosign, and none of them its own logs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use credit::id::MemberId;
 use crypto::{Digest, Timestamp};
@@ -12,7 +12,7 @@ use ledger::{
     add_checkpoint::{AddCheckpoint, NoCosignature},
     checkpoint::SignedCheckpoint,
     log,
-    note::{self, NoteKey},
+    note::{self, NoteError, NoteKey},
     store::{Batch, Space, View},
     tree::TreeSize,
     witness::{quorum, verify_quorum},
@@ -21,6 +21,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
+    evidence::{self, Found, Rounds},
     limits::WITNESS_INTERVAL_MS,
     logs::LogName,
     refusal::{Code, Fault, Halt, Refusal},
@@ -89,7 +90,18 @@ impl Registry {
 /// Cosigns a peer's checkpoint, or says with the specification's status why not.
 ///
 /// Check and new state are one step: the row is in the batch that must be durable before the reply leaves.
-pub fn add_checkpoint(context: &Context, turn: &mut Turn<'_>, token: Token, body: &[u8]) -> Result<(), Halt> {
+///
+/// A head that convicts the log's owner is kept as evidence and answered with `422`; later ones with `member.frozen`. While the owner
+/// has not said what this witness had cosigned before it started (`unheard`), nothing of its logs is cosigned:
+/// `member.starting`.
+pub fn add_checkpoint(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    body: &[u8],
+    unheard: &BTreeSet<MemberId>,
+    rounds: &mut Rounds,
+) -> Result<(), Halt> {
     let answer = |turn: &mut Turn<'_>, no: NoCosignature| {
         turn.reply(token, Reply::ready(Response::Witness { status: no.status(), body: no.body() }));
         Ok(())
@@ -103,9 +115,35 @@ pub fn add_checkpoint(context: &Context, turn: &mut Turn<'_>, token: Token, body
             .find(|l| l.origin(&registry.federation, &m.id) == request.claimed.origin)?;
         registry.note_key(&m.id, log).ok()
     });
+    let owner = registry.log_of(&request.claimed.origin).map(|(owner, _)| owner);
+    if let Some(owner) = owner.filter(|_| log.is_some()) {
+        evidence::refuse_frozen(turn.view(), [&owner])?;
+        if unheard.contains(&owner) {
+            turn.effect(Effect::AskHeads(owner));
+            let refusal =
+                Refusal::new(Code::MemberStarting, "what was cosigned before the start is not known");
+            turn.reply(token, Reply::ready(Response::Refused(refusal)));
+            return Ok(());
+        }
+    }
     let row_key = Key::witness(&request.claimed.origin);
-    let last = turn.row::<WitnessRow>(&row_key)?.map(|row| (TreeSize(row.size), row.root));
-    let (checkpoint, key) = match (request.judge(log.as_ref(), last), log) {
+    let row = turn.row::<WitnessRow>(&row_key)?;
+    let last = row.as_ref().map(|row| (TreeSize(row.size), row.root));
+    let judged = request.judge(log.as_ref(), last);
+    // Signed by the log's key from here on, whatever else is wrong with it.
+    let signed = matches!(judged, Ok(_) | Err(NoCosignature::Conflict(_) | NoCosignature::Inconsistent));
+    if let Ok(note) = SignedCheckpoint::parse(&request.note)
+        && signed
+    {
+        if let Found::Splits(convicted) = evidence::compare(context, turn.view(), turn.now, &note)? {
+            evidence::convict(context, turn, &convicted)?;
+            return answer(turn, NoCosignature::Inconsistent);
+        }
+        if let (Err(NoCosignature::Inconsistent), Some(row)) = (&judged, &row) {
+            rounds.doubt(context, turn, &row.note, &note);
+        }
+    }
+    let (checkpoint, key) = match (judged, log) {
         (Ok(checkpoint), Some(key)) => (checkpoint, key),
         (Err(no), _) => return answer(turn, no),
         (Ok(_), None) => return answer(turn, NoCosignature::UnknownLog),
@@ -113,12 +151,19 @@ pub fn add_checkpoint(context: &Context, turn: &mut Turn<'_>, token: Token, body
     let text = checkpoint.text();
     let line = cosign_line(context, turn.now, &text);
     // Only lines that were verified or made here are kept: a forged one under this name would poison the row.
-    let signed = note::Note::parse(&request.note).ok().and_then(|n| n.only(&key)).map(|own| own + &line);
+    let signed =
+        note::Note::parse(&request.note).ok().and_then(|n| n.only(&key, None)).map(|own| own + &line);
     let note = signed.and_then(|note| SignedCheckpoint::parse(&note).ok());
     let Some(note) = note else { return answer(turn, NoCosignature::NotSigned) };
     turn.put(&row_key, &WitnessRow { size: checkpoint.size.0, root: checkpoint.root, note });
     turn.reply(token, Reply::ready(Response::Witness { status: 200, body: line }));
     Ok(())
+}
+
+/// This member's key as a witness.
+fn own_key(context: &Context) -> NoteKey {
+    let name = name(&context.registry.federation, &context.own.id);
+    NoteKey { name, key: context.own.witness.verifying_key() }
 }
 
 fn cosign_line(context: &Context, now: Timestamp, text: &str) -> String {
@@ -167,29 +212,37 @@ pub struct Answered {
     pub by: MemberId,
     /// Which log.
     pub log: LogName,
-    /// Size asked about.
-    pub size: u64,
     /// Status of the specification.
     pub status: u16,
     /// Cosignature lines, or the size the witness knows.
     pub body: String,
+    /// The checkpoint asked about.
+    pub note: SignedCheckpoint,
 }
 
 /// Takes a witness's answer: a cosignature is published with the checkpoint, if that is still the newest.
 ///
 /// A witness that knows another history than ours (`422`) is an alert: one of the two sides has lost or changed entries.
 pub fn answered(context: &Context, turn: &mut Turn<'_>, answer: Answered) -> Result<(), Halt> {
-    let Answered { by, log, size, status, body } = answer;
+    let Answered { by, log, status, body, note } = answer;
+    let size = note.claimed().size.0;
     let committee = context.registry.committee(&context.own.id);
     let Some((_, key)) = committee.into_iter().find(|(id, _)| *id == by) else { return Ok(()) };
     match status {
         200 => {
+            let refuse =
+                |e: NoteError| Refusal::new(Code::SignatureInvalid, format!("cosignature of `{by}`: {e}"));
+            let cosigned = note.with_cosignature(&body, &key).map_err(refuse)?;
             turn.put(&Key::cosigned(log, &by), &CosignedRow { known: size, held: size });
+            // Kept for the witness itself: only its own line tells it what it has cosigned once its memory is lost.
+            let own = context.registry.note_key(&context.own.id, log)?;
+            let kept = cosigned.note().ok().and_then(|n| n.only(&own, Some(&key)));
+            if let Some(kept) = kept.and_then(|kept| SignedCheckpoint::parse(&kept).ok()) {
+                turn.put(&Key::cosigned_note(log, &by), &kept);
+            }
             let head = log::head(turn.view(), log.as_str())?.filter(|h| h.claimed().size.0 == size);
             if let Some(head) = head {
-                let cosigned = head.with_cosignature(&body, &key).map_err(|e| {
-                    Refusal::new(Code::SignatureInvalid, format!("cosignature of `{by}`: {e}"))
-                })?;
+                let cosigned = head.with_cosignature(&body, &key).map_err(refuse)?;
                 let mut batch = Batch::default();
                 batch.put(Space::Head, log.as_str().as_bytes(), cosigned.as_str().as_bytes());
                 turn.absorb(batch);
@@ -207,11 +260,66 @@ pub fn answered(context: &Context, turn: &mut Turn<'_>, answer: Answered) -> Res
             let held = turn.row::<CosignedRow>(&key)?.unwrap_or_default().held;
             turn.put(&key, &CosignedRow { known, held });
         }
-        422 => turn.effect(Effect::Alert(format!(
-            "witness `{by}` knows another history of `{log}` than this member's: keep both checkpoints"
-        ))),
+        422 => {
+            turn.effect(Effect::Alert(format!(
+                "witness `{by}` knows another history of `{log}` than this member's: one of both has lost or changed \
+                 entries; what it has cosigned is fetched and compared / 见证方所见的日志与本成员不一致"
+            )));
+            turn.effect(Effect::AskHeads(by));
+        }
         // Not on the committee any more, or busy: the checkpoint goes without its line.
         _ => {}
+    }
+    Ok(())
+}
+
+/// Of the heads a peer has told, those that carry this witness's own line and are larger than what it remembers: it has
+/// cosigned them, whatever its disk says.
+pub fn forgotten(
+    context: &Context,
+    view: &dyn View,
+    heads: &[SignedCheckpoint],
+) -> Result<Vec<SignedCheckpoint>, Fault> {
+    let registry = &context.registry;
+    let own = own_key(context);
+    let mut found = Vec::new();
+    for note in heads {
+        let claimed = note.claimed();
+        let Some((owner, log)) = registry.log_of(&claimed.origin) else { continue };
+        let known =
+            tables::row::<WitnessRow>(view, &Key::witness(&claimed.origin))?.map_or(0, |row| row.size);
+        let Ok(parsed) = note.note() else { continue };
+        let carries = claimed.size.0 > known
+            && owner != context.own.id
+            && parsed.verify_cosignature(&own).is_ok()
+            && registry.past_note_key(&owner, log).is_ok_and(|key| note.verify(&key).is_ok());
+        if carries {
+            found.push(note.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Takes back what this witness had cosigned and forgotten. `cosigned` is from [`forgotten`].
+///
+/// No proof is needed that they continue what is remembered: this witness has had it when it cosigned.
+pub fn recall(context: &Context, turn: &mut Turn<'_>, cosigned: &[SignedCheckpoint]) -> Result<(), Halt> {
+    for note in cosigned {
+        let claimed = note.claimed();
+        let Some((owner, log)) = context.registry.log_of(&claimed.origin) else { continue };
+        let key = Key::witness(&claimed.origin);
+        if turn.row::<WitnessRow>(&key)?.is_some_and(|row| row.size >= claimed.size.0) {
+            continue;
+        }
+        let log = context.registry.past_note_key(&owner, log)?;
+        let kept = note.note().ok().and_then(|n| n.only(&log, Some(&own_key(context))));
+        if let Some(note) = kept.and_then(|kept| SignedCheckpoint::parse(&kept).ok()) {
+            turn.put(&key, &WitnessRow { size: claimed.size.0, root: claimed.root, note });
+            turn.effect(Effect::Alert(format!(
+                "this witness had cosigned {} at {} entries and remembered less: taken back from a peer / 已从其他成员取回见证状态",
+                claimed.origin, claimed.size
+            )));
+        }
     }
     Ok(())
 }

@@ -73,7 +73,8 @@ fn accepts_only_the_successor_of_what_it_knows_judged_by_the_old_governors() {
     let first = registry();
     let next = Registry { version: 2, previous: first.digest(), ..registry() };
     assert!(signed(&next, &[2, 3]).accept(Some(&first)).is_ok());
-    assert!(signed(&first, &[1]).accept(Some(&first)).is_ok(), "the known one again is no news");
+    assert!(signed(&first, &[1, 3]).accept(Some(&first)).is_ok(), "the known one again is no news");
+    assert!(signed(&first, &[1]).accept(Some(&first)).is_err(), "and not on fewer approvals");
     let skipped = Registry { version: 3, previous: first.digest(), ..registry() };
     assert!(signed(&skipped, &[1, 2]).accept(Some(&first)).is_err());
     let elsewhere = Registry { version: 2, previous: Digest::of(b"other"), ..registry() };

@@ -15,6 +15,8 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Registry,
         Request::Pull { owner: MemberId::parse("sh").unwrap(), log: LogName::Status, from: 300 },
+        Request::Heads,
+        Request::Prove { owner: MemberId::parse("sh").unwrap(), log: LogName::Access, old: 3, new: 300 },
         Request::AddCheckpoint(Bytes(b"old 0\n\n".to_vec())),
         Request::Operate(Operation::AddSource(SourceId::parse("transport").unwrap())),
         Request::Operate(Operation::Prove { log: LogName::Access, index: 300 }),

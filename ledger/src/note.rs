@@ -230,13 +230,15 @@ impl Note {
         latest.ok_or_else(|| NoteError::Unsigned { name: key.name.clone() })
     }
 
-    /// The note with one signature line of `key` alone, for a witness that keeps only what it has verified. More lines
-    /// of the same key would say the same, and strict readers refuse them.
+    /// The note with one line of the log's `key` and one of the witness alone, for who keeps only what it knows. The lines
+    /// are not verified here. More lines of the same key would say the same, and strict readers refuse them.
     ///
-    /// Errors: `None` when there is none.
-    pub fn only(&self, key: &NoteKey) -> Option<String> {
-        let own = self.lines_of(&key.name, key.id()).next()?;
-        Some(format!("{}\n{}", self.text, line(&own.name, own.id, &own.bytes)))
+    /// Errors: `None` when the log's line is missing.
+    pub fn only(&self, key: &NoteKey, witness: Option<&NoteKey>) -> Option<String> {
+        let of = |name: &str, id| self.lines_of(name, id).next().map(|s| line(&s.name, s.id, &s.bytes));
+        let own = of(&key.name, key.id())?;
+        let theirs = witness.and_then(|w| of(&w.name, w.cosigner_id())).unwrap_or_default();
+        Some(format!("{}\n{own}{theirs}", self.text))
     }
 
     fn lines_of<'a>(&'a self, name: &'a str, id: [u8; 4]) -> impl Iterator<Item = &'a NoteSignature> {

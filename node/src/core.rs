@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use exchange::{
@@ -28,14 +28,21 @@ const STEP_INPUTS_MAX: usize = 256;
 
 /// What tasks share with the writer: everything but the member itself.
 pub struct Shared {
-    /// Who we are and under which rules.
-    pub context: Context,
+    /// Who we are and under which rules; replaced as a whole by a successor registry.
+    pub context: RwLock<Arc<Context>>,
     /// Secrets.
     pub keys: Keys,
     /// Storage; any thread may read.
     pub store: DiskStore,
     /// What the member last said about itself.
     pub state: RwLock<State>,
+}
+
+impl Shared {
+    /// Who we are and under which rules, at this moment.
+    pub fn context(&self) -> Arc<Context> {
+        self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// A snapshot of the member for status, readiness and metrics.
@@ -188,7 +195,7 @@ impl Writer {
                         self.runtime.spawn_blocking(move || {
                             let response = match reply {
                                 Reply::Answer(plan) => seal::answer(&shared, &plan),
-                                reply => read::complete(&shared.context, &shared.store, reply),
+                                reply => read::complete(&shared.context(), &shared.store, reply),
                             };
                             let response = response.unwrap_or_else(|fault| {
                                 tracing::error!(%fault, "a decided reply could not be completed");

@@ -208,7 +208,7 @@ impl Home {
         let known = if self.path(REGISTRY).exists() { Some(self.registry()?.1) } else { None };
         let registry = signed.accept(known.as_ref())?;
         if known.as_ref() == Some(&registry) {
-            // Accepted because it is known; the approvals of this copy were not looked at, so it replaces nothing.
+            // Nothing new; the copy that is there has served for a start.
             return Ok(registry);
         }
         write_private(&self.path(REGISTRY), &codec::to_vec(&Artifact::Registry(signed.clone())))?;

@@ -103,7 +103,7 @@ async fn add_checkpoint(Extract(core): Extract<Core>, body: Bytes) -> Response<B
 async fn cosigned(Extract(shared): Shown, Path(origin): Path<String>) -> Response<Body> {
     let hash = Digest::parse(&origin).filter(|d| d.to_string() == origin);
     let Some(hash) = hash else { return plain(StatusCode::NOT_FOUND, "not the SHA-256 of an origin\n") };
-    match witness::cosigned(&shared.context, &shared.store, &hash) {
+    match witness::cosigned(&shared.context(), &shared.store, &hash) {
         Ok(Some(note)) => typed("text/plain; charset=utf-8", BRIEF, note.as_str().as_bytes().to_vec()),
         Ok(None) => plain(StatusCode::NOT_FOUND, "never cosigned here\n"),
         Err(fault) => {
@@ -183,7 +183,7 @@ fn allowed(shared: &Shared, headers: &HeaderMap, log: LogName) -> Result<(), Str
     let bytes =
         URL_SAFE_NO_PAD.decode(bearer.ok_or(ask)?).map_err(|_| "the pass is not base64url".to_owned())?;
     let pass = Signed::<Pass>::parse(&bytes).map_err(|e| e.to_string())?;
-    let context = &shared.context;
+    let context = &shared.context();
     let reader = pass::check(&context.registry, &pass, &context.own.id, log, clock::now())
         .map_err(|r| r.to_string())?;
     tracing::debug!(%reader, %log, "entries read");

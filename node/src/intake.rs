@@ -76,14 +76,14 @@ pub async fn begin(
     let turn = tokio::time::timeout(TURN_WAIT, server.intake.clone().lock_owned()).await;
     let turn = turn.map_err(|_| Refusal::new(Code::Busy, "another file is being taken in"))?;
     let (shared, core) = (server.shared.clone(), server.core.clone());
-    if !shared.context.role().is_ok_and(|role| role.collects()) {
+    if !shared.context().role().is_ok_and(|role| role.collects()) {
         return Err(Refusal::new(Code::CallerNotAllowed, "this member collects no records"));
     }
     let key = Key::source(source.as_str());
     if tables::row::<()>(&shared.store, &key).map_err(fault)?.is_none() {
         return Err(Refusal::new(Code::SourceUnknown, format!("`{source}`")));
     }
-    if shared.context.catalog.item(&item).is_none() {
+    if shared.context().catalog.item(&item).is_none() {
         return Err(Refusal::new(Code::ItemUnknown, format!("`{item}`")));
     }
     let key = Key::file(source.as_str(), &item, &file);
@@ -247,7 +247,7 @@ impl Taking {
     ) -> Result<Response, Refusal> {
         let key = Key::intake(self.source.as_str(), &self.item, &self.file);
         let begun: Option<IntakeRow> = tables::row(&self.shared.store, &key).map_err(fault)?;
-        let context = self.shared.context.clone();
+        let context = self.shared.context();
         let Some(item) = context.catalog.item(&self.item) else {
             return Err(Refusal::new(Code::ItemUnknown, format!("`{}`", self.item)));
         };
@@ -277,7 +277,7 @@ impl Taking {
                 log::size(&self.shared.store, LogName::Records.as_str()).map_err(|e| fault(Fault::from(e)))?.0
             }
         };
-        let context = &self.shared.context;
+        let context = self.shared.context();
         let item = context.catalog.item(&self.item);
         let item = item.ok_or_else(|| Refusal::new(Code::ItemUnknown, format!("`{}`", self.item)))?;
         let now = clock::now();

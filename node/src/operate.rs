@@ -13,7 +13,7 @@ use crypto::{
     sign::{Signed, Verified},
 };
 use exchange::{
-    answer, erase,
+    answer, erase, evidence,
     logs::LogName,
     member::Input,
     read,
@@ -26,7 +26,7 @@ use crate::{
     backup, clock,
     core::Shared,
     intake,
-    run::pull,
+    run::{adopt, pull},
     serve::{Server, blocking},
 };
 
@@ -59,32 +59,37 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::Quality => {
             return blocking(move || read::quality(&shared.store).map(Response::Quality)).await;
         }
+        Operation::UpdateRegistry(signed) => return adopt(server, &signed).await,
+        Operation::Evidence => {
+            return blocking(move || evidence::list(&shared.store).map(Response::Evidence)).await;
+        }
         Operation::Cases => return blocking(move || read::cases(&shared.store)).await,
         Operation::Certificate(event) => {
             return blocking(move || {
-                let certificate = read::certificate(&shared.context, &shared.store, event, clock::now())?;
+                let certificate = read::certificate(&shared.context(), &shared.store, event, clock::now())?;
                 Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
             })
             .await;
         }
         Operation::RecordStatus(record) => {
             return blocking(move || {
-                read::record_status(&shared.context, &shared.store, record).map(Response::RecordStatus)
+                read::record_status(&shared.context(), &shared.store, record).map(Response::RecordStatus)
             })
             .await;
         }
         Operation::SubjectAccess(subject) => {
-            return blocking(move || read::subject_access(&shared.context, &shared.store, &subject)).await;
+            return blocking(move || read::subject_access(&shared.context(), &shared.store, &subject)).await;
         }
         Operation::Prove { log, index } => {
-            return blocking(move || read::prove(&shared.context, &shared.store, log, index, clock::now()))
+            return blocking(move || read::prove(&shared.context(), &shared.store, log, index, clock::now()))
                 .await;
         }
         Operation::NameRecord { authority, item, document, subject } => {
             let document = normalize_document_number(&document);
-            let record = shared.context.own.naming.record_id(&authority, &item, &document, &subject);
+            let record = shared.context().own.naming.record_id(&authority, &item, &document, &subject);
             return Ok(Response::Record(record));
         }
+        Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
         Operation::RevokeGrant(digest) => Input::RevokeGrant(digest),
@@ -101,7 +106,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
 /// Asks through the outlet: own line first, then the question leaves, then every answer is opened and checked, and
 /// what held is written into the asker's own log.
 async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
-    let registry = &server.shared.context.registry;
+    let registry = &server.shared.context().registry.clone();
     let wait = Duration::from_millis(draft.wait_ms);
     let (question, outlet) =
         match server.core.ask(Input::Ask { draft, id: QuestionId(clock::random()) }).await {
@@ -137,14 +142,21 @@ fn open_parts(
     question: &Signed<Question>,
     parts: &[Part],
 ) -> Result<Vec<OpenedPart>, Refusal> {
-    let registry = &server.shared.context.registry;
+    let registry = &server.shared.context().registry.clone();
     let verified: Verified<Question> = registry.verify(question)?;
     let key = server.shared.keys.opening();
     let open = |part: &Part| {
         let result = match &part.outcome {
             // A part that names another member than it was asked from would let the outlet pass one answer for two.
             Outcome::Answered(answer) if answer.member == part.member => {
-                answer::open(registry, &verified, &key, answer)
+                match evidence::frozen(&server.shared.store, &part.member) {
+                    Ok(false) => answer::open(registry, &verified, &key, answer),
+                    Ok(true) => Err(evidence::refusal(&part.member)),
+                    Err(fault) => {
+                        tracing::error!(%fault, "a read failed");
+                        Err(Refusal::new(Code::Busy, "the node has a fault; see its log"))
+                    }
+                }
             }
             Outcome::Answered(_) => Err(Refusal::new(Code::SignatureInvalid, "the part is another member's")),
             Outcome::Denied(refusal) => Err(refusal.clone()),
@@ -211,7 +223,7 @@ async fn certificate_of(server: &Server, record: RecordId) -> Result<Response, R
     let shared = server.shared.clone();
     blocking(move || {
         let derivable = |slot| shared.keys.record_key(slot).is_some();
-        let (context, tree) = (&shared.context, shared.keys.digest());
+        let (context, tree) = (&shared.context(), shared.keys.digest());
         let certificate = erase::certificate(context, &shared.store, record, &derivable, tree, clock::now())?;
         Ok(certificate.map_or_else(Response::Refused, |c| Response::Erasure(Box::new(c))))
     })
@@ -225,7 +237,7 @@ fn failed(why: &str) -> Refusal {
 
 /// Fetches what is new of every log this member keeps a copy of, now.
 async fn reconcile(server: &Server) {
-    let context = &server.shared.context;
+    let context = &server.shared.context();
     for owner in context.registry.active().filter(|m| !m.quic.is_empty() && m.id != context.own.id) {
         for log in LogName::ALL {
             if context.registry.keeps_copy(&context.own.id, &owner.id, log) {
@@ -236,7 +248,7 @@ async fn reconcile(server: &Server) {
 }
 
 fn status(shared: &Shared) -> Result<Response, Fault> {
-    let context = &shared.context;
+    let context = &shared.context();
     let size = |name: &str| log::size(&shared.store, name).map(|s| s.0);
     let mut logs = Vec::new();
     let mut mirrors: Vec<(MemberId, LogName, u64)> = Vec::new();

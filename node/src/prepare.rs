@@ -37,7 +37,7 @@ pub struct Prepare<'a> {
 impl Prepare<'_> {
     /// Seals what is new among `rows` under the slots from `first` on, and accounts for the rest.
     pub fn run(&self, rows: Vec<Row>, first: Slot) -> Result<(Vec<SealedRow>, RunRows), Fault> {
-        let context = &self.shared.context;
+        let context = &self.shared.context();
         let mut run = RunRows { rows: rows.len() as u64, ..RunRows::default() };
         let mut sealed = Vec::with_capacity(rows.len());
         let keys = self.shared.keys.record_keys(first, rows.len() as u64);
@@ -88,7 +88,7 @@ impl Prepare<'_> {
 
     /// Clocks and routing of a row.
     fn facts(&self, plain: &PlainRecord, contents: &Contents, slot: Slot) -> RecordFacts {
-        let (context, item) = (&self.shared.context, self.item);
+        let (context, item) = (&self.shared.context(), self.item);
         // A deciding body that no member claims belongs to the member that collects from it.
         let authority: MemberId = plain
             .authority_code

@@ -109,6 +109,11 @@ impl Peers {
         Self { endpoint, seed, open: Mutex::new(BTreeMap::new()) }
     }
 
+    /// Forgets every open connection: addresses and keys may be others now.
+    pub async fn forget(&self) {
+        self.open.lock().await.clear();
+    }
+
     /// Asks a peer and waits at most `wait`. A connection that has died is opened once more.
     pub async fn ask(
         &self,

@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -17,21 +17,22 @@ use crypto::{codec, keystore::Credential};
 use exchange::{
     artifact::status_fact,
     context::{Context, Identity},
+    evidence::{self, Doubt, Settled},
     logs::LogName,
     member::{Input, Member},
     read,
-    refusal::{Code, Refusal},
-    registry::{MemberRequest, Registry},
+    refusal::{Code, Fault, Refusal},
+    registry::{MemberRequest, Registry, SignedRegistry},
     step::Effect,
     sync::Pulled,
     wire::{Request, Response},
     witness::{self, Answered},
 };
-use ledger::log;
-use tokio::sync::{Notify, mpsc};
+use ledger::{checkpoint::SignedCheckpoint, log};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
-    Problem, backup,
+    Problem, backup, clock,
     core::{Core, Outgoing, Shared, State},
     home::Home,
     http, intake,
@@ -121,7 +122,7 @@ pub async fn run(
     let listener = http::listen(&config.http).await?;
     let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed()));
     let shared = Arc::new(Shared {
-        context,
+        context: RwLock::new(Arc::new(context)),
         keys,
         store,
         state: RwLock::new(State { phase: "catching-up", ..State::default() }),
@@ -135,7 +136,8 @@ pub async fn run(
         peers,
         stop: Arc::new(Notify::new()),
         places: Places::default(),
-        registry: Arc::new(signed),
+        registry: watch::Sender::new(Arc::new(signed)),
+        home: Arc::new(tokio::sync::Mutex::new(home.clone())),
         intake: Arc::default(),
         uploads: intake::Uploads::default(),
         erasure: Arc::default(),
@@ -249,7 +251,7 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
 
 /// What was lost, when the member is behind.
 fn lost(shared: &Shared) -> Option<String> {
-    let state = shared.state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
     let said = || state.alerts.iter().rfind(|alert| alert.contains("data was lost")).cloned();
     (state.phase == "behind").then(|| said().unwrap_or_else(|| "data was lost".to_owned()))
 }
@@ -259,14 +261,14 @@ fn registry_mirrors(context: &Context) -> Vec<MemberId> {
     context.registry.member(&context.own.id).map(|m| m.mirrors.clone()).unwrap_or_default()
 }
 
-/// Asks every reachable peer what it has seen of this member, then for its own news.
+/// Asks every reachable peer what it has seen of this member, then for its own news and for what this member has cosigned.
 ///
 /// Own entries are taken back in the order records, access, status: a decision is delivered to those who received the
 /// record, and only the two other logs tell who that is.
 ///
 /// `first` is a directory that has never served: it can have lost nothing, and in a new federation nobody is there yet.
 async fn catch_up(server: &Server, alone: bool, first: bool) {
-    let context = &server.shared.context;
+    let context = &server.shared.context();
     let (registry, own) = (&context.registry, &context.own.id);
     let peers: Vec<MemberRequest> =
         registry.active().filter(|m| m.id != *own && !m.quic.is_empty()).cloned().collect();
@@ -299,12 +301,18 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
         }
     }
     server.core.ask_surely(Input::Restored { seen }).await;
+    if alone || first {
+        server.core.tell(Input::Heard { from: None, cosigned: Vec::new() }).await;
+    }
     let mut asked = tokio::task::JoinSet::new();
     for peer in peers {
         let server = server.clone();
         asked.spawn(async move {
+            // Before anything is cosigned: what this witness had cosigned of the peer's logs, and of others' that the
+            // peer has seen.
+            ask_heads(&server, &peer.id, START_WAIT).await;
             for log in LogName::ALL {
-                if server.shared.context.registry.keeps_copy(&server.shared.context.own.id, &peer.id, log)
+                if server.shared.context().registry.keeps_copy(&server.shared.context().own.id, &peer.id, log)
                     && let Ok(Some(found)) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
                 {
                     hand_in(&server, found).await;
@@ -318,14 +326,14 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
 
 /// What peers hold of this member's own logs beyond what is here, and which of them answered about every log they keep.
 async fn ask_for_own(server: &Server, peers: &[MemberRequest]) -> (Vec<Pulled>, Vec<MemberId>) {
-    let own = server.shared.context.own.id.clone();
+    let own = server.shared.context().own.id.clone();
     let mut asked = tokio::task::JoinSet::new();
     for peer in peers.iter().cloned() {
         let (server, own) = (server.clone(), own.clone());
         asked.spawn(async move {
             let mut found = Vec::new();
             for log in OWN_ORDER {
-                if server.shared.context.registry.keeps_copy(&peer.id, &own, log) {
+                if server.shared.context().registry.keeps_copy(&peer.id, &own, log) {
                     match fetch(&server, &peer, &own, log, START_WAIT).await {
                         Ok(Some(pulled)) => found.push(pulled),
                         Ok(None) => {}
@@ -372,7 +380,7 @@ async fn fetch(
     wait: Duration,
 ) -> Result<Option<Pulled>, Silent> {
     let shared = &server.shared;
-    let stored = if *owner == shared.context.own.id { log.as_str().to_owned() } else { log.mirror(owner) };
+    let stored = if *owner == shared.context().own.id { log.as_str().to_owned() } else { log.mirror(owner) };
     let from = log::size(&shared.store, &stored).map_err(|_| Silent)?.0;
     let mut entries: Vec<Vec<u8>> = Vec::new();
     for _ in 0..PULLS_MAX {
@@ -385,7 +393,7 @@ async fn fetch(
         let some = !part.is_empty();
         entries.extend(part.into_iter().map(|b| b.0));
         let Some(note) = note else { if some { continue } else { return Ok(None) } };
-        let key = shared.context.registry.note_key(owner, log).map_err(|_| Silent)?;
+        let key = shared.context().registry.note_key(owner, log).map_err(|_| Silent)?;
         return match note.verify(&key) {
             Ok(checkpoint) => Ok(Some(Pulled { owner: owner.clone(), log, from, entries, checkpoint, note })),
             Err(e) => {
@@ -414,7 +422,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
             match effect {
                 Effect::Deliver { event, to } => deliver(&server, event, &to).await,
                 Effect::Forward { to, case, application } => {
-                    let Ok(peer) = server.shared.context.registry.member(&to).map(|m| m.stated.clone())
+                    let Ok(peer) = server.shared.context().registry.member(&to).map(|m| m.stated.clone())
                     else {
                         return;
                     };
@@ -428,13 +436,15 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                     server.core.tell(Input::Forwarded { case, outcome }).await;
                 }
                 Effect::Pull { owner, log, .. } => {
-                    let Ok(peer) = server.shared.context.registry.member(&owner).map(|m| m.stated.clone())
+                    let Ok(peer) = server.shared.context().registry.member(&owner).map(|m| m.stated.clone())
                     else {
                         return;
                     };
                     pull(&server, &peer, log).await;
                 }
                 Effect::AskWitness { witness, log, old } => ask_witness(&server, witness, log, old).await,
+                Effect::AskHeads(peer) => ask_heads(&server, &peer, PEER_WAIT).await,
+                Effect::Prove(doubt) => prove(&server, *doubt).await,
                 // The writer carries out the others itself.
                 Effect::Reply { .. } | Effect::Puncture(_) | Effect::Alert(_) => {}
             }
@@ -445,7 +455,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
 /// Asks a witness to cosign the newest checkpoint of an own log.
 async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
     let shared = server.shared.clone();
-    let Ok(peer) = server.shared.context.registry.member(&by).map(|m| m.stated.clone()) else { return };
+    let Ok(peer) = server.shared.context().registry.member(&by).map(|m| m.stated.clone()) else { return };
     let built = tokio::task::spawn_blocking(move || witness::request(&shared.store, log, old)).await;
     let request = match built {
         Ok(Ok(Some(request))) => request,
@@ -456,18 +466,112 @@ async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
     if let Ok(Response::Witness { status, body }) =
         server.peers.ask(&peer, &Request::AddCheckpoint(body), PEER_WAIT).await
     {
-        let size = request.claimed.size.0;
-        server.core.tell(Input::Cosigned(Answered { by, log, size, status, body })).await;
+        let Ok(note) = SignedCheckpoint::parse(&request.note) else { return };
+        server.core.tell(Input::Cosigned(Answered { by, log, status, body, note })).await;
+    }
+}
+
+/// Asks a peer for the heads it has seen: what speaks against them is evidence, and what this witness finds its own line
+/// on it has cosigned.
+///
+/// A peer that decides under a newer registry is asked for it.
+async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
+    let Ok(stated) = server.shared.context().registry.member(peer).map(|m| m.stated.clone()) else { return };
+    let Ok(Response::Heads { heads, evidence, registry }) =
+        server.peers.ask(&stated, &Request::Heads, wait).await
+    else {
+        return;
+    };
+    if registry > server.shared.context().registry.version
+        && let Ok(Response::Registry(signed)) = server.peers.ask(&stated, &Request::Registry, wait).await
+        && let Err(refusal) = adopt(server, &signed).await
+    {
+        tracing::warn!(alert = %refusal, %peer, "a newer registry is not adopted");
+    }
+    let shared = server.shared.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let (context, store) = (&shared.context(), &shared.store);
+        let cosigned = witness::forgotten(context, store, &heads)?;
+        let examined = evidence::examine(context, store, clock::now(), &heads, &evidence)?;
+        Ok::<_, Fault>((cosigned, examined))
+    });
+    let (cosigned, examined) = match read.await {
+        Ok(Ok(read)) => read,
+        Ok(Err(fault)) => return tracing::error!(%fault, "a read failed"),
+        Err(_) => return,
+    };
+    server.core.tell(Input::Heard { from: Some(peer.clone()), cosigned }).await;
+    for convicted in examined.convicted {
+        server.core.tell(Input::Evidence(Box::new(convicted))).await;
+    }
+    for doubt in examined.doubts {
+        prove(server, doubt).await;
+    }
+}
+
+/// Takes over a successor of the registry in force: into the directory, then into the member, whose next input is decided
+/// under it, then into everything else here. The registry in force changes nothing.
+pub async fn adopt(server: &Server, signed: &SignedRegistry) -> Result<Response, Refusal> {
+    let home = server.home.lock().await;
+    let known = server.shared.context();
+    let registry = signed.accept(Some(&known.registry))?;
+    if registry == *known.registry {
+        return Ok(Response::Done);
+    }
+    // What would keep this member from starting under it keeps it from taking it over.
+    let registry = Arc::new(registry);
+    context(&server.shared.keys, registry.clone(), known.own.id.as_str())
+        .map_err(|p| Refusal::new(Code::RegistryInvalid, p.what))?;
+    home.set_registry(signed).map_err(|p| {
+        tracing::error!(what = %p.what, "the registry cannot be kept");
+        Refusal::new(Code::Busy, "the node has a fault; see its log")
+    })?;
+    // From here on a start takes it over, should the process end.
+    match server.core.ask_surely(Input::Registry(registry.clone())).await {
+        Response::Done => {}
+        other => return Ok(other),
+    }
+    let next = Arc::new(Context { registry, ..known.as_ref().clone() });
+    *server.shared.context.write().unwrap_or_else(PoisonError::into_inner) = next;
+    server.peers.forget().await;
+    server.registry.send_replace(Arc::new(signed.clone()));
+    tracing::info!(version = server.shared.context().registry.version, "registry taken over");
+    Ok(Response::Done)
+}
+
+/// Has two heads of one log proven by somebody who can.
+async fn prove(server: &Server, doubt: Doubt) {
+    let context = &server.shared.context();
+    let (old, new) = (doubt.smaller.claimed().size.0, doubt.larger.claimed().size.0);
+    let mut answered = false;
+    for prover in doubt.provers(context) {
+        let Ok(peer) = context.registry.member(&prover).map(|m| m.stated.clone()) else { continue };
+        let request = Request::Prove { owner: doubt.owner.clone(), log: doubt.log, old, new };
+        match server.peers.ask(&peer, &request, PEER_WAIT).await {
+            Ok(Response::Consistency { root, proof }) => {
+                match doubt.settle(context, clock::now(), root, proof) {
+                    Settled::Fits => return,
+                    Settled::Splits(convicted) => return server.core.tell(Input::Evidence(convicted)).await,
+                    Settled::Open => answered = true,
+                }
+            }
+            Err(refusal) if refusal.code == Code::Unreachable.as_str() => {}
+            _ => answered = true,
+        }
+    }
+    if answered {
+        let (owner, log) = (&doubt.owner, doubt.log);
+        tracing::warn!(%owner, %log, old, new, "nobody proves that two heads of one log belong together");
     }
 }
 
 /// Pushes a status entry and brings the recipient's acknowledgement back, checked.
 async fn deliver(server: &Server, event: u64, to: &MemberId) {
     let shared = server.shared.clone();
-    let registry = &server.shared.context.registry;
+    let registry = &server.shared.context().registry.clone();
     let Ok(peer) = registry.member(to).map(|m| m.stated.clone()) else { return };
     let built =
-        tokio::task::spawn_blocking(move || read::notice(&shared.context, &shared.store, event)).await;
+        tokio::task::spawn_blocking(move || read::notice(&shared.context(), &shared.store, event)).await;
     let notice = match built {
         Ok(Ok(notice)) => notice,
         Ok(Err(fault)) => return tracing::error!(%fault, event, "no receipt for an event"),

@@ -7,7 +7,7 @@ use crate::{clock, core::Shared};
 
 /// Seals a planned answer.
 pub fn answer(shared: &Shared, plan: &Plan) -> Result<Response, Fault> {
-    let context = &shared.context;
+    let context = &shared.context();
     let key = |slot| shared.keys.record_key(slot);
     let sealed =
         answer::seal(&shared.store, &context.own.id, &context.registry, &key, plan, &clock::secret())?;

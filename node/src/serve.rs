@@ -15,6 +15,7 @@ use credit::{
 use crypto::sign::{PublicKey, Signed, Verified};
 use exchange::{
     artifact::status_fact,
+    evidence,
     limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
     member::Input,
     read,
@@ -24,11 +25,15 @@ use exchange::{
     wire::{Outcome, Part, Request, Response},
 };
 use quinn::{Connection, Endpoint};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 use crate::{
     backup, clock,
     core::{Core, Shared},
+    home::Home,
     intake, operate,
     quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
     tls,
@@ -50,8 +55,10 @@ pub struct Server {
     pub stop: Arc<tokio::sync::Notify>,
     /// Connections open per key, so that no member can take the places of the others.
     pub places: Places,
-    /// The registry as signed.
-    pub registry: Arc<SignedRegistry>,
+    /// The registry as signed; connections look up their caller again when it changes.
+    pub registry: watch::Sender<Arc<SignedRegistry>>,
+    /// The member's directory, and one successor registry at a time.
+    pub home: Arc<tokio::sync::Mutex<Home>>,
     /// One file at a time: duplicates are found against what is stored.
     pub intake: Arc<tokio::sync::Mutex<()>>,
     /// The file whose parts are coming.
@@ -127,7 +134,17 @@ impl Server {
         let Some(_place) = Place::take(&self.places, key) else {
             return connection.close(quinn::VarInt::from_u32(2), b"node.busy");
         };
-        while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+        let mut registry = self.registry.subscribe();
+        loop {
+            let accepted = tokio::select! {
+                accepted = connection.accept_bi() => accepted,
+                // Whoever is suspended or has another key now loses the connection, and not only the next frame.
+                _ = registry.changed() => match self.caller(&connection) {
+                    Ok(_) => continue,
+                    Err(_) => return connection.close(quinn::VarInt::from_u32(1), b"member.unknown"),
+                },
+            };
+            let Ok((mut send, mut receive)) = accepted else { return };
             let (server, connection) = (self.clone(), connection.clone());
             tokio::spawn(async move {
                 // The registry is asked for every frame, not once per connection.
@@ -159,19 +176,20 @@ impl Server {
         if key == tls::public_key(&self.shared.keys.operator_seed()) {
             return Ok(Caller::Operator);
         }
-        let member = self.shared.context.registry.by_tls(&key).ok_or_else(unknown)?;
+        let context = self.shared.context();
+        let member = context.registry.by_tls(&key).ok_or_else(unknown)?;
         Ok(Caller::Member(member.id.clone()))
     }
 
     async fn request(&self, caller: &MemberId, request: Request) -> Result<Response, Refusal> {
-        let registry = &self.shared.context.registry;
+        let registry = self.shared.context().registry.clone();
         match request {
             Request::Ask(signed) => {
                 let question = registry.verify(&signed)?;
-                if registry.outlet().is_some_and(|o| o.id == self.shared.context.own.id) {
+                if registry.outlet().is_some_and(|o| o.id == self.shared.context().own.id) {
                     return self.relay(caller, question).await;
                 }
-                if !self.shared.context.role()?.collects() {
+                if !self.shared.context().role()?.collects() {
                     let why = "this member answers no questions";
                     return Err(Refusal::new(Code::CallerNotAllowed, why));
                 }
@@ -186,11 +204,20 @@ impl Server {
             }
             Request::Pull { owner, log, from } => {
                 let (shared, caller) = (self.shared.clone(), caller.clone());
-                blocking(move || read::entries(&shared.context, &shared.store, &caller, &owner, log, from))
+                blocking(move || read::entries(&shared.context(), &shared.store, &caller, &owner, log, from))
                     .await
             }
             Request::AddCheckpoint(body) => Ok(self.core.ask(Input::AddCheckpoint(body.0)).await),
-            Request::Registry => Ok(Response::Registry(self.registry.as_ref().clone())),
+            Request::Heads => {
+                let (shared, caller) = (self.shared.clone(), caller.clone());
+                blocking(move || evidence::heads(&shared.context(), &shared.store, &caller)).await
+            }
+            Request::Prove { owner, log, old, new } => {
+                let shared = self.shared.clone();
+                blocking(move || evidence::proof(&shared.context(), &shared.store, &owner, log, (old, new)))
+                    .await
+            }
+            Request::Registry => Ok(Response::Registry(self.registry.borrow().as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(
                 Code::CallerNotAllowed,
                 "operations are accepted from the node's own operator",
@@ -202,7 +229,7 @@ impl Server {
     /// is passed as none, and the policy refuses it by its rule.
     fn grant(&self, question: &Question) -> Result<Option<Verified<Grant>>, Refusal> {
         match &question.basis {
-            Basis::Grant(signed) => match self.shared.context.registry.verify(signed) {
+            Basis::Grant(signed) => match self.shared.context().registry.verify(signed) {
                 Ok(grant) => Ok(Some(grant)),
                 Err(refusal) if refusal.code == Code::MemberUnknown.as_str() => Ok(None),
                 Err(refusal) => Err(refusal),
@@ -212,7 +239,7 @@ impl Server {
     }
 
     async fn notice(&self, caller: &MemberId, receipt: &Receipt) -> Result<Response, Refusal> {
-        let registry = &self.shared.context.registry;
+        let registry = &self.shared.context().registry.clone();
         let proven = receipt.verify(registry)?;
         let fact = status_fact(registry, &proven)?;
         let input = Input::Notice { caller: caller.clone(), notice: Box::new(proven), fact };
@@ -242,10 +269,19 @@ impl Server {
     }
 
     async fn ask_member(&self, member: &MemberId, question: Signed<Question>, wait: Duration) -> Outcome {
-        let peer = match self.shared.context.registry.member(member) {
+        let context = self.shared.context();
+        let peer = match context.registry.member(member) {
             Ok(entry) => &entry.stated,
             Err(refusal) => return Outcome::Denied(refusal),
         };
+        match evidence::frozen(&self.shared.store, member) {
+            Ok(false) => {}
+            Ok(true) => return Outcome::Denied(evidence::refusal(member)),
+            Err(fault) => {
+                tracing::error!(%fault, "a read failed");
+                return Outcome::Denied(Refusal::new(Code::Busy, "the node has a fault; see its log"));
+            }
+        }
         match self.peers.ask(peer, &Request::Ask(question), wait).await {
             Ok(Response::Answer(answer)) => Outcome::Answered(answer),
             Ok(_) => Outcome::Denied(Refusal::new(Code::FrameMalformed, "an answer was expected")),

@@ -118,7 +118,12 @@ impl Bench {
         let context = context(&keys, Arc::new(registry), &home.config()?.member)?;
         let store = DiskStore::open(&home.data()).map_err(|e| Problem::fault(e.to_string()))?;
         let member = Member::open(context.clone(), &store).map_err(|e| Problem::fault(e.to_string()))?;
-        let shared = Arc::new(Shared { context, keys, store, state: RwLock::new(State::default()) });
+        let shared = Arc::new(Shared {
+            context: RwLock::new(Arc::new(context)),
+            keys,
+            store,
+            state: RwLock::new(State::default()),
+        });
         let (outgoing, _) = tokio::sync::mpsc::unbounded_channel();
         let (core, writer) =
             Core::start(shared.clone(), member, outgoing).map_err(|e| Problem::fault(e.to_string()))?;

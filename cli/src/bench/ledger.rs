@@ -173,12 +173,12 @@ fn verification(bench: &Bench) -> Result<Verified, Problem> {
     let head = log::head(&shared.store, LogName::Records.as_str()).map_err(|e| fault(e.to_string()))?;
     let note = head.map_or(String::new(), |head| head.as_str().to_owned());
     let source = Stored(&shared.store, note);
-    let key = shared.context.registry.note_key(&shared.context.own.id, LogName::Records)?;
+    let key = shared.context().registry.note_key(&shared.context().own.id, LogName::Records)?;
     let start = Instant::now();
     audit(&source, &key, &mut |_, _, _| Ok(())).map_err(|e| fault(e.to_string()))?;
     let hashes = bench.size() as f64 / start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let whole = verify::log(&source, &shared.context.registry)?;
+    let whole = verify::log(&source, &shared.context().registry)?;
     let signatures = bench.size() as f64 / start.elapsed().as_secs_f64();
     Ok(Verified { hashes, signatures, count: whole.signatures })
 }

@@ -7,8 +7,10 @@ use credit::{
     entry::{AskedBy, Disclosed, Entry, Fact, Refused, Withheld},
     id::MemberId,
 };
-use crypto::{Digest, pseudonym::subject_link, secret::Secret, sign::Signed};
+use crypto::{Digest, codec, pseudonym::subject_link, secret::Secret, sign::Signed};
 use exchange::{
+    artifact::Artifact,
+    evidence::{Convicted, EvidenceRow},
     logs::LogName,
     pass::{PASS_MS_MAX, Pass},
     registry::Registry,
@@ -67,6 +69,7 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
                 format!("{} entries\n{}", lines.len(), lines.join("\n")).trim_end(),
             ))
         }
+        Audit::Evidence { out, node } => evidence(out.as_deref(), &node.dir).await,
         Audit::CrossCheck { asker, member } => cross_check(&entries_of(&asker)?, &entries_of(&member)?),
         Audit::Erasure { record, out, node } => erase::certificate(&record, out.as_deref(), &node.dir).await,
         Audit::Subject { subject: who, log, node } => {
@@ -86,6 +89,67 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             complete(&verified, &key, count)
         }
     }
+}
+
+/// Lists the evidence that a node keeps, and writes each piece into a file of its own.
+async fn evidence(out: Option<&Path>, dir: &Path) -> Result<Output, Problem> {
+    let client = Client::open(dir)?;
+    let response = client.operate(Operation::Evidence).await?;
+    let Response::Evidence(rows) = response else { return Err(unexpected(&response)) };
+    if let Some(out) = out {
+        std::fs::create_dir_all(out).map_err(|e| Problem::fault(format!("{}: {e}", out.display())))?;
+    }
+    let (mut values, mut text) =
+        (Vec::new(), format!("{} pieces of evidence / 证据 {} 份", rows.len(), rows.len()));
+    for (n, EvidenceRow { evidence, cleared }) in rows.into_iter().enumerate() {
+        let (a, b) = (evidence.smaller.claimed().size.0, evidence.larger.claimed().size.0);
+        let file = out.map(|out| out.join(format!("{}-{}-{n}.evidence", evidence.owner, evidence.log)));
+        text.push_str(&format!(
+            "\n  `{}/{}` at sizes {a} and {b}, found by `{}` at {}: {}",
+            evidence.owner,
+            evidence.log,
+            evidence.finder,
+            evidence.at.rfc3339(),
+            match &cleared {
+                None if evidence.owner == client.member => "about this member itself / 涉及本成员".to_owned(),
+                None => "frozen / 已冻结".to_owned(),
+                Some(cleared) => format!("cleared at {}: {} / 已解除", cleared.at.rfc3339(), cleared.reason),
+            }
+        ));
+        if let Some(file) = &file {
+            text.push_str(&format!("\n    {}", file.display()));
+        }
+        values.push(json!({
+            "owner": evidence.owner.as_str(), "log": evidence.log.as_str(), "sizes": [a, b],
+            "finder": evidence.finder.as_str(), "at": evidence.at.rfc3339(), "file": file,
+            "cleared": cleared.map(|c| json!({ "at": c.at.rfc3339(), "reason": c.reason })),
+        }));
+        if let Some(file) = file {
+            write(&file, &codec::to_vec(&Artifact::Evidence(Box::new(evidence))))?;
+        }
+    }
+    Ok(Output::new(json!({ "evidence": values }), text))
+}
+
+/// What verified evidence says.
+pub(crate) fn conviction(convicted: &Convicted) -> Output {
+    let evidence = convicted.evidence();
+    let (a, b) = (evidence.smaller.claimed(), evidence.larger.claimed());
+    Output::new(
+        json!({ "ok": true, "kind": "evidence", "convicts": evidence.owner.as_str(), "log": evidence.log.as_str(),
+                "sizes": [a.size.0, b.size.0], "roots": [a.root.to_string(), b.root.to_string()],
+                "finder": evidence.finder.as_str(), "at": evidence.at.rfc3339() }),
+        format!(
+            "evidence holds and convicts `{owner}`: its key has signed two histories of `{owner}/{log}`, at sizes {} and {}; \
+             found by `{}` at {} / 证据有效：`{owner}` 为日志 `{log}` 签署了互相矛盾的版本",
+            a.size,
+            b.size,
+            evidence.finder,
+            evidence.at.rfc3339(),
+            owner = evidence.owner,
+            log = evidence.log,
+        ),
+    )
 }
 
 /// A reading pass as an Authorization header.

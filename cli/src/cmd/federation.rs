@@ -14,13 +14,14 @@ use exchange::{
     artifact::Artifact,
     registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
     trust,
+    wire::{Operation, Response},
 };
 use ledger::witness::quorum;
 use serde_json::json;
 
 use crate::{
     args::{Federation, Unlock},
-    client::member_id,
+    client::{Client, member_id, unexpected},
     cmd::{log_name, passphrase, read, write},
     output::Output,
 };
@@ -29,11 +30,14 @@ const DRAFT: &str = "registry.draft";
 const SIGNED: &str = "registry";
 const RECORD_KEY: &str = "record.key";
 
-pub(crate) fn run(verb: Federation) -> Result<Output, Problem> {
+pub(crate) async fn run(verb: Federation) -> Result<Output, Problem> {
     match verb {
         Federation::Init { name, governors, threshold, at } => init(&at, &name, governors, threshold),
         Federation::Admit { request, witness, mirrors, at } => admit(&at, &request, witness, &mirrors),
         Federation::Sign { governor, at } => sign(&at, &governor),
+        Federation::Suspend { member, at } => suspend(&at.dir, &member),
+        Federation::Update { registry, node } => update(&registry, &node.dir).await,
+        Federation::Unfreeze { member, reason, node } => unfreeze(&member, reason, &node.dir).await,
         Federation::Show { registry } => show(&registry),
         Federation::Policy { registry, member, log, out } => policy(&registry, &member, &log, out.as_deref()),
     }
@@ -182,6 +186,51 @@ pub(crate) fn sign(at: &Unlock, governor: &str) -> Result<Output, Problem> {
     Ok(Output::new(
         json!({ "version": registry.version, "signatures": draft.approvals.len(), "complete": complete }),
         text,
+    ))
+}
+
+/// Marks a member as suspended in the draft of the next version.
+fn suspend(dir: &Path, member: &str) -> Result<Output, Problem> {
+    let id = member_id(member)?;
+    let mut draft = next_draft(dir)?;
+    let entry = draft.members.iter_mut().find(|m| m.stated.id == id).ok_or_else(|| {
+        Problem::new(
+            format!("`{id}` is not in the registry"),
+            "see `xinqiao federation show`",
+            "请用 `xinqiao federation show` 查看成员",
+        )
+    })?;
+    entry.suspended = true;
+    write_draft(dir, &SignedRegistry::unsigned(&draft))?;
+    Ok(Output::new(
+        json!({ "suspended": id.as_str(), "version": draft.version }),
+        format!(
+            "`{id}` is suspended in the draft of version {}; now the governors sign / 已在草案中暂停该成员",
+            draft.version
+        ),
+    ))
+}
+
+/// Hands a successor registry to the operator's own node.
+async fn update(path: &Path, dir: &Path) -> Result<Output, Problem> {
+    let signed = read_registry(path)?;
+    let version = signed.read()?.version;
+    let response = Client::open(dir)?.operate(Operation::UpdateRegistry(signed)).await?;
+    let Response::Done = response else { return Err(unexpected(&response)) };
+    Ok(Output::new(
+        json!({ "version": version }),
+        format!("the node decides under version {version} now / 节点已采用登记表第 {version} 版"),
+    ))
+}
+
+/// Ends a freeze at the operator's own node.
+async fn unfreeze(member: &str, reason: String, dir: &Path) -> Result<Output, Problem> {
+    let member = member_id(member)?;
+    let response = Client::open(dir)?.operate(Operation::Unfreeze { member: member.clone(), reason }).await?;
+    let Response::Done = response else { return Err(unexpected(&response)) };
+    Ok(Output::new(
+        json!({ "unfrozen": member.as_str() }),
+        format!("`{member}` is accepted again by this node, and by no other / 本节点已解除对该成员的冻结"),
     ))
 }
 

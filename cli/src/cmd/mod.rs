@@ -38,7 +38,7 @@ use crate::{
 pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
     match args.verb {
         Verb::Demo(demo) => crate::demo::run(demo, args.json).await,
-        Verb::Federation(verb) => federation::run(verb),
+        Verb::Federation(verb) => federation::run(verb).await,
         Verb::Member(verb) => member::run(verb),
         Verb::Node(verb) => node::run(verb).await,
         Verb::Source(verb) => collect::source(verb).await,

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Verify,
     cmd::{
-        erase, proof,
+        audit, erase, proof,
         query::{answer_text, answer_value},
         read, read_passphrase,
     },
@@ -320,6 +320,7 @@ pub(crate) fn artifact(
             }
             Ok(erase::shown(&certificate.verify(registry)?))
         }
+        Artifact::Evidence(evidence) => Ok(audit::conviction(&evidence.verify(registry)?)),
         Artifact::Registry(signed) => {
             let accepted = signed.accept(None)?;
             Ok(Output::new(

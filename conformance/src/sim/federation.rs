@@ -25,6 +25,7 @@ use crypto::{
 };
 use exchange::{
     context::{Context, Identity},
+    evidence::Doubt,
     logs::LogName,
     member::{Input, Member},
     read,
@@ -33,7 +34,7 @@ use exchange::{
     step::Token,
     wire::Part,
 };
-use ledger::store::memory::Image;
+use ledger::{checkpoint::SignedCheckpoint, store::memory::Image};
 
 use super::{disk::Disk, workload::Operation};
 
@@ -71,8 +72,17 @@ pub enum Call {
     Witness {
         /// Of which own log.
         log: LogName,
-        /// Its size.
-        size: u64,
+        /// The checkpoint.
+        note: SignedCheckpoint,
+    },
+    /// The heads a peer has seen.
+    Heads,
+    /// A proof of two heads.
+    Prove {
+        /// Which heads.
+        doubt: Doubt,
+        /// How many members could not settle it.
+        asked: usize,
     },
     /// Entries of a log.
     Pull {
@@ -161,7 +171,7 @@ pub struct Node {
     /// Who it is and under which rules.
     pub context: Context,
     /// Opens what is sealed to it.
-    pub opening: OpeningKey,
+    pub opening: Arc<OpeningKey>,
     /// Its record keys; kept apart from the disk, as the node keeps them.
     pub tree: KeyTree,
     /// Its disk.
@@ -207,6 +217,28 @@ impl Node {
         self.relays.clear();
         self.inbox.clear();
         self.catch_up = None;
+    }
+
+    /// The same member once more, on a copy of its disk: what a member runs that shows two histories.
+    pub fn twin(&self) -> Option<Self> {
+        Some(Self {
+            id: self.id.clone(),
+            role: self.role,
+            context: self.context.clone(),
+            opening: self.opening.clone(),
+            tree: KeyTree::from_plain(&self.tree.to_plain())?,
+            disk: Disk::of(self.disk.image()),
+            member: None,
+            life: 0,
+            calls: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            inbox: Vec::new(),
+            catch_up: None,
+            backup: None,
+            restored: false,
+            next: 0,
+        })
     }
 
     /// A number this node has not used before.
@@ -269,7 +301,7 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
             id,
             role,
             context,
-            opening,
+            opening: Arc::new(opening),
             disk: Disk::default(),
             member: None,
             life: 0,

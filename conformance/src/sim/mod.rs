@@ -11,13 +11,17 @@
 //! | `network` | the queue of frames and of reasons to wake |
 //! | `disk` | a store that looks for planted values |
 //! | `shell` | what a running node does around its member: calls, answers, start-up |
+//! | `gossip` | what it does with the heads that peers have seen |
 //! | `workload` | what people do |
 //! | `checker` | what must hold after every step |
 //! | `settle` | what must hold in the end |
+//! | `lie` | a member that shows two histories, and who must find out |
 
 pub mod checker;
 pub mod disk;
 pub mod federation;
+mod gossip;
+pub mod lie;
 pub mod network;
 mod settle;
 mod shell;
@@ -103,6 +107,8 @@ pub enum Sabotage {
     DropAcknowledgements,
     /// A member comes back from an older copy and serves at once.
     SkipCatchUp,
+    /// No member tells another what it has seen.
+    SilentPeers,
     /// What members know of records' standing vanishes from their disks when the faults end.
     ForgetStandings,
 }
@@ -142,6 +148,10 @@ pub enum Check {
     Settled,
     /// (f) Planted values appear in no frame and on no disk.
     Canary,
+    /// (g) A witness never cosigns less than it has cosigned before.
+    Witness,
+    /// (h) A member that shows two histories is convicted by everybody.
+    Evidence,
     /// A member faulted, or answered with what it must not answer.
     Fault,
 }
@@ -219,6 +229,8 @@ pub struct Figures {
     pub repairs: u64,
     /// Receipts issued.
     pub receipts: u64,
+    /// Members that have convicted the liar, when there was one and both its histories were accepted by somebody.
+    pub convicted: u64,
     /// Virtual milliseconds from the end of the faults until everything had come to rest.
     pub quiet_ms: u64,
 }
@@ -241,8 +253,19 @@ pub fn run(config: Config) -> Result<Outcome, Violation> {
 
 /// As [`run`], and gives the members as the history leaves them.
 pub fn run_to_members(config: Config) -> Result<(Outcome, Vec<Node>), Violation> {
+    to_members(config, Sim::run)
+}
+
+fn outcome(config: Config, part: impl Fn(&mut Sim) -> Result<(), Broken>) -> Result<Outcome, Violation> {
+    to_members(config, part).map(|(outcome, _)| outcome)
+}
+
+fn to_members(
+    config: Config,
+    part: impl Fn(&mut Sim) -> Result<(), Broken>,
+) -> Result<(Outcome, Vec<Node>), Violation> {
     let mut sim = Sim::new(config);
-    match sim.run() {
+    match part(&mut sim) {
         Ok(()) => {
             sim.figures.frames = sim.network.delivered;
             sim.figures.lost = sim.network.lost;
@@ -270,6 +293,8 @@ struct Sim {
     figures: Figures,
     /// Member 0's disk of early on, put back in the end.
     old: Option<Image>,
+    /// A member that shows two histories.
+    lie: Option<lie::Lie>,
 }
 
 impl Sim {
@@ -288,20 +313,25 @@ impl Sim {
             network: Network::new(),
             figures: Figures::default(),
             old: None,
+            lie: None,
         }
     }
 
     fn run(&mut self) -> Result<(), Broken> {
-        let begin = self.now;
-        for at in 0..self.nodes.len() {
-            self.network.schedule(begin, Event::Open { node: at });
-        }
-        self.network.schedule(begin + 1_000, Event::Work);
-        self.network.schedule(begin + 3_000, Event::Break);
-        self.until(begin + FAULTS_MS / 3, |_| false)?;
+        self.begin();
+        self.until(self.now + FAULTS_MS / 3, |_| false)?;
         self.old = Some(self.nodes[0].disk.image());
-        self.until(begin + FAULTS_MS, |_| false)?;
+        self.until(self.now + FAULTS_MS - FAULTS_MS / 3, |_| false)?;
         self.settle()
+    }
+
+    /// Starts everybody; from now on there is work, and things break.
+    fn begin(&mut self) {
+        for at in 0..self.nodes.len() {
+            self.network.schedule(self.now, Event::Open { node: at });
+        }
+        self.network.schedule(self.now + 1_000, Event::Work);
+        self.network.schedule(self.now + 3_000, Event::Break);
     }
 
     /// Lets things happen until `end`, or until `done` when it is asked between two events.
@@ -357,7 +387,8 @@ impl Sim {
     /// Cuts off, joins, takes a member down, takes a copy of a disk, or puts one back.
     fn break_something(&mut self) -> Result<(), Broken> {
         let node = self.rng.below(self.nodes.len() as u64) as usize;
-        match self.rng.below(8) {
+        // Who restores a member takes its log from mirrors; with a liar among them that is another story.
+        match self.rng.below(if self.lie.is_some() { 5 } else { 8 }) {
             0 | 1 => {
                 let side: BTreeSet<usize> = (0..self.nodes.len()).filter(|_| self.rng.one_in(3)).collect();
                 self.say(|| format!("cut off {side:?}"));

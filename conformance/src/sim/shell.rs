@@ -18,6 +18,7 @@ use crypto::{
 use exchange::{
     answer,
     artifact::status_fact,
+    evidence::{self, Settled},
     limits::FRAME_BYTES_MAX,
     logs::LogName,
     member::{Input, Phase},
@@ -29,6 +30,7 @@ use exchange::{
     witness,
 };
 use ledger::{
+    checkpoint::SignedCheckpoint,
     log,
     store::{Store, memory::Fault as DiskFault},
 };
@@ -41,7 +43,7 @@ use super::{
 };
 
 /// Time a peer has to answer.
-const PEER_WAIT_MS: u64 = 5_000;
+pub(super) const PEER_WAIT_MS: u64 = 5_000;
 /// Time a peer has to answer while a member starts.
 const START_WAIT_MS: u64 = 2_000;
 /// What is left of a question's time for the way back through the outlet.
@@ -67,7 +69,7 @@ enum Fate {
     Unwritten,
 }
 
-fn fault(fault: Fault) -> Broken {
+pub(super) fn fault(fault: Fault) -> Broken {
     Broken::new(Check::Fault, fault.0)
 }
 
@@ -83,7 +85,8 @@ impl Sim {
         self.network.note(&[at as u64, self.now, self.nodes[at].life], b"open");
         self.say(|| format!("node {at} opens"));
         self.nodes[at].catch_up = Some(CatchUp::default());
-        if self.config.sabotage == Some(Sabotage::SkipCatchUp) && self.nodes[at].restored {
+        // Who lies asks nobody what it has shown.
+        if self.lies(at) || (self.config.sabotage == Some(Sabotage::SkipCatchUp) && self.nodes[at].restored) {
             self.nodes[at].restored = false;
             self.step(at, vec![(None, Input::Restored { seen: Vec::new() })])?;
             return self.ready(at);
@@ -97,11 +100,16 @@ impl Sim {
         let registry = self.nodes[at].context.registry.clone();
         let own = self.nodes[at].id.clone();
         let mut pulls: Vec<(usize, MemberId, LogName)> = Vec::new();
-        for (to, peer) in self.nodes.iter().enumerate().filter(|(to, _)| *to != at) {
+        let mut told: Vec<usize> = Vec::new();
+        for (to, peer) in self.nodes.iter().enumerate() {
+            if to == at || self.reach(at, &peer.id) != Some(to) {
+                continue;
+            }
             match CATCH_UP_ORDER.get(stage) {
                 Some(log) if registry.keeps_copy(&peer.id, &own, *log) => pulls.push((to, own.clone(), *log)),
                 Some(_) => {}
                 None => {
+                    told.push(to);
                     let copied = |log: &LogName| registry.keeps_copy(&own, &peer.id, *log);
                     pulls.extend(
                         LogName::ALL.into_iter().filter(copied).map(|log| (to, peer.id.clone(), log)),
@@ -109,7 +117,14 @@ impl Sim {
                 }
             }
         }
-        let none = pulls.is_empty();
+        let none = pulls.is_empty() && told.is_empty();
+        for to in told {
+            // Before anything is cosigned: what this witness had cosigned, by its own lines on what peers have seen.
+            let call = self.call(at, to, &Request::Heads, Call::Heads, START_WAIT_MS)?;
+            if let Some(catch_up) = self.nodes[at].catch_up.as_mut() {
+                catch_up.left.insert(call);
+            }
+        }
         for (to, owner, log) in pulls {
             let call = self.pull(at, to, owner, log, START_WAIT_MS)?;
             if let Some(catch_up) = self.nodes[at].catch_up.as_mut() {
@@ -162,7 +177,7 @@ impl Sim {
     }
 
     /// Every call of a stage has come back.
-    fn staged(&mut self, at: usize) -> Result<(), Broken> {
+    pub(super) fn staged(&mut self, at: usize) -> Result<(), Broken> {
         let Some(catch_up) = self.nodes[at].catch_up.as_mut() else { return Ok(()) };
         // The longest first; a shorter one is then known already, or shows another history.
         let mut found = core::mem::take(&mut catch_up.found);
@@ -229,7 +244,7 @@ impl Sim {
     }
 
     /// decide → commit → release, unless something comes between.
-    fn step(&mut self, at: usize, inputs: Vec<(Option<Token>, Input)>) -> Result<(), Broken> {
+    pub(super) fn step(&mut self, at: usize, inputs: Vec<(Option<Token>, Input)>) -> Result<(), Broken> {
         let now = Timestamp(self.now);
         let faults = !self.network.is_calm();
         let unreadable = faults && self.rng.one_in(FATE_ONE_IN * 8);
@@ -320,30 +335,40 @@ impl Sim {
                 self.checker.durable(at, LogName::Status, event, &self.nodes[at])?;
                 let node = &self.nodes[at];
                 let notice = read::notice(&node.context, &node.disk, event).map_err(fault)?;
-                let Some(to) = self.position(&to) else { return Ok(()) };
+                let Some(to) = self.reach(at, &to) else { return Ok(()) };
                 self.call(at, to, &Request::Notice(notice), Call::Deliver { event }, PEER_WAIT_MS)?;
                 Ok(())
             }
             Effect::Forward { to, case, application } => {
-                let Some(to) = self.position(&to) else { return Ok(()) };
+                let Some(to) = self.reach(at, &to) else { return Ok(()) };
                 self.call(at, to, &Request::Apply(application), Call::Forward { case }, PEER_WAIT_MS)?;
                 Ok(())
             }
             Effect::Pull { owner, log, .. } => {
-                let Some(to) = self.position(&owner) else { return Ok(()) };
+                let Some(to) = self.reach(at, &owner) else { return Ok(()) };
                 self.pull(at, to, owner, log, PEER_WAIT_MS)?;
                 Ok(())
             }
             Effect::AskWitness { witness: by, log, old } => {
-                let Some(to) = self.position(&by) else { return Ok(()) };
+                let Some(to) = self.reach(at, &by) else { return Ok(()) };
                 let Some(request) = witness::request(&self.nodes[at].disk, log, old).map_err(fault)? else {
                     return Ok(());
                 };
                 let body = request.body().into_bytes().into();
-                let call = Call::Witness { log, size: request.claimed.size.0 };
+                let note = SignedCheckpoint::parse(&request.note);
+                let call = Call::Witness { log, note: note.map_err(|e| fault(Fault(e.to_string())))? };
                 self.call(at, to, &Request::AddCheckpoint(body), call, PEER_WAIT_MS)?;
                 Ok(())
             }
+            Effect::AskHeads(_) if self.lies(at) || self.config.sabotage == Some(Sabotage::SilentPeers) => {
+                Ok(())
+            }
+            Effect::AskHeads(peer) => {
+                let Some(to) = self.reach(at, &peer) else { return Ok(()) };
+                self.call(at, to, &Request::Heads, Call::Heads, PEER_WAIT_MS)?;
+                Ok(())
+            }
+            Effect::Prove(doubt) => self.prove(at, *doubt, 0),
             Effect::Puncture(slots) => {
                 for slot in slots {
                     self.nodes[at].tree.puncture(slot);
@@ -412,7 +437,12 @@ impl Sim {
         let relay = self.nodes[at].number();
         self.nodes[at].relays.insert(relay, Relay { to, call, left: members.len(), parts: Vec::new() });
         for member in members {
-            let Some(peer) = self.position(&member) else { continue };
+            let Some(peer) = self.reach(at, &member) else { continue };
+            if evidence::frozen(&self.nodes[at].disk, &member).map_err(fault)? {
+                let denied = Outcome::Denied(evidence::refusal(&member));
+                self.part(at, relay, member, denied)?;
+                continue;
+            }
             self.call(at, peer, &Request::Ask(question.clone()), Call::Part { relay }, left)?;
         }
         Ok(())
@@ -539,6 +569,21 @@ impl Sim {
             Request::AddCheckpoint(body) => {
                 (Waiter::Peer { to: from, call, question: None }, Input::AddCheckpoint(body.0))
             }
+            Request::Heads => {
+                let node = &self.nodes[at];
+                let mut read = evidence::heads(&node.context, &node.disk, &caller);
+                if let Ok(Response::Heads { evidence, .. }) = &mut read
+                    && self.lies(at)
+                {
+                    evidence.clear();
+                }
+                return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
+            }
+            Request::Prove { owner, log, old, new } => {
+                let node = &self.nodes[at];
+                let read = evidence::proof(&node.context, &node.disk, &owner, log, (old, new));
+                return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
+            }
             Request::Registry | Request::Operate(_) => {
                 return Err(Refusal::new(Code::CallerNotAllowed, "not in this simulation"));
             }
@@ -570,13 +615,36 @@ impl Sim {
                 };
                 self.submit(at, None, Input::Forwarded { case, outcome })
             }
-            Call::Witness { log, size } => match response {
+            Call::Witness { log, note } => match response {
                 Response::Witness { status, body } => {
-                    let answered = witness::Answered { by: peer, log, size, status, body };
+                    if status == 200 {
+                        self.checker.cosigned(&peer, &note, &body)?;
+                    }
+                    let answered = witness::Answered { by: peer, log, status, body, note };
                     self.submit(at, None, Input::Cosigned(answered))
                 }
                 _ => Ok(()),
             },
+            Call::Heads => {
+                if let Response::Heads { heads, evidence, .. } = response {
+                    self.told(at, peer, &heads, &evidence)?;
+                }
+                self.heard(at, call)
+            }
+            Call::Prove { doubt, asked } => {
+                let now = Timestamp(self.now);
+                let settled = match response {
+                    Response::Consistency { root, proof } => {
+                        doubt.settle(&self.nodes[at].context, now, root, proof)
+                    }
+                    _ => Settled::Open,
+                };
+                match settled {
+                    Settled::Fits => Ok(()),
+                    Settled::Splits(convicted) => self.submit(at, None, Input::Evidence(convicted)),
+                    Settled::Open => self.prove(at, doubt, asked + 1),
+                }
+            }
             Call::Ask { question } => self.answered(at, &peer, &question, response),
             Call::Part { relay } => {
                 let outcome = match response {
@@ -667,6 +735,8 @@ impl Sim {
         match kind {
             Call::Part { relay } => self.part(at, relay, self.nodes[to].id.clone(), Outcome::Unreachable),
             Call::Pull { owner, log, .. } => self.started(at, (to, call), &owner, log, Err(Silent)),
+            Call::Heads => self.heard(at, call),
+            Call::Prove { doubt, asked } => self.prove(at, doubt, asked + 1),
             // What is due stays due on the disk.
             Call::Deliver { .. } | Call::Forward { .. } | Call::Witness { .. } | Call::Ask { .. } => Ok(()),
         }

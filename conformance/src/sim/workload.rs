@@ -26,7 +26,7 @@ use crypto::{
     sign::Signed,
 };
 use exchange::{
-    answer,
+    answer, evidence,
     member::Input,
     read,
     tables::{self, Key, RecordRow},
@@ -118,6 +118,7 @@ impl Sim {
     }
 
     fn operator(&mut self, at: usize, operation: Operation, input: Input) -> Result<(), Broken> {
+        let at = self.face(at);
         if self.nodes[at].member.is_none() {
             return Ok(());
         }
@@ -455,7 +456,7 @@ impl Sim {
                 let asked: Question =
                     verified.map_err(|r| Broken::new(Check::Fault, r.to_string()))?.into_inner();
                 self.checker.asked(question.digest(), asked);
-                let Some(to) = self.position(&outlet) else { return Ok(()) };
+                let Some(to) = self.reach(at, &outlet) else { return Ok(()) };
                 self.work.questions.push((at, to, question.clone()));
                 self.put(at, to, question)
             }
@@ -489,6 +490,9 @@ impl Sim {
         let verified = node.context.registry.verify(question).map_err(broken)?;
         let mut lines = Vec::new();
         for (member, sealed) in answers {
+            if evidence::frozen(&node.disk, &member).map_err(|f| Broken::new(Check::Fault, f.to_string()))? {
+                continue;
+            }
             if sealed.member != member {
                 return Err(Broken::new(
                     Check::Disclosure,

@@ -24,24 +24,30 @@ impl Got {
 
 /// Gets `url`, with an Authorization header when there is one. `None` when nobody answers.
 pub(crate) fn get(url: &str, auth: Option<&str>) -> Option<Got> {
-    let bytes = send("GET", url, auth)?;
-    let got = parse(&bytes)?;
+    let auth = auth.map_or(String::new(), |auth| format!("Authorization: {auth}\r\n"));
+    let got = parse(&send(url, "GET", &auth, "")?)?;
     let length = got.header("content-length").map(|l| l.parse::<usize>().unwrap());
     (length == Some(got.body.len())).then_some(got)
 }
 
 /// Asks with another method, whose response may lack the body that its length speaks of.
 pub(crate) fn ask(method: &str, url: &str, auth: Option<&str>) -> Option<Got> {
-    parse(&send(method, url, auth)?)
+    let auth = auth.map_or(String::new(), |auth| format!("Authorization: {auth}\r\n"));
+    parse(&send(url, method, &auth, "")?)
 }
 
-fn send(method: &str, url: &str, auth: Option<&str>) -> Option<Vec<u8>> {
+/// Posts `body` to `url`. `None` when nobody answers.
+pub(crate) fn post(url: &str, body: &str) -> Option<Got> {
+    parse(&send(url, "POST", &format!("Content-Length: {}\r\n", body.len()), body)?)
+}
+
+fn send(url: &str, method: &str, headers: &str, body: &str) -> Option<Vec<u8>> {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let mut stream = TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let auth = auth.map_or(String::new(), |auth| format!("Authorization: {auth}\r\n"));
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{auth}Connection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).ok()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
