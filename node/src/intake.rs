@@ -203,17 +203,22 @@ impl Feed<'_> {
         if self.slots.end - self.slots.start < count {
             // A short file takes what it needs, a long one does not ask again for every run.
             let take = if self.sent == 0 { count } else { count.max(SLOTS_AT_ONCE) };
-            let reply = self.core.hand_in(Input::ReserveSlots { count: take }).map_err(|_| Stopped)?;
-            let Ok(Response::Slots(first)) = reply.blocking_recv() else { return Err(Stopped) };
-            self.slots = first..first + take;
+            let reply = self.core.hand_in(Input::ReserveSlots { count: take })?;
+            match settle(Some(reply))? {
+                Response::Slots(first) => self.slots = first..first + take,
+                _ => return Err(Stopped::Behind),
+            }
         }
         let first = self.slots.start;
         self.slots.start += count;
         let worker = &self.workers[self.sent % self.workers.len()];
         self.sent += 1;
-        worker.send((rows, first)).map_err(|_| Stopped)
+        worker.send((rows, first)).map_err(|_| Stopped::Behind)
     }
 }
+
+/// Rows that were sealed together, and what became of the others.
+type Sealed = (Vec<SealedRow>, RunRows);
 
 /// A file that was read to its end.
 struct Whole {
@@ -221,9 +226,20 @@ struct Whole {
     runs: usize,
 }
 
-/// A later stage has ended, and says why itself.
+/// Why rows are not taken any more.
 #[derive(Debug)]
-pub struct Stopped;
+pub enum Stopped {
+    /// A stage behind has ended, and says why itself.
+    Behind,
+    /// The writer refuses.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 /// How reading a file ended.
 enum Ended {
@@ -233,8 +249,11 @@ enum Ended {
 }
 
 impl From<Stopped> for Ended {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Behind => Self::Stopped,
+            Stopped::Refused(refusal) => Self::Refused(refusal),
+        }
     }
 }
 
@@ -320,7 +339,7 @@ impl Taking {
     fn commit(
         &self,
         run_rows: usize,
-        sealed: &[Receiver<Result<(Vec<SealedRow>, RunRows), Fault>>],
+        sealed: &[Receiver<Result<Sealed, Fault>>],
         whole: &Mutex<Option<Whole>>,
     ) -> Result<Response, Refusal> {
         let mut waiting = std::collections::VecDeque::new();
