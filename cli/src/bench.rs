@@ -10,7 +10,7 @@ mod primitives;
 
 use std::path::{Path, PathBuf};
 
-use ::node::{Problem, clock};
+use ::node::{Problem, clock, keys::write_private};
 use crypto::codec;
 
 use crate::{
@@ -53,7 +53,7 @@ impl Drop for Scratch {
 /// Founds a federation of one region under `root`; returns the member's directory and its passphrase file.
 fn found(root: &Path) -> Result<Unlock, Problem> {
     let pass = root.join("passphrase");
-    cmd::write(&pass, codec::hex(&clock::random::<16>()).as_bytes())?;
+    write_private(&pass, codec::hex(&clock::random::<16>()).as_bytes())?;
     let unlock = |name: &str| Unlock {
         dir: root.join(name),
         passphrase: Passphrase { passphrase_file: Some(pass.clone()), key_file: None },

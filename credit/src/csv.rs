@@ -155,6 +155,17 @@ pub struct RowError {
 }
 
 impl RowError {
+    /// The row brings a record that was erased.
+    pub fn erased(row: u32) -> Self {
+        Self {
+            row,
+            column: String::new(),
+            code: "record_erased",
+            zh: "该记录已依法删除，不再收录".into(),
+            en: "this record was erased by law and is not taken again".into(),
+        }
+    }
+
     /// The row repeats a record that stands in the same file before.
     pub fn twice(row: u32, column: String) -> Self {
         Self {

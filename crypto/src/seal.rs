@@ -7,10 +7,12 @@
 //! | box | a key of the caller, random nonce | label |
 
 use aes_gcm::{
-    Aes256Gcm, KeyInit, Nonce,
+    Aes256Gcm, KeyInit,
     aead::{Aead, Payload},
 };
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGcm256, kdf::HkdfSha256};
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, UnboundKey};
 
 use crate::{Bytes, label::Label, pseudonym, secret::Secret, sign::PublicKey, suite::Suite};
 
@@ -57,21 +59,30 @@ impl RecordKey {
         let mut aad = Label::FieldAtRest.as_str().as_bytes().to_vec();
         aad.extend_from_slice(&[0, Suite::Standard.number()]);
         aad.extend_from_slice(bound_to);
-        FieldCipher { cipher: Aes256Gcm::new(key.expose().into()), aad }
+        match UnboundKey::new(&AES_256_GCM, key.expose()) {
+            Ok(key) => FieldCipher { key: LessSafeKey::new(key), aad },
+            // INVARIANT: the only error is a key of another length than 32 bytes.
+            Err(_) => unreachable!("a key of 32 bytes"),
+        }
     }
 }
 
 /// Seals and opens the fields of one record: one key, and the field's number as the nonce.
+///
+/// ring's AES-256-GCM and not the other one used here: on small messages it takes a third of the time, and a record has a
+/// dozen of them.
 pub struct FieldCipher {
-    cipher: Aes256Gcm,
+    key: LessSafeKey,
     aad: Vec<u8>,
 }
 
 impl FieldCipher {
     /// Seals `content` of `field`. A record key belongs to one content, so it seals each field once.
     pub fn seal(&self, field: u16, content: &[u8]) -> Vec<u8> {
-        match self.cipher.encrypt(&nonce(field), Payload { msg: content, aad: &self.aad }) {
-            Ok(sealed) => sealed,
+        let mut sealed = Vec::with_capacity(content.len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(content);
+        match self.key.seal_in_place_append_tag(nonce(field), Aad::from(&self.aad), &mut sealed) {
+            Ok(()) => sealed,
             // INVARIANT: AES-GCM refuses only messages of 64 GiB and more; a field is below 64 KiB.
             Err(_) => unreachable!("field too long for AES-GCM"),
         }
@@ -79,14 +90,18 @@ impl FieldCipher {
 
     /// Opens what [`FieldCipher::seal`] sealed for the same field and binding.
     pub fn open(&self, field: u16, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.cipher.decrypt(&nonce(field), Payload { msg: sealed, aad: &self.aad }).map_err(|_| SealError)
+        let mut content = sealed.to_vec();
+        let opened = self.key.open_in_place(nonce(field), Aad::from(&self.aad), &mut content);
+        let len = opened.map_err(|_| SealError)?.len();
+        content.truncate(len);
+        Ok(content)
     }
 }
 
-fn nonce(field: u16) -> Nonce<aes_gcm::aead::consts::U12> {
-    let mut nonce = [0; 12];
-    nonce[10..].copy_from_slice(&field.to_be_bytes());
-    nonce.into()
+fn nonce(field: u16) -> ring::aead::Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[NONCE_LEN - 2..].copy_from_slice(&field.to_be_bytes());
+    ring::aead::Nonce::assume_unique_for_key(nonce)
 }
 
 /// An asker's private X25519 key.
@@ -224,6 +239,12 @@ mod tests {
         assert_eq!(key.cipher(b"js/record/2024").open(3, &sealed), Err(SealError));
         let other = RecordKey::new(secret(2));
         assert_eq!(other.cipher(b"sh/record/2024").open(3, &sealed), Err(SealError));
+        // Another implementation of AES-256-GCM gives the same bytes.
+        let raw = pseudonym::keyed(&secret(1), Label::FieldKey, &[]);
+        let aad = [Label::FieldAtRest.as_str().as_bytes(), &[0, 1], b"sh/record/2024"].concat();
+        let nonce = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3].into();
+        let other = Aes256Gcm::new((&raw).into()).encrypt(&nonce, Payload { msg: b"value", aad: &aad });
+        assert_eq!(other.unwrap(), sealed);
         // Equal values of two fields do not look equal.
         assert_ne!(here.seal(4, b"value"), sealed);
     }

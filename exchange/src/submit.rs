@@ -37,9 +37,9 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 ///
 /// 1. The department has an account: `source.unknown`.
 /// 2. The run is within bounds: `frame.too-long`.
-/// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing, and
-///    so does a record that was erased: an old file does not bring it back. A record that this file has brought
-///    before is refused, whatever its content.
+/// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing. A
+///    record that was erased is refused: an old file does not bring it back. So is one that this file has brought
+///    before, whatever its content.
 ///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
 /// 5. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
@@ -81,13 +81,19 @@ pub fn submit(
                 reasons.push(RowError::twice(row.row.number, column).into());
                 continue;
             }
-            Some(known) if known.erased || known.content == Some(row.facts.content) => counts.duplicate += 1,
+            Some(known) if known.erased => {
+                counts.rejected += 1;
+                late += u64::from(row.row.late);
+                reasons.push(RowError::erased(row.row.number).into());
+                continue;
+            }
+            Some(known) if known.content == Some(row.facts.content) => counts.duplicate += 1,
             Some(_) => counts.amended += 1,
             None => counts.accepted += 1,
         }
         normalised += u64::from(row.row.normalised);
         late += u64::from(row.row.late);
-        if known.as_ref().is_none_or(|known| !known.erased && known.content != Some(row.facts.content)) {
+        if known.as_ref().is_none_or(|known| known.content != Some(row.facts.content)) {
             leaves.push(record(turn, row, known));
         }
     }

@@ -10,6 +10,7 @@
 
 use std::sync::{
     Arc, Mutex,
+    atomic::AtomicBool,
     mpsc::{Receiver, SyncSender, sync_channel},
 };
 
@@ -40,8 +41,8 @@ use crate::{
 
 /// Rows that are checked, sealed and written together: one signature and one reply for so many.
 pub const RUN_ROWS: usize = 1_000;
-/// Runs that wait for the writer: enough that it never waits for them.
-const RUNS_WAITING_MAX: usize = 4;
+/// Runs that wait for the writer: enough that it never waits for them, and that one flush serves many.
+const RUNS_WAITING_MAX: usize = 12;
 /// Parts that wait to be read.
 const PARTS_WAITING_MAX: usize = 2;
 /// Key slots taken at a time once a file turns out to be long.
@@ -300,7 +301,8 @@ impl Taking {
         let item = context.catalog.item(&self.item);
         let item = item.ok_or_else(|| Refusal::new(Code::ItemUnknown, format!("`{}`", self.item)))?;
         let now = clock::now();
-        let prepare = Prepare { shared: &self.shared, item, now, today: Date::from_timestamp(now), since };
+        let (today, look) = (Date::from_timestamp(now), AtomicBool::new(true));
+        let prepare = Prepare { shared: &self.shared, item, now, today, since, look };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let whole = Mutex::new(None);
         std::thread::scope(|scope| {

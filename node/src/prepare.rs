@@ -1,8 +1,10 @@
 //! Rows in clear → sealed rows and what is wrong with the others. Runs beside the writer, on any thread.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use credit::{
     catalog::Item,
-    csv::{PlainRecord, Row, RowError},
+    csv::{PlainRecord, Row},
     id::{FieldId, MemberId},
     record::{Contents, RecordFacts, SUBJECT_FIELD, SealedRecord},
     rules::{AuthorityKind, Tier, tier_of_penalty},
@@ -32,6 +34,9 @@ pub struct Prepare<'a> {
     pub today: Date,
     /// Size of the `records` log before the file.
     pub since: u64,
+    /// Whether rows are looked up before they are sealed. The writer looks again; this only saves sealing what is known,
+    /// so it stops when a run held nothing known: a file is mostly new or mostly old.
+    pub look: AtomicBool,
 }
 
 impl Prepare<'_> {
@@ -39,6 +44,7 @@ impl Prepare<'_> {
     pub fn run(&self, rows: Vec<Row>, first: Slot) -> Result<(Vec<SealedRow>, RunRows), Fault> {
         let context = &self.shared.context();
         let mut run = RunRows { rows: rows.len() as u64, ..RunRows::default() };
+        let look = self.look.load(Ordering::Relaxed);
         let mut sealed = Vec::with_capacity(rows.len());
         let keys = self.shared.keys.record_keys(first, rows.len() as u64);
         for ((row, slot), key) in rows.into_iter().zip(first.0..).zip(keys) {
@@ -54,34 +60,27 @@ impl Prepare<'_> {
             let row = FileRow { number: row.number, normalised: row.normalised, late };
             let contents = Contents::of(&plain);
             let facts = self.facts(&plain, &contents, Slot(slot));
-            let known: Option<RecordRow> = tables::row(&self.shared.store, &Key::record(&facts.record))?;
-            match known {
-                // Brought by this file before: the writer refuses it.
-                Some(known) if known.newest.index >= self.since => {}
-                Some(RecordRow { erased: true, .. }) => {
-                    run.late += u64::from(row.late);
-                    run.reject(vec![RowError {
-                        row: row.number,
-                        column: String::new(),
-                        code: "record_erased",
-                        zh: "该记录已依法删除，不再收录".into(),
-                        en: "this record was erased by law and is not taken again".into(),
-                    }]);
-                    continue;
-                }
-                Some(known) if known.content == Some(facts.content) => {
-                    run.duplicate += 1;
-                    run.normalised += u64::from(row.normalised);
-                    run.late += u64::from(row.late);
-                    continue;
-                }
-                _ => {}
+            // What this file has brought before, and what was erased, is refused by the writer.
+            if look
+                && let Some(known) =
+                    tables::row::<RecordRow>(&self.shared.store, &Key::record(&facts.record))?
+                && known.newest.index < self.since
+                && !known.erased
+                && known.content == Some(facts.content)
+            {
+                run.duplicate += 1;
+                run.normalised += u64::from(row.normalised);
+                run.late += u64::from(row.late);
+                continue;
             }
             let tag = context.own.naming.subject_tag(&plain.subject);
             // Slots are handed out once, and only what is in the log is erased.
             let key = key.ok_or_else(|| Fault(format!("key slot {slot} was handed out and is erased")))?;
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
             sealed.push(SealedRow::new(row, record, tag));
+        }
+        if look && run.duplicate == 0 {
+            self.look.store(false, Ordering::Relaxed);
         }
         Ok((sealed, run))
     }

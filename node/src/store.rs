@@ -160,6 +160,7 @@ impl DiskStore {
         clear_unfinished(dir).and_then(|()| manifest::check(dir)).map_err(|e| engine(e.into()))?;
         let builder = Database::builder(dir)
             .cache_size(CACHE_BYTES)
+            .worker_threads(1)
             .max_journaling_size(JOURNAL_BYTES)
             .journal_compression(CompressionType::None);
         // Hashes and ciphertext do not compress.
