@@ -89,9 +89,15 @@ pub(crate) enum Verb {
     /// Repair cases: apply, accept, decide.
     #[command(subcommand)]
     Repair(Repair),
+    /// Cases and their deadlines.
+    #[command(subcommand)]
+    Case(Case),
     /// Dispute marks, by the record's authority.
     #[command(subcommand)]
     Dispute(Dispute),
+    /// Hide a record for a reorganisation, show it again, or end its publicity, by its authority.
+    #[command(subcommand)]
+    Record(Record),
     /// A record's standing as this member knows it.
     Status {
         /// Record id, as `repair` and `query` print it.
@@ -537,6 +543,61 @@ pub(crate) enum Repair {
         /// Where to write it.
         #[arg(long)]
         out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Case {
+    /// Cases decided here, applications taken here with their outcome, and withdrawn records to be erased.
+    List {
+        /// Only what is near its deadline or overdue, and erasures.
+        #[arg(long)]
+        due: bool,
+        /// Only what this member decides.
+        #[arg(long, value_name = "MEMBER")]
+        authority: Option<String>,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Record {
+    /// Hide a record while a court-approved reorganisation or settlement is carried out (暂时屏蔽).
+    Mask {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        /// The court's ruling; its digest enters the log, the paper stays with the authority.
+        #[arg(long, value_name = "FILE")]
+        paper: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Show a hidden record again (解除屏蔽).
+    Unmask {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        /// The paper it rests on; its digest enters the log.
+        #[arg(long, value_name = "FILE")]
+        paper: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// End a record's publicity (公示期满); the node does this by itself where the rule set gives a maximum.
+    Expire {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
         #[command(flatten)]
         node: Dir,
     },

@@ -492,8 +492,9 @@ fn news_about_a_record_counts_only_from_its_authority() {
         stage.open("bank-a", &asked, stage.ask(&outlet, &asked)).records.first().map(|r| r.record)
     };
     let record = record_of(4).unwrap();
-    let news =
-        |record, change| StatusFact::Changed(Changed { record, change, case: None, rule: "attack".into() });
+    let news = |record, change| {
+        StatusFact::Changed(Changed { record, change, case: None, rule: "attack".into(), paper: None })
+    };
     // js, xyd and a bank claim that a record of sh is repaired, withdrawn, masked.
     for change in [Change::Repair, Change::Withdraw, Change::Mask] {
         for from in ["js", "bank-a"] {

@@ -241,6 +241,9 @@ pub struct Changed {
     /// The rule set decided under, or the legal ground in words; at most 200 bytes, and no personal data.
     #[n(3)]
     pub rule: String,
+    /// SHA-256 of the paper it rests on, kept by the authority: of a mask the court's ruling.
+    #[n(4)]
+    pub paper: Option<Digest>,
 }
 
 /// One step of a case.

@@ -18,6 +18,9 @@ use crate::{
 /// Most applications that join one case; each further one is refused, so that a case stays small.
 pub const APPLICATIONS_PER_CASE_MAX: usize = 16;
 
+/// Working days left at which a deadline is near: whoever looks once a working day sees it in time.
+pub const NEAR_WORKING_DAYS: u32 = 1;
+
 /// An application as the receiving counter signs and forwards it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -134,6 +137,61 @@ pub struct Deadline {
     pub provisional: bool,
 }
 
+/// How a deadline stands on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// There is time.
+    Open,
+    /// At most [`NEAR_WORKING_DAYS`] are left.
+    Near,
+    /// The last day is over.
+    Overdue,
+}
+
+impl Urgency {
+    /// English word, as in `--json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Near => "near",
+            Self::Overdue => "overdue",
+        }
+    }
+
+    /// The Chinese word.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Self::Open => "期限内",
+            Self::Near => "即将到期",
+            Self::Overdue => "已逾期",
+        }
+    }
+}
+
+impl Deadline {
+    /// The `n`-th working day after `from`.
+    pub fn after(from: Date, n: u32, calendar: &Calendar) -> Self {
+        let due = calendar.add_working_days(from, n);
+        Self { date: due.date, provisional: due.provisional }
+    }
+
+    /// The first moment after it: midnight in Asia/Shanghai.
+    pub fn passed_at(&self) -> Timestamp {
+        self.date.plus_days(1).start()
+    }
+
+    /// How it stands on `today`.
+    pub fn urgency(&self, today: Date, calendar: &Calendar) -> Urgency {
+        if self.date < today {
+            Urgency::Overdue
+        } else if calendar.working_days_between(today, self.date) <= NEAR_WORKING_DAYS {
+            Urgency::Near
+        } else {
+            Urgency::Open
+        }
+    }
+}
+
 /// A case after acceptance.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -173,17 +231,23 @@ pub struct Decided {
 impl Applied {
     /// A new case from its first application.
     pub fn open(application: &Application, digest: Digest, rule: Option<&Rule>, calendar: &Calendar) -> Self {
-        let day = Date::from_timestamp(application.applied_at);
-        Self {
+        let first =
+            Joined { counter: application.counter.clone(), application: digest, at: application.applied_at };
+        let mut applied = Self {
             case: application.case,
             record: application.record,
-            applications: vec![Joined {
-                counter: application.counter.clone(),
-                application: digest,
-                at: application.applied_at,
-            }],
-            accept_due: due(rule.and_then(|r| r.accept_working_days), day, calendar),
-        }
+            applications: vec![first],
+            accept_due: None,
+        };
+        applied.set_due(rule, calendar);
+        applied
+    }
+
+    /// Counts the days for acceptance, from the first application.
+    fn set_due(&mut self, rule: Option<&Rule>, calendar: &Calendar) {
+        let days = rule.and_then(|r| r.accept_working_days).zip(self.applications.first());
+        self.accept_due =
+            days.map(|(days, first)| Deadline::after(Date::from_timestamp(first.at), days, calendar));
     }
 
     /// The same application through another counter joins; a retry changes nothing.
@@ -205,16 +269,23 @@ impl Applied {
     /// Acceptance (受理).
     #[must_use]
     pub fn accept(self, now: Timestamp, rule: Option<&Rule>, calendar: &Calendar) -> Accepted {
-        let from = match rule.and_then(|r| r.decide_from) {
-            Some(DecideFrom::Application) => self.applications.first().map_or(now, |j| j.at),
-            _ => now,
-        };
-        let decide_due = due(rule.and_then(|r| r.decide_working_days), Date::from_timestamp(from), calendar);
-        Accepted { applied: self, at: now, decide_due }
+        let mut accepted = Accepted { applied: self, at: now, decide_due: None };
+        accepted.set_due(rule, calendar);
+        accepted
     }
 }
 
 impl Accepted {
+    /// Counts the days for the decision, from where the rule says.
+    fn set_due(&mut self, rule: Option<&Rule>, calendar: &Calendar) {
+        let from = match rule.and_then(|r| r.decide_from) {
+            Some(DecideFrom::Application) => self.applied.applications.first().map_or(self.at, |j| j.at),
+            _ => self.at,
+        };
+        let days = rule.and_then(|r| r.decide_working_days);
+        self.decide_due = days.map(|days| Deadline::after(Date::from_timestamp(from), days, calendar));
+    }
+
     /// Granting (准予修复): only after the minimum publicity of the rule set of the decision's day.
     pub fn grant(
         self,
@@ -263,6 +334,24 @@ impl Case {
         }
     }
 
+    /// The last day for the step that comes next; `None` where the rule set gives none, and after the decision.
+    pub fn deadline(&self) -> Option<Deadline> {
+        match self {
+            Case::Applied(applied) => applied.accept_due,
+            Case::Accepted(accepted) => accepted.decide_due,
+            Case::Decided(_) => None,
+        }
+    }
+
+    /// Counts that deadline again: a provisional one moves when the calendar of its year is published.
+    pub fn count_again(&mut self, rule: Option<&Rule>, calendar: &Calendar) {
+        match self {
+            Case::Applied(applied) => applied.set_due(rule, calendar),
+            Case::Accepted(accepted) => accepted.set_due(rule, calendar),
+            Case::Decided(_) => {}
+        }
+    }
+
     /// The state in a word.
     pub fn state(&self) -> &'static str {
         match self {
@@ -291,9 +380,81 @@ impl Case {
     }
 }
 
-fn due(working_days: Option<u32>, from: Date, calendar: &Calendar) -> Option<Deadline> {
-    working_days.map(|n| {
-        let due = calendar.add_working_days(from, n);
-        Deadline { date: due.date, provisional: due.provisional }
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{AuthorityKind, RuleBook, Tier};
+
+    fn date(text: &str) -> Date {
+        Date::parse(text).unwrap()
+    }
+
+    /// A case that was applied for on that day, at noon, under Order 36.
+    fn applied(day: &str, calendar: &Calendar) -> Case {
+        let member = |id: &str| MemberId::parse(id).unwrap();
+        let application = Application {
+            case: CaseId([1; 16]),
+            record: RecordId([2; 32]),
+            authority: member("sh"),
+            counter: member("js"),
+            materials: Vec::new(),
+            applied_at: date(day).start().plus_ms(12 * 3_600_000),
+        };
+        let book = RuleBook::builtin();
+        let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        Case::Applied(Applied::open(&application, Digest::ZERO, Some(rule), calendar))
+    }
+
+    #[test]
+    fn deadlines_follow_the_statutory_calendar() {
+        let calendar = Calendar::builtin();
+        // Applied, last day to accept (3), last day to decide (10, from the application).
+        let table = [
+            ("2026-02-12", "2026-02-24", "2026-03-04"), // across the Spring Festival, with a make-up Saturday
+            ("2026-04-01", "2026-04-07", "2026-04-16"),
+            ("2026-09-30", "2026-10-10", "2026-10-20"), // the third day is a make-up Saturday
+        ];
+        let book = RuleBook::builtin();
+        let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        for (day, accept, decide) in table {
+            let case = applied(day, &calendar);
+            let expected = |due: &str| Some(Deadline { date: date(due), provisional: false });
+            assert_eq!(case.deadline(), expected(accept), "{day}");
+            // However late it is accepted, the days for the decision count from the application.
+            let late = date("2026-12-01").start();
+            let accepted = case.into_applied().unwrap().accept(late, Some(rule), &calendar);
+            assert_eq!(Case::Accepted(accepted).deadline(), expected(decide), "{day}");
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_near_on_the_working_day_before_and_overdue_after_its_last_moment() {
+        let calendar = Calendar::builtin();
+        let deadline = applied("2026-02-12", &calendar).deadline().unwrap();
+        let on = |day: &str| deadline.urgency(date(day), &calendar);
+        assert_eq!(on("2026-02-13"), Urgency::Open);
+        // From Saturday the 14th, a make-up day, to the last day there is one working day left.
+        assert_eq!(
+            (on("2026-02-14"), on("2026-02-23"), on("2026-02-24")),
+            (Urgency::Near, Urgency::Near, Urgency::Near)
+        );
+        assert_eq!(on("2026-02-25"), Urgency::Overdue);
+        assert_eq!(Date::from_timestamp(deadline.passed_at()), date("2026-02-25"));
+        assert_eq!(Date::from_timestamp(Timestamp(deadline.passed_at().0 - 1)), date("2026-02-24"));
+    }
+
+    #[test]
+    fn a_provisional_deadline_moves_when_the_calendar_comes() {
+        let known = Calendar::builtin();
+        let mut case = applied("2026-12-30", &known);
+        let before = case.deadline().unwrap();
+        assert_eq!((before.date, before.provisional), (date("2027-01-04"), true));
+        let notice = "date,off,name\n2027-01-01,1,元旦\n2027-01-04,1,元旦\n";
+        let head = "date,off,name\n";
+        let later = Calendar::parse(&[(2026, head), (2027, notice)]).unwrap();
+        let book = RuleBook::builtin();
+        let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        case.count_again(Some(rule), &later);
+        assert_eq!(case.deadline(), Some(Deadline { date: date("2027-01-06"), provisional: false }));
+    }
 }

@@ -138,6 +138,11 @@ impl Standing {
         }
     }
 
+    /// Whether it has come to an end that is never undone: expired, repaired or withdrawn.
+    pub fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// What it allows now.
     pub fn status(&self) -> Status {
         let on = |mark: Option<Mark>| mark.is_some_and(|m| m.1);

@@ -18,7 +18,7 @@ use credit::{
     entry::{Entry, Fact, Recorded, StatusFact},
     id::{CaseId, MemberId, RecordId},
     repair::Case,
-    status::Standing,
+    status::{Standing, Status},
 };
 use crypto::{Digest, Timestamp, codec, keytree::Slot, merkle, seal::RecordKey};
 use ledger::{
@@ -34,12 +34,12 @@ use crate::{
     evidence::EvidenceRow,
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
-    project, propagation,
+    project,
     receipt::Receipt,
     refusal::{Fault, Halt},
     tables::{
-        self, DeliveryRow, ForwardRow, HandledRow, IntakeRow, Key, QuestionRow, RecordRow, Table, Work,
-        decode,
+        self, DeliveryRow, ErasureRow, ForwardRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow,
+        RecordRow, Table, Told, Work, decode,
     },
     turn::{Kept, Turn},
     wire::SubmitReport,
@@ -450,6 +450,19 @@ impl Check<'_> {
                 };
                 read((standing.merge(made) != standing).then_some(Wrong::RowDiffers))
             }
+            Table::Outcome => {
+                let author = tables::key_text(rest).and_then(MemberId::parse);
+                let Some(author) = author else { return read(Some(Wrong::RowDamaged)) };
+                let Some(bytes) = stored else { return read(made.map(|_| Wrong::RowMissing)) };
+                let row: OutcomeRow = decode(key, bytes)?;
+                let made: OutcomeRow = made.map(|m| decode(key, m)).transpose()?.unwrap_or_default();
+                // What was pushed may be newer than the copy.
+                let replayed = self.replayed.get(&(author.clone(), LogName::Status)).copied();
+                let known = self.acknowledged.get(&author).copied().unwrap_or(0);
+                let complete = replayed.is_some_and(|size| author == own || known <= size);
+                let fits = if complete { made == row } else { row.clone().merge(made) == row };
+                read((!fits).then_some(Wrong::RowDiffers))
+            }
             Table::Counter => {
                 let made: u64 = made.map(|m| decode(key, m)).transpose()?.unwrap_or(0);
                 match stored {
@@ -530,6 +543,16 @@ impl Check<'_> {
                 return Ok((!holds).then_some(Wrong::RowDiffers));
             }
             Table::Case => drop(decode::<Case>(key, bytes)?),
+            Table::Erasure => {
+                let row: ErasureRow = decode(key, bytes)?;
+                let record = RecordId(<[u8; 32]>::try_from(rest).unwrap_or_default());
+                let standing: Option<Standing> =
+                    tables::row(self.view, &Key::standing(&row.authority, &record))?;
+                let held: Option<RecordRow> = tables::row(self.view, &Key::record(&record))?;
+                let fits = standing.is_some_and(|s| s.status() == Status::Withdrawn)
+                    && held.is_some_and(|row| !row.erased);
+                return Ok((!fits).then_some(Wrong::RowUnexplained));
+            }
             Table::File => drop(decode::<SubmitReport>(key, bytes)?),
             Table::Intake => drop(decode::<IntakeRow>(key, bytes)?),
             Table::Accesses => drop(decode::<u64>(key, bytes)?),
@@ -700,8 +723,9 @@ impl Reading<'_> {
         let mut turn = Turn::new(Timestamp(0), &self.kept, BTreeMap::new());
         if *self.owner == context.own.id {
             project::own(context, &mut turn, self.name, index, entry)?;
-        } else if let Some(fact) = fact.filter(|fact| propagation::concerns_others(fact)) {
-            project::status(&mut turn, self.owner, fact, index)?;
+        } else if let Some(fact) = fact {
+            let told = Told { index, at: entry.at };
+            project::status(context, &mut turn, self.owner, fact, told)?;
         }
         let Kept { rows, .. } = turn.finish();
         self.kept.absorb(rows);

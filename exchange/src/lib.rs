@@ -19,6 +19,11 @@
 //! acknowledges with an entry of its own; the acknowledgements make the certificate. [`sync`] brings what a push
 //! missed, and brings a restored member back to where its peers have seen it, before it answers anything.
 //!
+//! # What happens by itself
+//!
+//! [`timer`] keeps the clocks of the law as rows of the due queue; a `Tick` ends publicity, reports steps of cases that
+//! are late, and has withdrawn records erased.
+//!
 //! # When a member lies
 //!
 //! [`evidence`] compares what peers have been shown; two signed histories convict their owner, who is then frozen.
@@ -46,6 +51,7 @@ pub mod step;
 pub mod submit;
 pub mod sync;
 pub mod tables;
+pub mod timer;
 pub mod trust;
 pub mod turn;
 pub mod wire;

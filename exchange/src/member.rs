@@ -6,7 +6,7 @@ use std::{
 };
 
 use credit::{
-    entry::{Received, StatusFact, Version},
+    entry::{Changed, Received, StatusFact, Version},
     grant::Grant,
     id::{CaseId, MemberId, QuestionId, RecordId, SourceId},
     question::Question,
@@ -129,6 +129,8 @@ pub enum Input {
         change: Change,
         /// Legal ground.
         reason: String,
+        /// SHA-256 of the paper it rests on.
+        paper: Option<Digest>,
     },
     /// Another member's status entry, pushed.
     Notice {
@@ -369,8 +371,9 @@ impl Member {
             Input::DecideRepair { case, grant, reason } => {
                 repair::decide(context, turn, token, case, grant, reason)
             }
-            Input::ChangeStanding { record, change, reason } => {
-                repair::change_standing(context, turn, token, record, change, reason)
+            Input::ChangeStanding { record, change, reason, paper } => {
+                let changed = Changed { record, change, case: None, rule: reason, paper };
+                repair::change_standing(context, turn, token, changed)
             }
             Input::Notice { caller, notice, fact } => {
                 propagation::notice(context, turn, token, &caller, &notice, &fact)
@@ -453,7 +456,7 @@ impl Member {
             }
             Input::Cosigned(answer) => witness::answered(context, turn, answer),
             Input::Tick => {
-                propagation::due(turn)?;
+                propagation::due(context, turn)?;
                 let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
                 self.pulls.due(turn, sizes)?;
                 self.rounds.due(context, turn);

@@ -7,13 +7,14 @@ use crate::{
     propagation,
     refusal::Halt,
     step::Effect,
-    tables::{self, HandledRow, Key, RecordRow},
+    tables::{self, HandledRow, Key, OutcomeRow, RecordRow, Told},
+    timer,
     turn::Turn,
 };
 use credit::{
     entry::{AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
     id::MemberId,
-    status::Standing,
+    status::{Change, Standing},
 };
 
 /// Projects an entry of one of this member's own logs.
@@ -48,6 +49,7 @@ pub fn own(
                 }
                 (row.content, row.erased) = (None, true);
                 turn.put(&Key::record(&erased.record), &row);
+                turn.delete(&Key::erasure(&erased.record));
             }
             for version in &erased.versions {
                 turn.delete_payload(version.slot);
@@ -58,7 +60,7 @@ pub fn own(
         Fact::Status(signed) if log == LogName::Status => {
             // Our own statement: signed here, or proven to be ours by the checkpoint it was replayed under.
             let fact = context.registry.verify(signed)?.into_inner();
-            status(turn, &context.own.id, &fact, index)?;
+            status(context, turn, &context.own.id, &fact, Told { index, at: entry.at })?;
             match &fact {
                 StatusFact::Changed(changed) => {
                     propagation::schedule(context, turn, index, entry.at, Some(&changed.record))?;
@@ -91,13 +93,27 @@ pub fn own(
 }
 
 /// Projects the statement of entry `index` of any member's verified status log. Only what the author may say about:
-/// its own standings, its own grants. The index orders reversible marks.
-pub fn status(turn: &mut Turn<'_>, author: &MemberId, fact: &StatusFact, index: u64) -> Result<(), Halt> {
+/// its own standings, its own cases, its own grants. The index orders reversible marks.
+pub fn status(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    author: &MemberId,
+    fact: &StatusFact,
+    told: Told,
+) -> Result<(), Halt> {
+    if let Some((case, outcome)) = OutcomeRow::of(fact, told) {
+        let key = Key::outcome(author, &case);
+        let before: OutcomeRow = turn.row(&key)?.unwrap_or_default();
+        turn.put(&key, &before.merge(outcome));
+    }
     match fact {
         StatusFact::Changed(changed) => {
             let key = Key::standing(author, &changed.record);
             let before: Standing = turn.row(&key)?.unwrap_or_default();
-            turn.put(&key, &before.merge(Standing::of(changed.change, index)));
+            turn.put(&key, &before.merge(Standing::of(changed.change, told.index)));
+            if changed.change == Change::Withdraw {
+                timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;
+            }
         }
         StatusFact::GrantRevoked(grant) => turn.put(&Key::grant_revoked(author, grant), &()),
         _ => {}

@@ -21,7 +21,8 @@ use crate::{
     receipt::Proven,
     refusal::{Code, Halt},
     step::{Effect, Reply, Token},
-    tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Work},
+    tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Told, Work},
+    timer,
     turn::Turn,
 };
 
@@ -54,8 +55,8 @@ pub fn schedule(
     Ok(())
 }
 
-/// Takes up what is due: every delivery or application without an answer is sent again.
-pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
+/// Takes up what is due: every delivery or application without an answer is sent again, and clocks of the law act.
+pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
     let (from, to) = (Key::due_first(), Key::due_after(turn.now));
     let found =
         turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
@@ -88,6 +89,18 @@ pub fn due(turn: &mut Turn<'_>) -> Result<(), Halt> {
                     application: row.application.clone(),
                 });
                 row.tries
+            }
+            Work::Expire(record) => {
+                timer::expire(context, turn, record)?;
+                continue;
+            }
+            Work::Erase(record) => {
+                timer::erase(turn, record)?;
+                continue;
+            }
+            Work::Step(case, decision) => {
+                timer::step_due(context, turn, case, *decision)?;
+                continue;
             }
         };
         turn.put(&Key::due(turn.now.plus_ms(backoff_ms(tries)), &work), &());
@@ -132,6 +145,7 @@ pub fn concerns_others(fact: &StatusFact) -> bool {
 
 /// Merges a proven statement and acknowledges it once; returns the index of the acknowledgement.
 pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &StatusFact) -> Result<u64, Halt> {
+    let told = Told { index: proven.index, at: proven.entry.at };
     if let Some(handled) = turn.row::<HandledRow>(&Key::handled(&proven.member, proven.index))? {
         if handled.leaf != proven.leaf {
             return Halt::refuse(
@@ -141,10 +155,10 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
         }
         // Merged once more: after a restore the acknowledgement has come back with this member's own log, and the
         // standing it was about has not.
-        project::status(turn, &proven.member, fact, proven.index)?;
+        project::status(context, turn, &proven.member, fact, told)?;
         return Ok(handled.ack);
     }
-    project::status(turn, &proven.member, fact, proven.index)?;
+    project::status(context, turn, &proven.member, fact, told)?;
     let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf };
     let signed = context.sign(turn.now, &StatusFact::Acknowledged(ack));
     let (index, _) = turn.append(context, LogName::Status, Fact::Status(signed))?;

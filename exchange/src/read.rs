@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use credit::{
     entry::{Entry, Fact, Version},
-    id::{MemberId, RecordId},
+    id::{CaseId, MemberId, RecordId},
     repair::Case,
     status::Standing,
     subject::SubjectId,
@@ -24,8 +24,8 @@ use crate::{
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     step::Reply,
-    tables::{self, DeliveryRow, ForwardRow, Key, RecordRow},
-    wire::{Forwarded, QualityLine, RecordStatus, Response, SubmitReport},
+    tables::{self, DeliveryRow, ErasureRow, ForwardRow, Key, RecordRow},
+    wire::{DueErasure, Forwarded, QualityLine, RecordStatus, Response, SubmitReport},
 };
 
 /// Completes a decided reply from durable state. Answers are completed by [`crate::answer::seal`].
@@ -131,17 +131,26 @@ pub fn certificate(
     Ok(Ok(Certificate { event: notice(context, view, event)?, acknowledged, missing, at: now }))
 }
 
-/// Every case decided here and every application taken here.
+/// Every case decided here, every application taken here, and every erasure that is due.
 pub fn cases(view: &dyn View) -> Result<Response, Fault> {
     let cases = tables::rows::<Case>(view, &Key::cases(), usize::MAX)?.into_iter().map(|(_, c)| c).collect();
-    let forwarded = tables::rows::<ForwardRow>(view, &Key::forwards(), usize::MAX)?
-        .into_iter()
-        .filter_map(|(rest, row)| {
-            let application = credit::id::CaseId(rest.try_into().ok()?);
-            Some(Forwarded { application, to: row.to, case: row.case, refused: row.refused })
-        })
-        .collect();
-    Ok(Response::Cases { cases, forwarded })
+    let mut forwarded = Vec::new();
+    for (rest, row) in tables::rows::<ForwardRow>(view, &Key::forwards(), usize::MAX)? {
+        let Ok(application) = rest.try_into().map(CaseId) else { continue };
+        let outcome = match &row.case {
+            Some(case) => tables::row(view, &Key::outcome(&row.to, case))?,
+            None => None,
+        };
+        let ForwardRow { to, case, refused, .. } = row;
+        forwarded.push(Forwarded { application, to, case, refused, outcome });
+    }
+    let mut erasures = Vec::new();
+    for (rest, row) in tables::rows::<ErasureRow>(view, &Key::erasures(), usize::MAX)? {
+        let Ok(record) = rest.try_into().map(RecordId) else { continue };
+        let ErasureRow { authority, since, due, .. } = row;
+        erasures.push(DueErasure { record, authority, since, due });
+    }
+    Ok(Response::Cases { cases, forwarded, erasures })
 }
 
 /// A record's standing as this member knows it.
@@ -162,7 +171,7 @@ pub fn record_status(context: &Context, view: &dyn View, record: RecordId) -> Re
 }
 
 /// The authority that a record's entry names.
-fn authority(view: &dyn View, row: &RecordRow) -> Result<Option<MemberId>, Fault> {
+pub(crate) fn authority(view: &dyn View, row: &RecordRow) -> Result<Option<MemberId>, Fault> {
     let bytes = log::entry(view, LogName::Records.as_str(), LeafIndex(row.newest.index))?;
     let entry = bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose();
     Ok(match entry.map_err(|e| Fault(e.to_string()))?.map(|entry| entry.fact) {
@@ -197,6 +206,11 @@ pub fn subject_access(context: &Context, view: &dyn View, subject: &SubjectId) -
 pub fn pending(view: &dyn View) -> Result<u64, Fault> {
     let rows = tables::rows::<DeliveryRow>(view, &Key::all_deliveries(), usize::MAX)?;
     Ok(rows.iter().filter(|(_, row)| row.ack.is_none()).count() as u64)
+}
+
+/// Withdrawn records that are not erased yet.
+pub fn erasures_due(view: &dyn View) -> Result<u64, Fault> {
+    Ok(tables::rows::<ErasureRow>(view, &Key::erasures(), usize::MAX)?.len() as u64)
 }
 
 /// The departments registered here.

@@ -7,7 +7,8 @@ use credit::{
     record::RecordFacts,
     repair::{Application, Applied, Case, Decided, Denial},
     rules::{Clock, Rule, Tier},
-    status::{Change, Standing, Status},
+    status::{Change, Standing},
+    value::Date,
 };
 use crypto::{Digest, sign::Verified};
 
@@ -19,6 +20,7 @@ use crate::{
     refusal::{Code, Halt, Refusal},
     step::{Effect, Reply, Token},
     tables::{self, ForwardRow, Key, RecordRow, Work},
+    timer,
     turn::Turn,
     wire::{RepairDraft, Response},
 };
@@ -149,7 +151,7 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
         return Halt::refuse(Code::CaseDenied, format!("item `{}` knows no repair", facts.item));
     }
     let standing: Standing = turn.row(&Key::standing(&context.own.id, &asked.record))?.unwrap_or_default();
-    if matches!(standing.status(), Status::Repaired | Status::Withdrawn | Status::Expired) {
+    if standing.has_ended() {
         return Halt::refuse(
             Code::CaseDenied,
             format!("the record is {} already", standing.status().as_str()),
@@ -162,6 +164,7 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
     let rule = rule(context, &facts).ok();
     let case = Case::Applied(Applied::open(asked, digest, rule, &context.calendar));
     turn.put(&Key::case(&asked.case), &case);
+    timer::of_case(turn, &case);
     turn.put(&Key::open_case(&asked.record), &asked.case);
     Ok(asked.case)
 }
@@ -192,6 +195,7 @@ pub fn accept(context: &Context, turn: &mut Turn<'_>, token: Token, id: CaseId) 
     turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &StatusFact::Accepted(step))))?;
     let case = Case::Accepted(accepted);
     turn.put(&Key::case(&id), &case);
+    timer::of_case(turn, &case);
     turn.reply(token, Reply::ready(Response::Decided { case, event: None }));
     Ok(())
 }
@@ -216,20 +220,7 @@ pub fn decide(
     // 2
     let rule = rule(context, &facts)?;
     let decided: Decided = if grant {
-        let day =
-            facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
-        // A set that counts from publication needs that day, and the official layout does not tell it.
-        let published = match (rule.clock, facts.published) {
-            (_, Some(published)) => published,
-            (Clock::Decision, None) => day,
-            (Clock::Publication, None) => {
-                let why = format!(
-                    "`{}` counts from publication, and the record does not tell that day",
-                    rule.set_id
-                );
-                return Halt::refuse(Code::CaseDenied, why);
-            }
-        };
+        let (day, published) = starts(rule, &facts)?;
         accepted.grant(turn.now, rule, day, published)?
     } else {
         if reason.is_empty() {
@@ -245,6 +236,7 @@ pub fn decide(
             change: Change::Repair,
             case: Some(id),
             rule: decided.rule.clone(),
+            paper: None,
         })
     } else {
         StatusFact::NotGranted(step(id, &decided.accepted.applied, reason))
@@ -256,24 +248,26 @@ pub fn decide(
     Ok(())
 }
 
-/// Dispute mark, mask, withdrawal or expiry by the record's authority. A repair goes through its case.
+/// Dispute mark, mask, withdrawal or expiry by the record's authority. A repair goes through its case; a mask names the
+/// court's ruling (重整计划 or 和解协议 approved), which the authority keeps: 国办发〔2025〕22号.
 pub fn change_standing(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
-    record: RecordId,
-    change: Change,
-    reason: String,
+    changed: Changed,
 ) -> Result<(), Halt> {
-    let reason = checked_reason(reason)?;
-    facts(context, turn, &record)?;
-    if change == Change::Repair {
+    let changed = Changed { rule: checked_reason(changed.rule)?, ..changed };
+    facts(context, turn, &changed.record)?;
+    if changed.change == Change::Repair {
         return Halt::refuse(Code::CaseDenied, "a repair is decided in its case");
     }
-    if reason.is_empty() {
+    if changed.rule.is_empty() {
         return Halt::refuse(Code::CaseDenied, "a change of standing states its legal ground");
     }
-    let fact = StatusFact::Changed(Changed { record, change, case: None, rule: reason });
+    if changed.change == Change::Mask && changed.paper.is_none() {
+        return Halt::refuse(Code::CaseDenied, "a mask rests on the court's ruling, and names its digest");
+    }
+    let fact = StatusFact::Changed(changed);
     let (index, _) = turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &fact)))?;
     turn.reply(token, Reply::Receipt(index));
     Ok(())
@@ -299,7 +293,7 @@ fn step(case: CaseId, applied: &Applied, reason: String) -> CaseStep {
 }
 
 /// The facts of a record of which this member is the authority.
-fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<RecordFacts, Halt> {
+pub(crate) fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<RecordFacts, Halt> {
     let row = turn.row::<RecordRow>(&Key::record(record))?;
     let sealed = row.map(|row| tables::payload(turn.view(), row.newest.slot)).transpose()?.flatten();
     match sealed.map(|sealed| sealed.facts) {
@@ -310,9 +304,24 @@ fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<Record
 }
 
 /// The rule of the record's tier in the set that its decision date selects.
-fn rule<'a>(context: &'a Context, facts: &RecordFacts) -> Result<&'a Rule, Refusal> {
+pub(crate) fn rule<'a>(context: &'a Context, facts: &RecordFacts) -> Result<&'a Rule, Refusal> {
     let decided =
         facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
     let tier = facts.tier.unwrap_or(Tier::General);
     context.rules.rule(facts.kind, decided, tier).map_err(|e| Refusal::new(Code::CaseDenied, e.to_string()))
+}
+
+/// The days from which a rule counts a record's publicity: decision and publication. The official layout does not tell
+/// the day of publication; a set that counts from it is not guessed at.
+pub(crate) fn starts(rule: &Rule, facts: &RecordFacts) -> Result<(Date, Date), Refusal> {
+    let denied = |why: String| Refusal::new(Code::CaseDenied, why);
+    let decided = facts.decided.ok_or_else(|| denied("the record has no decision date".to_owned()))?;
+    match (rule.clock, facts.published) {
+        (_, Some(published)) => Ok((decided, published)),
+        (Clock::Decision, None) => Ok((decided, decided)),
+        (Clock::Publication, None) => Err(denied(format!(
+            "`{}` counts from publication, and the record does not tell that day",
+            rule.set_id
+        ))),
+    }
 }

@@ -1,6 +1,6 @@
 //! What a member's decision is made of: effects that wait for their batch, and replies that wait for their proofs.
 
-use credit::id::{CaseId, MemberId};
+use credit::id::{CaseId, MemberId, RecordId};
 use credit::repair::Application;
 use crypto::{keytree::Slot, sign::Signed};
 use ledger::store::{Batch, Store, StoreError};
@@ -61,6 +61,8 @@ pub enum Effect {
     Prove(Box<Doubt>),
     /// Destroy the keys of these slots: the log says they are erased.
     Puncture(Vec<Slot>),
+    /// Erase these records: a withdrawal has made it due.
+    Erase(Vec<RecordId>),
     /// Something an operator must see.
     Alert(String),
 }

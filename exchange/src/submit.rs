@@ -14,6 +14,7 @@ use crate::{
     refusal::{Code, Halt},
     step::{Reply, Token},
     tables::{IntakeRow, Key, RecordRow},
+    timer,
     turn::Turn,
     wire::{ROW_REASONS_MAX, Response, RunRows, SealedRow, Submission, SubmitReport},
 };
@@ -94,6 +95,7 @@ pub fn submit(
         normalised += u64::from(row.row.normalised);
         late += u64::from(row.row.late);
         if known.as_ref().is_none_or(|known| known.content != Some(row.facts.content)) {
+            timer::of_version(context, turn, &row.facts)?;
             leaves.push(record(turn, row, known));
         }
     }

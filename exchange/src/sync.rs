@@ -26,7 +26,7 @@ use crate::{
     receipt::Proven,
     refusal::{Code, Fault, Halt},
     step::Effect,
-    tables::Key,
+    tables::{Key, Told},
     turn::Turn,
     witness::WitnessRow,
 };
@@ -86,7 +86,8 @@ impl From<Pulled> for Input {
 /// 3. With them the tree has exactly the checkpoint's root: `signature.invalid` otherwise, and an alert, because the
 ///    owner has then signed something else than it served.
 /// 4. What this member has cosigned of the log, perhaps before it had a copy, is its past, or the owner is convicted.
-/// 5. Each entry is projected: a peer's changes of standing are acted on and acknowledged as if pushed.
+/// 5. Each entry is projected: a peer's changes of standing are acted on and acknowledged as if pushed, and the steps of
+///    its cases are kept for the counters that took the applications.
 pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pulled) -> Result<(), Halt> {
     let Pulled { owner, log: name, from, entries, checkpoint, note } = pulled;
     // 1
@@ -159,7 +160,10 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
         if own {
             turn.moved(name, index + 1, leaf);
             project::own(context, turn, name, index, &entry)?;
-        } else if let Some(fact) = fact.filter(propagation::concerns_others) {
+            continue;
+        }
+        let Some(fact) = fact else { continue };
+        if propagation::concerns_others(&fact) {
             let checkpoint = checkpoint.clone();
             let proven = Proven { member: owner.clone(), log: name, index, entry, leaf, checkpoint };
             match propagation::act(context, turn, &proven, &fact) {
@@ -167,6 +171,8 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
                 Err(Halt::Refusal(refusal)) => turn.effect(Effect::Alert(refusal.to_string())),
                 acted => drop(acted?),
             }
+        } else {
+            project::status(context, turn, &owner, &fact, Told { index, at: entry.at })?;
         }
     }
     Ok(())

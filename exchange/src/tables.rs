@@ -4,9 +4,11 @@
 //! hold what a log must not hold (sealed payloads, index keys) or work in progress.
 
 use credit::{
-    entry::Version,
+    entry::{StatusFact, Version},
     id::{CaseId, ItemId, MemberId, QuestionId, RecordId},
     record::SealedRecord,
+    repair::Deadline,
+    status::Change,
 };
 use crypto::{
     Bytes, Digest, Timestamp, codec,
@@ -75,6 +77,8 @@ tables! {
     Evidence = 40;
     Frozen = 41;
     CosignedNote = 42;
+    Erasure = 50;
+    Outcome = 51;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -263,6 +267,18 @@ impl Key {
     pub fn frozen(member: &MemberId) -> Self {
         key(Table::Frozen, &[&text(member.as_str())])
     }
+    /// An erasure that a withdrawal has made due: [`ErasureRow`], until the log says that it is done.
+    pub fn erasure(record: &RecordId) -> Self {
+        key(Table::Erasure, &[&record.0])
+    }
+    /// Every erasure that is due.
+    pub fn erasures() -> Self {
+        key(Table::Erasure, &[])
+    }
+    /// How a case fares at its authority, as that member's status log tells: [`OutcomeRow`]; projected.
+    pub fn outcome(authority: &MemberId, case: &CaseId) -> Self {
+        key(Table::Outcome, &[&text(authority.as_str()), &case.0])
+    }
     /// Every department's account.
     pub fn sources() -> Self {
         key(Table::Source, &[])
@@ -385,6 +401,80 @@ pub struct DeliveryRow {
     pub acked_at: Option<Timestamp>,
 }
 
+/// An erasure that a withdrawal has made due.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ErasureRow {
+    /// The authority that withdrew the record.
+    #[n(0)]
+    pub authority: MemberId,
+    /// When; for a version that came later, when it came.
+    #[n(1)]
+    pub since: Timestamp,
+    /// The last day.
+    #[n(2)]
+    pub due: Deadline,
+    /// It was reported that this day is over.
+    #[n(3)]
+    pub told: bool,
+}
+
+/// How a case fares, folded from its authority's status log. Of two entries of one kind the first counts, so that
+/// order and repetition change nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct OutcomeRow {
+    /// Accepted: entry and time. The time is that of the entry.
+    #[n(0)]
+    pub accepted: Option<Told>,
+    /// Repaired.
+    #[n(1)]
+    pub granted: Option<Told>,
+    /// Not granted, and why.
+    #[n(2)]
+    pub refused: Option<(Told, String)>,
+}
+
+/// An entry of a status log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Told {
+    /// Its index.
+    #[n(0)]
+    pub index: u64,
+    /// Its time, by its author's clock.
+    #[n(1)]
+    pub at: Timestamp,
+}
+
+impl OutcomeRow {
+    /// What one statement alone tells of a case, and of which; `None` for any other statement.
+    pub fn of(fact: &StatusFact, told: Told) -> Option<(CaseId, Self)> {
+        match fact {
+            StatusFact::Accepted(step) => Some((step.case, Self { accepted: Some(told), ..Self::default() })),
+            StatusFact::NotGranted(step) => {
+                Some((step.case, Self { refused: Some((told, step.reason.clone())), ..Self::default() }))
+            }
+            StatusFact::Changed(changed) if changed.change == Change::Repair => {
+                Some((changed.case?, Self { granted: Some(told), ..Self::default() }))
+            }
+            _ => None,
+        }
+    }
+
+    /// What both tell.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        fn first<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            [a, b].into_iter().flatten().min()
+        }
+        Self {
+            accepted: first(self.accepted, other.accepted),
+            granted: first(self.granted, other.granted),
+            refused: first(self.refused, other.refused),
+        }
+    }
+}
+
 /// Another member's status entry as acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct HandledRow {
@@ -405,6 +495,15 @@ pub enum Work {
     /// Send an application to its authority.
     #[n(1)]
     Forward(#[n(0)] CaseId),
+    /// Look whether a record's publicity is over.
+    #[n(2)]
+    Expire(#[n(0)] RecordId),
+    /// Erase a withdrawn record.
+    #[n(3)]
+    Erase(#[n(0)] RecordId),
+    /// Look whether a step of a case is late: the decision, or else the acceptance.
+    #[n(4)]
+    Step(#[n(0)] CaseId, #[n(1)] bool),
 }
 
 /// Reads one row.

@@ -119,10 +119,20 @@ impl<'a> Turn<'a> {
         self.tails.insert(log, Tail { next, last });
     }
 
-    /// Adds an effect, released after the batch is durable. All punctures of a turn become one, because each
-    /// rewrites the key tree.
+    /// Adds an effect, released after the batch is durable. All punctures of a turn become one, and so do all
+    /// erasures, because each rewrites the key tree.
     pub fn effect(&mut self, effect: Effect) {
         let effect = match effect {
+            Effect::Erase(more) => {
+                let earlier = self.effects.iter_mut().find_map(|e| match e {
+                    Effect::Erase(records) => Some(records),
+                    _ => None,
+                });
+                match earlier {
+                    Some(records) => return records.extend(more),
+                    None => Effect::Erase(more),
+                }
+            }
             Effect::Puncture(more) => {
                 let earlier = self.effects.iter_mut().find_map(|e| match e {
                     Effect::Puncture(slots) => Some(slots),

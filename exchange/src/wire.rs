@@ -12,7 +12,7 @@ use credit::{
     policy::Role,
     question::{Question, Want},
     record::{RecordFacts, SealedRecord},
-    repair::{Application, Case},
+    repair::{Application, Case, Deadline},
     status::{Change, Status},
     subject::SubjectId,
 };
@@ -28,6 +28,7 @@ use crate::{
     receipt::Receipt,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
+    tables::OutcomeRow,
 };
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
@@ -180,6 +181,9 @@ pub enum Operation {
         /// Legal ground.
         #[n(2)]
         reason: String,
+        /// SHA-256 of the paper it rests on; a mask needs the court's ruling.
+        #[n(3)]
+        paper: Option<Digest>,
     },
     /// Destroy keys and payloads of records, at most [`crate::limits::RECORDS_PER_ERASURE_MAX`].
     #[n(14)]
@@ -631,7 +635,7 @@ pub enum Response {
         #[n(1)]
         event: Option<u64>,
     },
-    /// Cases decided here, and applications taken here.
+    /// Cases decided here, applications taken here, and withdrawn records to be erased here.
     #[n(16)]
     Cases {
         /// Cases.
@@ -640,6 +644,9 @@ pub enum Response {
         /// Applications.
         #[n(1)]
         forwarded: Vec<Forwarded>,
+        /// Erasures.
+        #[n(2)]
+        erasures: Vec<DueErasure>,
     },
     /// A propagation certificate.
     #[n(17)]
@@ -739,6 +746,27 @@ pub struct Forwarded {
     /// The authority's refusal.
     #[n(3)]
     pub refused: Option<String>,
+    /// How the case fares, as the authority's status log tells.
+    #[n(4)]
+    pub outcome: Option<OutcomeRow>,
+}
+
+/// A withdrawn record that is to be erased here.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DueErasure {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// The authority that withdrew it.
+    #[n(1)]
+    pub authority: MemberId,
+    /// When.
+    #[n(2)]
+    pub since: Timestamp,
+    /// The last day; the node erases by itself when this day begins.
+    #[n(3)]
+    pub due: Deadline,
 }
 
 /// What the asker's operator sees of an answer.

@@ -14,12 +14,13 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use credit::value::Date;
 use crypto::{Digest, sign::Signed};
 use exchange::{
     logs::LogName,
     member::Input,
     pass::{self, Pass},
-    read,
+    read, timer,
     wire::Response as Reply,
     witness,
 };
@@ -135,6 +136,13 @@ async fn metrics(Extract(shared): Shown) -> String {
     }
     if let Ok(pending) = read::pending(&shared.store) {
         out.push_str(&format!("xinqiao_deliveries_pending {pending}\n"));
+    }
+    let today = Date::from_timestamp(clock::now());
+    if let Ok(late) = timer::cases_overdue(&shared.store, today, &shared.context().calendar) {
+        out.push_str(&format!("xinqiao_cases_overdue {late}\n"));
+    }
+    if let Ok(due) = read::erasures_due(&shared.store) {
+        out.push_str(&format!("xinqiao_erasures_due {due}\n"));
     }
     out
 }

@@ -96,8 +96,8 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
         Operation::AcceptRepair(case) => Input::AcceptRepair(case),
         Operation::DecideRepair { case, grant, reason } => Input::DecideRepair { case, grant, reason },
-        Operation::ChangeStanding { record, change, reason } => {
-            Input::ChangeStanding { record, change, reason }
+        Operation::ChangeStanding { record, change, reason, paper } => {
+            Input::ChangeStanding { record, change, reason, paper }
         }
     };
     Ok(server.core.ask(input).await)
@@ -176,7 +176,11 @@ const ERASURE_TRIES: usize = 3;
 
 /// Erases records: the entries first, then the keys, in one step (see `exchange::erase`). Those that are erased already
 /// are counted and left alone, so that a list can be given again.
-async fn erase_records(server: &Server, records: Vec<RecordId>, reason: String) -> Result<Response, Refusal> {
+pub async fn erase_records(
+    server: &Server,
+    records: Vec<RecordId>,
+    reason: String,
+) -> Result<Response, Refusal> {
     let _one_erasure = server.erasure.lock().await;
     let mut last = Response::Erased(0, 0);
     for _ in 0..ERASURE_TRIES {

@@ -25,6 +25,7 @@ use exchange::{
     registry::{MemberRequest, Registry, SignedRegistry},
     step::Effect,
     sync::Pulled,
+    timer,
     wire::{Request, Response},
     witness::{self, Answered},
 };
@@ -37,6 +38,7 @@ use crate::{
     home::Home,
     http, intake,
     keys::Keys,
+    operate,
     quic::{self, Peers},
     serve::{Places, Server},
     store::DiskStore,
@@ -445,6 +447,13 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                 Effect::AskWitness { witness, log, old } => ask_witness(&server, witness, log, old).await,
                 Effect::AskHeads(peer) => ask_heads(&server, &peer, PEER_WAIT).await,
                 Effect::Prove(doubt) => prove(&server, *doubt).await,
+                Effect::Erase(records) => {
+                    let erased = operate::erase_records(&server, records, timer::WITHDRAWN.to_owned()).await;
+                    // It stays due, and is tried again.
+                    if let Ok(Response::Refused(refusal)) | Err(refusal) = erased {
+                        tracing::warn!(alert = %refusal, "withdrawn records are not erased");
+                    }
+                }
                 // The writer carries out the others itself.
                 Effect::Reply { .. } | Effect::Puncture(_) | Effect::Alert(_) => {}
             }

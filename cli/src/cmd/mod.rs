@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod cases;
 pub(crate) mod collect;
 pub(crate) mod doctor;
 pub(crate) mod erase;
@@ -48,7 +49,9 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Grant(verb) => grant::run(verb).await,
         Verb::Query(query) => query::run(query).await,
         Verb::Repair(verb) => repair::run(verb).await,
+        Verb::Case(verb) => cases::run(verb).await,
         Verb::Dispute(verb) => repair::dispute(verb).await,
+        Verb::Record(verb) => repair::standing(verb).await,
         Verb::Status { record, node } => repair::status(&record, &node.dir).await,
         Verb::Reconcile(node) => node::reconcile(&node.dir).await,
         Verb::Erase(args) => erase::run(args).await,

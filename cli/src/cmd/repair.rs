@@ -16,9 +16,13 @@ use exchange::{
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Dispute, Repair},
+    args::{Dispute, Record, Repair},
     client::{Client, member_id, unexpected},
-    cmd::{case, item, read, record, subject, write},
+    cmd::{
+        case,
+        cases::{application, progress},
+        item, read, record, subject, write,
+    },
     output::Output,
 };
 
@@ -135,7 +139,7 @@ fn case_value(case: &Case) -> Value {
 
 async fn list(dir: &Path) -> Result<Output, Problem> {
     let response = Client::open(dir)?.operate(Operation::Cases).await?;
-    let Response::Cases { cases, forwarded } = response else { return Err(unexpected(&response)) };
+    let Response::Cases { cases, forwarded, .. } = response else { return Err(unexpected(&response)) };
     let mut text = format!(
         "cases at this authority: {}; applications taken at this counter: {}",
         cases.len(),
@@ -145,20 +149,9 @@ async fn list(dir: &Path) -> Result<Output, Problem> {
         text.push_str(&format!("\n  case {} {} record {}", case.id(), case.state(), case.record()));
     }
     for f in &forwarded {
-        let state = match (&f.case, &f.refused) {
-            (Some(case), _) => format!("joined case {case} at `{}`", f.to),
-            (None, Some(why)) => format!("refused by `{}`: {why}", f.to),
-            (None, None) => format!("on its way to `{}`", f.to),
-        };
-        text.push_str(&format!("\n  application {} {state}", f.application));
+        text.push_str(&format!("\n  application {} to `{}`: {}", f.application, f.to, progress(f).0));
     }
-    let taken: Vec<Value> = forwarded
-        .iter()
-        .map(|f| {
-            json!({ "application": f.application.to_string(), "to": f.to.as_str(),
-                    "case": f.case.map(|c| c.to_string()), "refused": f.refused })
-        })
-        .collect();
+    let taken: Vec<Value> = forwarded.iter().map(application).collect();
     Ok(Output::new(
         json!({ "cases": cases.iter().map(case_value).collect::<Vec<_>>(), "taken": taken }),
         text,
@@ -172,10 +165,37 @@ pub(crate) async fn dispute(verb: Dispute) -> Result<Output, Problem> {
             (record, if withdraw { Change::Withdraw } else { Change::EndDispute }, reason, node)
         }
     };
-    let operation = Operation::ChangeStanding { record: record(&id)?, change, reason };
-    match Client::open(&node.dir)?.operate(operation).await? {
+    change_standing(&id, change, reason, None, &node.dir).await
+}
+
+/// Mask, unmask, end of publicity.
+pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
+    let digest = |paper: &PathBuf| Ok::<_, Problem>(Digest::of(&read(paper)?));
+    match verb {
+        Record::Mask { record, reason, paper, node } => {
+            change_standing(&record, Change::Mask, reason, Some(digest(&paper)?), &node.dir).await
+        }
+        Record::Unmask { record, reason, paper, node } => {
+            let paper = paper.as_ref().map(digest).transpose()?;
+            change_standing(&record, Change::Unmask, reason, paper, &node.dir).await
+        }
+        Record::Expire { record, reason, node } => {
+            change_standing(&record, Change::Expire, reason, None, &node.dir).await
+        }
+    }
+}
+
+async fn change_standing(
+    id: &str,
+    change: Change,
+    reason: String,
+    paper: Option<Digest>,
+    dir: &Path,
+) -> Result<Output, Problem> {
+    let operation = Operation::ChangeStanding { record: record(id)?, change, reason, paper };
+    match Client::open(dir)?.operate(operation).await? {
         Response::Receipt(receipt) => Ok(Output::new(
-            json!({ "record": id, "event": receipt.index }),
+            json!({ "record": id, "event": receipt.index, "paper": paper.map(|p| p.to_string()) }),
             format!(
                 "entry {} of the status log is on its way to every recipient / 已记入状态日志并开始传播",
                 receipt.index

@@ -26,6 +26,7 @@ use exchange::{
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     step::{Effect, Reply, Token},
+    timer,
     wire::{Outcome, Part, Request, Response, from_frame, to_frame},
     witness,
 };
@@ -372,6 +373,12 @@ impl Sim {
             Effect::Puncture(slots) => {
                 for slot in slots {
                     self.nodes[at].tree.puncture(slot);
+                }
+                Ok(())
+            }
+            Effect::Erase(records) => {
+                for record in records {
+                    self.erase_record(at, record, timer::WITHDRAWN)?;
                 }
                 Ok(())
             }

@@ -387,13 +387,18 @@ impl Sim {
         ];
         let change = *self.rng.pick(&changes).expect("there are changes");
         let reason = "art. 12".to_owned();
-        self.operator(at, Operation::Done, Input::ChangeStanding { record, change, reason })
+        let paper = (change == Change::Mask).then(|| Digest::of(b"ruling"));
+        self.operator(at, Operation::Done, Input::ChangeStanding { record, change, reason, paper })
     }
 
     fn erase(&mut self) -> Result<(), Broken> {
         let at = self.region();
         let records: Vec<RecordId> = self.checker.collected(at).into_keys().collect();
         let Some(record) = self.rng.pick(&records).copied() else { return Ok(()) };
+        self.erase_record(at, record, "collected in error")
+    }
+
+    pub(super) fn erase_record(&mut self, at: usize, record: RecordId, reason: &str) -> Result<(), Broken> {
         let node = &self.nodes[at];
         let Ok(Some(versions)) = read::versions_of(&node.disk, &record) else { return Ok(()) };
         let before = node.tree.digest();
@@ -402,7 +407,7 @@ impl Sim {
             after.puncture(version.slot);
         }
         let tree = (before, after.digest());
-        let reason = "collected in error".to_owned();
+        let reason = reason.to_owned();
         self.operator(at, Operation::Done, Input::Erase { records: vec![(record, versions)], reason, tree })
     }
 

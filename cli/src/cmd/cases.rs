@@ -1,0 +1,156 @@
+//! Cases and their deadlines, applications and their outcomes, withdrawn records and their erasure.
+
+use ::node::{Problem, clock};
+use credit::{
+    calendar::Calendar,
+    id::MemberId,
+    repair::{Case, Deadline, Urgency},
+    value::Date,
+};
+use crypto::Timestamp;
+use exchange::wire::{DueErasure, Forwarded, Operation, Response};
+use serde_json::{Value, json};
+
+use crate::{
+    args,
+    client::{Client, member_id, unexpected},
+    output::Output,
+};
+
+pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
+    let args::Case::List { due, authority, node } = verb;
+    let wanted = authority.as_deref().map(member_id).transpose()?;
+    let client = Client::open(&node.dir)?;
+    let response = client.operate(Operation::Cases).await?;
+    let Response::Cases { cases, forwarded, erasures } = response else { return Err(unexpected(&response)) };
+    let of = |member: &MemberId| wanted.as_ref().is_none_or(|wanted| wanted == member);
+    let days = Days { today: Date::from_timestamp(clock::now()), calendar: Calendar::builtin() };
+    let mut cases: Vec<&Case> = cases
+        .iter()
+        .filter(|_| of(&client.member))
+        .filter(|case| !due || case.deadline().is_some_and(|d| days.urgency(&d) > Urgency::Open))
+        .collect();
+    // What is due first comes first; what has no deadline, or is decided, last.
+    cases.sort_by_key(|case| case.deadline().map_or(Date::LONG_TERM, |d| d.date));
+    let mut erasures: Vec<&DueErasure> = erasures.iter().filter(|e| of(&e.authority)).collect();
+    erasures.sort_by_key(|e| e.due.date);
+    let taken: Vec<&Forwarded> = forwarded.iter().filter(|f| !due && of(&f.to)).collect();
+    let late = |deadline: Option<Deadline>| deadline.is_some_and(|d| days.urgency(&d) == Urgency::Overdue);
+    let overdue = cases.iter().filter(|case| late(case.deadline())).count()
+        + erasures.iter().filter(|e| late(Some(e.due))).count();
+
+    let mut text = format!(
+        "{}: {} cases, {} applications taken here, {} withdrawn records to erase; {overdue} overdue / 逾期 {overdue} 件",
+        days.today,
+        cases.len(),
+        taken.len(),
+        erasures.len()
+    );
+    for case in &cases {
+        let step = if matches!(case, Case::Applied(_)) { "accept 受理" } else { "decide 决定" };
+        let when = match (case, case.deadline()) {
+            (Case::Decided(_), _) => String::new(),
+            (_, Some(deadline)) => format!(": {step} {}", days.text(&deadline)),
+            (_, None) => format!(": {step}, no deadline provided / 无期限规定"),
+        };
+        text.push_str(&format!("\n  case {} {}{when}", case.id(), case.state()));
+    }
+    for f in &taken {
+        text.push_str(&format!("\n  application {} to `{}`: {}", f.application, f.to, progress(f).0));
+    }
+    for e in &erasures {
+        text.push_str(&format!(
+            "\n  record {} withdrawn by `{}`: erase 删除 {}",
+            e.record,
+            e.authority,
+            days.text(&e.due)
+        ));
+    }
+    let value = json!({
+        "today": days.today.to_string(),
+        "overdue": overdue,
+        "cases": cases.iter().map(|case| days.case(case, &client.member)).collect::<Vec<_>>(),
+        "taken": taken.iter().map(|f| application(f)).collect::<Vec<_>>(),
+        "erasures": erasures.iter().map(|e| days.erasure(e)).collect::<Vec<_>>(),
+    });
+    Ok(Output::new(value, text))
+}
+
+/// How an application that was taken here fares: a word and a sentence, a time, and a reason.
+pub(crate) fn progress(f: &Forwarded) -> (String, &'static str, Option<Timestamp>, Option<&str>) {
+    let outcome = f.outcome.clone().unwrap_or_default();
+    let at = |what: &str, at: Timestamp| format!("{what} at {}", at.rfc3339());
+    if let Some(granted) = outcome.granted {
+        return (at("granted 准予修复", granted.at), "granted", Some(granted.at), None);
+    }
+    let reason = f.outcome.as_ref().and_then(|o| o.refused.as_ref()).map(|(_, why)| why.as_str());
+    if let (Some((told, why)), Some(_)) = (&outcome.refused, reason) {
+        return (format!("{}: {why}", at("not granted 不予修复", told.at)), "refused", Some(told.at), reason);
+    }
+    if let Some(accepted) = outcome.accepted {
+        return (at("accepted 已受理", accepted.at), "accepted", Some(accepted.at), None);
+    }
+    match (&f.case, &f.refused) {
+        (Some(case), _) => (format!("joined case {case}, not accepted yet / 待受理"), "applied", None, None),
+        (None, Some(why)) => (format!("not taken: {why} / 未接收"), "not-taken", None, Some(why)),
+        (None, None) => ("on its way / 转送中".to_owned(), "on-its-way", None, None),
+    }
+}
+
+/// An application as JSON.
+pub(crate) fn application(f: &Forwarded) -> Value {
+    let (_, state, at, reason) = progress(f);
+    json!({
+        "application": f.application.to_string(), "to": f.to.as_str(), "case": f.case.map(|c| c.to_string()),
+        "refused": f.refused, "state": state, "at": at.map(Timestamp::rfc3339), "reason": reason,
+    })
+}
+
+/// Today, and which days count.
+struct Days {
+    today: Date,
+    calendar: Calendar,
+}
+
+impl Days {
+    fn urgency(&self, deadline: &Deadline) -> Urgency {
+        deadline.urgency(self.today, &self.calendar)
+    }
+
+    fn text(&self, deadline: &Deadline) -> String {
+        let urgency = self.urgency(deadline);
+        let provisional = if deadline.provisional { " (provisional 暂定)" } else { "" };
+        format!("by {}{provisional}, {} {}", deadline.date, urgency.as_str(), urgency.zh())
+    }
+
+    fn value(&self, deadline: Option<Deadline>) -> Value {
+        match deadline {
+            Some(d) => json!({
+                "date": d.date.to_string(), "provisional": d.provisional, "urgency": self.urgency(&d).as_str(),
+            }),
+            None => json!("not provided"),
+        }
+    }
+
+    fn case(&self, case: &Case, authority: &MemberId) -> Value {
+        let counters: Vec<&str> =
+            case.applied().applications.iter().map(|joined| joined.counter.as_str()).collect();
+        let step = match case {
+            Case::Applied(_) => Some("accept"),
+            Case::Accepted(_) => Some("decide"),
+            Case::Decided(_) => None,
+        };
+        json!({
+            "case": case.id().to_string(), "record": case.record().to_string(), "authority": authority.as_str(),
+            "counters": counters, "state": case.state(), "step": step,
+            "due": step.map(|_| self.value(case.deadline())),
+        })
+    }
+
+    fn erasure(&self, e: &DueErasure) -> Value {
+        json!({
+            "record": e.record.to_string(), "authority": e.authority.as_str(),
+            "withdrawn_at": e.since.rfc3339(), "due": self.value(Some(e.due)),
+        })
+    }
+}

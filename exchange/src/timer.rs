@@ -1,0 +1,211 @@
+//! Clocks of the law, as rows of the due queue: publicity that ends, steps of a case that are late, erasures that a
+//! withdrawal makes due.
+//!
+//! A row only says when to look. What is done then follows from what is stored at that moment, so a row that comes
+//! twice, late, or back from an old disk does nothing wrong. Days begin and end in Asia/Shanghai.
+//!
+//! The end of publicity follows from the sealed record's facts, which no entry holds: its row is written with the
+//! version, and again when the version comes back. That of an erasure follows from the authority's status entry.
+//!
+//! *Not here*: deliveries and applications under way (`propagation`).
+
+use credit::{
+    calendar::Calendar,
+    entry::{Changed, Fact, StatusFact},
+    id::{CaseId, MemberId, RecordId},
+    record::RecordFacts,
+    repair::{Case, Deadline},
+    rules::Rule,
+    status::{Change, Standing, Status},
+    value::Date,
+};
+use crypto::Timestamp;
+use ledger::store::View;
+
+use crate::{
+    context::Context,
+    limits::RETRY_MS_MAX,
+    logs::LogName,
+    read,
+    refusal::{Fault, Halt},
+    repair,
+    step::Effect,
+    tables::{self, ErasureRow, Key, RecordRow, Work},
+    turn::Turn,
+};
+
+/// Working days in which a record is deleted whose act was revoked. Source: 上海市社会信用条例 art. 37; of the regions'
+/// regulations that name a number of days it is the only one.
+pub const ERASE_WORKING_DAYS: u32 = 3;
+
+/// Reason in the `Erased` entry of a withdrawn record, at whichever member: 39 bytes of at most 200.
+pub const WITHDRAWN: &str = "withdrawn by its authority / 原行政行为已撤销";
+
+/// When publicity of a record ends by itself, and the rule that says so; `None` where the rule set does not tell, or
+/// counts from a publication that the record does not tell. Nothing is assumed then.
+pub fn publicity_end<'a>(context: &'a Context, facts: &RecordFacts) -> Option<(Date, &'a Rule)> {
+    // Items without repair have no tier, and no maximum.
+    facts.tier?;
+    let rule = repair::rule(context, facts).ok()?;
+    let (decided, published) = repair::starts(rule, facts).ok()?;
+    Some((rule.publicity_end(decided, published)?, rule))
+}
+
+/// Sets the clocks of a version that is being stored: at its authority the end of publicity, and at every member the
+/// erasure of a record that was withdrawn before it came.
+pub fn of_version(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -> Result<(), Fault> {
+    if facts.authority == context.own.id
+        && let Some((end, _)) = publicity_end(context, facts)
+    {
+        // At the start of that day: longer than the maximum would be the graver error.
+        turn.put(&Key::due(end.start(), &Work::Expire(facts.record)), &());
+    }
+    let standing: Option<Standing> = turn.row(&Key::standing(&facts.authority, &facts.record))?;
+    if standing.is_some_and(|s| s.status() == Status::Withdrawn) {
+        schedule_erasure(context, turn, &facts.authority, &facts.record, turn.now)?;
+    }
+    Ok(())
+}
+
+/// Sets the clock of the erasure that a withdrawal by `author` makes due, if the record is held here under that author.
+pub fn of_withdrawal(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    author: &MemberId,
+    record: &RecordId,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    if held_under(turn.view(), record)?.as_ref() == Some(author) {
+        schedule_erasure(context, turn, author, record, at)?;
+    }
+    Ok(())
+}
+
+fn schedule_erasure(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    authority: &MemberId,
+    record: &RecordId,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    let key = Key::erasure(record);
+    if turn.row::<ErasureRow>(&key)?.is_some() {
+        return Ok(());
+    }
+    let due = Deadline::after(Date::from_timestamp(at), ERASE_WORKING_DAYS, &context.calendar);
+    turn.put(&key, &ErasureRow { authority: authority.clone(), since: at, due, told: false });
+    turn.put(&Key::due(erase_at(&due), &Work::Erase(*record)), &());
+    Ok(())
+}
+
+/// An erasure waits for the start of its last day, so that people can look first, and has that day for what fails.
+fn erase_at(due: &Deadline) -> Timestamp {
+    due.date.start()
+}
+
+/// The authority of a record that is held here and not erased.
+fn held_under(view: &dyn View, record: &RecordId) -> Result<Option<MemberId>, Fault> {
+    let row: Option<RecordRow> = tables::row(view, &Key::record(record))?;
+    row.filter(|row| !row.erased).map(|row| read::authority(view, &row)).transpose().map(Option::flatten)
+}
+
+/// Ends the publicity of a record whose maximum is over, as its authority.
+///
+/// Nothing happens when the record is erased, without facts (taken back from a mirror, which has none; such a record is
+/// not answered from either), another member's, or has ended already. Publicity that ends later by the newest version
+/// is looked at then.
+pub fn expire(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Halt> {
+    let row: Option<RecordRow> = turn.row(&Key::record(record))?;
+    let Some(row) = row.filter(|row| !row.erased) else { return Ok(()) };
+    let Some(facts) = tables::payload(turn.view(), row.newest.slot)?.map(|sealed| sealed.facts) else {
+        return Ok(());
+    };
+    let standing: Standing = turn.row(&Key::standing(&context.own.id, record))?.unwrap_or_default();
+    if facts.authority != context.own.id || standing.has_ended() {
+        return Ok(());
+    }
+    let Some((end, rule)) = publicity_end(context, &facts) else { return Ok(()) };
+    if turn.now < end.start() {
+        turn.put(&Key::due(end.start(), &Work::Expire(*record)), &());
+        return Ok(());
+    }
+    let changed = Changed {
+        record: *record,
+        change: Change::Expire,
+        case: None,
+        rule: rule.set_id.clone(),
+        paper: None,
+    };
+    let signed = context.sign(turn.now, &StatusFact::Changed(changed));
+    turn.append(context, LogName::Status, Fact::Status(signed))?;
+    Ok(())
+}
+
+/// Has the keys of a withdrawn record destroyed, again every minute until the log says that they are. Says once when
+/// the last day is over.
+pub fn erase(turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Halt> {
+    let Some(mut row) = turn.row::<ErasureRow>(&Key::erasure(record))? else { return Ok(()) };
+    if turn.now >= row.due.passed_at() && !row.told {
+        row.told = true;
+        turn.put(&Key::erasure(record), &row);
+        let last = row.due.date;
+        turn.effect(Effect::Alert(format!(
+            "record {record}: it was withdrawn and to be erased by {last}, and is not / 记录已撤销，应于{last}前删除而尚未删除"
+        )));
+    }
+    turn.effect(Effect::Erase(vec![*record]));
+    turn.put(&Key::due(turn.now.plus_ms(RETRY_MS_MAX), &Work::Erase(*record)), &());
+    Ok(())
+}
+
+/// Sets the clock of a case's next step.
+pub fn of_case(turn: &mut Turn<'_>, case: &Case) {
+    if let Some(deadline) = case.deadline() {
+        turn.put(
+            &Key::due(deadline.passed_at(), &Work::Step(case.id(), matches!(case, Case::Accepted(_)))),
+            &(),
+        );
+    }
+}
+
+/// Says that a step of a case is late, the decision or else the acceptance: once, because its row is gone then, and not
+/// when the step is done. A provisional deadline is counted
+/// again first, with the calendar as it is now.
+pub fn step_due(context: &Context, turn: &mut Turn<'_>, id: &CaseId, decision: bool) -> Result<(), Halt> {
+    let Some(mut case) = turn.row::<Case>(&Key::case(id))? else { return Ok(()) };
+    if decision != matches!(case, Case::Accepted(_)) {
+        return Ok(());
+    }
+    if case.deadline().is_some_and(|d| d.provisional)
+        && context.calendar.knows(Date::from_timestamp(turn.now))
+    {
+        match repair::facts(context, turn, &case.record()) {
+            Ok(facts) => {
+                case.count_again(repair::rule(context, &facts).ok(), &context.calendar);
+                turn.put(&Key::case(id), &case);
+            }
+            // The record is gone; the deadline stays as it is.
+            Err(Halt::Refusal(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    let Some(deadline) = case.deadline() else { return Ok(()) };
+    if turn.now < deadline.passed_at() {
+        of_case(turn, &case);
+        return Ok(());
+    }
+    let (last, state) = (deadline.date, case.state());
+    turn.effect(Effect::Alert(format!(
+        "case {id}: {state}, and its next step was due by {last} / 修复案件逾期：下一步应于{last}前办理"
+    )));
+    Ok(())
+}
+
+/// Cases whose next step is late on `today`.
+pub fn cases_overdue(view: &dyn View, today: Date, calendar: &Calendar) -> Result<u64, Fault> {
+    let cases = tables::rows::<Case>(view, &Key::cases(), usize::MAX)?;
+    let late = |case: &Case| {
+        case.deadline().is_some_and(|d| d.urgency(today, calendar) == credit::repair::Urgency::Overdue)
+    };
+    Ok(cases.iter().filter(|(_, case)| late(case)).count() as u64)
+}
