@@ -1,0 +1,125 @@
+//! Cases, masks and withdrawals with real nodes: what the authority and the counter see, and what a scraper sees.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Federation,
+    federation::{Cast, FIVE},
+    http,
+    rows::{Penalty, file},
+    run, until,
+};
+use credit::{calendar::Calendar, repair::Deadline, value::Date};
+use serde_json::Value;
+
+const WAIT: Duration = Duration::from_secs(40);
+
+/// The value of a metric.
+fn metric(federation: &Federation, member: &str, name: &str) -> Option<u64> {
+    let got = http::get(&format!("{}/metrics", federation.http(member)), None).unwrap();
+    let text = String::from_utf8(got.body).unwrap();
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+/// What `member` knows of the record's standing at `sh`.
+fn status(federation: &Federation, member: &str, record: &str) -> Option<String> {
+    let value = federation.at(member, &["status", record]).done().json();
+    Some(value["standing"][0]["status"].as_str()?.to_owned())
+}
+
+/// `case list` of `member`.
+fn cases(federation: &Federation, member: &str, more: &[&str]) -> Value {
+    federation.at(member, &[&["case", "list"], more].concat()).done().json()
+}
+
+/// The last of so many working days after `day`, as it is printed.
+fn after(day: &Value, days: u32) -> String {
+    let from = Date::parse(day.as_str().unwrap()).unwrap();
+    Deadline::after(from, days, &Calendar::builtin()).date.to_string()
+}
+
+#[test]
+fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
+    let cast: Vec<Cast> = FIVE[..3].to_vec();
+    let federation = Federation::start(&cast);
+    federation.source("sh", "office");
+    federation.source("js", "office");
+    let penalty = Penalty::new(1);
+    let rows = federation.file("rows.csv", file(&[penalty.clone(), Penalty::new(2)]));
+    federation.submit("sh", "office", &rows).done();
+    federation.submit("js", "office", &rows).done();
+    assert_eq!(metric(&federation, "sh", "xinqiao_cases_overdue"), Some(0));
+
+    // An application through `js`.
+    let paper = federation.file("performed", "proof of performance (example)\n");
+    let apply = ["repair", "apply", "--authority", "sh", "--item", "CF", "--document", &penalty.document];
+    federation.at("js", &[&apply[..], &["--subject", &penalty.subject, "--paper", &paper]].concat()).done();
+    let case = until("the case is open", WAIT, || {
+        cases(&federation, "sh", &[])["cases"].as_array().unwrap().first().cloned()
+    });
+    let day = &cases(&federation, "sh", &[])["today"];
+    assert_eq!(
+        (&case["state"], &case["step"], &case["authority"], &case["counters"][0]),
+        (&"applied".into(), &"accept".into(), &"sh".into(), &"js".into())
+    );
+    assert_eq!(case["due"]["date"], after(day, 3).as_str());
+    // With three working days left nothing is near.
+    assert!(cases(&federation, "sh", &["--due"])["cases"].as_array().unwrap().is_empty());
+    let (id, record) = (case["case"].as_str().unwrap(), case["record"].as_str().unwrap());
+    let taken = |state: &str| {
+        until(&format!("`js` knows that it is {state}"), WAIT, || {
+            let taken = cases(&federation, "js", &["--authority", "sh"])["taken"][0].clone();
+            (taken["state"] == state).then_some(taken)
+        })
+    };
+    taken("applied");
+    federation.at("sh", &["repair", "accept", id]).done();
+    taken("accepted");
+    assert_eq!(cases(&federation, "sh", &[])["cases"][0]["step"], "decide");
+    federation.at("sh", &["repair", "decide", id, "--refuse", "义务未履行（示例）"]).done();
+    assert_eq!(taken("refused")["reason"], "义务未履行（示例）");
+    assert!(cases(&federation, "js", &["--authority", "js"])["taken"].as_array().unwrap().is_empty());
+    let text = run(&["case", "list", "--dir", &federation.text("js")]).done().out;
+    assert!(text.contains("not granted 不予修复") && text.contains("义务未履行（示例）"), "{text}");
+
+    // Hidden for a reorganisation: by the authority, on the court's paper.
+    let ruling = federation.file("ruling", "ruling of the court (example)\n");
+    let mask = ["record", "mask", record, "--reason", "重整计划获批（示例）"];
+    assert_eq!(federation.at("sh", &mask).code, Some(2), "a mask needs a paper");
+    let mask = [&mask[..], &["--paper", &ruling]].concat();
+    federation.at("js", &mask).fails(1, &["authority.other"]);
+    let masked = federation.at("sh", &mask).done().json();
+    assert_eq!(masked["paper"], crypto::Digest::of(b"ruling of the court (example)\n").to_string().as_str());
+    until("`js` hides it", WAIT, || (status(&federation, "js", record)? == "masked").then_some(()));
+    federation.at("sh", &["record", "unmask", record, "--reason", "重整计划执行完毕（示例）"]).done();
+    until("`js` shows it", WAIT, || (status(&federation, "js", record)? == "active").then_some(()));
+
+    // Withdrawn: due for erasure at each member that holds it, and at no other.
+    federation
+        .at("sh", &["dispute", "resolve", record, "--reason", "处罚决定已撤销（示例）", "--withdraw"])
+        .done();
+    for holder in ["sh", "js"] {
+        let due = until("the erasure is due", WAIT, || {
+            cases(&federation, holder, &["--due"])["erasures"].as_array().unwrap().first().cloned()
+        });
+        assert_eq!((&due["record"], &due["authority"]), (&record.into(), &"sh".into()));
+        assert_eq!(due["due"]["date"], after(day, 3).as_str());
+        assert_eq!(metric(&federation, holder, "xinqiao_erasures_due"), Some(1));
+    }
+    until("`xyd` knows", WAIT, || (status(&federation, "xyd", record)? == "withdrawn").then_some(()));
+    assert!(cases(&federation, "xyd", &[])["erasures"].as_array().unwrap().is_empty());
+    // It is data: a node that is stopped in between has it again. Done by hand it is not due any more.
+    federation.stop("js");
+    federation.spawn("js");
+    federation.ready("js");
+    assert_eq!(metric(&federation, "js", "xinqiao_erasures_due"), Some(1));
+    federation.at("js", &["erase", record, "--reason", "条例第三十七条（示例）"]).done();
+    assert_eq!(metric(&federation, "js", "xinqiao_erasures_due"), Some(0));
+    // What `js` stored fits together, the new rows too.
+    federation.stop("js");
+    federation.unlocked(&["node", "fsck"], "js").done();
+}
