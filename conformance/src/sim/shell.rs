@@ -26,7 +26,6 @@ use exchange::{
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     step::{Effect, Reply, Token},
-    timer,
     wire::{Outcome, Part, Request, Response, from_frame, to_frame},
     witness,
 };
@@ -376,12 +375,7 @@ impl Sim {
                 }
                 Ok(())
             }
-            Effect::Erase(records) => {
-                for record in records {
-                    self.erase_record(at, record, timer::WITHDRAWN)?;
-                }
-                Ok(())
-            }
+            Effect::Erase(records) => self.erase_withdrawn(at, &records),
             Effect::Alert(what) => {
                 self.say(|| format!("node {at} alert: {what}"));
                 Ok(())
@@ -785,13 +779,11 @@ impl Sim {
             Ok(n) => return Some(format!("waits for {n} acknowledgements")),
             Err(e) => return Some(e.to_string()),
         }
-        match read::cases(&node.disk) {
-            Ok(Response::Cases { forwarded, .. }) => {
-                if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none()) {
-                    return Some("has an application on its way".to_owned());
-                }
-            }
-            _ => return Some("cannot tell its cases".to_owned()),
+        let Ok(Response::Cases { forwarded, .. }) = read::cases(&node.disk) else {
+            return Some("cannot tell its cases".to_owned());
+        };
+        if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none()) {
+            return Some("has an application on its way".to_owned());
         }
         member.mirrored().find_map(|(owner, name, size)| {
             let at = self.position(owner)?;

@@ -30,6 +30,7 @@ use exchange::{
     member::Input,
     read,
     tables::{self, Key, RecordRow},
+    timer,
     wire::{
         AskDraft, FileRow, GrantDraft, Outcome, RepairDraft, Request, Response, RunRows, SealedRow,
         Submission,
@@ -398,7 +399,12 @@ impl Sim {
         self.erase_record(at, record, "collected in error")
     }
 
-    pub(super) fn erase_record(&mut self, at: usize, record: RecordId, reason: &str) -> Result<(), Broken> {
+    /// What a withdrawal has made due.
+    pub(super) fn erase_withdrawn(&mut self, at: usize, records: &[RecordId]) -> Result<(), Broken> {
+        records.iter().try_for_each(|record| self.erase_record(at, *record, timer::WITHDRAWN))
+    }
+
+    fn erase_record(&mut self, at: usize, record: RecordId, reason: &str) -> Result<(), Broken> {
         let node = &self.nodes[at];
         let Ok(Some(versions)) = read::versions_of(&node.disk, &record) else { return Ok(()) };
         let before = node.tree.digest();
