@@ -26,8 +26,9 @@ use exchange::{
     logs::LogName,
     member::Input,
     refusal::{Code, Fault, Refusal},
+    submit::{RunRows, SealedRow, Submission},
     tables::{self, IntakeRow, Key},
-    wire::{Response, RunRows, SealedRow, Submission, SubmitReport},
+    wire::{Response, SubmitReport},
 };
 use ledger::log;
 use tokio::sync::{OwnedMutexGuard, mpsc};
@@ -413,7 +414,7 @@ impl<N: FnMut() -> Option<Bytes>> FileRows<'_, N> {
     }
 
     fn try_read(&mut self, mut skip: u64, feed: &mut Feed<'_>) -> Result<Ended, Ended> {
-        let unreadable = |e: credit::csv::FileError| {
+        let unreadable = |e: credit::csv::error::FileError| {
             Ended::Refused(Refusal::new(Code::FileUnreadable, format!("{e} / {}", e.zh())))
         };
         let mut hasher = FileHasher::default();

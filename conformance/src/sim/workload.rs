@@ -29,11 +29,9 @@ use exchange::{
     answer, evidence,
     member::Input,
     read,
+    submit::{FileRow, RunRows, SealedRow, Submission},
     tables::{self, Key, RecordRow},
-    wire::{
-        AskDraft, FileRow, GrantDraft, Outcome, RepairDraft, Request, Response, RunRows, SealedRow,
-        Submission,
-    },
+    wire::{AskDraft, GrantDraft, Outcome, RepairDraft, Request, Response},
 };
 
 use super::{
