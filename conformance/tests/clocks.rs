@@ -32,9 +32,11 @@ use exchange::{
     read,
     receipt::Receipt,
     refusal::Code,
+    repair::Forwarded,
     step::{Effect, Token},
-    timer,
-    wire::{DueErasure, FileRow, Forwarded, RepairDraft, Response, RunRows, SealedRow, Submission},
+    submit::{FileRow, RunRows, SealedRow, Submission},
+    timer::{self, DueErasure},
+    wire::{RepairDraft, Response},
 };
 use ledger::{log, store::Store, tree::LeafIndex};
 

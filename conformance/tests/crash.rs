@@ -35,7 +35,8 @@ use exchange::{
     read,
     receipt::Receipt,
     step::{Effect, Reply, Token},
-    wire::{FileRow, GrantDraft, RepairDraft, Response, RunRows, SealedRow, Submission},
+    submit::{FileRow, RunRows, SealedRow, Submission},
+    wire::{GrantDraft, RepairDraft, Response},
 };
 use ledger::{
     log,

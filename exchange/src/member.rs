@@ -32,9 +32,10 @@ use crate::{
     registry::Registry,
     repair,
     step::{Effect, Reply, Step, Token},
-    submit, sync,
+    submit::{self, Submission},
+    sync,
     turn::{Kept, Tail, Turn},
-    wire::{AskDraft, GrantDraft, RepairDraft, Response, Submission},
+    wire::{AskDraft, GrantDraft, RepairDraft, Response},
     witness,
 };
 

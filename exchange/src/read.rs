@@ -23,9 +23,11 @@ use crate::{
     logs::LogName,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
+    repair::Forwarded,
     step::Reply,
     tables::{self, DeliveryRow, ErasureRow, ForwardRow, Key, RecordRow},
-    wire::{DueErasure, Forwarded, QualityLine, RecordStatus, Response, SubmitReport},
+    timer::DueErasure,
+    wire::{QualityLine, RecordStatus, Response, SubmitReport},
 };
 
 /// Completes a decided reply from durable state. Answers are completed by [`crate::answer::seal`].

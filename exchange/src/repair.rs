@@ -11,6 +11,7 @@ use credit::{
     value::Date,
 };
 use crypto::{Digest, sign::Verified};
+use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
@@ -19,7 +20,7 @@ use crate::{
     propagation::backoff_ms,
     refusal::{Code, Halt, Refusal},
     step::{Effect, Reply, Token},
-    tables::{self, ForwardRow, Key, RecordRow, Work},
+    tables::{self, ForwardRow, Key, OutcomeRow, RecordRow, Work},
     timer,
     turn::Turn,
     wire::{RepairDraft, Response},
@@ -29,6 +30,27 @@ impl From<Denial> for Halt {
     fn from(denial: Denial) -> Self {
         Self::Refusal(Refusal::new(Code::CaseDenied, denial.to_string()))
     }
+}
+
+/// An application taken at this counter.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Forwarded {
+    /// Its id here.
+    #[n(0)]
+    pub application: CaseId,
+    /// The authority.
+    #[n(1)]
+    pub to: MemberId,
+    /// The case it opened or joined there.
+    #[n(2)]
+    pub case: Option<CaseId>,
+    /// The authority's refusal.
+    #[n(3)]
+    pub refused: Option<String>,
+    /// How the case fares, as the authority's status log tells.
+    #[n(4)]
+    pub outcome: Option<OutcomeRow>,
 }
 
 /// Takes an application at this member's counter.

@@ -1,11 +1,12 @@
 //! A department's file: sources, key slots, sealed records into the log.
 
 use credit::{
-    csv::RowError,
+    csv::error::RowError,
     entry::{Batch, Fact, Recorded, RowCounts, Version},
-    id::SourceId,
+    id::{ItemId, SourceId},
+    record::{RecordFacts, SealedRecord},
 };
-use crypto::{Digest, merkle};
+use crypto::{Digest, codec, merkle, pseudonym::SubjectTag};
 
 use crate::{
     context::Context,
@@ -16,8 +17,81 @@ use crate::{
     tables::{IntakeRow, Key, RecordRow},
     timer,
     turn::Turn,
-    wire::{ROW_REASONS_MAX, Response, RunRows, SealedRow, Submission, SubmitReport},
+    wire::{ROW_REASONS_MAX, Response, RowReason, SubmitReport},
 };
+
+/// A run of sealed rows of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// The department.
+    pub source: SourceId,
+    /// The item.
+    pub item: ItemId,
+    /// BLAKE3 digest of the file.
+    pub file: Digest,
+    /// New records and new versions, sealed; none of them known with the same content.
+    pub records: Vec<SealedRow>,
+    /// The rows of the file that this run accounts for, in file order.
+    pub run: RunRows,
+    /// With the last run: how the file was encoded.
+    pub last: Option<String>,
+}
+
+/// Rows of a file, and how those among them fared that were not sealed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunRows {
+    /// Rows of the file, blank ones left out.
+    pub rows: u64,
+    /// Known already with the same content.
+    pub duplicate: u64,
+    /// Refused.
+    pub rejected: u64,
+    /// Duplicates among them, after normalisation.
+    pub normalised: u64,
+    /// Duplicates and refused rows among them that came late.
+    pub late: u64,
+    /// Why rows were refused, as many as a report spells out.
+    pub reasons: Vec<RowReason>,
+}
+
+impl RunRows {
+    /// Notes a row that is refused.
+    pub fn reject(&mut self, errors: Vec<RowError>) {
+        self.rejected += 1;
+        let room = ROW_REASONS_MAX.saturating_sub(self.reasons.len());
+        self.reasons.extend(errors.into_iter().take(room).map(RowReason::from));
+    }
+}
+
+/// What a report says of a row that is sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileRow {
+    /// Line of the file, from 1.
+    pub number: u32,
+    /// Some cell was normalised.
+    pub normalised: bool,
+    /// Handed in late.
+    pub late: bool,
+}
+
+/// A sealed row on its way into the log, encoded where it was sealed: the serial part only writes it down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRow {
+    row: FileRow,
+    facts: RecordFacts,
+    fields_root: Digest,
+    tag: SubjectTag,
+    /// The encoded [`SealedRecord`].
+    payload: Vec<u8>,
+}
+
+impl SealedRow {
+    /// Encodes the sealed record of a file's row about the subject with this index key.
+    pub fn new(row: FileRow, sealed: SealedRecord, tag: SubjectTag) -> Self {
+        let payload = codec::to_vec(&sealed);
+        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload }
+    }
+}
 
 /// Registers a department; again is no error.
 pub fn add_source(turn: &mut Turn<'_>, token: Token, source: &SourceId) -> Result<(), Halt> {

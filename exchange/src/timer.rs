@@ -21,6 +21,7 @@ use credit::{
 };
 use crypto::Timestamp;
 use ledger::store::View;
+use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
@@ -40,6 +41,24 @@ pub const ERASE_WORKING_DAYS: u32 = 3;
 
 /// Reason in the `Erased` entry of a withdrawn record, at whichever member: 39 bytes of at most 200.
 pub const WITHDRAWN: &str = "withdrawn by its authority / 原行政行为已撤销";
+
+/// A withdrawn record that is to be erased here.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DueErasure {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// The authority that withdrew it.
+    #[n(1)]
+    pub authority: MemberId,
+    /// When.
+    #[n(2)]
+    pub since: Timestamp,
+    /// The last day; the node erases by itself when this day begins.
+    #[n(3)]
+    pub due: Deadline,
+}
 
 /// When publicity of a record ends by itself, and the rule that says so; `None` where the rule set does not tell, or
 /// counts from a publication that the record does not tell. Nothing is assumed then.

@@ -5,18 +5,17 @@
 
 use credit::{
     catalog::Purpose,
-    csv::RowError,
+    csv::error::RowError,
     entry::RowCounts,
     grant::{Grant, Scope},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
     question::{Question, Want},
-    record::{RecordFacts, SealedRecord},
-    repair::{Application, Case, Deadline},
+    repair::{Application, Case},
     status::{Change, Status},
     subject::SubjectId,
 };
-use crypto::{Bytes, Digest, Timestamp, codec, pseudonym::SubjectTag, sign::Signed};
+use crypto::{Bytes, Digest, Timestamp, codec, sign::Signed};
 use ledger::checkpoint::SignedCheckpoint;
 use minicbor::{Decode, Encode};
 
@@ -28,7 +27,8 @@ use crate::{
     receipt::Receipt,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
-    tables::OutcomeRow,
+    repair::Forwarded,
+    timer::DueErasure,
 };
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
@@ -386,79 +386,6 @@ pub struct RepairDraft {
     pub materials: Vec<Digest>,
 }
 
-/// A run of sealed rows of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Submission {
-    /// The department.
-    pub source: SourceId,
-    /// The item.
-    pub item: ItemId,
-    /// BLAKE3 digest of the file.
-    pub file: Digest,
-    /// New records and new versions, sealed; none of them known with the same content.
-    pub records: Vec<SealedRow>,
-    /// The rows of the file that this run accounts for, in file order.
-    pub run: RunRows,
-    /// With the last run: how the file was encoded.
-    pub last: Option<String>,
-}
-
-/// Rows of a file, and how those among them fared that were not sealed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RunRows {
-    /// Rows of the file, blank ones left out.
-    pub rows: u64,
-    /// Known already with the same content.
-    pub duplicate: u64,
-    /// Refused.
-    pub rejected: u64,
-    /// Duplicates among them, after normalisation.
-    pub normalised: u64,
-    /// Duplicates and refused rows among them that came late.
-    pub late: u64,
-    /// Why rows were refused, as many as a report spells out.
-    pub reasons: Vec<RowReason>,
-}
-
-impl RunRows {
-    /// Notes a row that is refused.
-    pub fn reject(&mut self, errors: Vec<RowError>) {
-        self.rejected += 1;
-        let room = ROW_REASONS_MAX.saturating_sub(self.reasons.len());
-        self.reasons.extend(errors.into_iter().take(room).map(RowReason::from));
-    }
-}
-
-/// What a report says of a row that is sealed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileRow {
-    /// Line of the file, from 1.
-    pub number: u32,
-    /// Some cell was normalised.
-    pub normalised: bool,
-    /// Handed in late.
-    pub late: bool,
-}
-
-/// A sealed row on its way into the log, encoded where it was sealed: the serial part only writes it down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedRow {
-    pub(crate) row: FileRow,
-    pub(crate) facts: RecordFacts,
-    pub(crate) fields_root: Digest,
-    pub(crate) tag: SubjectTag,
-    /// The encoded [`SealedRecord`].
-    pub(crate) payload: Vec<u8>,
-}
-
-impl SealedRow {
-    /// Encodes the sealed record of a file's row about the subject with this index key.
-    pub fn new(row: FileRow, sealed: SealedRecord, tag: SubjectTag) -> Self {
-        let payload = codec::to_vec(&sealed);
-        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload }
-    }
-}
-
 impl From<RowError> for RowReason {
     fn from(error: RowError) -> Self {
         let RowError { row, column, code, zh, en } = error;
@@ -728,45 +655,6 @@ pub enum Response {
     /// The next pieces; the last of all is `End`.
     #[n(33)]
     BackupPart(#[n(0)] Vec<BackupItem>),
-}
-
-/// An application taken at this counter.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Forwarded {
-    /// Its id here.
-    #[n(0)]
-    pub application: CaseId,
-    /// The authority.
-    #[n(1)]
-    pub to: MemberId,
-    /// The case it opened or joined there.
-    #[n(2)]
-    pub case: Option<CaseId>,
-    /// The authority's refusal.
-    #[n(3)]
-    pub refused: Option<String>,
-    /// How the case fares, as the authority's status log tells.
-    #[n(4)]
-    pub outcome: Option<OutcomeRow>,
-}
-
-/// A withdrawn record that is to be erased here.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct DueErasure {
-    /// The record.
-    #[n(0)]
-    pub record: RecordId,
-    /// The authority that withdrew it.
-    #[n(1)]
-    pub authority: MemberId,
-    /// When.
-    #[n(2)]
-    pub since: Timestamp,
-    /// The last day; the node erases by itself when this day begins.
-    #[n(3)]
-    pub due: Deadline,
 }
 
 /// What the asker's operator sees of an answer.

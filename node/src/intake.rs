@@ -26,8 +26,9 @@ use exchange::{
     logs::LogName,
     member::Input,
     refusal::{Code, Fault, Refusal},
+    submit::{RunRows, SealedRow, Submission},
     tables::{self, IntakeRow, Key},
-    wire::{Response, RunRows, SealedRow, Submission, SubmitReport},
+    wire::{Response, SubmitReport},
 };
 use ledger::log;
 use tokio::sync::{OwnedMutexGuard, mpsc};
@@ -40,13 +41,15 @@ use crate::{
 };
 
 /// Rows that are checked, sealed and written together: one signature and one reply for so many.
-pub const RUN_ROWS: usize = 1_000;
+pub const RUN_ROWS: usize = 4_000;
 /// Runs that wait for the writer: enough that it never waits for them, and that one flush serves many.
-const RUNS_WAITING_MAX: usize = 12;
+const RUNS_WAITING_MAX: usize = 4;
+/// Runs of fewer rows go one by one.
+const SMALL_RUN: usize = 1_000;
 /// Parts that wait to be read.
 const PARTS_WAITING_MAX: usize = 2;
 /// Key slots taken at a time once a file turns out to be long.
-const SLOTS_AT_ONCE: u64 = 16 * RUN_ROWS as u64;
+const SLOTS_AT_ONCE: u64 = 8 * RUN_ROWS as u64;
 /// Time without a part after which a file is given up; what was taken of it stays, and it can be handed in again.
 const PART_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
 /// Time a file waits for the one before it.
@@ -345,7 +348,8 @@ impl Taking {
         whole: &Mutex<Option<Whole>>,
     ) -> Result<Response, Refusal> {
         let mut waiting = std::collections::VecDeque::new();
-        let window = if run_rows < RUN_ROWS { 1 } else { RUNS_WAITING_MAX };
+        // Small runs are there to show what waiting for each costs.
+        let window = if run_rows < SMALL_RUN { 1 } else { RUNS_WAITING_MAX };
         let mut hand_in = |records, run, last: Option<&str>| -> Result<(), Refusal> {
             if waiting.len() == window {
                 settle(waiting.pop_front())?;
@@ -410,7 +414,7 @@ impl<N: FnMut() -> Option<Bytes>> FileRows<'_, N> {
     }
 
     fn try_read(&mut self, mut skip: u64, feed: &mut Feed<'_>) -> Result<Ended, Ended> {
-        let unreadable = |e: credit::csv::FileError| {
+        let unreadable = |e: credit::csv::error::FileError| {
             Ended::Refused(Refusal::new(Code::FileUnreadable, format!("{e} / {}", e.zh())))
         };
         let mut hasher = FileHasher::default();

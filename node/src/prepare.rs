@@ -13,8 +13,8 @@ use credit::{
 use crypto::{Timestamp, keytree::Slot};
 use exchange::{
     refusal::Fault,
+    submit::{FileRow, RunRows, SealedRow},
     tables::{self, Key, RecordRow},
-    wire::{FileRow, RunRows, SealedRow},
 };
 
 use crate::core::Shared;

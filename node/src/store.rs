@@ -28,9 +28,12 @@ use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
 use crate::{Problem, keys::sync_dir, manifest, tally::Tally};
 
 /// Block cache, in bytes: the right edges, heads and hot rows of a node fit many times over.
-const CACHE_BYTES: u64 = 256 << 20;
+const CACHE_BYTES: u64 = 128 << 20;
 /// Journals are replayed at start, so this bounds the time a restart takes, not the size of the store.
 const JOURNAL_BYTES: u64 = 256 << 20;
+/// Threads that flush and compact. With more the engine keeps one of them spinning while another compacts, which costs
+/// the sealing threads of a small machine more than it gives.
+const WORKERS: usize = 1;
 /// Bytes read at once for a payload or an entry.
 const BULK_BLOCK_BYTES: u32 = 16 << 10;
 /// Longest key, in bytes; the engine keeps the length in 16 bits and panics beyond.
@@ -160,7 +163,7 @@ impl DiskStore {
         clear_unfinished(dir).and_then(|()| manifest::check(dir)).map_err(|e| engine(e.into()))?;
         let builder = Database::builder(dir)
             .cache_size(CACHE_BYTES)
-            .worker_threads(1)
+            .worker_threads(WORKERS)
             .max_journaling_size(JOURNAL_BYTES)
             .journal_compression(CompressionType::None);
         // Hashes and ciphertext do not compress.

@@ -83,6 +83,10 @@ const NEVER_BELOW_PURE: [(&str, &str); 14] = [
     ("rand", RANDOM),
 ];
 
+/// What a crate may have below it for a part that pure crates do not use: who, what, and what keeps them from it.
+const BELOW_FOR_OTHERS: [(&str, &str, &str); 1] =
+    [("ring", "getrandom", "only `ring::rand` draws from it, and `tidy` bans that word in pure crates")];
+
 /// What a pure crate does not name itself.
 const NEVER_IN_PURE: [(&str, &str); 2] = [
     ("serde", "a serializable type is a promise; our one encoding is in `crypto::codec`"),
@@ -145,6 +149,10 @@ fn pure(graph: &Graph<'_>, id: &str, name: &str, findings: &mut Findings) {
     while let Some(way) = ways.get(next).cloned() {
         next += 1;
         for edge in graph.edges(way[way.len() - 1]).iter().filter(|e| e.normal) {
+            let from = graph.name(way[way.len() - 1]);
+            if BELOW_FOR_OTHERS.iter().any(|(by, what, _)| (*by, *what) == (from, graph.name(edge.to))) {
+                continue;
+            }
             if !seen.insert(edge.to) {
                 continue;
             }
@@ -289,6 +297,13 @@ mod tests {
     fn leaves_what_only_tests_or_build_scripts_use_alone() {
         assert_eq!(text(&[("crypto", "proptest", Some("dev")), ("proptest", "rand", None)]), "");
         assert_eq!(text(&[("crypto", "cc", Some("build")), ("cc", "log", None)]), "");
+    }
+
+    #[test]
+    fn randomness_below_ring_is_no_finding_and_below_anybody_else_it_is() {
+        let by = |who| text(&[("crypto", who, None), (who, "getrandom", None)]);
+        assert!(!by("ring").contains("getrandom"), "{}", by("ring"));
+        assert!(by("x25519").contains("getrandom"), "{}", by("x25519"));
     }
 
     #[test]

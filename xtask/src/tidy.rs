@@ -48,7 +48,7 @@ const PATHS_BECAUSE: &str = "a path of one machine means nothing on another";
 const PATHS_INSTEAD: &str = "a path relative to the repository, or an argument";
 
 /// Words that count in texts are put together here, so that this table does not find itself.
-const BANNED: [Banned; 12] = [
+const BANNED: [Banned; 13] = [
     Banned {
         word: "todo!",
         scope: Scope::Code,
@@ -90,6 +90,13 @@ const BANNED: [Banned; 12] = [
         below: &PURE,
         because: "its order changes between runs, so a seed would not be a full reproduction",
         instead: "`BTreeMap`",
+    },
+    Banned {
+        word: "ring::rand",
+        scope: Scope::Product,
+        below: &PURE,
+        because: "randomness is an argument, so that one seed is one history",
+        instead: "a seed that the caller passes",
     },
     Banned {
         word: "PlainRecord",

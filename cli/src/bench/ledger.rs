@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ::node::{Problem, store::DiskStore};
+use ::node::{Problem, intake::RUN_ROWS, store::DiskStore};
 use crypto::merkle::leaf_hash;
 use exchange::logs::LogName;
 use ledger::{
@@ -77,7 +77,7 @@ pub(super) fn run(args: &BenchLedger) -> Result<Output, Problem> {
             "worst_window": ran.windows.map(|w| w.0), "median_window": ran.windows.map(|w| w.1),
         }));
     };
-    for batch in [1, 100, 10_000] {
+    for batch in [1, 100, 1_000, 10_000] {
         let root = scratch.0.join(format!("batch-{batch}"));
         let records = args.records.min(batch * SMALL_BATCH_FLUSHES).min(500_000);
         say(&format!("{records} records, {batch} a batch …"));
@@ -92,9 +92,9 @@ pub(super) fn run(args: &BenchLedger) -> Result<Output, Problem> {
     std::fs::create_dir_all(&root).map_err(|e| Problem::fault(e.to_string()))?;
     let member = found(&root)?;
     let bench = Bench::open(&member)?;
-    say(&format!("{} records, 1000 a batch …", args.records));
-    let ran = bench.ingest(&penalties, args.records, 1_000)?;
-    line(1_000, &ran, &mut text);
+    say(&format!("{} records, {RUN_ROWS} a batch, as files are taken in …", args.records));
+    let ran = bench.ingest(&penalties, args.records, RUN_ROWS as u64)?;
+    line(RUN_ROWS as u64, &ran, &mut text);
 
     let baseline = args.postgres.as_deref().map(|url| {
         say("PostgreSQL …");

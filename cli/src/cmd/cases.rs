@@ -8,7 +8,11 @@ use credit::{
     value::Date,
 };
 use crypto::Timestamp;
-use exchange::wire::{DueErasure, Forwarded, Operation, Response};
+use exchange::{
+    repair::Forwarded,
+    timer::DueErasure,
+    wire::{Operation, Response},
+};
 use serde_json::{Value, json};
 
 use crate::{

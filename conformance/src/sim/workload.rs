@@ -29,12 +29,10 @@ use exchange::{
     answer, evidence,
     member::Input,
     read,
+    submit::{FileRow, RunRows, SealedRow, Submission},
     tables::{self, Key, RecordRow},
     timer,
-    wire::{
-        AskDraft, FileRow, GrantDraft, Outcome, RepairDraft, Request, Response, RunRows, SealedRow,
-        Submission,
-    },
+    wire::{AskDraft, GrantDraft, Outcome, RepairDraft, Request, Response},
 };
 
 use super::{
