@@ -225,6 +225,14 @@ impl World {
 
     /// A department of `at` hands the penalty in; `sh` is its authority.
     fn collect(&mut self, at: usize, penalty: &Penalty) -> RecordId {
+        let (record, submission) = self.sealed(at, penalty);
+        let report = self.step(at, Input::Submit(submission));
+        assert!(matches!(report, Some(Response::Report(_))), "{report:?}");
+        record
+    }
+
+    /// The penalty as `at` seals it.
+    fn sealed(&mut self, at: usize, penalty: &Penalty) -> (RecordId, Submission) {
         self.step(at, Input::AddSource(source()));
         let Some(Response::Slots(slot)) = self.step(at, Input::ReserveSlots { count: 1 }) else {
             panic!("no slot")
@@ -266,9 +274,7 @@ impl World {
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };
-        let report = self.step(at, Input::Submit(submission));
-        assert!(matches!(report, Some(Response::Report(_))), "{report:?}");
-        record
+        (record, submission)
     }
 
     fn change(&mut self, at: usize, record: RecordId, change: Change, paper: Option<Digest>) -> Response {
@@ -495,6 +501,26 @@ fn a_record_that_comes_after_its_withdrawal_is_erased_too_and_others_words_erase
         response => panic!("{response:?}"),
     }
     assert!(world.cases(SH).1.is_empty() && world.cases(JS).1.is_empty());
+}
+
+#[test]
+fn a_record_and_its_withdrawal_in_one_step_are_an_erasure() {
+    let mut world = World::new(at("2026-04-01", 9));
+    let penalty = Penalty::general("G-1", "2026-03-30");
+    let record = world.collect(SH, &penalty);
+    world.cut.insert(JS);
+    let Response::Receipt(receipt) = world.change(SH, record, Change::Withdraw, None) else { panic!() };
+    let (_, submission) = world.sealed(JS, &penalty);
+    let registry = world.nodes[JS].context.registry.clone();
+    let proven = receipt.verify(&registry).unwrap();
+    let fact = status_fact(&registry, &proven).unwrap();
+    let caller = world.nodes[SH].id.clone();
+    let notice = Input::Notice { caller, notice: Box::new(proven), fact };
+    let js = &mut world.nodes[JS];
+    let inputs = vec![(None, Input::Submit(submission)), (None, notice)];
+    let step = js.member.as_mut().unwrap().handle(world.now, inputs, &js.disk).unwrap();
+    drop(step.commit(&js.disk as &dyn Store).unwrap());
+    assert_eq!(world.cases(JS).1.iter().map(|e| e.record).collect::<Vec<_>>(), [record]);
 }
 
 #[test]

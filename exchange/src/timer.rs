@@ -125,7 +125,12 @@ fn erase_at(due: &Deadline) -> Timestamp {
 /// The authority of a record that is held here and not erased.
 fn held_under(view: &dyn View, record: &RecordId) -> Result<Option<MemberId>, Fault> {
     let row: Option<RecordRow> = tables::row(view, &Key::record(record))?;
-    row.filter(|row| !row.erased).map(|row| read::authority(view, &row)).transpose().map(Option::flatten)
+    let Some(row) = row.filter(|row| !row.erased) else { return Ok(None) };
+    // The entry of a version that came in this very step cannot be read yet; one taken back from a mirror has no payload.
+    match tables::payload(view, row.newest.slot)? {
+        Some(sealed) => Ok(Some(sealed.facts.authority)),
+        None => read::authority(view, &row),
+    }
 }
 
 /// Ends the publicity of a record whose maximum is over, as its authority.
