@@ -60,6 +60,10 @@ pub(crate) async fn submit(
         )
     };
     let input = std::fs::File::open(file).map_err(unreadable)?;
+    // A directory opens, and only reading it fails.
+    if input.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    }
     let report = hand_in(dir, source, item_name, input).await?;
     Ok(Output::new(report_value(&report), report_text(&report)))
 }

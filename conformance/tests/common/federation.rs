@@ -257,10 +257,11 @@ impl Federation {
         out
     }
 
-    /// Asks about CF for 贷前审查.
+    /// Asks about CF for 贷前审查, with patience: other tests may hold the machine.
     pub(crate) fn query(&self, bank: &str, subject: &str, more: &[&str]) -> Ran {
         let args = ["query", "--subject", subject, "--purpose", "pre-loan", "--fields", "CF"];
-        self.at(bank, &[&args[..], more].concat())
+        let patience: &[&str] = if more.contains(&"--wait") { &[] } else { &["--wait", "60"] };
+        self.at(bank, &[&args[..], patience, more].concat())
     }
 
     /// An Authorization header with which `member` reads entries.
