@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 
 use conformance::sim::{Config, federation::Node, run_to_members};
 use exchange::fsck::{Checked, Finding, Tools, Wrong, fsck};
-use ledger::store::{Space, View, memory::MemoryStore};
+use ledger::{
+    log,
+    store::{Space, View, memory::MemoryStore},
+    tree::TreeSize,
+};
 
 fn check(node: &Node, view: &dyn View) -> (Checked, Vec<Finding>) {
     let scratch = MemoryStore::default();
@@ -99,13 +103,17 @@ fn what_is_taken_away_is_missed_and_a_kept_key_is_named() {
     let mut wrongs: BTreeMap<Wrong, u64> = BTreeMap::new();
     for node in &nodes {
         let image = node.disk.image();
-        for (space, key, _) in image.iter().step_by(17) {
+        for (space, key, _) in image.iter().step_by(5) {
             let unprojected = space == Space::Row && !FOUND.iter().any(|(tag, _)| *tag == key[0]);
             let mut damaged = node.disk.image();
             damaged.set(space, key, None);
             let (_, findings) = check(node, &MemoryStore::restore(damaged));
+            // A log without entries and without a checkpoint is one that was never sealed.
+            let empty = space == Space::Head
+                && log::size(&node.disk, core::str::from_utf8(key).unwrap()).unwrap() == TreeSize(0);
             // An older version's sealed record may be one that a mirror could not give back.
-            assert!(unprojected || space == Space::Payload || !findings.is_empty(), "{space:?} {key:?}");
+            let excused = unprojected || empty || space == Space::Payload;
+            assert!(excused || !findings.is_empty(), "{space:?} {key:?}");
             findings.iter().for_each(|f| *wrongs.entry(f.wrong).or_default() += 1);
         }
         let whole = check(node, &node.disk).0;
