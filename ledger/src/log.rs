@@ -544,11 +544,14 @@ pub fn resource(view: &dyn View, name: &str, at: &Tile) -> Result<Option<Vec<u8>
     }
 }
 
+/// Hashes of a tile, read once and looked at by several nodes.
+type Hashes = Rc<[Digest]>;
+
 /// The nodes of one stored log. Remembers the tiles it has read: the nodes of a proof share few of them.
 struct StoredNodes<'a> {
     view: &'a dyn View,
     name: &'a str,
-    read: RefCell<BTreeMap<(u8, u64), Rc<[Digest]>>>,
+    read: RefCell<BTreeMap<(u8, u64), Hashes>>,
 }
 
 impl<'a> StoredNodes<'a> {
@@ -557,12 +560,12 @@ impl<'a> StoredNodes<'a> {
     }
 
     /// Hashes of the stored tile; none when there is none.
-    fn tile(&self, level: u8, index: u64) -> Result<Rc<[Digest]>, StoreError> {
+    fn tile(&self, level: u8, index: u64) -> Result<Hashes, StoreError> {
         if let Some(hashes) = self.read.borrow().get(&(level, index)) {
             return Ok(hashes.clone());
         }
         let bytes = self.view.get(Space::Tile, &tile_key(self.name, level, index))?.unwrap_or_default();
-        let hashes: Rc<[Digest]> = decode_hashes(&bytes)
+        let hashes: Hashes = decode_hashes(&bytes)
             .ok_or_else(|| corrupt(format!("tile {level}/{index} of `{}` has a wrong length", self.name)))?
             .into();
         self.read.borrow_mut().insert((level, index), hashes.clone());

@@ -89,7 +89,8 @@ impl Core {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let sealing = Arc::new(Semaphore::new(cores));
         let write = move || {
-            Writer { shared, member, outgoing, runtime, sealing, waiting: BTreeMap::new(), next: 0 }.run(queue)
+            Writer { shared, member, outgoing, runtime, sealing, waiting: BTreeMap::new(), next: 0 }
+                .run(queue)
         };
         let thread = std::thread::Builder::new().name("writer".into()).spawn(write)?;
         Ok((Self { jobs }, thread))

@@ -1,4 +1,5 @@
-//! What the parts of an answer cost alone, on one thread, in the store that was just asked.
+//! What the parts of an answer cost alone, on one thread, in the store that was just asked: processor time, so that what
+//! else runs on the machine is not counted, but for the wait for the disk.
 
 use std::{fmt, hint::black_box, sync::Arc, time::Instant};
 
@@ -29,6 +30,7 @@ use serde_json::{Value, json};
 
 use super::{
     asker::FIELDS,
+    machine::Spent,
     query::{CONCURRENCY, Workload},
 };
 use crate::{args::Unlock, cmd::passphrase};
@@ -104,24 +106,24 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
     for input in [Input::Restored { seen: Vec::new() }, Input::Synced] {
         drop(member.handle(clock::now(), vec![(None, input)], &store).map_err(fault)?.commit(&store));
     }
-    let per = |start: Instant| start.elapsed().as_secs_f64() * 1e6 / QUESTIONS as f64;
+    let per = |start: Spent| start.elapsed().as_secs_f64() * 1e6 / QUESTIONS as f64;
     let (mut node, mut asker) = (Vec::new(), Vec::new());
 
-    let start = Instant::now();
+    let start = Spent::now();
     let asked: Vec<(u64, Signed<Question>)> = (0..QUESTIONS).map(|n| (n, workload.question(n))).collect();
     asker.push(("signing a question", per(start), false));
     let frames: Vec<Vec<u8>> = asked.iter().map(|(_, q)| to_frame(&Request::Ask(q.clone()))).collect();
 
-    let start = Instant::now();
+    let start = Spent::now();
     for frame in &frames {
         black_box(from_frame::<Request>(frame, FRAME_BYTES_MAX)?);
     }
     node.push(("reading the question's frame", per(start), false));
-    let start = Instant::now();
+    let start = Spent::now();
     let questions: Vec<Verified<Question>> =
         asked.iter().map(|(_, signed)| registry.verify(signed)).collect::<Result<_, _>>()?;
     node.push(("verifying the question", per(start), false));
-    let start = Instant::now();
+    let start = Spent::now();
     for question in &questions {
         black_box(granted(&registry, question)?);
     }
@@ -151,12 +153,12 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
                 step.push((Some(Token(of_step.len() as u64)), input));
                 of_step.push(Some((n, question)));
             }
-            let start = Instant::now();
+            let start = Spent::now();
             let decided = member.handle(clock::now(), step, &store).map_err(fault)?;
             deciding += start.elapsed().as_secs_f64();
-            let start = Instant::now();
+            let waited = Instant::now();
             let effects = decided.commit(&store).map_err(|e| Problem::fault(e.to_string()))?;
-            committing += start.elapsed().as_secs_f64();
+            committing += waited.elapsed().as_secs_f64();
             for effect in effects {
                 match effect {
                     Effect::Reply { token, reply: Reply::Answer(plan) } => {
@@ -177,7 +179,7 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
         return Err(Problem::fault("not every question was planned"));
     }
 
-    let start = Instant::now();
+    let start = Spent::now();
     let key = |slot| keys.record_key(slot);
     let answers: Vec<Answer> = plans
         .iter()
@@ -187,13 +189,13 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
         })
         .collect::<Result<_, Problem>>()?;
     node.push(("making the answer", per(start), false));
-    let start = Instant::now();
+    let start = Spent::now();
     for (_, _, plan) in &plans {
         let to = registry.member(&plan.asker)?.stated.seal;
         black_box(AnswerSealer::new(&to, Label::AnswerSeal, &plan.question.0, &clock::secret()).is_ok());
     }
     node.push(("HPKE encapsulation", per(start), true));
-    let start = Instant::now();
+    let start = Spent::now();
     for (_, _, plan) in &plans {
         for record in &plan.records {
             let sealed = tables::payload(&store, record.slot).map_err(fault)?;
@@ -205,7 +207,7 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
         }
     }
     node.push(("opening the stored record", per(start), true));
-    let start = Instant::now();
+    let start = Spent::now();
     let records = LogName::Records.as_str();
     for (_, _, plan) in &plans {
         let size = log::head(&store, records)
@@ -219,20 +221,20 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
         }
     }
     node.push(("the record's entry and proof", per(start), true));
-    let start = Instant::now();
+    let start = Spent::now();
     for (_, _, plan) in &plans {
         black_box(Receipt::build(&store, &context.own.id, LogName::Access, plan.index).map_err(fault)?);
     }
     node.push(("the access entry and proof", per(start), true));
-    let start = Instant::now();
+    let start = Spent::now();
     let sent: Vec<Vec<u8>> = answers.into_iter().map(|a| to_frame(&Response::Answer(Box::new(a)))).collect();
     node.push(("writing the answer's frame", per(start), false));
 
-    let start = Instant::now();
+    let start = Spent::now();
     let received: Vec<Response> =
         sent.iter().map(|frame| from_frame(frame, FRAME_BYTES_MAX)).collect::<Result<_, _>>()?;
     asker.push(("reading the answer's frame", per(start), false));
-    let start = Instant::now();
+    let start = Spent::now();
     for ((n, question, _), response) in plans.iter().zip(&received) {
         let Response::Answer(answer) = response else { return Err(Problem::fault("an answer was expected")) };
         let bank = workload.bank(*n);

@@ -132,7 +132,7 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     text.push(parts.to_string());
     if let Some(busiest) = runs.last() {
         text.push(format!(
-            "at {} at once the node's parts take {:.0} of its {:.0} µs an answer; the rest is QUIC, TLS, the kernel and the runtime",
+            "at {} at once the node's parts take {:.0} of its {:.0} µs of processor time an answer; the rest is QUIC, TLS, the kernel and the runtime",
             busiest.concurrency, parts.node(), busiest.node
         ));
     }
