@@ -1,5 +1,5 @@
 //! What the parts of an answer cost alone, on one thread, in the store that was just asked: processor time, so that what
-//! else runs on the machine is not counted, but for the wait for the disk.
+//! else runs on the machine is not counted; deciding and the wait for the disk are by the clock.
 
 use std::{fmt, hint::black_box, sync::Arc, time::Instant};
 
@@ -153,7 +153,8 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
                 step.push((Some(Token(of_step.len() as u64)), input));
                 of_step.push(Some((n, question)));
             }
-            let start = Spent::now();
+            // A step is shorter than the ticks in which processor time is told.
+            let start = Instant::now();
             let decided = member.handle(clock::now(), step, &store).map_err(fault)?;
             deciding += start.elapsed().as_secs_f64();
             let waited = Instant::now();
