@@ -1,12 +1,16 @@
 //! Benchmarks: what this machine does, beside what its parts cost and what people use today, in one run.
 //!
-//! Everything measured is the code a node runs, on a federation of one member in a temporary directory.
+//! Everything measured is the code a node runs, on a federation with one node in a temporary directory.
 
+mod asker;
 mod ingest;
 mod ledger;
 mod machine;
+mod parts;
+mod pgbench;
 mod postgres;
 mod primitives;
+mod query;
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +23,7 @@ use crate::{
     output::Output,
 };
 
-/// The benchmark's only member.
+/// The benchmark's only member with a node.
 const MEMBER: &str = "sh";
 
 pub(crate) async fn run(verb: Bench) -> Result<Output, Problem> {
@@ -29,6 +33,7 @@ pub(crate) async fn run(verb: Bench) -> Result<Output, Problem> {
             let measured = tokio::task::spawn_blocking(move || ledger::run(&args)).await;
             measured.map_err(|e| Problem::fault(e.to_string()))?
         }
+        Bench::Query(args) => query::run(args).await,
     }
 }
 
@@ -50,8 +55,9 @@ impl Drop for Scratch {
     }
 }
 
-/// Founds a federation of one region under `root`; returns the member's directory and its passphrase file.
-fn found(root: &Path) -> Result<Unlock, Problem> {
+/// Founds a federation of one region under `root`, whose node would listen at `ports`, and of `guests`, each with its
+/// request; returns the region's directory and its passphrase file.
+fn found(root: &Path, ports: [u16; 2], guests: &[PathBuf]) -> Result<Unlock, Problem> {
     let pass = root.join("passphrase");
     write_private(&pass, codec::hex(&clock::random::<16>()).as_bytes())?;
     let unlock = |name: &str| Unlock {
@@ -65,14 +71,16 @@ fn found(root: &Path) -> Result<Unlock, Problem> {
         role: "region".to_owned(),
         name: "bench".to_owned(),
         region: "310000".to_owned(),
-        quic: "127.0.0.1:1".to_owned(),
-        http: "127.0.0.1:2".to_owned(),
+        quic: format!("127.0.0.1:{}", ports[0]),
+        http: format!("127.0.0.1:{}", ports[1]),
         collector: true,
         bodies: Vec::new(),
         out: request.clone(),
         at: unlock(MEMBER),
     })?;
-    federation::admit(&governors, &request, false, &[])?;
+    for request in guests.iter().chain([&request]) {
+        federation::admit(&governors, request, false, &[])?;
+    }
     federation::sign(&governors, "g1")?;
     let member = unlock(MEMBER);
     cmd::node::init(&member.dir, &governors.dir.join("registry"))?;

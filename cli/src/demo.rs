@@ -4,7 +4,7 @@
 //!
 //! `federation` sets the members up and runs their processes; `story` walks the road.
 
-mod federation;
+pub(crate) mod federation;
 mod story;
 
 use std::time::Instant;

@@ -227,10 +227,14 @@ pub fn seal(
             planned.fields.iter().filter(|f| f.1 == mode).map(|f| f.0).collect()
         };
         let opened = sealed.open(&wanted(Mode::Value), own, &record_key).map_err(damaged)?;
-        let masked = sealed.open(&wanted(Mode::Mask), own, &record_key).map_err(damaged)?;
+        // Opening reads the whole record, so it is not opened again for nothing.
+        let masked = match &wanted(Mode::Mask)[..] {
+            [] => Vec::new(),
+            masked => sealed.open(masked, own, &record_key).map_err(damaged)?.openings,
+        };
         let mut fields = Vec::new();
         let values = opened.openings.iter().map(|(f, o)| (*f, Mode::Value, codec::to_vec(o)));
-        let masks = masked.openings.iter().filter(|(f, _)| *f != SUBJECT_FIELD).filter_map(|(f, o)| {
+        let masks = masked.iter().filter(|(f, _)| *f != SUBJECT_FIELD).filter_map(|(f, o)| {
             let value = read_content(*f, &o.content)?;
             Some((*f, Mode::Mask, field_content(*f, &disclosure::mask(&value))))
         });

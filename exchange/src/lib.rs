@@ -42,6 +42,7 @@ pub mod pass;
 pub mod project;
 pub mod propagation;
 pub mod query;
+pub mod quota;
 pub mod read;
 pub mod receipt;
 pub mod refusal;

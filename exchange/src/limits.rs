@@ -51,5 +51,13 @@ pub const RECORDS_PER_ERASURE_MAX: usize = 1_000;
 pub const VERSIONS_PER_CERTIFICATE_MAX: usize = 10_000;
 /// Bytes of a backup handed over in one answer: few round trips, and little to hold at either end.
 pub const BACKUP_PART_BYTES: usize = 4 * 1024 * 1024;
+/// Questions one asker may ask a node in a second, on average: the largest bank's counters ask tens, so that this is met by
+/// a program that has run wild, and by nobody else before the node itself is full.
+pub const QUESTIONS_PER_SECOND_MAX: u64 = 1_000;
+/// Questions one asker may ask at once after it was silent: one second's worth, a list of customers at the day's begin.
+pub const QUESTIONS_BURST_MAX: u64 = 1_000;
+/// Wait told with `node.busy` where nothing better is known: a full queue is worked off in less, and a node that stops
+/// for a new start takes a few of them.
+pub const RETRY_BUSY_MS: u64 = 1_000;
 /// Largest encoded registry.
 pub const REGISTRY_BYTES_MAX: usize = 512 * 1024;

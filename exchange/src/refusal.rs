@@ -5,6 +5,8 @@ use core::fmt;
 use ledger::{log::LogError, store::StoreError};
 use minicbor::{Decode, Encode};
 
+use crate::limits::RETRY_BUSY_MS;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $zh:literal, $en:literal;)*) => {
         /// Stable codes of refusals; the texts may change, the codes do not.
@@ -96,12 +98,21 @@ pub struct Refusal {
     /// What exactly; never a personal value. Lower case, no full stop.
     #[n(1)]
     pub detail: String,
+    /// Milliseconds after which the same request may be sent again; with every `node.busy`, and with nothing else.
+    #[n(2)]
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Refusal {
-    /// A refusal with its detail.
+    /// A refusal with its detail; with [`Code::Busy`] after [`RETRY_BUSY_MS`], unless told otherwise.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code: code.as_str().to_owned(), detail: detail.into() }
+        let retry_after_ms = (code == Code::Busy).then_some(RETRY_BUSY_MS);
+        Self { code: code.as_str().to_owned(), detail: detail.into(), retry_after_ms }
+    }
+
+    /// The same, to be sent again after `ms`.
+    pub fn retry_after(self, ms: u64) -> Self {
+        Self { retry_after_ms: Some(ms), ..self }
     }
 
     /// The code, when this build knows it.
@@ -184,5 +195,24 @@ impl From<StoreError> for Halt {
 impl From<LogError> for Halt {
     fn from(e: LogError) -> Self {
         Self::Fault(e.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crypto::codec;
+
+    #[test]
+    fn every_busy_says_when_to_come_again_and_nothing_else_does() {
+        for code in Code::ALL {
+            let refusal = Refusal::new(*code, "");
+            assert_eq!(refusal.retry_after_ms.is_some(), *code == Code::Busy, "{}", code.as_str());
+            // Absent is left out, so that what was encoded before there was such a wait is read as it was.
+            let bytes = codec::to_vec(&refusal);
+            assert_eq!(bytes[0], if *code == Code::Busy { 0xa3 } else { 0xa2 });
+            assert_eq!(codec::from_slice::<Refusal>(&bytes).unwrap(), refusal);
+        }
+        assert_eq!(Refusal::new(Code::Busy, "").retry_after(7).retry_after_ms, Some(7));
     }
 }

@@ -16,7 +16,7 @@
 //! The writer is [`Log`]; reading is free functions over a [`View`], so that readers never wait for the writer.
 
 use core::{cell::RefCell, fmt};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use crypto::{
     Digest,
@@ -271,7 +271,7 @@ impl Log {
         let (mut level, mut before, mut hashes) = (0u8, old, fresh);
         while !hashes.is_empty() {
             let (first, width) = (before / TILE_WIDTH, (before % TILE_WIDTH) as usize);
-            let mut row = if width == 0 { Vec::new() } else { nodes.tile(level, first)? };
+            let mut row = if width == 0 { Vec::new() } else { nodes.tile(level, first)?.to_vec() };
             if row.len() != width {
                 let name = &self.name;
                 return Err(disagree(format!(
@@ -544,11 +544,14 @@ pub fn resource(view: &dyn View, name: &str, at: &Tile) -> Result<Option<Vec<u8>
     }
 }
 
+/// Hashes of a tile, read once and looked at by several nodes.
+type Hashes = Rc<[Digest]>;
+
 /// The nodes of one stored log. Remembers the tiles it has read: the nodes of a proof share few of them.
 struct StoredNodes<'a> {
     view: &'a dyn View,
     name: &'a str,
-    read: RefCell<BTreeMap<(u8, u64), Vec<Digest>>>,
+    read: RefCell<BTreeMap<(u8, u64), Hashes>>,
 }
 
 impl<'a> StoredNodes<'a> {
@@ -557,13 +560,14 @@ impl<'a> StoredNodes<'a> {
     }
 
     /// Hashes of the stored tile; none when there is none.
-    fn tile(&self, level: u8, index: u64) -> Result<Vec<Digest>, StoreError> {
+    fn tile(&self, level: u8, index: u64) -> Result<Hashes, StoreError> {
         if let Some(hashes) = self.read.borrow().get(&(level, index)) {
             return Ok(hashes.clone());
         }
         let bytes = self.view.get(Space::Tile, &tile_key(self.name, level, index))?.unwrap_or_default();
-        let hashes = decode_hashes(&bytes)
-            .ok_or_else(|| corrupt(format!("tile {level}/{index} of `{}` has a wrong length", self.name)))?;
+        let hashes: Hashes = decode_hashes(&bytes)
+            .ok_or_else(|| corrupt(format!("tile {level}/{index} of `{}` has a wrong length", self.name)))?
+            .into();
         self.read.borrow_mut().insert((level, index), hashes.clone());
         Ok(hashes)
     }

@@ -17,7 +17,7 @@ use exchange::{
     wire::Response,
 };
 use ledger::store::Store;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{clock, keys::Keys, seal, store::DiskStore};
 
@@ -86,8 +86,11 @@ impl Core {
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), Fault>>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let runtime = tokio::runtime::Handle::current();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let sealing = Arc::new(Semaphore::new(cores));
         let write = move || {
-            Writer { shared, member, outgoing, runtime, waiting: BTreeMap::new(), next: 0 }.run(queue)
+            Writer { shared, member, outgoing, runtime, sealing, waiting: BTreeMap::new(), next: 0 }
+                .run(queue)
         };
         let thread = std::thread::Builder::new().name("writer".into()).spawn(write)?;
         Ok((Self { jobs }, thread))
@@ -137,6 +140,8 @@ struct Writer {
     member: Member,
     outgoing: mpsc::UnboundedSender<Outgoing>,
     runtime: tokio::runtime::Handle,
+    /// Places for replies that are being completed, one for each core.
+    sealing: Arc<Semaphore>,
     waiting: BTreeMap<Token, oneshot::Sender<Response>>,
     next: u64,
 }
@@ -190,9 +195,10 @@ impl Writer {
                 match reply {
                     Reply::Ready(response) => drop(caller.send(*response)),
                     reply => {
-                        // Proofs and seals are arithmetic: off the writer, on the pool.
-                        let shared = self.shared.clone();
-                        self.runtime.spawn_blocking(move || {
+                        // Proofs and seals are arithmetic: off the writer, and on no more threads than there are cores.
+                        // A step releases up to 256 at once, and as many threads would only stand in each other's way.
+                        let (shared, sealing) = (self.shared.clone(), self.sealing.clone());
+                        let complete = move || {
                             let response = match reply {
                                 Reply::Answer(plan) => seal::answer(&shared, &plan),
                                 reply => read::complete(&shared.context(), &shared.store, reply),
@@ -205,6 +211,11 @@ impl Writer {
                                 ))
                             });
                             drop(caller.send(response));
+                        };
+                        self.runtime.spawn(async move {
+                            let _place = sealing.acquire().await;
+                            // A panic there has ended its caller's wait already, by dropping its reply.
+                            let _ = tokio::task::spawn_blocking(complete).await;
                         });
                     }
                 }

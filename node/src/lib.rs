@@ -91,10 +91,13 @@ impl std::error::Error for Problem {}
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (en, zh) = refusal.known().map_or(("", ""), |c| (c.en(), c.zh()));
-        let what = match refusal.detail.as_str() {
+        let mut what = match refusal.detail.as_str() {
             "" => refusal.code.clone(),
             detail => format!("{}: {detail}", refusal.code),
         };
+        if let Some(ms) = refusal.retry_after_ms {
+            what.push_str(&format!(" (again in {ms} ms / {ms} 毫秒后重试)"));
+        }
         Self { what, next: en.into(), next_zh: zh.into(), fault: false }
     }
 }

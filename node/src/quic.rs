@@ -10,7 +10,8 @@ use exchange::{
     registry::MemberRequest,
     wire::{Operation, Request, Response, from_frame, to_frame},
 };
-use quinn::{Connection, Endpoint, VarInt};
+pub use quinn::Connection;
+use quinn::{Endpoint, VarInt};
 use tokio::sync::Mutex;
 
 use crate::{Problem, tls};

@@ -138,6 +138,7 @@ pub async fn run(
         peers,
         stop: Arc::new(Notify::new()),
         places: Places::default(),
+        quota: Arc::default(),
         registry: watch::Sender::new(Arc::new(signed)),
         home: Arc::new(tokio::sync::Mutex::new(home.clone())),
         intake: Arc::default(),

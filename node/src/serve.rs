@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use exchange::{
     evidence,
     limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
     member::Input,
+    quota::Quota,
     read,
     receipt::Receipt,
     refusal::{Code, Refusal},
@@ -55,6 +56,8 @@ pub struct Server {
     pub stop: Arc<tokio::sync::Notify>,
     /// Connections open per key, so that no member can take the places of the others.
     pub places: Places,
+    /// How much each asker may still ask.
+    pub quota: Arc<Mutex<Quota>>,
     /// The registry as signed; connections look up their caller again when it changes.
     pub registry: watch::Sender<Arc<SignedRegistry>>,
     /// The member's directory, and one successor registry at a time.
@@ -186,6 +189,7 @@ impl Server {
         match request {
             Request::Ask(signed) => {
                 let question = registry.verify(&signed)?;
+                self.admit(&question)?;
                 if registry.outlet().is_some_and(|o| o.id == self.shared.context().own.id) {
                     return self.relay(caller, question).await;
                 }
@@ -223,6 +227,13 @@ impl Server {
                 "operations are accepted from the node's own operator",
             )),
         }
+    }
+
+    /// Counts a question against its asker. Only after its signature: nobody can use up another's share.
+    fn admit(&self, question: &Verified<Question>) -> Result<(), Refusal> {
+        let asker = MemberId::parse(question.signed().issuer())
+            .ok_or_else(|| Refusal::new(Code::SignatureInvalid, "issuer is not a member id"))?;
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(&asker, clock::now())
     }
 
     /// The grant inside a question, checked against its collector's key. A grant by an unknown or suspended collector

@@ -37,8 +37,6 @@ use ledger::log;
 use super::machine;
 use crate::{args::Unlock, cmd::passphrase};
 
-/// Records about one company, on average: the index is written in random order, and found again.
-const RECORDS_PER_SUBJECT: u64 = 5;
 /// Time between two looks at progress and memory.
 const LOOK: Duration = Duration::from_millis(250);
 /// The window over which the steadiness of the rate is judged.
@@ -48,10 +46,12 @@ const WINDOW: Duration = Duration::from_secs(2);
 pub(super) struct Penalties {
     template: PlainRecord,
     text: credit::id::FieldId,
+    per_subject: u64,
 }
 
 impl Penalties {
-    pub(super) fn new() -> Result<Self, Problem> {
+    /// With so many about one company.
+    pub(super) fn new(per_subject: u64) -> Result<Self, Problem> {
         let catalog = Catalog::builtin();
         let item = item(&catalog)?;
         let value = |ty: &FieldType| match ty {
@@ -73,7 +73,7 @@ impl Penalties {
             decided: Date::parse("2026-04-01"),
             fields,
         };
-        Ok(Self { template, text: item.key })
+        Ok(Self { template, text: item.key, per_subject })
     }
 
     /// The `n`-th record.
@@ -82,7 +82,7 @@ impl Penalties {
         record.document = format!("沪市监处〔2026〕{n:012}号");
         record.fields.insert(self.text, Value::Text(record.document.clone()));
         // Spread over the numbers, so that neighbours in time are not neighbours in the index.
-        let subject = (n / RECORDS_PER_SUBJECT).wrapping_mul(0x9e37_79b9_7f4a_7c15) % 800_000_000_000;
+        let subject = (n / self.per_subject).wrapping_mul(0x9e37_79b9_7f4a_7c15) % 800_000_000_000;
         if let Some(subject) = uscc_from_parts("91", "310110", subject) {
             record.subject = subject;
         }

@@ -26,6 +26,8 @@ use crate::{
     output::{Output, say},
 };
 
+/// Records about one company, on average: the index is written in random order, and found again.
+const RECORDS_PER_SUBJECT: u64 = 5;
 /// Records over which the parts are measured alone.
 const PRIMITIVE_RECORDS: u64 = 50_000;
 /// Most records with which small batches are measured: at one flush a record more would tell nothing.
@@ -36,6 +38,8 @@ const SAMPLE_ROWS: usize = 20_000;
 const PROOFS: u64 = 20_000;
 /// Most rows that go through PostgreSQL.
 const POSTGRES_ROWS: u64 = 100_000;
+/// Ports of a node that is never asked for.
+const NOWHERE: [u16; 2] = [1, 2];
 
 pub(super) fn run(args: &BenchLedger) -> Result<Output, Problem> {
     let scratch = Scratch::new(args.dir.as_deref())?;
@@ -44,7 +48,7 @@ pub(super) fn run(args: &BenchLedger) -> Result<Output, Problem> {
         format!("machine: {machine}"),
         format!("command: xinqiao bench ledger --records {}", args.records),
     ];
-    let penalties = Penalties::new()?;
+    let penalties = Penalties::new(RECORDS_PER_SUBJECT)?;
 
     say("the parts alone …");
     let costs = primitives::measure(&penalties, PRIMITIVE_RECORDS.min(args.records), 1_000)?;
@@ -82,7 +86,7 @@ pub(super) fn run(args: &BenchLedger) -> Result<Output, Problem> {
         let records = args.records.min(batch * SMALL_BATCH_FLUSHES).min(500_000);
         say(&format!("{records} records, {batch} a batch …"));
         std::fs::create_dir_all(&root).map_err(|e| Problem::fault(e.to_string()))?;
-        let bench = Bench::open(&found(&root)?)?;
+        let bench = Bench::open(&found(&root, NOWHERE, &[])?)?;
         let ran = bench.ingest(&penalties, records, batch)?;
         line(batch, &ran, &mut text);
         bench.close()?;
@@ -90,7 +94,7 @@ pub(super) fn run(args: &BenchLedger) -> Result<Output, Problem> {
     }
     let root = scratch.0.join("long");
     std::fs::create_dir_all(&root).map_err(|e| Problem::fault(e.to_string()))?;
-    let member = found(&root)?;
+    let member = found(&root, NOWHERE, &[])?;
     let bench = Bench::open(&member)?;
     say(&format!("{} records, {RUN_ROWS} a batch, as files are taken in …", args.records));
     let ran = bench.ingest(&penalties, args.records, RUN_ROWS as u64)?;

@@ -1,6 +1,10 @@
 //! What the figures were measured on.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -52,4 +56,37 @@ pub(super) fn disk(dir: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+/// Processor time that a process has used, in seconds; 0 where the system does not tell.
+pub(super) fn processor(process: u32) -> f64 {
+    /// Of the kernel's interface, whatever its own clock does.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name before may hold anything; behind it, user and system time are the 12th and 13th.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: Vec<f64> = rest.split_whitespace().skip(11).take(2).filter_map(|t| t.parse().ok()).collect();
+    ticks.iter().sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// A moment in this thread's processor time; in that of the clock where the system does not tell.
+pub(super) struct Spent(Instant, Option<Duration>);
+
+impl Spent {
+    pub(super) fn now() -> Self {
+        Self(Instant::now(), on_processor())
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        match (self.1, on_processor()) {
+            (Some(before), Some(after)) => after.saturating_sub(before),
+            _ => self.0.elapsed(),
+        }
+    }
+}
+
+/// Processor time of this thread, exact to a tick of the scheduler.
+fn on_processor() -> Option<Duration> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    stat.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }

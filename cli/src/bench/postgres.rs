@@ -64,7 +64,7 @@ fn load(url: &str, count: u64, content: usize) -> Result<f64, Problem> {
     Ok(count as f64 / start.elapsed().as_secs_f64())
 }
 
-fn psql(url: &str, script: &str) -> Result<String, Problem> {
+pub(super) fn psql(url: &str, script: &str) -> Result<String, Problem> {
     let no = |why: String| {
         Problem::new(
             format!("psql: {why}"),

@@ -273,7 +273,7 @@ impl Drop for Federation {
 }
 
 /// A port free for UDP and TCP right now.
-fn free_port(taken: &mut Vec<u16>) -> Result<u16, Problem> {
+pub(crate) fn free_port(taken: &mut Vec<u16>) -> Result<u16, Problem> {
     for _ in 0..100 {
         let listener = TcpListener::bind("127.0.0.1:0");
         let port = listener.as_ref().ok().and_then(|l| l.local_addr().ok()).map(|a| a.port());

@@ -1,0 +1,390 @@
+//! `xinqiao bench query`: questions and sealed answers over QUIC, beside the cost of their parts.
+//!
+//! Two processes on the loopback interface: a node as `xinqiao node run` runs it, and this one, which plays the outlet
+//! (one connection with its transport key, as an outlet has) and the banks behind it. Each question is signed by its bank
+//! and carries the grant of its own subject; the node verifies both, decides, writes the access entry durably, and seals
+//! five fields to the bank; the bank opens the answer, checks every proof, and compares the values with what was handed in.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ::node::{
+    Problem,
+    home::Home,
+    keys::{Keys, write_private},
+    quic,
+};
+use credit::{
+    catalog::Catalog, grant::Grant, id::ItemId, policy::Role, question::Question, subject::SubjectId,
+};
+use crypto::sign::Signed;
+use exchange::{
+    answer::{self, OpenedAnswer},
+    limits::{FRAME_BYTES_MAX, QUESTIONS_PER_SECOND_MAX},
+    refusal::{Code, Refusal},
+    registry::Registry,
+    wire::{Request, Response},
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{
+    Scratch,
+    asker::{FIELDS, Guest, grant},
+    found,
+    ingest::{Bench, Penalties, item},
+    machine, parts, pgbench,
+};
+use crate::{
+    args::{BenchQuery, Unlock},
+    client::member_id,
+    cmd::{self, passphrase},
+    demo::federation::free_port,
+    fetch,
+    output::{Output, say},
+};
+
+/// Questions on their way at once.
+pub(super) const CONCURRENCY: [usize; 4] = [1, 16, 64, 256];
+/// Records under one signature while the benchmark's records are taken in.
+const BATCH: u64 = 1_000;
+/// Time for the node to be ready.
+const READY: Duration = Duration::from_secs(30);
+
+/// Everything a question needs.
+pub(super) struct Workload {
+    pub(super) penalties: Penalties,
+    pub(super) item: ItemId,
+    pub(super) banks: Vec<Guest>,
+    pub(super) outlet: Guest,
+    /// One for each subject.
+    grants: Vec<(SubjectId, Signed<Grant>)>,
+    next: AtomicU64,
+}
+
+impl Workload {
+    /// The bank that asks the `n`-th question.
+    pub(super) fn bank(&self, n: u64) -> &Guest {
+        let at = n as usize % self.grants.len();
+        &self.banks[at % self.banks.len()]
+    }
+
+    /// The `n`-th question, signed.
+    pub(super) fn question(&self, n: u64) -> Signed<Question> {
+        let (subject, grant) = &self.grants[n as usize % self.grants.len()];
+        self.bank(n).question(&self.item, subject.clone(), grant.clone())
+    }
+
+    /// Whether the answer to the `n`-th question says what was handed in: one record with every field.
+    pub(super) fn right(&self, n: u64, opened: &OpenedAnswer) -> bool {
+        let handed_in = self.penalties.record(n % self.grants.len() as u64);
+        let same = |(field, opened): (_, &answer::OpenedField)| {
+            opened.field == field && handed_in.fields.get(&field) == Some(&opened.value)
+        };
+        match &opened.records[..] {
+            [record] => {
+                record.fields.len() == FIELDS.len() && FIELDS.into_iter().zip(&record.fields).all(same)
+            }
+            _ => false,
+        }
+    }
+}
+
+pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
+    let scratch = Scratch::new(args.dir.as_deref())?;
+    let machine = machine::describe(&scratch.0);
+    let mut text = vec![
+        format!("machine: {machine}"),
+        format!(
+            "command: xinqiao bench query --subjects {} --seconds {} --askers {}",
+            args.subjects, args.seconds, args.askers
+        ),
+        "two processes: the node, and outlet and banks together; QUIC on loopback, mutual TLS 1.3".to_owned(),
+    ];
+    let root = scratch.0.clone();
+    say(&format!("{} records …", args.subjects));
+    let prepared = tokio::task::spawn_blocking(move || prepare(&root, args.subjects, args.askers)).await;
+    let (at, workload) = prepared.map_err(|e| Problem::fault(e.to_string()))??;
+    let workload = Arc::new(workload);
+    let registry = Arc::new(Home::open(&at.dir)?.registry()?.1);
+
+    let mut node = Node::start(&scratch.0, &at, &registry).await?;
+    let mut runs = Vec::new();
+    for concurrency in CONCURRENCY {
+        say(&format!("{concurrency} at once …"));
+        let ran = node.load(&workload, &registry, concurrency, Duration::from_secs(args.seconds)).await?;
+        text.push(ran.to_string());
+        runs.push(ran);
+    }
+    node.stop(&at.dir).await?;
+
+    say("the parts alone …");
+    let (again, dir) = (workload.clone(), at.clone());
+    let measured = tokio::task::spawn_blocking(move || parts::measure(&dir, &again)).await;
+    let parts = measured.map_err(|e| Problem::fault(e.to_string()))??;
+    text.push(parts.to_string());
+    if let Some(busiest) = runs.last() {
+        text.push(format!(
+            "at {} at once the node's parts take {:.0} of its {:.0} µs of processor time an answer; the rest is QUIC, TLS, the kernel and the runtime",
+            busiest.concurrency, parts.node(), busiest.node
+        ));
+    }
+    let mut plain = Vec::new();
+    if let Some(url) = &args.postgres {
+        say("PostgreSQL …");
+        let (url, subjects, seconds) = (url.clone(), args.subjects, args.seconds);
+        let measured = tokio::task::spawn_blocking(move || pgbench::measure(&url, subjects, seconds)).await;
+        let baseline = measured.map_err(|e| Problem::fault(e.to_string()))??;
+        text.push(format!("\n{baseline}"));
+        for (ours, theirs) in runs.iter().zip(&baseline.runs) {
+            text.push(format!(
+                "  {:>4} at once: {:>7.0}/s, p50 {:>6.2} ms, p99 {:>6.2} ms; ours gives {:.2} times the answers",
+                theirs.concurrency, theirs.rate, theirs.p50, theirs.p99, ours.rate() / theirs.rate
+            ));
+        }
+        plain = baseline.runs.iter().map(|r| r.json(&baseline.version)).collect();
+    }
+    let value = json!({
+        "machine": machine, "subjects": args.subjects, "askers": args.askers, "seconds": args.seconds,
+        "runs": runs.iter().map(Ran::json).collect::<Vec<_>>(), "parts": parts.json(), "postgres": plain,
+    });
+    Ok(Output::new(value, text.join("\n")))
+}
+
+/// Founds the federation, takes the records in and signs the grants.
+fn prepare(root: &Path, subjects: u64, askers: u16) -> Result<(Unlock, Workload), Problem> {
+    let outlet = Guest::new("outlet", Role::Platform)?;
+    let banks: Vec<Guest> =
+        (0..askers).map(|n| Guest::new(&format!("bank-{n}"), Role::Bank)).collect::<Result<_, _>>()?;
+    let requests: Vec<PathBuf> =
+        banks.iter().chain([&outlet]).map(|g| g.request(root)).collect::<Result<_, _>>()?;
+    let mut taken = Vec::new();
+    let at = found(root, [free_port(&mut taken)?, free_port(&mut taken)?], &requests)?;
+    let penalties = Penalties::new(1)?;
+    let bench = Bench::open(&at)?;
+    bench.ingest(&penalties, subjects, BATCH)?;
+    bench.close()?;
+    let collector = member_id(super::MEMBER)?;
+    let signing = Keys::open(&at.dir, &passphrase(&at.passphrase)?)?.signing();
+    let item = item(&Catalog::builtin())?.id.clone();
+    let grants = (0..subjects)
+        .map(|n| {
+            let bank = &banks[n as usize % banks.len()];
+            let subject = penalties.record(n).subject.clone();
+            (subject.clone(), grant((&collector, &signing), &bank.id, &item, subject))
+        })
+        .collect();
+    Ok((at, Workload { penalties, item, banks, outlet, grants, next: AtomicU64::new(0) }))
+}
+
+/// The node's process.
+struct Node {
+    child: Child,
+    http: String,
+    log: PathBuf,
+}
+
+impl Node {
+    async fn start(root: &Path, at: &Unlock, registry: &Registry) -> Result<Self, Problem> {
+        let failed = |e: std::io::Error| Problem::fault(format!("the node does not start: {e}"));
+        let log = root.join("node.log");
+        write_private(&log, b"")?;
+        let said = std::fs::File::options().append(true).open(&log).map_err(failed)?;
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command.args(["node", "run", "--with-parent", "--dir"]).arg(&at.dir);
+        if let Some(file) = &at.passphrase.passphrase_file {
+            command.arg("--passphrase-file").arg(file);
+        }
+        let child =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(said).spawn().map_err(failed)?;
+        let http = format!("http://{}", registry.member(&member_id(super::MEMBER)?)?.stated.http);
+        let mut node = Self { child, http, log };
+        let until = Instant::now() + READY;
+        loop {
+            if fetch::get(&format!("{}/readyz", node.http), None).await.is_ok_and(|(s, _)| s.is_success()) {
+                return Ok(node);
+            }
+            if Instant::now() > until || node.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                let said = std::fs::read_to_string(&node.log).unwrap_or_default();
+                let last = said.lines().last().unwrap_or_default();
+                return Err(Problem::fault(format!("the node is not ready: {last}")));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Steps and inputs since the node's start.
+    async fn counters(&self) -> Result<(f64, f64), Problem> {
+        let (_, body) = fetch::get(&format!("{}/metrics", self.http), None).await.map_err(Problem::fault)?;
+        let body = String::from_utf8_lossy(&body).into_owned();
+        let counter = |name: &str| {
+            let line = body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|n| n.parse().ok()).ok_or_else(|| Problem::fault(format!("no {name} in /metrics")))
+        };
+        Ok((counter("xinqiao_steps_total")?, counter("xinqiao_inputs_total")?))
+    }
+
+    /// Keeps `concurrency` questions on their way for `time`.
+    async fn load(
+        &mut self,
+        workload: &Arc<Workload>,
+        registry: &Arc<Registry>,
+        concurrency: usize,
+        time: Duration,
+    ) -> Result<Ran, Problem> {
+        let stated = registry.member(&member_id(super::MEMBER)?)?.stated.clone();
+        let endpoint = quic::caller()?;
+        let connected = quic::connect(&endpoint, &workload.outlet.tls, &stated.quic, stated.tls).await;
+        let connection = connected.map_err(Problem::fault)?;
+        let (own, node) = (std::process::id(), self.child.id());
+        let before = (self.counters().await?, machine::processor(own), machine::processor(node));
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut asking = JoinSet::new();
+        let start = Instant::now();
+        for _ in 0..concurrency {
+            let (workload, registry) = (workload.clone(), registry.clone());
+            let (connection, stop) = (connection.clone(), stop.clone());
+            asking.spawn(async move {
+                let (mut took, mut sent_away) = (Vec::new(), 0);
+                while !stop.load(Ordering::Relaxed) {
+                    let start = Instant::now();
+                    sent_away += one(&workload, &registry, &connection).await?;
+                    took.push(start.elapsed());
+                }
+                Ok::<_, Problem>((took, sent_away))
+            });
+        }
+        tokio::time::sleep(time).await;
+        stop.store(true, Ordering::Relaxed);
+        let (mut took, mut sent_away) = (Vec::new(), 0);
+        while let Some(asked) = asking.join_next().await {
+            let (more, away) = asked.map_err(|e| Problem::fault(e.to_string()))??;
+            took.extend(more);
+            sent_away += away;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let after = (self.counters().await?, machine::processor(own), machine::processor(node));
+        connection.close(0u32.into(), b"done");
+        took.sort_unstable();
+        let per = |seconds: f64| seconds * 1e6 / took.len() as f64;
+        Ok(Ran {
+            concurrency,
+            seconds,
+            sent_away,
+            share: (after.0.1 - before.0.1) / (after.0.0 - before.0.0),
+            asker: per(after.1 - before.1),
+            node: per(after.2 - before.2),
+            took,
+        })
+    }
+
+    /// Stops the process in good order.
+    async fn stop(mut self, dir: &Path) -> Result<(), Problem> {
+        cmd::node::stop(dir).await?;
+        let ended = self.child.wait().map_err(|e| Problem::fault(e.to_string()))?;
+        if ended.success() { Ok(()) } else { Err(Problem::fault(format!("the node ended with {ended}"))) }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // After `stop` it has ended, and there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks the next question until it is answered, and checks the answer; returns how often it was told to come again.
+async fn one(
+    workload: &Workload,
+    registry: &Registry,
+    connection: &quic::Connection,
+) -> Result<u64, Problem> {
+    let n = workload.next.fetch_add(1, Ordering::Relaxed);
+    let signed = workload.question(n);
+    let request = Request::Ask(signed.clone());
+    let mut sent_away = 0;
+    let answer = loop {
+        match quic::call(connection, &request, FRAME_BYTES_MAX).await {
+            Ok(Response::Answer(answer)) => break answer,
+            Ok(_) => return Err(Problem::fault("an answer was expected")),
+            Err(Refusal { retry_after_ms: Some(ms), .. }) => {
+                sent_away += 1;
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+            }
+            Err(refusal) => return Err(refusal.into()),
+        }
+    };
+    let opened = answer::open(registry, &registry.verify(&signed)?, &workload.bank(n).opening, &answer)?;
+    if workload.right(n, &opened) {
+        Ok(sent_away)
+    } else {
+        Err(Refusal::new(Code::SignatureInvalid, "an answer has other values than were handed in").into())
+    }
+}
+
+/// What one concurrency gave.
+struct Ran {
+    concurrency: usize,
+    seconds: f64,
+    /// From before the question is signed until its answer is verified; ascending.
+    took: Vec<Duration>,
+    /// `node.busy` heard.
+    sent_away: u64,
+    /// Inputs in a step: so many share a flush and a checkpoint.
+    share: f64,
+    /// Processor time of outlet and banks, and of the node, in microseconds an answer.
+    asker: f64,
+    node: f64,
+}
+
+impl Ran {
+    fn rate(&self) -> f64 {
+        self.took.len() as f64 / self.seconds
+    }
+
+    /// In milliseconds.
+    fn at(&self, share: f64) -> f64 {
+        let at = (self.took.len() as f64 * share) as usize;
+        self.took.get(at).map_or(0.0, |t| t.as_secs_f64() * 1e3)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({
+            "concurrency": self.concurrency, "answers": self.took.len(), "answers_per_second": self.rate(),
+            "p50_ms": self.at(0.5), "p99_ms": self.at(0.99), "inputs_a_step": self.share, "node_busy": self.sent_away,
+            "node_microseconds": self.node, "asker_microseconds": self.asker,
+        })
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "  {:>4} at once: {:>7.0} answers/s, p50 {:>6.2} ms, p99 {:>6.2} ms; processor µs an answer: node {:.0}, outlet and bank {:.0}; {:.1} inputs a step",
+            self.concurrency,
+            self.rate(),
+            self.at(0.5),
+            self.at(0.99),
+            self.node,
+            self.asker,
+            self.share
+        )?;
+        if self.sent_away > 0 {
+            write!(
+                f,
+                "; told to come again {} times (at most {QUESTIONS_PER_SECOND_MAX} questions a second for each bank)",
+                self.sent_away
+            )?;
+        }
+        Ok(())
+    }
+}

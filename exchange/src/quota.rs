@@ -1,0 +1,97 @@
+//! How often one asker may ask: a bucket of questions that fills with time.
+//!
+//! Kept in memory only: after a start everybody begins with a full bucket, which costs one second's questions.
+
+use std::collections::BTreeMap;
+
+use credit::id::MemberId;
+use crypto::Timestamp;
+
+use crate::{
+    limits::{QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX},
+    refusal::{Code, Refusal},
+};
+
+/// What is left to each asker. Askers are members, so that there are at most [`crate::limits::MEMBERS_MAX`].
+#[derive(Debug, Default)]
+pub struct Quota(BTreeMap<MemberId, Bucket>);
+
+/// One asker's bucket, as it was at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// Thousandths of a question.
+    left: u64,
+    at: Timestamp,
+}
+
+/// Thousandths in a question; with a rate a second, also what a millisecond adds.
+const WHOLE: u64 = 1_000;
+const FULL: u64 = QUESTIONS_BURST_MAX * WHOLE;
+
+impl Quota {
+    /// Takes one question of `asker`, whose signature was verified.
+    ///
+    /// Errors: `node.busy`, with the milliseconds until the next one is free. A clock that goes back gives nothing.
+    pub fn take(&mut self, asker: &MemberId, now: Timestamp) -> Result<(), Refusal> {
+        let bucket = self.0.entry(asker.clone()).or_insert(Bucket { left: FULL, at: now });
+        let gained = now.0.saturating_sub(bucket.at.0).saturating_mul(QUESTIONS_PER_SECOND_MAX);
+        *bucket = Bucket { left: bucket.left.saturating_add(gained).min(FULL), at: now };
+        match bucket.left.checked_sub(WHOLE) {
+            Some(left) => {
+                bucket.left = left;
+                Ok(())
+            }
+            None => {
+                let wait = (WHOLE - bucket.left).div_ceil(QUESTIONS_PER_SECOND_MAX);
+                let why = format!("`{asker}` asks more than {QUESTIONS_PER_SECOND_MAX} questions a second");
+                Err(Refusal::new(Code::Busy, why).retry_after(wait))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asker(id: &str) -> MemberId {
+        MemberId::parse(id).unwrap()
+    }
+
+    /// Questions admitted at one moment.
+    fn admitted(quota: &mut Quota, id: &str, now: u64) -> u64 {
+        let mut count = 0;
+        while quota.take(&asker(id), Timestamp(now)).is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn an_asker_gets_its_burst_and_then_its_rate_and_takes_nothing_from_others() {
+        let mut quota = Quota::default();
+        assert_eq!(admitted(&mut quota, "bank-a", 10_000), QUESTIONS_BURST_MAX);
+        assert_eq!(admitted(&mut quota, "bank-b", 10_000), QUESTIONS_BURST_MAX);
+        assert_eq!(admitted(&mut quota, "bank-a", 10_100), QUESTIONS_PER_SECOND_MAX / 10);
+        // However long it was silent, no more than one burst.
+        assert_eq!(admitted(&mut quota, "bank-a", 10_000_000), QUESTIONS_BURST_MAX);
+    }
+
+    #[test]
+    fn who_waits_as_long_as_told_is_admitted() {
+        let mut quota = Quota::default();
+        admitted(&mut quota, "bank-a", 0);
+        let refusal = quota.take(&asker("bank-a"), Timestamp(0)).unwrap_err();
+        assert_eq!(refusal.known(), Some(Code::Busy));
+        let wait = refusal.retry_after_ms.unwrap();
+        assert!(wait > 0 && quota.take(&asker("bank-a"), Timestamp(wait - 1)).is_err());
+        assert!(quota.take(&asker("bank-a"), Timestamp(wait)).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_gives_nothing() {
+        let mut quota = Quota::default();
+        admitted(&mut quota, "bank-a", 5_000);
+        assert_eq!(admitted(&mut quota, "bank-a", 1_000), 0);
+    }
+}
