@@ -449,10 +449,30 @@ pub(crate) enum Grant {
         #[command(flatten)]
         node: Dir,
     },
-    /// Show a grant file.
+    /// Pause a grant issued here: no member answers on it until it is resumed.
+    Pause {
+        /// The grant file.
+        grant: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Let a paused grant be used again.
+    Resume {
+        /// The grant file.
+        grant: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Show a grant: whose word it is, what it allows, and where it stands at a member.
     Show {
         /// The grant file.
         grant: PathBuf,
+        /// Directory of the member whose running node is asked where the grant stands.
+        #[arg(long, env = "XINQIAO_DIR", value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Without a node: the registry to verify it against; it then tells what the grant says.
+        #[arg(long, conflicts_with = "dir", value_name = "FILE")]
+        registry: Option<PathBuf>,
     },
 }
 
@@ -476,9 +496,12 @@ pub(crate) struct GrantIssue {
     /// Valid for so many days from now.
     #[arg(long, default_value_t = 30)]
     pub(crate) days: u32,
-    /// Questions each member answers on it.
+    /// Questions each member answers on it in all; 1 makes it one-time.
     #[arg(long, default_value_t = 1)]
     pub(crate) uses: u32,
+    /// Periodic: how often within that, as USES/DAYS; 3/30 is three questions in any thirty days.
+    #[arg(long, value_name = "USES/DAYS")]
+    pub(crate) period: Option<String>,
     /// Days the asker may keep what it receives.
     #[arg(long, default_value_t = 180)]
     pub(crate) keep_days: u32,

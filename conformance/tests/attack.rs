@@ -142,6 +142,7 @@ impl Stage {
             not_after: now.plus_ms(600_000),
             uses_max: 1_000,
             keep_days: 30,
+            period: None,
             letter: Digest::of(b"a letter"),
         };
         change(&mut grant);

@@ -213,6 +213,14 @@ fn grants_that_cannot_be_issued_say_why() {
         .fails(1, &["grant.invalid", "valid"]);
     issue("js", &subject, "bank-a", &[&whole[..], &["--uses", "0"]].concat())
         .fails(1, &["grant.invalid", "use"]);
+    for (option, bad) in
+        [("--keep-days", "0"), ("--keep-days", "1831"), ("--period", "0/30"), ("--period", "3/367")]
+    {
+        issue("js", &subject, "bank-a", &[&whole[..], &[option, bad]].concat())
+            .fails(1, &["grant.invalid", "days"]);
+    }
+    issue("js", &subject, "bank-a", &[&whole[..], &["--period", "monthly"]].concat())
+        .fails(1, &["`monthly`"]);
     issue("js", &subject, "bank-z", &whole).fails(1, &["member.unknown", "`bank-z`"]);
     issue("js", &subject, "Bank A", &whole).fails(1, &["`Bank A`"]);
     issue("js", "123", "bank-a", &whole).fails(1, &["subject"]);

@@ -14,7 +14,7 @@ use credit::{
     catalog::Purpose,
     csv::PlainRecord,
     entry::{Entry, Fact, StatusFact},
-    grant::Scope,
+    grant::{GrantChange, Scope},
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, QuestionId, RecordId},
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
@@ -360,6 +360,7 @@ fn revocation(outlet: &mut Node) -> Receipt {
         not_after: now().plus_ms(1_000_000),
         uses_max: 1,
         keep_days: 1,
+        period: None,
         letter: Digest::of(b"letter"),
     };
     let mut digest = None;
@@ -378,7 +379,7 @@ fn revocation(outlet: &mut Node) -> Receipt {
     tell(outlet, Input::Restored { seen: Vec::new() });
     tell(outlet, Input::Synced);
     let grant = tell(outlet, Input::IssueGrant { draft, id: GrantId([3; 16]) }).unwrap();
-    tell(outlet, Input::RevokeGrant(grant));
+    tell(outlet, Input::ChangeGrant(grant, GrantChange::Revoke));
     let last = log::size(&outlet.disk, "status").unwrap().0 - 1;
     read::notice(&outlet.context, &outlet.disk, last).unwrap()
 }

@@ -47,7 +47,7 @@ const FOUND: [(u8, &str); 10] = [
     (4, "Index"),
     (5, "Standing"),
     (11, "GrantUse"),
-    (12, "GrantRevoked"),
+    (12, "GrantLife"),
     (13, "Recipient"),
     (10, "Link"),
     (19, "Handled"),

@@ -14,6 +14,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     catalog::{Mode, Purpose},
+    grant::GrantChange,
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     policy::RuleName,
     status::Change,
@@ -219,6 +220,33 @@ pub enum StatusFact {
     /// This member decides under a registry from here on: version and digest.
     #[n(6)]
     RegistryAdopted(#[n(0)] u64, #[n(1)] Digest),
+    /// The collector's subject paused a grant.
+    #[n(7)]
+    GrantPaused(#[n(0)] Digest),
+    /// The collector's subject lets a paused grant be used again.
+    #[n(8)]
+    GrantResumed(#[n(0)] Digest),
+}
+
+impl StatusFact {
+    /// The statement that changes a grant.
+    pub fn of_grant(grant: Digest, change: GrantChange) -> Self {
+        match change {
+            GrantChange::Pause => Self::GrantPaused(grant),
+            GrantChange::Resume => Self::GrantResumed(grant),
+            GrantChange::Revoke => Self::GrantRevoked(grant),
+        }
+    }
+
+    /// The grant it changes, and how; `None` for every other statement.
+    pub fn grant(&self) -> Option<(&Digest, GrantChange)> {
+        match self {
+            Self::GrantPaused(grant) => Some((grant, GrantChange::Pause)),
+            Self::GrantResumed(grant) => Some((grant, GrantChange::Resume)),
+            Self::GrantRevoked(grant) => Some((grant, GrantChange::Revoke)),
+            _ => None,
+        }
+    }
 }
 
 impl Statement for StatusFact {

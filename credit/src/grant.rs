@@ -1,16 +1,25 @@
 //! A subject's written authorisation (授权书), as a registered collector signs it.
 
+use core::fmt;
+
 use crypto::{Digest, Timestamp, label::Label, sign::Statement};
 use minicbor::{Decode, Encode};
 
 use crate::{
     catalog::Purpose,
     id::{FieldId, GrantId, ItemId, MemberId},
+    status::Mark,
     subject::SubjectId,
+    value::Date,
 };
 
 /// Most items one grant may name.
 pub const ITEMS_PER_GRANT_MAX: usize = 32;
+/// Longest time an asker may be allowed to keep what it received: five years, as long as adverse information may be
+/// kept at all. Source: 征信业管理条例 art. 16.
+pub const KEEP_DAYS_MAX: u32 = 5 * 366;
+/// Longest period of a periodic grant: a year, the longest rhythm a loan is reviewed in.
+pub const PERIOD_DAYS_MAX: u16 = 366;
 
 /// Who may ask what about whom, for which purpose, how often, until when.
 ///
@@ -43,15 +52,48 @@ pub struct Grant {
     /// First moment after validity.
     #[n(7)]
     pub not_after: Timestamp,
-    /// Questions each member answers on this grant: 1 is `ONETIME`.
+    /// Questions each member answers on this grant in all: 1 is one-time (ONETIME).
     #[n(8)]
     pub uses_max: u32,
-    /// Days the asker may keep what it received.
+    /// Days the asker may keep what it received, at most [`KEEP_DAYS_MAX`].
     #[n(9)]
     pub keep_days: u32,
     /// SHA-256 of the signed letter the collector keeps.
     #[n(10)]
     pub letter: Digest,
+    /// How often within its validity: PERIODIC. Absent: whenever the asker likes, until `uses_max`.
+    #[n(11)]
+    pub period: Option<Frequency>,
+}
+
+/// At most `uses` questions in any `days` successive days, by the answering member's log and calendar day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Frequency {
+    /// Questions, at least 1.
+    #[n(0)]
+    pub uses: u32,
+    /// Days, 1 to [`PERIOD_DAYS_MAX`]; a day is one of Asia/Shanghai.
+    #[n(1)]
+    pub days: u16,
+}
+
+impl Frequency {
+    /// `uses/days`, as on the command line: `3/30` is three questions in any thirty days.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (uses, days) = text.split_once('/')?;
+        Some(Self { uses: uses.parse().ok()?, days: days.parse().ok()? })
+    }
+
+    /// Whether a grant may have it.
+    pub fn sound(self) -> bool {
+        self.uses > 0 && (1..=PERIOD_DAYS_MAX).contains(&self.days)
+    }
+}
+
+impl fmt::Display for Frequency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.uses, self.days)
+    }
 }
 
 /// Fields of one item that a grant opens.
@@ -74,16 +116,277 @@ impl Grant {
     pub fn covers(&self, item: &ItemId, field: FieldId) -> bool {
         self.scope.iter().any(|s| s.item == *item && (s.fields.is_empty() || s.fields.contains(&field)))
     }
+
+    /// What a member that knows `life` and has answered `uses` makes of the grant at `now`: the first that applies of
+    /// revoked, not yet valid, expired, used up, paused, resting.
+    pub fn status(&self, life: &GrantLife, uses: &Uses, now: Timestamp) -> GrantStatus {
+        let within = |period: Frequency| uses.within(Date::from_timestamp(now), period.days);
+        let order = [
+            (life.revoked.is_some(), GrantStatus::Revoked),
+            (now < self.not_before, GrantStatus::NotYet),
+            (now >= self.not_after, GrantStatus::Expired),
+            (uses.total() >= u64::from(self.uses_max), GrantStatus::UsedUp),
+            (life.paused(), GrantStatus::Paused),
+            (self.period.is_some_and(|p| within(p) >= u64::from(p.uses)), GrantStatus::Resting),
+        ];
+        order
+            .into_iter()
+            .find_map(|(applies, status)| applies.then_some(status))
+            .unwrap_or(GrantStatus::Active)
+    }
 }
 
-/// What a member knows of a grant's life besides its text.
+/// Where a grant stands (授权状态) at one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum GrantStatus {
+    /// Questions on it are answered.
+    #[n(0)]
+    Active,
+    /// Its validity has not begun.
+    #[n(1)]
+    NotYet,
+    /// Paused by its subject; can be resumed.
+    #[n(2)]
+    Paused,
+    /// Asked as often as its period allows; active again as days pass.
+    #[n(3)]
+    Resting,
+    /// Asked as often as it allows at all.
+    #[n(4)]
+    UsedUp,
+    /// Its validity is over.
+    #[n(5)]
+    Expired,
+    /// Revoked by its subject, for good.
+    #[n(6)]
+    Revoked,
+}
+
+impl GrantStatus {
+    /// English word, as in `--json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            GrantStatus::Active => "active",
+            GrantStatus::NotYet => "not-yet",
+            GrantStatus::Paused => "paused",
+            GrantStatus::Resting => "resting",
+            GrantStatus::UsedUp => "used-up",
+            GrantStatus::Expired => "expired",
+            GrantStatus::Revoked => "revoked",
+        }
+    }
+
+    /// Chinese wording.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            GrantStatus::Active => "有效",
+            GrantStatus::NotYet => "尚未生效",
+            GrantStatus::Paused => "已暂停",
+            GrantStatus::Resting => "本期次数已用完",
+            GrantStatus::UsedUp => "次数已用完",
+            GrantStatus::Expired => "已过期",
+            GrantStatus::Revoked => "已撤回",
+        }
+    }
+}
+
+/// What an entry of the collector's status log does to a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum GrantChange {
+    /// No question is answered on it for now.
+    #[n(0)]
+    Pause,
+    /// Questions are answered again.
+    #[n(1)]
+    Resume,
+    /// The subject has withdrawn its consent: no way back.
+    #[n(2)]
+    Revoke,
+}
+
+/// What a collector's status log says of one of its grants; merges like a record's standing, so that late, repeated or
+/// reordered news cannot bring a revoked grant back, nor an older pause undo a newer word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct GrantState {
-    /// The collector's status log revokes it.
+pub struct GrantLife {
+    /// Newest entry that paused or resumed it.
     #[n(0)]
-    pub revoked: bool,
-    /// Questions this member has answered on it.
+    paused: Option<Mark>,
+    /// First entry that revoked it.
     #[n(1)]
-    pub uses: u32,
+    revoked: Option<u64>,
+}
+
+impl GrantLife {
+    /// The life that entry `index` of the collector's status log alone would give.
+    pub fn of(change: GrantChange, index: u64) -> Self {
+        match change {
+            GrantChange::Revoke => Self { paused: None, revoked: Some(index) },
+            pause => Self { paused: Some(Mark(index, pause == GrantChange::Pause)), revoked: None },
+        }
+    }
+
+    /// The life after both.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        Self {
+            paused: self.paused.max(other.paused),
+            revoked: [self.revoked, other.revoked].into_iter().flatten().min(),
+        }
+    }
+
+    /// Whether its newest word is a pause.
+    pub fn paused(&self) -> bool {
+        self.paused.is_some_and(|mark| mark.1)
+    }
+
+    /// Whether it is revoked.
+    pub fn revoked(&self) -> bool {
+        self.revoked.is_some()
+    }
+
+    /// Whether `change` would change anything.
+    pub fn changes(&self, change: GrantChange) -> bool {
+        match change {
+            GrantChange::Revoke => !self.revoked(),
+            GrantChange::Pause => !self.paused(),
+            GrantChange::Resume => self.paused(),
+        }
+    }
+}
+
+/// Questions a member has answered on a grant: how many on each day, ascending. It follows from the member's access log
+/// alone, which does not hold the grant's words; so it keeps days, of which any period can be counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Uses(#[n(0)] Vec<DayUses>);
+
+/// Questions answered on one day of Asia/Shanghai.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+struct DayUses(#[n(0)] Date, #[n(1)] u64);
+
+impl Uses {
+    /// Counts a question answered at `at`. A clock that went back finds its earlier day again.
+    pub fn count(&mut self, at: Timestamp) {
+        let day = Date::from_timestamp(at);
+        match self.0.binary_search_by_key(&day, |d| d.0) {
+            Ok(known) => self.0[known].1 += 1,
+            Err(place) => self.0.insert(place, DayUses(day, 1)),
+        }
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(|d| d.1).sum()
+    }
+
+    /// Those of the `days` days that end with `today`, and of later days: a clock that went back gains nobody anything.
+    pub fn within(&self, today: Date, days: u16) -> u64 {
+        let first = today.plus_days(1 - i32::from(days));
+        self.0.iter().filter(|d| d.0 >= first).map(|d| d.1).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::subject::uscc_from_parts;
+    use proptest::prelude::*;
+
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    /// Midnight in Shanghai.
+    const START: Timestamp = Timestamp(20_000 * DAY - DAY / 3);
+
+    fn day(n: u64) -> Timestamp {
+        START.plus_ms(n * DAY)
+    }
+
+    fn grant(period: Option<Frequency>) -> Grant {
+        Grant {
+            id: GrantId([1; 16]),
+            collector: MemberId::parse("js").unwrap(),
+            subject: uscc_from_parts("91", "320505", 1).unwrap(),
+            grantee: MemberId::parse("bank-a").unwrap(),
+            purposes: vec![Purpose::PostLoan],
+            scope: Vec::new(),
+            not_before: day(0),
+            not_after: day(100),
+            uses_max: 5,
+            keep_days: 30,
+            letter: Digest::ZERO,
+            period,
+        }
+    }
+
+    #[test]
+    fn a_periodic_grant_rests_until_a_day_leaves_its_period() {
+        let grant = grant(Some(Frequency { uses: 2, days: 30 }));
+        let (life, mut uses) = (GrantLife::default(), Uses::default());
+        let status = |uses: &Uses, at| grant.status(&life, uses, at);
+        uses.count(day(3));
+        assert_eq!(status(&uses, day(3)), GrantStatus::Active);
+        uses.count(day(10).plus_ms(DAY - 1));
+        assert_eq!(status(&uses, day(10).plus_ms(DAY - 1)), GrantStatus::Resting);
+        // The thirty days that end with day 32 begin with day 3.
+        assert_eq!(status(&uses, Timestamp(day(33).0 - 1)), GrantStatus::Resting);
+        assert_eq!(status(&uses, day(33)), GrantStatus::Active);
+        uses.count(day(33));
+        assert_eq!(status(&uses, day(33)), GrantStatus::Resting);
+        // A clock set back does not open it.
+        assert_eq!(status(&uses, day(11)), GrantStatus::Resting);
+        uses.count(day(50));
+        uses.count(day(70));
+        assert_eq!(status(&uses, day(99)), GrantStatus::UsedUp);
+        assert_eq!(status(&uses, day(100)), GrantStatus::Expired);
+    }
+
+    #[test]
+    fn a_pause_ends_and_a_revocation_does_not() {
+        let (grant, uses) = (grant(None), Uses::default());
+        let status = |life: GrantLife| grant.status(&life, &uses, day(1));
+        let paused = GrantLife::of(GrantChange::Pause, 4);
+        assert_eq!(status(paused), GrantStatus::Paused);
+        assert_eq!(status(paused.merge(GrantLife::of(GrantChange::Resume, 5))), GrantStatus::Active);
+        assert_eq!(status(paused.merge(GrantLife::of(GrantChange::Resume, 3))), GrantStatus::Paused);
+        let revoked = paused.merge(GrantLife::of(GrantChange::Revoke, 2));
+        assert_eq!(status(revoked.merge(GrantLife::of(GrantChange::Resume, 9))), GrantStatus::Revoked);
+        assert!(!revoked.changes(GrantChange::Revoke) && !paused.changes(GrantChange::Pause));
+        assert!(paused.changes(GrantChange::Resume) && GrantLife::default().changes(GrantChange::Pause));
+        assert_eq!(grant.status(&GrantLife::default(), &uses, Timestamp(day(0).0 - 1)), GrantStatus::NotYet);
+    }
+
+    #[test]
+    fn a_frequency_is_written_as_it_is_read() {
+        let monthly = Frequency { uses: 3, days: 30 };
+        assert_eq!(Frequency::parse("3/30"), Some(monthly));
+        assert_eq!(monthly.to_string(), "3/30");
+        for bad in ["3", "3/", "/30", "x/30", "3/70000", "-1/30"] {
+            assert_eq!(Frequency::parse(bad), None, "{bad}");
+        }
+        for (uses, days) in [(0, 30), (3, 0), (3, PERIOD_DAYS_MAX + 1)] {
+            assert!(!Frequency { uses, days }.sound());
+        }
+        assert!(monthly.sound() && Frequency { uses: 1, days: PERIOD_DAYS_MAX }.sound());
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_and_any_repetition_gives_the_same_life(
+            changes in proptest::collection::vec(
+                proptest::sample::select(vec![GrantChange::Pause, GrantChange::Resume, GrantChange::Revoke]), 1..8),
+            order in proptest::collection::vec(any::<prop::sample::Index>(), 0..40),
+        ) {
+            let one = |i: usize| GrantLife::of(changes[i], i as u64);
+            let in_order = (0..changes.len()).map(one).fold(GrantLife::default(), GrantLife::merge);
+            let mut shuffled =
+                order.iter().map(|at| one(at.index(changes.len()))).fold(GrantLife::default(), GrantLife::merge);
+            shuffled = (0..changes.len()).rev().map(one).fold(shuffled, GrantLife::merge);
+            prop_assert_eq!(shuffled, in_order);
+            prop_assert_eq!(in_order.revoked(), changes.contains(&GrantChange::Revoke));
+            let last = changes.iter().rev().find(|c| **c != GrantChange::Revoke);
+            prop_assert_eq!(in_order.paused(), last == Some(&GrantChange::Pause));
+        }
+    }
 }

@@ -7,12 +7,12 @@
 use core::fmt;
 use std::collections::BTreeSet;
 
-use crypto::{Digest, Timestamp};
+use crypto::Digest;
 use minicbor::{Decode, Encode};
 
 use crate::{
     catalog::{Catalog, FieldClass, Mode, Purpose},
-    grant::{Grant, GrantState},
+    grant::{Grant, GrantStatus},
     id::{FieldId, ItemId, MemberId},
     subject::SubjectId,
 };
@@ -90,7 +90,6 @@ impl fmt::Display for RuleName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
     FieldUnknown,
-    ClassNever,
     GrantMissing,
     GrantCollector,
     GrantOtherAsker,
@@ -101,14 +100,15 @@ enum Check {
     GrantExpired,
     GrantRevoked,
     GrantUsedUp,
+    GrantPaused,
+    GrantTooOften,
     VerifyOnly,
     DefaultDeny,
 }
 
 impl Check {
-    const ALL: [Check; 14] = [
+    const ALL: [Check; 15] = [
         Check::FieldUnknown,
-        Check::ClassNever,
         Check::GrantMissing,
         Check::GrantCollector,
         Check::GrantOtherAsker,
@@ -119,6 +119,8 @@ impl Check {
         Check::GrantExpired,
         Check::GrantRevoked,
         Check::GrantUsedUp,
+        Check::GrantPaused,
+        Check::GrantTooOften,
         Check::VerifyOnly,
         Check::DefaultDeny,
     ];
@@ -126,7 +128,6 @@ impl Check {
     const fn as_str(self) -> &'static str {
         match self {
             Check::FieldUnknown => "field-unknown",
-            Check::ClassNever => "class-never",
             Check::GrantMissing => "grant-missing",
             Check::GrantCollector => "grant-collector",
             Check::GrantOtherAsker => "grant-other-asker",
@@ -137,6 +138,8 @@ impl Check {
             Check::GrantExpired => "grant-expired",
             Check::GrantRevoked => "grant-revoked",
             Check::GrantUsedUp => "grant-used-up",
+            Check::GrantPaused => "grant-paused",
+            Check::GrantTooOften => "grant-too-often",
             Check::VerifyOnly => "verify-only",
             Check::DefaultDeny => "default-deny",
         }
@@ -146,12 +149,12 @@ impl Check {
 /// On what a question rests, as far as the policy looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BasisFacts<'a> {
-    /// A grant whose collector's signature was verified, and what this member knows of its life.
+    /// A grant whose collector's signature was verified, and where it stands.
     Grant {
         /// The grant.
         grant: &'a Grant,
-        /// Its life here.
-        state: GrantState,
+        /// Where it stands at this member, at the time of the decision.
+        status: GrantStatus,
         /// Whether the signer is registered as a collector.
         collector_registered: bool,
     },
@@ -176,8 +179,6 @@ pub struct Asking<'a> {
     pub subject: &'a SubjectId,
     /// On whose word.
     pub basis: BasisFacts<'a>,
-    /// Time of the decision.
-    pub now: Timestamp,
 }
 
 /// One field's verdict.
@@ -307,19 +308,16 @@ impl Policy {
 
     /// Decides about one field.
     ///
-    /// Shape: pure; default deny. Units: `asking.now` in ms UTC; a grant is valid in `[not_before, not_after)`.
+    /// Shape: pure; default deny. Time enters as the status of the grant, [`Grant::status`].
     /// Invariant: a field missing from the catalog is denied, never skipped.
     pub fn decide(&self, asking: &Asking<'_>, catalog: &Catalog, item: &ItemId, field: FieldId) -> Verdict {
         let deny = |check: Check| Verdict::Deny { rule: RuleName::of(check) };
         let Some(field_row) = catalog.item(item).and_then(|i| i.fields.iter().find(|f| f.id == field)) else {
             return deny(Check::FieldUnknown);
         };
-        if field_row.class == FieldClass::Never {
-            return deny(Check::ClassNever);
-        }
         let basis = match asking.basis {
-            BasisFacts::Grant { grant, state, collector_registered } => {
-                if let Some(check) = grant_fails(asking, grant, state, collector_registered, item, field) {
+            BasisFacts::Grant { grant, status, collector_registered } => {
+                if let Some(check) = grant_fails(asking, grant, status, collector_registered, item, field) {
                     return deny(check);
                 }
                 "grant"
@@ -349,23 +347,29 @@ impl Policy {
 fn grant_fails(
     asking: &Asking<'_>,
     grant: &Grant,
-    state: GrantState,
+    status: GrantStatus,
     collector_registered: bool,
     item: &ItemId,
     field: FieldId,
 ) -> Option<Check> {
+    let stands = match status {
+        GrantStatus::Active => None,
+        GrantStatus::NotYet => Some(Check::GrantNotYet),
+        GrantStatus::Paused => Some(Check::GrantPaused),
+        GrantStatus::Resting => Some(Check::GrantTooOften),
+        GrantStatus::UsedUp => Some(Check::GrantUsedUp),
+        GrantStatus::Expired => Some(Check::GrantExpired),
+        GrantStatus::Revoked => Some(Check::GrantRevoked),
+    };
     let order = [
-        (!collector_registered, Check::GrantCollector),
-        (grant.grantee != *asking.asker, Check::GrantOtherAsker),
-        (grant.subject != *asking.subject, Check::GrantOtherSubject),
-        (state.revoked, Check::GrantRevoked),
-        (asking.now < grant.not_before, Check::GrantNotYet),
-        (asking.now >= grant.not_after, Check::GrantExpired),
-        (state.uses >= grant.uses_max, Check::GrantUsedUp),
-        (!grant.purposes.contains(&asking.purpose), Check::GrantOtherPurpose),
-        (!grant.covers(item, field), Check::GrantField),
+        (!collector_registered).then_some(Check::GrantCollector),
+        (grant.grantee != *asking.asker).then_some(Check::GrantOtherAsker),
+        (grant.subject != *asking.subject).then_some(Check::GrantOtherSubject),
+        stands,
+        (!grant.purposes.contains(&asking.purpose)).then_some(Check::GrantOtherPurpose),
+        (!grant.covers(item, field)).then_some(Check::GrantField),
     ];
-    order.into_iter().find_map(|(fails, check)| fails.then_some(check))
+    order.into_iter().flatten().next()
 }
 
 #[cfg(test)]

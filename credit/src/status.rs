@@ -106,7 +106,7 @@ pub struct Standing {
 
 /// Newest entry about one reversible mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-struct Mark(#[n(0)] u64, #[n(1)] bool);
+pub(crate) struct Mark(#[n(0)] pub(crate) u64, #[n(1)] pub(crate) bool);
 
 /// How a record ended, and at which entry first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -3,7 +3,7 @@
 
 use credit::{
     catalog::{Catalog, Mode, Purpose},
-    grant::{Grant, GrantState, Scope},
+    grant::{Frequency, Grant, GrantChange, GrantLife, Scope, Uses},
     id::{FieldId, GrantId, ItemId, MemberId},
     policy::{Asking, BasisFacts, Policy, Role, Verdict},
     subject::{SubjectId, uscc_from_parts},
@@ -38,9 +38,10 @@ fn grant() -> Grant {
         ],
         not_before: Timestamp(NOW - 10),
         not_after: Timestamp(NOW + 10),
-        uses_max: 2,
+        uses_max: 3,
         keep_days: 30,
         letter: Digest::ZERO,
+        period: Some(Frequency { uses: 2, days: 1 }),
     }
 }
 
@@ -49,6 +50,8 @@ enum Basis {
     Granted,
     Stranger,
     Used,
+    Often,
+    Paused,
     Revoked,
     NotCollector,
     Duty,
@@ -78,6 +81,9 @@ fn every_verdict_names_the_rule_of_the_table() {
         (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW + 9,  "NSXY",  5, "bank-granted"),
         (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW + 10, "NSXY",  5, "grant-expired"),
         (Role::Bank,     "bank-a", 1, LoanReview,     Used,         NOW,      "NSXY",  5, "grant-used-up"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Often,        NOW,      "NSXY",  5, "grant-too-often"),
+        (Role::Bank,     "bank-a", 1, LoanReview,     Paused,       NOW,      "NSXY",  5, "grant-paused"),
+        (Role::Bank,     "bank-a", 1, PostLoan,       Paused,       NOW,      "NSXY",  5, "grant-paused"),
         (Role::Bank,     "bank-a", 1, PostLoan,       Granted,      NOW,      "NSXY",  5, "grant-other-purpose"),
         (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "CF",   19, "grant-field"),
         (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "NSXY",  6, "verify-only"),
@@ -91,8 +97,19 @@ fn every_verdict_names_the_rule_of_the_table() {
     ];
     let (policy, catalog, grant) = (Policy::builtin(), Catalog::builtin(), grant());
     for (line, (role, asker, about, purpose, basis, now, of, field, rule)) in table.iter().enumerate() {
-        let state =
-            GrantState { revoked: matches!(basis, Revoked), uses: if matches!(basis, Used) { 2 } else { 1 } };
+        let (mut life, mut uses) = (GrantLife::default(), Uses::default());
+        for _ in 0..match basis {
+            Used => 3,
+            Often => 2,
+            _ => 1,
+        } {
+            uses.count(Timestamp(NOW));
+        }
+        match basis {
+            Revoked => life = GrantLife::of(GrantChange::Revoke, 0),
+            Paused => life = GrantLife::of(GrantChange::Pause, 0),
+            _ => {}
+        }
         let (asker, subject) = (member(asker), subject(*about));
         let basis = match basis {
             Duty => BasisFacts::Duty,
@@ -100,12 +117,12 @@ fn every_verdict_names_the_rule_of_the_table() {
             Stranger => BasisFacts::UnknownCollector,
             _ => BasisFacts::Grant {
                 grant: &grant,
-                state,
+                status: grant.status(&life, &uses, Timestamp(*now)),
                 collector_registered: !matches!(basis, NotCollector),
             },
         };
-        let (role, purpose, now) = (*role, *purpose, Timestamp(*now));
-        let asking = Asking { role, asker: &asker, purpose, subject: &subject, basis, now };
+        let (role, purpose) = (*role, *purpose);
+        let asking = Asking { role, asker: &asker, purpose, subject: &subject, basis };
         let verdict = policy.decide(&asking, &catalog, &item(of), FieldId(*field));
         let (decided, allows) = match &verdict {
             Verdict::Allow { rule, mode } => {

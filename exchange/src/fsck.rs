@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use credit::{
     entry::{Entry, Fact, Recorded, StatusFact},
+    grant::GrantLife,
     id::{CaseId, MemberId, RecordId},
     repair::Case,
     status::{Standing, Status},
@@ -433,22 +434,22 @@ impl Check<'_> {
                 }
                 read(same(self.complete(&own, LogName::Status)))
             }
-            Table::Standing | Table::GrantRevoked => {
+            Table::Standing | Table::GrantLife => {
                 let author = tables::key_text(rest).and_then(MemberId::parse);
                 let Some(author) = author else { return read(Some(Wrong::RowDamaged)) };
                 let replayed = self.replayed.get(&(author.clone(), LogName::Status)).copied();
                 // What was pushed may be newer than the copy.
                 let known = self.acknowledged.get(&author).copied().unwrap_or(0);
                 let complete = replayed.is_some_and(|size| author == own || known <= size);
-                if complete || table == Table::GrantRevoked {
-                    return read(same(complete));
+                if complete {
+                    return read(same(true));
                 }
                 let Some(bytes) = stored else { return read(made.map(|_| Wrong::RowMissing)) };
-                let standing: Standing = decode(key, bytes)?;
-                let Some(made) = made.map(|m| decode::<Standing>(key, m)).transpose()? else {
-                    return read(None);
+                let holds = match table {
+                    Table::Standing => includes(key, bytes, made, Standing::merge)?,
+                    _ => includes(key, bytes, made, GrantLife::merge)?,
                 };
-                read((standing.merge(made) != standing).then_some(Wrong::RowDiffers))
+                read((!holds).then_some(Wrong::RowDiffers))
             }
             Table::Outcome => {
                 let author = tables::key_text(rest).and_then(MemberId::parse);
@@ -772,6 +773,18 @@ impl<'a> Rows<'a> {
         self.page = page.into_iter();
         Ok(self.page.next())
     }
+}
+
+/// Whether a stored value that merges holds what was made again; it may hold newer news too. Errors: it does not read.
+fn includes<T>(key: &[u8], stored: &[u8], made: Option<&[u8]>, merge: fn(T, T) -> T) -> Result<bool, Fault>
+where
+    T: Copy + PartialEq + minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()>,
+{
+    let stored: T = decode(key, stored)?;
+    Ok(match made {
+        Some(made) => merge(stored, decode(key, made)?) == stored,
+        None => true,
+    })
 }
 
 fn row_place(table: &str, rest: &[u8]) -> String {

@@ -1,27 +1,32 @@
-//! Grants at their collector: signing and revoking.
+//! Grants: signing, pausing, resuming and revoking at their collector; how one stands at any member.
 
 use credit::{
     entry::{Fact, StatusFact},
-    grant::{Grant, ITEMS_PER_GRANT_MAX},
+    grant::{Grant, GrantChange, GrantLife, ITEMS_PER_GRANT_MAX, KEEP_DAYS_MAX, PERIOD_DAYS_MAX, Uses},
     id::GrantId,
+    value::Date,
 };
-use crypto::Digest;
+use crypto::{
+    Digest, Timestamp,
+    sign::{Signed, Verified},
+};
+use ledger::store::View;
 
 use crate::{
     context::Context,
     logs::LogName,
-    refusal::{Code, Halt},
+    refusal::{Code, Fault, Halt},
     step::{Reply, Token},
-    tables::Key,
+    tables::{self, Key},
     turn::Turn,
-    wire::{GrantDraft, Response},
+    wire::{GrantDraft, GrantStanding, Response},
 };
 
 /// Signs a grant from a letter this collector keeps.
 ///
 /// 1. This member is a registered collector: `grant.invalid`.
-/// 2. Grantee, items and fields exist; validity, uses and purposes are not empty: `grant.invalid`, `item.unknown`,
-///    `field.unknown`.
+/// 2. Grantee, items and fields exist; validity, uses, frequency and purposes are not empty; the time for which data may
+///    be kept is bounded: `grant.invalid`, `item.unknown`, `field.unknown`.
 /// 3. The grant's digest is kept, so that it can be revoked; its text names the subject and is the caller's to keep.
 pub fn issue(
     context: &Context,
@@ -45,6 +50,18 @@ pub fn issue(
     if draft.not_after <= draft.not_before || draft.uses_max == 0 {
         return Halt::refuse(Code::GrantInvalid, "a grant is valid for some time and at least one use");
     }
+    if !(1..=KEEP_DAYS_MAX).contains(&draft.keep_days) {
+        return Halt::refuse(
+            Code::GrantInvalid,
+            format!("a grant says how long data may be kept: 1 to {KEEP_DAYS_MAX} days"),
+        );
+    }
+    if draft.period.is_some_and(|period| !period.sound()) {
+        return Halt::refuse(
+            Code::GrantInvalid,
+            format!("a frequency is at least one use in 1 to {PERIOD_DAYS_MAX} days"),
+        );
+    }
     for scope in &draft.scope {
         let Some(item) = context.catalog.item(&scope.item) else {
             return Halt::refuse(Code::ItemUnknown, format!("`{}`", scope.item));
@@ -66,6 +83,7 @@ pub fn issue(
         uses_max: draft.uses_max,
         keep_days: draft.keep_days,
         letter: draft.letter,
+        period: draft.period,
     };
     let signed = context.sign(turn.now, &grant);
     turn.put(&Key::grant(&signed.digest()), &());
@@ -73,16 +91,67 @@ pub fn issue(
     Ok(())
 }
 
-/// Revokes a grant issued here: a status entry that every public platform receives and acts on from the next
-/// question on. Revoking again changes nothing.
-pub fn revoke(context: &Context, turn: &mut Turn<'_>, token: Token, digest: Digest) -> Result<(), Halt> {
+/// Pauses, resumes or revokes a grant issued here: a status entry that every public platform receives and acts on from
+/// the next question on. What changes nothing writes nothing.
+///
+/// 1. The grant was issued here: `not-found`.
+/// 2. A revoked grant is neither paused nor resumed: `grant.invalid`.
+pub fn change(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    digest: Digest,
+    change: GrantChange,
+) -> Result<(), Halt> {
+    // 1
     if turn.row::<()>(&Key::grant(&digest))?.is_none() {
         return Halt::refuse(Code::NotFound, "no grant with this digest was issued here");
     }
-    if turn.row::<()>(&Key::grant_revoked(&context.own.id, &digest))?.is_none() {
-        let signed = context.sign(turn.now, &StatusFact::GrantRevoked(digest));
+    // 2
+    let life: GrantLife = turn.row(&Key::grant_life(&context.own.id, &digest))?.unwrap_or_default();
+    if life.revoked() && change != GrantChange::Revoke {
+        return Halt::refuse(
+            Code::GrantInvalid,
+            "it is revoked, and a revocation has no way back; issue a new one",
+        );
+    }
+    if life.changes(change) {
+        let signed = context.sign(turn.now, &StatusFact::of_grant(digest, change));
         turn.append(context, LogName::Status, Fact::Status(signed))?;
     }
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
+}
+
+/// What this member knows of a grant: what its collector has said of it, and the questions answered on it here.
+pub fn known(view: &dyn View, grant: &Verified<Grant>) -> Result<(GrantLife, Uses), Fault> {
+    let digest = grant.signed().digest();
+    let life = tables::row(view, &Key::grant_life(&grant.get().collector, &digest))?.unwrap_or_default();
+    Ok((life, tables::row(view, &Key::grant_use(&digest))?.unwrap_or_default()))
+}
+
+/// How a grant stands at this member, for its operator.
+///
+/// Errors: the signature is not the collector's, or the collector is not in the registry.
+pub fn standing(
+    context: &Context,
+    view: &dyn View,
+    signed: &Signed<Grant>,
+    now: Timestamp,
+) -> Result<Response, Fault> {
+    let registry = &context.registry;
+    let grant = match registry.verify(signed) {
+        Ok(grant) => grant,
+        Err(refusal) => return Ok(Response::Refused(refusal)),
+    };
+    let (life, uses) = known(view, &grant)?;
+    let text = grant.get();
+    let role = registry.member(&context.own.id).map(|own| own.stated.role);
+    let status = text.status(&life, &uses, now);
+    Ok(Response::GrantStanding(GrantStanding {
+        told: text.collector == context.own.id || role.is_ok_and(|role| role.mirrors_status()),
+        status,
+        uses: uses.total(),
+        recent: text.period.map(|period| uses.within(Date::from_timestamp(now), period.days)),
+    }))
 }

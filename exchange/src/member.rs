@@ -7,7 +7,7 @@ use std::{
 
 use credit::{
     entry::{Changed, Received, StatusFact, Version},
-    grant::Grant,
+    grant::{Grant, GrantChange},
     id::{CaseId, MemberId, QuestionId, RecordId, SourceId},
     question::Question,
     repair::Application,
@@ -88,8 +88,8 @@ pub enum Input {
         /// A fresh id.
         id: credit::id::GrantId,
     },
-    /// Revoke a grant issued here.
-    RevokeGrant(Digest),
+    /// Pause, resume or revoke a grant issued here.
+    ChangeGrant(Digest, GrantChange),
     /// Take an application for repair at this counter.
     ApplyRepair {
         /// What is applied for.
@@ -362,7 +362,7 @@ impl Member {
             Input::Ask { draft, id } => query::ask(context, turn, token, draft, id),
             Input::Received { lines } => query::received(context, turn, token, lines),
             Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
-            Input::RevokeGrant(digest) => grant::revoke(context, turn, token, digest),
+            Input::ChangeGrant(digest, change) => grant::change(context, turn, token, digest, change),
             Input::ApplyRepair { draft, case } => repair::apply(context, turn, token, draft, case),
             Input::Application { caller, application } => {
                 repair::application(context, turn, token, &caller, &application)

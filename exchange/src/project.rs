@@ -13,6 +13,7 @@ use crate::{
 };
 use credit::{
     entry::{AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
+    grant::{GrantLife, Uses},
     id::MemberId,
     status::{Change, Standing},
 };
@@ -65,7 +66,9 @@ pub fn own(
                 StatusFact::Changed(changed) => {
                     propagation::schedule(context, turn, index, entry.at, Some(&changed.record))?;
                 }
-                StatusFact::GrantRevoked(_) => propagation::schedule(context, turn, index, entry.at, None)?,
+                fact if fact.grant().is_some() => {
+                    propagation::schedule(context, turn, index, entry.at, None)?;
+                }
                 StatusFact::Acknowledged(ack) => {
                     turn.put(
                         &Key::handled(&ack.origin, ack.index),
@@ -79,8 +82,9 @@ pub fn own(
         Fact::Disclosed(disclosed) => {
             link(turn, index, &disclosed.asked);
             if let BasisRef::Grant(digest, _) = &disclosed.asked.basis {
-                let uses: u32 = turn.row(&Key::grant_use(digest))?.unwrap_or(0);
-                turn.put(&Key::grant_use(digest), &(uses + 1));
+                let mut uses: Uses = turn.row(&Key::grant_use(digest))?.unwrap_or_default();
+                uses.count(entry.at);
+                turn.put(&Key::grant_use(digest), &uses);
             }
             for record in &disclosed.records {
                 turn.put(&Key::recipient(&record.record, &disclosed.asked.asker), &entry.at);
@@ -115,8 +119,13 @@ pub fn status(
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;
             }
         }
-        StatusFact::GrantRevoked(grant) => turn.put(&Key::grant_revoked(author, grant), &()),
-        _ => {}
+        other => {
+            if let Some((grant, change)) = other.grant() {
+                let key = Key::grant_life(author, grant);
+                let before: GrantLife = turn.row(&key)?.unwrap_or_default();
+                turn.put(&key, &before.merge(GrantLife::of(change, told.index)));
+            }
+        }
     }
     Ok(())
 }

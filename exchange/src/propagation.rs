@@ -127,7 +127,7 @@ pub fn notice(
     if notice.member != *caller {
         return Halt::refuse(Code::CallerNotAllowed, "a status entry is pushed by its author");
     }
-    // A bank that collects authorisations revokes them; it decides nothing else.
+    // A bank that collects authorisations pauses and revokes them; it decides nothing else.
     let author = &context.registry.member(caller)?.stated;
     if !concerns_others(fact) || !(author.role.mirrors_status() || author.collector) {
         return Halt::refuse(Code::CallerNotAllowed, "nothing in this entry is for others to act on");
@@ -140,7 +140,7 @@ pub fn notice(
 
 /// Whether a statement is one that other members act on.
 pub fn concerns_others(fact: &StatusFact) -> bool {
-    matches!(fact, StatusFact::Changed(_) | StatusFact::GrantRevoked(_))
+    matches!(fact, StatusFact::Changed(_)) || fact.grant().is_some()
 }
 
 /// Merges a proven statement and acknowledges it once; returns the index of the acknowledgement.

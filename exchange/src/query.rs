@@ -8,7 +8,7 @@ use credit::{
         Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Received, Refused,
         Relayed, Withheld,
     },
-    grant::{Grant, GrantState},
+    grant::{Grant, GrantStatus, Uses},
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
     policy::{Asking, BasisFacts, Role, RuleName, Verdict},
     question::{Basis, CLOCK_SKEW_MS_MAX, DEADLINE_MS_MAX, Question},
@@ -24,6 +24,7 @@ use ledger::store::Space;
 use crate::{
     answer::{Plan, PlanField, PlanRecord},
     context::Context,
+    grant,
     limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
     refusal::{Code, Halt},
@@ -124,8 +125,8 @@ pub fn relay(
 /// Decides a question about this member's own records.
 ///
 /// 1. Sent by the outlet, or by a public platform itself, and signed by the asker: `caller.not-allowed`.
-/// 2. Seen before: the same signed bytes get the same plan and no second entry, as long as nothing in it was repaired
-///    or revoked since: `question.expired`. Other bytes under the same id are refused: `question.reused`.
+/// 2. Seen before: the same signed bytes get the same plan and no second entry, as long as nothing in it was repaired,
+///    revoked or paused since: `question.expired`. Other bytes under the same id are refused: `question.reused`.
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
 /// 4. One verdict per field, each naming its rule.
 /// 5. No field allowed: a `Refused` entry. It is written whether or not the subject exists here.
@@ -159,7 +160,7 @@ pub fn answer(
         }
         timely(turn, asked)?;
         if !still_allowed(context, turn, &row.plan, grant)? {
-            let why = "what it was answered from has been repaired or revoked since; ask anew";
+            let why = "what it was answered from has been repaired, revoked or paused since; ask anew";
             return Halt::refuse(Code::QuestionExpired, why);
         }
         turn.reply(token, Reply::Answer(Box::new(row.plan)));
@@ -229,27 +230,18 @@ fn verdicts(
 ) -> Result<Vec<FieldVerdict>, Halt> {
     let basis = match (&asked.basis, grant) {
         (Basis::Grant(signed), Some(grant)) if *signed == *grant.signed() => {
-            let (digest, collector) = (grant.signed().digest(), &grant.get().collector);
-            let state = GrantState {
-                revoked: turn.row::<()>(&Key::grant_revoked(collector, &digest))?.is_some(),
-                uses: turn.row(&Key::grant_use(&digest))?.unwrap_or(0),
-            };
+            let collector = &grant.get().collector;
             let collector_registered = grant.signed().issuer() == collector.as_str()
                 && context.registry.member(collector).is_ok_and(|m| m.stated.collector);
-            BasisFacts::Grant { grant: grant.get(), state, collector_registered }
+            let (life, uses) = grant::known(turn.view(), grant)?;
+            let status = grant.get().status(&life, &uses, turn.now);
+            BasisFacts::Grant { grant: grant.get(), status, collector_registered }
         }
         (Basis::Grant(_), _) => BasisFacts::UnknownCollector,
         (Basis::Duty(_), _) => BasisFacts::Duty,
         (Basis::None, _) => BasisFacts::None,
     };
-    let asking = Asking {
-        role,
-        asker: &asked.asker,
-        purpose: asked.purpose,
-        subject: &asked.subject,
-        basis,
-        now: turn.now,
-    };
+    let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject: &asked.subject, basis };
     let fields = asked.wants.iter().flat_map(|w| w.fields.iter().map(|f| (w.item.clone(), *f)));
     Ok(fields
         .map(|(item, field)| {
@@ -379,10 +371,11 @@ fn still_allowed(
     }
     match grant {
         Some(grant) => {
-            let (digest, text) = (grant.signed().digest(), grant.get());
-            let revoked = turn.row::<()>(&Key::grant_revoked(&text.collector, &digest))?.is_some();
-            let collector = context.registry.member(&text.collector).is_ok();
-            Ok(!revoked && collector && turn.now < text.not_after)
+            // The use that the retry is about is counted already: it may be the last one the grant allows.
+            let (life, _) = grant::known(turn.view(), grant)?;
+            let status = grant.get().status(&life, &Uses::default(), turn.now);
+            let collector = context.registry.member(&grant.get().collector).is_ok();
+            Ok(collector && status == GrantStatus::Active)
         }
         None => Ok(true),
     }

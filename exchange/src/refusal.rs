@@ -76,8 +76,8 @@ codes! {
     CaseUnknown = "case.unknown", "没有该案件；请用 `xinqiao repair list` 查看", "there is no such case; see `xinqiao repair list`";
     /// The step does not fit the case's state, or the law.
     CaseDenied = "case.denied", "该步骤不符合规则", "the rules do not allow this step";
-    /// A grant that cannot be issued as asked.
-    GrantInvalid = "grant.invalid", "授权书内容不符合要求；请按提示修改", "the grant cannot be issued as asked; change it as described";
+    /// A grant that cannot be issued or changed as asked.
+    GrantInvalid = "grant.invalid", "授权书内容或操作不符合要求；请按提示修改", "the grant cannot be issued or changed as asked; do as described";
     /// The registry is not a successor of the known one.
     RegistryInvalid = "registry.invalid", "登记表签名不足或不是现行版本的后继", "the registry lacks signatures or does not succeed the known version";
     /// The queue is full.

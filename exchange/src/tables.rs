@@ -59,7 +59,7 @@ tables! {
     Accesses = 9;
     Link = 10;
     GrantUse = 11;
-    GrantRevoked = 12;
+    GrantLife = 12;
     Recipient = 13;
     Case = 14;
     OpenCase = 15;
@@ -154,13 +154,13 @@ impl Key {
     pub fn link(link: &SubjectLink) -> Self {
         key(Table::Link, &[&link.0])
     }
-    /// Questions answered on a grant: `u32`; projected.
+    /// Questions answered on a grant: [`credit::grant::Uses`]; projected.
     pub fn grant_use(grant: &Digest) -> Self {
         key(Table::GrantUse, &[&grant.0])
     }
-    /// A grant its collector has revoked: `()`; projected.
-    pub fn grant_revoked(collector: &MemberId, grant: &Digest) -> Self {
-        key(Table::GrantRevoked, &[&text(collector.as_str()), &grant.0])
+    /// What a collector's status log says of a grant of its own: [`credit::grant::GrantLife`]; projected.
+    pub fn grant_life(collector: &MemberId, grant: &Digest) -> Self {
+        key(Table::GrantLife, &[&text(collector.as_str()), &grant.0])
     }
     /// An asker that received a record: [`Timestamp`] of the last disclosure; projected.
     pub fn recipient(record: &RecordId, asker: &MemberId) -> Self {

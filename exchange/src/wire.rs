@@ -7,7 +7,7 @@ use credit::{
     catalog::Purpose,
     csv::error::RowError,
     entry::RowCounts,
-    grant::{Grant, Scope},
+    grant::{Frequency, Grant, GrantChange, GrantStatus, Scope},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
     question::{Question, Want},
@@ -135,9 +135,9 @@ pub enum Operation {
     /// Sign a grant.
     #[n(4)]
     IssueGrant(#[n(0)] GrantDraft),
-    /// Revoke a grant issued here, by its digest.
+    /// Pause, resume or revoke a grant issued here, by its digest.
     #[n(5)]
-    RevokeGrant(#[n(0)] Digest),
+    ChangeGrant(#[n(0)] Digest, #[n(1)] GrantChange),
     /// Ask through the outlet.
     #[n(6)]
     Ask(#[n(0)] AskDraft),
@@ -236,6 +236,9 @@ pub enum Operation {
     /// Take over a successor of the registry in force.
     #[n(21)]
     UpdateRegistry(#[n(0)] SignedRegistry),
+    /// How a grant stands at this member.
+    #[n(22)]
+    GrantStanding(#[n(0)] Signed<Grant>),
     /// Everything that proves an entry of an own log to outsiders.
     #[n(30)]
     Prove {
@@ -363,6 +366,27 @@ pub struct GrantDraft {
     /// SHA-256 of the signed letter.
     #[n(8)]
     pub letter: Digest,
+    /// How often within that time.
+    #[n(9)]
+    pub period: Option<Frequency>,
+}
+
+/// How a grant stands at one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct GrantStanding {
+    /// Whether the member is told of pauses and revocations: the collector itself, and every public platform.
+    #[n(0)]
+    pub told: bool,
+    /// What it would make of a question on the grant now.
+    #[n(1)]
+    pub status: GrantStatus,
+    /// Questions it has answered on the grant.
+    #[n(2)]
+    pub uses: u64,
+    /// Those within the grant's period, for a periodic grant.
+    #[n(3)]
+    pub recent: Option<u64>,
 }
 
 /// What a subject applies for at a counter.
@@ -633,6 +657,9 @@ pub enum Response {
     /// Every piece of evidence kept here.
     #[n(25)]
     Evidence(#[n(0)] Vec<EvidenceRow>),
+    /// How a grant stands here.
+    #[n(26)]
+    GrantStanding(#[n(0)] GrantStanding),
     /// An own entry, proven in every form.
     #[n(30)]
     Proof {

@@ -1,8 +1,11 @@
 //! Frames: one encoding per message, and no bytes that make the decoder panic.
 #![allow(clippy::unwrap_used)] // a test that cannot go on ends with a panic
 
-use credit::id::{CaseId, MemberId, SourceId};
-use crypto::Bytes;
+use credit::{
+    grant::GrantChange,
+    id::{CaseId, MemberId, SourceId},
+};
+use crypto::{Bytes, Digest};
 use exchange::{
     limits::FRAME_BYTES_MAX,
     logs::LogName,
@@ -19,6 +22,7 @@ fn requests() -> Vec<Request> {
         Request::Prove { owner: MemberId::parse("sh").unwrap(), log: LogName::Access, old: 3, new: 300 },
         Request::AddCheckpoint(Bytes(b"old 0\n\n".to_vec())),
         Request::Operate(Operation::AddSource(SourceId::parse("transport").unwrap())),
+        Request::Operate(Operation::ChangeGrant(Digest([5; 32]), GrantChange::Pause)),
         Request::Operate(Operation::Prove { log: LogName::Access, index: 300 }),
         Request::Operate(Operation::DecideRepair {
             case: CaseId([7; 16]),

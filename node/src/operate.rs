@@ -13,7 +13,7 @@ use crypto::{
     sign::{Signed, Verified},
 };
 use exchange::{
-    answer, erase, evidence,
+    answer, erase, evidence, grant,
     logs::LogName,
     member::Input,
     read,
@@ -77,6 +77,10 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             })
             .await;
         }
+        Operation::GrantStanding(grant) => {
+            return blocking(move || grant::standing(&shared.context(), &shared.store, &grant, clock::now()))
+                .await;
+        }
         Operation::SubjectAccess(subject) => {
             return blocking(move || read::subject_access(&shared.context(), &shared.store, &subject)).await;
         }
@@ -92,7 +96,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
-        Operation::RevokeGrant(digest) => Input::RevokeGrant(digest),
+        Operation::ChangeGrant(digest, change) => Input::ChangeGrant(digest, change),
         Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
         Operation::AcceptRepair(case) => Input::AcceptRepair(case),
         Operation::DecideRepair { case, grant, reason } => Input::DecideRepair { case, grant, reason },

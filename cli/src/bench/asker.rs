@@ -116,6 +116,7 @@ pub(super) fn grant(
         not_after: now.plus_ms(VALID.as_millis() as u64),
         uses_max: u32::MAX,
         keep_days: 30,
+        period: None,
         letter: Digest(clock::random()),
     };
     Signed::new(collector.1, collector.0.as_str(), now, &grant)

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use ::node::{Problem, clock};
+use ::node::{Problem, clock, home::read_registry};
 use credit::{
     catalog::Catalog,
-    grant::{Grant as Text, Scope},
+    grant::{Frequency, Grant as Text, GrantChange, Scope},
 };
-use crypto::{Digest, codec, sign::Signed};
+use crypto::{Digest, Timestamp, codec, sign::Signed};
 use exchange::{
     artifact::Artifact,
-    wire::{GrantDraft, Operation, Response},
+    wire::{GrantDraft, GrantStanding, Operation, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::{Grant, GrantIssue},
@@ -32,18 +32,29 @@ pub(crate) async fn run(verb: Grant) -> Result<Output, Problem> {
                 format!("grant {} written to {} / 授权书已签发", signed.digest(), args.out.display()),
             ))
         }
-        Grant::Revoke { grant, node } => {
-            let digest = read_grant(&grant)?.digest();
-            match Client::open(&node.dir)?.operate(Operation::RevokeGrant(digest)).await? {
-                Response::Done => Ok(Output::new(
-                    json!({ "revoked": digest.to_string() }),
-                    format!("grant {digest} is revoked; every platform is told / 授权已撤回"),
-                )),
-                other => Err(unexpected(&other)),
-            }
+        Grant::Revoke { grant, node } => change(&grant, &node.dir, GrantChange::Revoke).await,
+        Grant::Pause { grant, node } => change(&grant, &node.dir, GrantChange::Pause).await,
+        Grant::Resume { grant, node } => change(&grant, &node.dir, GrantChange::Resume).await,
+        Grant::Show { grant, dir, registry } => {
+            show(&read_grant(&grant)?, dir.as_deref(), registry.as_deref()).await
         }
-        Grant::Show { grant } => show(&read_grant(&grant)?),
     }
+}
+
+/// Has the collector's node write what its subject has decided.
+async fn change(grant: &Path, dir: &Path, change: GrantChange) -> Result<Output, Problem> {
+    let digest = read_grant(grant)?.digest();
+    let response = Client::open(dir)?.operate(Operation::ChangeGrant(digest, change)).await?;
+    let Response::Done = response else { return Err(unexpected(&response)) };
+    let (key, zh) = match change {
+        GrantChange::Pause => ("paused", "授权已暂停"),
+        GrantChange::Resume => ("resumed", "授权已恢复"),
+        GrantChange::Revoke => ("revoked", "授权已撤回"),
+    };
+    Ok(Output::new(
+        json!({ key: digest.to_string() }),
+        format!("grant {digest} is {key}; every platform is told / {zh}"),
+    ))
 }
 
 /// Has the collector's node sign a grant, and writes it.
@@ -65,6 +76,7 @@ pub(crate) async fn issue(args: &GrantIssue) -> Result<Signed<Text>, Problem> {
         uses_max: args.uses,
         keep_days: args.keep_days,
         letter: Digest::of(&read(&args.letter)?),
+        period: args.period.as_deref().map(frequency).transpose()?,
     };
     let response = Client::open(&args.node.dir)?.operate(Operation::IssueGrant(draft)).await?;
     let Response::Grant(signed) = response else { return Err(unexpected(&response)) };
@@ -84,14 +96,116 @@ pub(crate) fn read_grant(path: &Path) -> Result<Signed<Text>, Problem> {
     }
 }
 
-fn show(signed: &Signed<Text>) -> Result<Output, Problem> {
-    Ok(Output::new(
-        json!({ "digest": signed.digest().to_string(), "collector": signed.issuer(), "issued": signed.issued_at().rfc3339() }),
+/// Reads how often a grant may be used.
+fn frequency(text: &str) -> Result<Frequency, Problem> {
+    Frequency::parse(text).ok_or_else(|| {
+        Problem::new(
+            format!("`{text}` is no frequency"),
+            "write USES/DAYS, for example 3/30 for three questions in any thirty days",
+            "请写成“次数/天数”，例如 3/30 表示任意三十天内三次",
+        )
+    })
+}
+
+/// Until when the asker may keep what was answered at `at`.
+pub(crate) fn keep_until(grant: &Text, at: Timestamp) -> Timestamp {
+    at.plus_ms(u64::from(grant.keep_days) * DAY_MS)
+}
+
+/// What a grant says, once its signature is verified, and where it stands at the member whose node is asked.
+async fn show(signed: &Signed<Text>, dir: Option<&Path>, registry: Option<&Path>) -> Result<Output, Problem> {
+    let mut standing = None;
+    let registry = match (dir, registry) {
+        (Some(dir), _) => {
+            let client = Client::open(dir)?;
+            standing = match client.operate(Operation::GrantStanding(signed.clone())).await? {
+                Response::GrantStanding(standing) => Some(standing),
+                other => return Err(unexpected(&other)),
+            };
+            client.registry
+        }
+        (None, Some(path)) => read_registry(path)?.accept(None)?,
+        (None, None) => return Ok(claims(signed)),
+    };
+    let text = &registry.verify(signed)?.into_inner();
+    let catalog = Catalog::builtin();
+    let scope: Vec<String> = text.scope.iter().map(|scope| words(&catalog, scope)).collect();
+    let purposes: Vec<&str> = text.purposes.iter().map(|p| p.as_str()).collect();
+    let (kind, kind_zh) = match (text.period, text.uses_max) {
+        (Some(_), _) => ("periodic", "周期授权"),
+        (None, 1) => ("one-time", "一次授权"),
+        (None, _) => ("counted", "限次授权"),
+    };
+    let json = json!({
+        "digest": signed.digest().to_string(), "collector": signed.issuer(), "issued": signed.issued_at().rfc3339(),
+        "verified": true, "id": text.id.to_string(), "subject": text.subject.masked(), "grantee": text.grantee.as_str(),
+        "purposes": purposes, "scope": scope, "not_before": text.not_before.rfc3339(),
+        "not_after": text.not_after.rfc3339(), "kind": kind, "uses_max": text.uses_max,
+        "period": text.period.map(|p| json!({ "uses": p.uses, "days": p.days })), "keep_days": text.keep_days,
+        "letter": text.letter.to_string(), "standing": standing.map(standing_value),
+    });
+    let mut shown = format!(
+        "grant {} by `{}` of {}\n  `{}` may ask about {} for {}\n  {}\n  valid from {} until {}\n  {kind} / {kind_zh}: {} questions at each member",
+        signed.digest(),
+        signed.issuer(),
+        signed.issued_at().rfc3339(),
+        text.grantee,
+        text.subject.masked(),
+        purposes.join(", "),
+        scope.join("; "),
+        text.not_before.rfc3339(),
+        text.not_after.rfc3339(),
+        text.uses_max,
+    );
+    if let Some(period) = text.period {
+        shown.push_str(&format!(", at most {} in any {} days", period.uses, period.days));
+    }
+    shown.push_str(&format!(
+        "\n  what is received may be kept {} days / 查得信息可保存 {} 天\n  {}",
+        text.keep_days,
+        text.keep_days,
+        standing.map_or_else(
+            || "where it stands, a node tells: give --dir / 状态须由节点告知：请给出 --dir".to_owned(),
+            standing_text
+        )
+    ));
+    Ok(Output::new(json, shown))
+}
+
+/// What stands on a grant outside of what its signature covers for sure.
+fn claims(signed: &Signed<Text>) -> Output {
+    let (digest, by, issued) = (signed.digest(), signed.issuer(), signed.issued_at().rfc3339());
+    Output::new(
+        json!({ "digest": digest.to_string(), "collector": by, "issued": issued, "verified": false }),
         format!(
-            "grant {} by `{}` of {}; verify it with `xinqiao verify`",
-            signed.digest(),
-            signed.issuer(),
-            signed.issued_at().rfc3339()
+            "grant {digest} by `{by}` of {issued}, not verified: give --dir or --registry to see what it says / 未验证：请给出 --dir 或 --registry 以查看内容"
         ),
-    ))
+    )
+}
+
+fn words(catalog: &Catalog, scope: &Scope) -> String {
+    let item = catalog.item(&scope.item);
+    let column = |id| item.and_then(|i| i.field(id)).map_or_else(|| id.to_string(), |f| f.column.clone());
+    let fields: Vec<String> = scope.fields.iter().map(|id| column(*id)).collect();
+    if fields.is_empty() { scope.item.to_string() } else { format!("{}:{}", scope.item, fields.join(",")) }
+}
+
+fn standing_value(standing: GrantStanding) -> Value {
+    json!({
+        "status": standing.status.as_str(), "told": standing.told, "uses": standing.uses, "recent": standing.recent,
+    })
+}
+
+fn standing_text(standing: GrantStanding) -> String {
+    let GrantStanding { told, status, uses, recent } = standing;
+    let mut text = format!("{} / {}; {uses} questions answered here", status.as_str(), status.zh());
+    if let Some(recent) = recent {
+        text.push_str(&format!(", {recent} of them in its period"));
+    }
+    if !told {
+        text.push_str(
+            "\n  this member is not told of pauses and revocations: ask at the collector or a platform / 本成员不接收暂停与撤回通知，请向采集机构或平台查询",
+        );
+    }
+    text
 }

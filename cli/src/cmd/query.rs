@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use crate::{
     args::Query,
     client::{Client, unexpected},
-    cmd::{grant::read_grant, item_fields, purpose, subject, write},
+    cmd::{
+        grant::{keep_until, read_grant},
+        item_fields, purpose, subject, write,
+    },
     output::Output,
 };
 
@@ -52,7 +55,17 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     if let Some(out) = &args.out {
         write(out, &kept(&result))?;
     }
-    Ok(Output::judged(value(&catalog, &result), text(&catalog, &result), granted(&result)))
+    let (mut value, mut text) = (value(&catalog, &result), text(&catalog, &result));
+    // The members' clocks differ a little: the earliest binds.
+    let given = result.opened.iter().filter_map(|p| p.answer.as_ref()).filter(|a| !a.records.is_empty());
+    if let (Some(words), Some(at)) = (&words, given.map(|a| a.at).min()) {
+        let until = keep_until(words.get(), at).rfc3339();
+        text.push_str(&format!(
+            "\nmay be kept until {until}, as the grant says / 查得信息按授权书可保存至该时间"
+        ));
+        value["keep_until"] = json!(until);
+    }
+    Ok(Output::judged(value, text, granted(&result)))
 }
 
 /// The sealed answer as a file.

@@ -276,7 +276,7 @@ pub(crate) fn artifact(
             let grant = registry.verify(signed)?.into_inner();
             Ok(Output::new(
                 json!({ "ok": true, "kind": "grant", "collector": grant.collector.as_str(), "grantee": grant.grantee.as_str(),
-                        "subject": grant.subject.masked(), "not_after": grant.not_after.rfc3339() }),
+                        "subject": grant.subject.masked(), "not_after": grant.not_after.rfc3339(), "keep_days": grant.keep_days }),
                 format!(
                     "grant holds: `{}` lets `{}` ask about {} until {} / 授权书有效",
                     grant.collector,

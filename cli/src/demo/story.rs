@@ -176,6 +176,7 @@ async fn issue_grant(
         letter,
         days: 30,
         uses: 20,
+        period: None,
         keep_days: 180,
         out: fed.file("grant"),
         node: Dir { dir: fed.dir("js") },

@@ -499,14 +499,23 @@ impl Checker {
         };
         let Some(grant) = self.grants.get(digest) else { return Err("on a grant nobody signed".to_owned()) };
         let origin = self.members.iter().position(|(id, _)| id == collector);
-        let revoked = origin.is_some_and(|origin| {
-            self.verified(at, origin, before).contains(&&StatusFact::GrantRevoked(*digest))
+        let said = origin.map_or(Vec::new(), |origin| self.verified(at, origin, before));
+        let revoked = said.contains(&&StatusFact::GrantRevoked(*digest));
+        // In the order of the collector's log: its last word counts.
+        let paused = said.iter().rev().find_map(|fact| match fact {
+            StatusFact::GrantPaused(d) if d == digest => Some(true),
+            StatusFact::GrantResumed(d) if d == digest => Some(false),
+            _ => None,
         });
         let earlier = &self.log(at, LogName::Access)[..index as usize];
-        let uses = earlier
-            .iter()
-            .filter(|e| matches!(&e.fact, Fact::Disclosed(d) if matches!(&d.asked.basis, BasisRef::Grant(g, _) if g == digest)))
-            .count();
+        let on_it = |e: &&Entry| matches!(&e.fact, Fact::Disclosed(d) if matches!(&d.asked.basis, BasisRef::Grant(g, _) if g == digest));
+        let uses = earlier.iter().filter(on_it).count();
+        // Days of Shanghai, counted by hand: eight hours ahead.
+        let day = |at: Timestamp| (at.0 + 8 * 3_600_000) / 86_400_000;
+        let too_often = grant.period.is_some_and(|period| {
+            let recent = |e: &&Entry| day(e.at) + u64::from(period.days) > day(now);
+            earlier.iter().filter(on_it).filter(recent).count() >= period.uses as usize
+        });
         let covered =
             grant.scope.iter().any(|s| s.item == *item && (s.fields.is_empty() || s.fields.contains(&field)));
         let table = [
@@ -517,6 +526,8 @@ impl Checker {
             (question.purpose == Purpose::Administration, "a bank does not administer"),
             (now < grant.not_before || now >= grant.not_after, "the grant is not valid now"),
             (revoked, "the grant is revoked"),
+            (paused == Some(true), "the grant is paused"),
+            (too_often, "the grant has been used as often as its period allows"),
             (uses >= grant.uses_max as usize, "the grant is used up"),
             (!covered, "the grant does not name the field"),
             (

@@ -91,7 +91,9 @@ impl Sim {
             let fact = self.checker.statements(origin).nth(index);
             let (event, record) = match fact {
                 Some(StatusFact::Changed(changed)) => (index as u64, Some(changed.record)),
-                Some(StatusFact::GrantRevoked(_)) => (index as u64, None),
+                Some(
+                    StatusFact::GrantRevoked(_) | StatusFact::GrantPaused(_) | StatusFact::GrantResumed(_),
+                ) => (index as u64, None),
                 _ => continue,
             };
             self.figures.events += 1;

@@ -1,4 +1,4 @@
-//! What people do: departments hand in files, collectors sign and revoke grants, banks and authorities ask, counters
+//! What people do: departments hand in files, collectors sign, pause, resume and revoke grants, banks and authorities ask, counters
 //! take applications, authorities accept, decide and change standings, operators erase.
 //!
 //! Every value that no frame and no disk may show carries a canary.
@@ -9,7 +9,7 @@ use credit::{
     catalog::{Item, Purpose},
     csv::{self, PlainRecord},
     entry::Received,
-    grant::Scope,
+    grant::{Frequency, GrantChange, Scope},
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
@@ -133,7 +133,7 @@ impl Sim {
             29..=46 => self.ask(),
             47..=52 => self.ask_again(),
             53..=57 => self.ask_by_duty(),
-            58..=60 => self.revoke(),
+            58..=60 => self.change_grant(),
             61..=72 => self.apply(),
             73..=84 => self.handle_cases(),
             85..=97 => self.change_standing(),
@@ -234,6 +234,9 @@ impl Sim {
         let length = if self.rng.one_in(3) { 9_000 } else { hour };
         draft.not_after = Timestamp(self.now + 21_000 + self.rng.below(length));
         draft.uses_max = 1 + self.rng.below(6) as u32;
+        if self.rng.one_in(4) {
+            draft.period = Some(Frequency { uses: 1 + self.rng.below(3) as u32, days: 1 });
+        }
         let id = GrantId(self.rng.bytes());
         self.operator(collector, Operation::Grant(false), Input::IssueGrant { draft, id })
     }
@@ -258,6 +261,7 @@ impl Sim {
             uses_max: 100,
             keep_days: 30,
             letter: Digest::of(b"letter"),
+            period: None,
         }
     }
 
@@ -321,9 +325,16 @@ impl Sim {
         self.put(at, to, signed)
     }
 
-    fn revoke(&mut self) -> Result<(), Broken> {
-        let Some((at, grant)) = self.rng.pick(&self.work.grants).cloned() else { return Ok(()) };
-        self.operator(at, Operation::Done, Input::RevokeGrant(grant.digest()))
+    /// A subject pauses, resumes or revokes a grant; mostly one of the newest, which the bank asks on.
+    fn change_grant(&mut self) -> Result<(), Broken> {
+        let newest = self.work.grants.len().saturating_sub(4);
+        let Some((at, grant)) = self.rng.pick(&self.work.grants[newest..]).cloned() else { return Ok(()) };
+        let change = match self.rng.below(6) {
+            0 => GrantChange::Revoke,
+            1..=3 => GrantChange::Pause,
+            _ => GrantChange::Resume,
+        };
+        self.operator(at, Operation::Done, Input::ChangeGrant(grant.digest(), change))
     }
 
     /// A subject applies at some counter.

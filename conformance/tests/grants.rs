@@ -1,0 +1,108 @@
+//! A grant's whole life on a running federation: paused while a node is down, resumed, used up in its period, revoked.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{
+    Federation,
+    federation::FIVE,
+    rows::{company, numbered},
+    until,
+};
+
+/// A pushed notice is there at once; one that was missed comes with the next try or pull.
+const NEWS: Duration = Duration::from_secs(15);
+
+/// What `sh` makes of bank-a's question on a grant: `answered`, or the one rule that refuses every field.
+fn verdict(federation: &Federation, subject: &str, grant: &str) -> String {
+    let value = federation.query("bank-a", subject, &["--grant", grant]).json();
+    let part = value["members"].as_array().unwrap().iter().find(|m| m["member"] == "sh").unwrap();
+    if part["outcome"] == "answered" {
+        assert_eq!(part["records"].as_array().unwrap().len(), 1, "{value:#}");
+        assert!(value["keep_until"].is_string(), "{value:#}");
+        return "answered".to_owned();
+    }
+    let rules: Vec<&str> =
+        part["withheld"].as_array().unwrap().iter().map(|w| w["rule"].as_str().unwrap()).collect();
+    assert!(!rules.is_empty() && rules.iter().all(|rule| *rule == rules[0]), "{value:#}");
+    rules[0].to_owned()
+}
+
+/// Where a grant stands at a member, as `grant show` tells.
+fn standing(federation: &Federation, member: &str, grant: &str) -> String {
+    let value = federation.at(member, &["grant", "show", grant]).done().json();
+    value["standing"]["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_grant_is_paused_while_a_node_is_down_and_obeyed_after_it_is_back() {
+    let federation = Federation::start(&FIVE);
+    federation.source("sh", "office");
+    let first = federation.file("first.csv", numbered(1, 3));
+    federation.submit("sh", "office", &first).done();
+    let subject = company(1);
+
+    let grant = federation.grant("paused", &subject, "bank-a", &["--uses", "9", "--keep-days", "90"]);
+    assert_eq!(verdict(&federation, &subject, &grant), "answered");
+    federation.stop("sh");
+    federation.at("js", &["grant", "pause", &grant]).done();
+    assert_eq!(standing(&federation, "js", &grant), "paused");
+    federation.spawn("sh");
+    federation.ready("sh");
+    // On the first question already: a node fetches its peers' news before it serves.
+    assert_eq!(verdict(&federation, &subject, &grant), "grant-paused");
+    assert_eq!(standing(&federation, "sh", &grant), "paused");
+
+    // Pausing again says nothing new; resuming is told like the pause.
+    let status = federation.sizes("js")[1];
+    federation.at("js", &["grant", "pause", &grant]).done();
+    assert_eq!(federation.sizes("js")[1], status);
+    federation.at("js", &["grant", "resume", &grant]).done();
+    until("the grant is active at sh", NEWS, || {
+        (standing(&federation, "sh", &grant) == "active").then_some(())
+    });
+    assert_eq!(verdict(&federation, &subject, &grant), "answered");
+
+    // What it says, and what each member knows of it.
+    let shown = federation.at("sh", &["grant", "show", &grant]).done().json();
+    assert_eq!(
+        (&shown["kind"], &shown["uses_max"], &shown["keep_days"]),
+        (&"counted".into(), &9.into(), &90.into())
+    );
+    assert_eq!(
+        (&shown["standing"]["uses"], &shown["standing"]["told"]),
+        (&2.into(), &true.into()),
+        "{shown:#}"
+    );
+    assert_ne!(shown["subject"], subject);
+    let shown = federation.at("bank-a", &["grant", "show", &grant]).done().json();
+    assert_eq!(shown["standing"]["told"], false, "{shown:#}");
+
+    // A revocation has no way back, and only the collector has a say.
+    federation.at("js", &["grant", "revoke", &grant]).done();
+    for verb in ["pause", "resume"] {
+        federation.at("js", &["grant", verb, &grant]).fails(1, &["grant.invalid", "revoked"]);
+        federation.at("xyd", &["grant", verb, &grant]).fails(1, &["not-found"]);
+    }
+    until("the grant is revoked at sh", NEWS, || {
+        (standing(&federation, "sh", &grant) == "revoked").then_some(())
+    });
+    assert_eq!(verdict(&federation, &subject, &grant), "grant-revoked");
+
+    // Periodic: once in any thirty days, however often in all. The count survives a restart.
+    let periodic = federation.grant("periodic", &subject, "bank-a", &["--uses", "9", "--period", "1/30"]);
+    assert_eq!(verdict(&federation, &subject, &periodic), "answered");
+    assert_eq!(verdict(&federation, &subject, &periodic), "grant-too-often");
+    assert_eq!(standing(&federation, "sh", &periodic), "resting");
+    federation.stop("sh");
+    federation.spawn("sh");
+    federation.ready("sh");
+    assert_eq!(verdict(&federation, &subject, &periodic), "grant-too-often");
+    let once = federation.grant("once", &subject, "bank-a", &[]);
+    assert_eq!(verdict(&federation, &subject, &once), "answered");
+    assert_eq!(standing(&federation, "sh", &once), "used-up");
+    assert_eq!(verdict(&federation, &subject, &once), "grant-used-up");
+}
