@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::bench::args::Bench;
+
 /// 信桥 Xinqiao: a node for a federation of public-credit platforms.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -119,46 +121,6 @@ pub(crate) enum Verb {
     /// Measure what this machine does, beside what its parts cost.
     #[command(subcommand)]
     Bench(Bench),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
-    /// Ingest, verification, proofs, size, memory and restart of a node's ledger.
-    Ledger(BenchLedger),
-    /// Questions and sealed answers over QUIC, and where the time goes.
-    Query(BenchQuery),
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct BenchQuery {
-    /// Subjects with one record each; every question is about the next of them.
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(256..=10_000_000))]
-    pub(crate) subjects: u64,
-    /// Seconds at each concurrency.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
-    pub(crate) seconds: u64,
-    /// Banks that ask in turn; each has the quota of one.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=200))]
-    pub(crate) askers: u16,
-    /// Directory to work under; what is made there is removed again. Default: the system's temporary directory.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    /// A PostgreSQL database to compare with, as psql takes it; tables `xinqiao_bench…` are made there and removed.
-    #[arg(long, value_name = "URL")]
-    pub(crate) postgres: Option<String>,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct BenchLedger {
-    /// Records to take in.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=200_000_000))]
-    pub(crate) records: u64,
-    /// Directory to work under; what is made there is removed again. Default: the system's temporary directory.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-    /// A PostgreSQL database to compare with, as psql takes it; a table `xinqiao_bench` is made there and removed.
-    #[arg(long, value_name = "URL")]
-    pub(crate) postgres: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

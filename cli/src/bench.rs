@@ -2,6 +2,7 @@
 //!
 //! Everything measured is the code a node runs, on a federation with one node in a temporary directory.
 
+pub(crate) mod args;
 mod asker;
 mod ingest;
 mod ledger;
@@ -18,7 +19,8 @@ use ::node::{Problem, clock, keys::write_private};
 use crypto::codec;
 
 use crate::{
-    args::{Bench, MemberRequest, Passphrase, Unlock},
+    args::{MemberRequest, Passphrase, Unlock},
+    bench::args::Bench,
     cmd::{self, federation, member},
     output::Output,
 };

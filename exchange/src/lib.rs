@@ -30,6 +30,7 @@
 
 pub mod answer;
 pub mod artifact;
+pub mod backup;
 pub mod context;
 pub mod erase;
 pub mod evidence;

@@ -32,9 +32,10 @@ use crypto::{
     suite::Suite,
 };
 use exchange::{
+    backup::{BackupContent, BackupId, BackupItem},
     limits::BACKUP_PART_BYTES,
     refusal::{Code, Fault, Refusal},
-    wire::{BackupContent, BackupId, BackupItem, Response},
+    wire::Response,
 };
 use ledger::store::{Batch, Space, Store};
 use minicbor::{Decode, Encode};

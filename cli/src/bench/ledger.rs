@@ -21,7 +21,7 @@ use super::{
     machine, postgres, primitives,
 };
 use crate::{
-    args::BenchLedger,
+    bench::args::BenchLedger,
     cmd::verify,
     output::{Output, say},
 };

@@ -43,7 +43,8 @@ use super::{
     machine, parts, pgbench,
 };
 use crate::{
-    args::{BenchQuery, Unlock},
+    args::Unlock,
+    bench::args::BenchQuery,
     client::member_id,
     cmd::{self, passphrase},
     demo::federation::free_port,

@@ -15,9 +15,10 @@ use ::node::{
 use credit::id::MemberId;
 use crypto::keystore::Credential;
 use exchange::{
+    backup::{BackupContent, BackupItem},
     logs::LogName,
     registry::Registry,
-    wire::{BackupContent, BackupItem, Operation, Response},
+    wire::{Operation, Response},
 };
 use ledger::{audit::LogSource, log, tile::Tile};
 use serde_json::json;
