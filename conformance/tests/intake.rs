@@ -7,6 +7,12 @@ mod common;
 use std::time::Duration;
 
 use common::{Federation, federation::FIVE, finish_within, rows, run};
+use credit::id::{ItemId, MemberId, SourceId};
+use crypto::{Digest, pseudonym::FileHasher};
+use exchange::{
+    refusal::Refusal,
+    wire::{Operation, Response},
+};
 use serde_json::Value;
 
 /// Rows of the large file: several runs.
@@ -89,4 +95,52 @@ fn a_file_that_repeats_or_contradicts_itself_is_taken_once_row_by_row() {
     let old = federation.file("old.csv", rows::numbered(0, 900));
     let report = federation.submit("sh", "office", &old).done().json();
     assert_eq!((number(&report, "duplicate"), number(&report, "amended")), (899, 1));
+}
+
+/// Sends `bytes` under the digest of another file, as a sender would that reads a file while it changes.
+fn send_under(federation: &Federation, announced: &str, bytes: &str, end: bool) -> Result<Response, Refusal> {
+    let dir = federation.path("sh");
+    let seed = node::keys::operator_seed(&dir).unwrap();
+    let registry = node::home::Home::open(&dir).unwrap().registry().unwrap().1;
+    let key = registry.member(&MemberId::parse("sh").unwrap()).unwrap().stated.tls;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let address = federation.setting("sh", "quic");
+        let session = node::quic::Operator::connect(&address, &seed, key).await.unwrap();
+        let source = SourceId::parse("office").unwrap();
+        let (item, file) = (ItemId::parse("CF").unwrap(), Digest(FileHasher::of(announced.as_bytes())));
+        let Response::Upload(upload) = session.ask(Operation::BeginFile { source, item, file }).await? else {
+            panic!("an upload was due");
+        };
+        let mut at = 0;
+        for part in bytes.as_bytes().chunks(1 << 20) {
+            session.ask(Operation::FilePart { upload, at, bytes: part.to_vec().into() }).await?;
+            at += part.len() as u64;
+        }
+        let ended = if end { session.ask(Operation::EndFile(upload)).await } else { Ok(Response::Done) };
+        session.close().await;
+        ended
+    })
+}
+
+#[test]
+fn rows_that_came_under_the_digest_of_another_file_do_not_stand_for_its_own() {
+    let federation = Federation::start(&FIVE[..2]);
+    federation.source("sh", "office");
+    let wrong = rows::numbered(50_000, 50_000 + 3 * ROWS_PER_RUN);
+    // Ended: found out at once.
+    let first = rows::numbered(0, 9_000);
+    let refused = send_under(&federation, &first, &wrong, true).unwrap_err();
+    assert!(refused.detail.contains("not those"), "{refused}");
+    let report = federation.submit("sh", "office", &federation.file("first.csv", &first)).done().json();
+    assert_eq!((number(&report, "accepted"), number(&report, "rejected")), (9_000, 0));
+    // Broken off: found out when the true file comes, which is then taken from its beginning.
+    let second = rows::numbered(10_000, 19_000);
+    let other = rows::numbered(70_000, 70_000 + 3 * ROWS_PER_RUN);
+    send_under(&federation, &second, &other, false).unwrap();
+    let file = federation.file("second.csv", &second);
+    let report = federation.submit("sh", "office", &file);
+    let report = if report.code == Some(0) { report } else { federation.submit("sh", "office", &file) };
+    let report = report.done().json();
+    assert_eq!((number(&report, "accepted"), number(&report, "rejected")), (9_000, 0));
 }

@@ -8,7 +8,7 @@ use std::{
 use credit::{
     entry::{Changed, Received, StatusFact, Version},
     grant::{Grant, GrantChange},
-    id::{CaseId, MemberId, QuestionId, RecordId, SourceId},
+    id::{CaseId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     question::Question,
     repair::Application,
     status::Change,
@@ -51,6 +51,15 @@ pub enum Input {
     },
     /// A department's rows, sealed.
     Submit(Submission),
+    /// Forget how far a file is taken in.
+    ForgetFile {
+        /// The department.
+        source: SourceId,
+        /// The item.
+        item: ItemId,
+        /// Digest of the file, as announced.
+        file: Digest,
+    },
     /// Register a department.
     AddSource(SourceId),
     /// A question to answer.
@@ -354,6 +363,7 @@ impl Member {
         match input {
             Input::ReserveSlots { count } => submit::reserve_slots(turn, token, count),
             Input::Submit(submission) => submit::submit(context, turn, token, submission),
+            Input::ForgetFile { source, item, file } => submit::forget(turn, token, &source, &item, &file),
             Input::AddSource(source) => submit::add_source(turn, token, &source),
             Input::Question { caller, question, grant } => {
                 query::answer(context, turn, token, &caller, &question, grant.as_ref())

@@ -42,6 +42,8 @@ pub struct Submission {
 pub struct RunRows {
     /// Rows of the file, blank ones left out.
     pub rows: u64,
+    /// Digest of every row of the file up to the last of these; absent where a file cannot go on.
+    pub prefix: Option<Digest>,
     /// Known already with the same content.
     pub duplicate: u64,
     /// Refused.
@@ -100,6 +102,19 @@ pub fn add_source(turn: &mut Turn<'_>, token: Token, source: &SourceId) -> Resul
     Ok(())
 }
 
+/// Forgets how far a file is taken in: what came under its digest were other rows than the file's. What was taken stays.
+pub fn forget(
+    turn: &mut Turn<'_>,
+    token: Token,
+    source: &SourceId,
+    item: &ItemId,
+    file: &Digest,
+) -> Result<(), Halt> {
+    turn.delete(&Key::intake(source.as_str(), item, file));
+    turn.reply(token, Reply::ready(Response::Done));
+    Ok(())
+}
+
 /// Hands out `count` key slots, once each. A slot that is not used stays unused: 2^40 of them are enough.
 pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<(), Halt> {
     let first: u64 = turn.row(&Key::next_slot())?.unwrap_or(0);
@@ -141,9 +156,10 @@ pub fn submit(
     let mut intake = begun.unwrap_or_else(|| IntakeRow {
         since: first,
         rows: 0,
+        prefix: None,
         report: SubmitReport::new(file, turn.now),
     });
-    let RunRows { rows, duplicate, rejected, mut normalised, mut late, mut reasons } = run;
+    let RunRows { rows, prefix, duplicate, rejected, mut normalised, mut late, mut reasons } = run;
     let mut counts = RowCounts { duplicate, rejected, ..RowCounts::default() };
     let mut leaves = Vec::with_capacity(records.len());
     for row in records {
@@ -187,6 +203,7 @@ pub fn submit(
     turn.append(context, LogName::Records, Fact::Batched(signed))?;
     // 5
     intake.rows += rows;
+    intake.prefix = prefix;
     let report = &mut intake.report;
     report.rows.add(counts);
     report.normalised += normalised;

@@ -348,6 +348,9 @@ pub struct IntakeRow {
     /// The report so far.
     #[n(2)]
     pub report: crate::wire::SubmitReport,
+    /// Digest of those rows: only a file that begins with them goes on after them.
+    #[n(3)]
+    pub prefix: Option<Digest>,
 }
 
 /// What was decided about a question, kept so that a retry gets the same answer and no second entry.

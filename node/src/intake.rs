@@ -195,14 +195,15 @@ pub struct Taking {
 /// Takes rows until there are no more; fails when the stages behind have given up.
 pub struct Feed<'a> {
     core: &'a Core,
-    workers: &'a [SyncSender<(Rows, u64)>],
+    workers: &'a [SyncSender<(Rows, u64, Option<Digest>)>],
     sent: usize,
     slots: core::ops::Range<u64>,
 }
 
 impl Feed<'_> {
-    /// Hands rows on, at most [`RECORDS_PER_BATCH_MAX`]; they are sealed and written together.
-    pub fn push(&mut self, rows: Rows) -> Result<(), Stopped> {
+    /// Hands rows on, at most [`RECORDS_PER_BATCH_MAX`]; they are sealed and written together. `prefix` is the digest of
+    /// all rows up to these.
+    pub fn push(&mut self, rows: Rows, prefix: Option<Digest>) -> Result<(), Stopped> {
         let count = rows.len() as u64;
         if self.slots.end - self.slots.start < count {
             // A short file takes what it needs, a long one does not ask again for every run.
@@ -217,7 +218,7 @@ impl Feed<'_> {
         self.slots.start += count;
         let worker = &self.workers[self.sent % self.workers.len()];
         self.sent += 1;
-        worker.send((rows, first)).map_err(|_| Stopped::Behind)
+        worker.send((rows, first, prefix)).map_err(|_| Stopped::Behind)
     }
 }
 
@@ -250,6 +251,8 @@ enum Ended {
     Whole(&'static str),
     Refused(Refusal),
     Stopped,
+    /// What comes is not the file that was announced, or not the one that was begun.
+    Other,
 }
 
 impl From<Stopped> for Ended {
@@ -276,13 +279,30 @@ impl Taking {
         };
         let runtime = tokio::runtime::Handle::current();
         let next = || runtime.block_on(tokio::time::timeout(PART_WAIT, parts.recv())).ok().flatten();
-        let mut file = FileRows { next, reader: Reader::new(&context.catalog, item), digest: self.file };
-        let skip = begun.as_ref().map_or(0, |row| row.rows);
-        self.take(RUN_ROWS, begun, |feed| match file.read(skip, feed) {
+        let mut file = FileRows {
+            next,
+            reader: Reader::new(&context.catalog, item),
+            digest: self.file,
+            before: begun.as_ref().map_or((0, None), |row| (row.rows, row.prefix)),
+            rows: FileHasher::default(),
+        };
+        let mut other = false;
+        let taken = self.take(RUN_ROWS, begun, |feed| match file.read(feed) {
             Ended::Whole(encoding) => Ok(Some(encoding)),
             Ended::Stopped => Ok(None),
             Ended::Refused(refusal) => Err(refusal),
-        })
+            Ended::Other => {
+                other = true;
+                let why = "the bytes are not those that came under this digest; hand the file in again, from its beginning";
+                Err(Refusal::new(Code::FileUnreadable, why))
+            }
+        });
+        if other {
+            // Otherwise the true file would go on after rows that were never its own.
+            let (source, item, file) = (self.source.clone(), self.item.clone(), self.file);
+            settle(Some(self.core.hand_in(Input::ForgetFile { source, item, file })?))?;
+        }
+        taken
     }
 
     /// Runs the stages: `feed` in this thread, one sealing thread per core, and one that hands to the writer.
@@ -311,13 +331,14 @@ impl Taking {
         std::thread::scope(|scope| {
             let (mut workers, mut sealed) = (Vec::new(), Vec::new());
             for _ in 0..threads {
-                let (work, todo) = sync_channel::<(Rows, u64)>(1);
+                let (work, todo) = sync_channel::<(Rows, u64, Option<Digest>)>(1);
                 let (done, result) = sync_channel(1);
                 let prepare = &prepare;
                 scope.spawn(move || {
-                    while let Ok((rows, first)) = todo.recv() {
+                    while let Ok((rows, first, prefix)) = todo.recv() {
                         let prepared = prepare.run(rows.read(prepare), Slot(first));
-                        if done.send(prepared).is_err() {
+                        let named = prepared.map(|(sealed, run)| (sealed, RunRows { prefix, ..run }));
+                        if done.send(named).is_err() {
                             break;
                         }
                     }
@@ -406,14 +427,19 @@ struct FileRows<'a, N> {
     next: N,
     reader: Reader<'a>,
     digest: Digest,
+    /// Rows taken in before, and their digest.
+    before: (u64, Option<Digest>),
+    /// Over every row so far.
+    rows: FileHasher,
 }
 
 impl<N: FnMut() -> Option<Bytes>> FileRows<'_, N> {
-    fn read(&mut self, skip: u64, feed: &mut Feed<'_>) -> Ended {
-        self.try_read(skip, feed).unwrap_or_else(|ended| ended)
+    fn read(&mut self, feed: &mut Feed<'_>) -> Ended {
+        self.try_read(feed).unwrap_or_else(|ended| ended)
     }
 
-    fn try_read(&mut self, mut skip: u64, feed: &mut Feed<'_>) -> Result<Ended, Ended> {
+    fn try_read(&mut self, feed: &mut Feed<'_>) -> Result<Ended, Ended> {
+        let mut skip = self.before.0;
         let unreadable = |e: credit::csv::error::FileError| {
             Ended::Refused(Refusal::new(Code::FileUnreadable, format!("{e} / {}", e.zh())))
         };
@@ -428,8 +454,12 @@ impl<N: FnMut() -> Option<Bytes>> FileRows<'_, N> {
             hasher.update(&part);
             let rows = if last { self.reader.finish() } else { self.reader.push(&part) };
             for raw in rows.map_err(unreadable)? {
+                self.note(&raw);
                 if skip > 0 {
                     skip -= 1;
+                    if skip == 0 && self.before.1 != Some(Digest(self.rows.finish())) {
+                        return Err(Ended::Other);
+                    }
                     continue;
                 }
                 run.push(raw);
@@ -438,9 +468,8 @@ impl<N: FnMut() -> Option<Bytes>> FileRows<'_, N> {
                 }
             }
             if last {
-                if Digest(hasher.finish()) != self.digest {
-                    let why = "the bytes are not those of the digest announced; hand the file in again";
-                    return Err(Ended::Refused(Refusal::new(Code::FileUnreadable, why)));
+                if skip > 0 || Digest(hasher.finish()) != self.digest {
+                    return Err(Ended::Other);
                 }
                 if !run.is_empty() {
                     self.push(run, feed)?;
@@ -450,9 +479,18 @@ impl<N: FnMut() -> Option<Bytes>> FileRows<'_, N> {
         }
     }
 
+    fn note(&mut self, raw: &RawRow) {
+        let cells = raw.cells();
+        self.rows.update(&(cells.len() as u64).to_be_bytes());
+        for cell in cells {
+            self.rows.update(&(cell.len() as u64).to_be_bytes());
+            self.rows.update(cell.as_bytes());
+        }
+    }
+
     fn push(&self, run: Vec<RawRow>, feed: &mut Feed<'_>) -> Result<(), Stopped> {
         match self.reader.layout() {
-            Some(layout) => feed.push(Rows::Raw(run, layout.clone())),
+            Some(layout) => feed.push(Rows::Raw(run, layout.clone()), Some(Digest(self.rows.finish()))),
             // INVARIANT: there are no rows before there is a heading.
             None => Ok(()),
         }

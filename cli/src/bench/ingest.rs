@@ -169,7 +169,7 @@ impl Bench {
                 while n < first + records {
                     let end = (n + batch).min(first + records);
                     let rows = Rows::Plain((n..end).map(|n| penalties.record(n)).collect());
-                    if feed.push(rows).is_err() {
+                    if feed.push(rows, None).is_err() {
                         return Ok(None);
                     }
                     n = end;

@@ -23,6 +23,13 @@ pub struct RawRow {
     cells: ::csv::StringRecord,
 }
 
+impl RawRow {
+    /// Its cells as they stand, for a digest over rows.
+    pub fn cells(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.cells.len()).map(|at| &self.cells[at])
+    }
+}
+
 /// What the columns of a file are, once its heading is read. Rows can be read with it on any thread.
 pub struct Layout(pub(super) Header);
 
