@@ -148,8 +148,8 @@ fn a_witness_that_goes_on_from_an_old_copy_asks_before_it_cosigns() {
     swap(&federation, "zj", "zj.old");
     federation.spawn("zj");
     federation.ready("zj");
-    // It remembers `before`; the owner, which could tell, is away.
-    assert_eq!(cosigned(), Some(before));
+    // It remembers `before`, or knows better from the copy of `js`; the owner, which alone can tell all, is away.
+    assert!([before, after].contains(&cosigned().unwrap()));
     let body = format!("old {before}\n\n{}", String::from_utf8(checkpoint.body).unwrap());
     let url = format!("{}/witness/add-checkpoint", federation.http("zj"));
     let ask = || http::post(&url, &body).unwrap();
