@@ -1,0 +1,108 @@
+//! Arguments of the verbs about grants and questions.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::Dir;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Grant {
+    /// Sign a grant from a subject's letter that this collector keeps.
+    Issue(Box<GrantIssue>),
+    /// Revoke a grant issued here.
+    Revoke {
+        /// The grant file.
+        grant: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Pause a grant issued here: no member answers on it until it is resumed.
+    Pause {
+        /// The grant file.
+        grant: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Let a paused grant be used again.
+    Resume {
+        /// The grant file.
+        grant: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Show a grant: whose word it is, what it allows, and where it stands at a member.
+    Show {
+        /// The grant file.
+        grant: PathBuf,
+        /// Directory of the member whose running node is asked where the grant stands.
+        #[arg(long, env = "XINQIAO_DIR", value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// Without a node: the registry to verify it against; it then tells what the grant says.
+        #[arg(long, conflicts_with = "dir", value_name = "FILE")]
+        registry: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GrantIssue {
+    /// Credit code or resident number of the subject.
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// The member that may ask.
+    #[arg(long)]
+    pub(crate) grantee: String,
+    /// pre-loan, approval, post-loan, guarantee …; may be repeated.
+    #[arg(long = "purpose", required = true)]
+    pub(crate) purposes: Vec<String>,
+    /// ITEM, or ITEM:FIELD,FIELD with column names or numbers; may be repeated.
+    #[arg(long = "item", required = true)]
+    pub(crate) items: Vec<String>,
+    /// The signed letter; its digest enters the grant.
+    #[arg(long)]
+    pub(crate) letter: PathBuf,
+    /// Valid for so many days from now.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) days: u32,
+    /// Questions each member answers on it in all; 1 makes it one-time.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) uses: u32,
+    /// Periodic: how often within that, as USES/DAYS; 3/30 is three questions in any thirty days.
+    #[arg(long, value_name = "USES/DAYS")]
+    pub(crate) period: Option<String>,
+    /// Days the asker may keep what it receives.
+    #[arg(long, default_value_t = 180)]
+    pub(crate) keep_days: u32,
+    /// Where to write the grant.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) node: Dir,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Query {
+    /// Credit code or resident number of the subject. Default: whom the grant names.
+    #[arg(long, required_unless_present = "grant")]
+    pub(crate) subject: Option<String>,
+    /// For what: pre-loan, approval, post-loan, guarantee …
+    #[arg(long)]
+    pub(crate) purpose: String,
+    /// The subject's grant.
+    #[arg(long)]
+    pub(crate) grant: Option<PathBuf>,
+    /// ITEM or ITEM:FIELD,FIELD; may be repeated. Default: what the grant names.
+    #[arg(long = "fields")]
+    pub(crate) fields: Vec<String>,
+    /// The clerk who asks.
+    #[arg(long, default_value = "clerk-1")]
+    pub(crate) clerk: String,
+    /// Seconds to wait for members.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) wait: u64,
+    /// Keep the sealed answer in this file, for `verify`.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: Dir,
+}

@@ -1,0 +1,138 @@
+//! Arguments of the verbs that read and check logs and files.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::{Dir, Unlock};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Make a reading pass for log entries (an Authorization header).
+    Pass {
+        /// Minutes of validity.
+        #[arg(long, default_value_t = 60)]
+        minutes: u64,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Copy a member's published log into a directory and verify it.
+    Export {
+        /// The member.
+        #[arg(long)]
+        member: String,
+        /// records, status or access.
+        #[arg(long, default_value = "access")]
+        log: String,
+        /// Where to write it.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Write the proof that an entry is in a log of this member, and the entry beside it, as FILE and FILE.entry.
+    Proof {
+        /// records, status or access.
+        #[arg(long)]
+        log: String,
+        /// Index of the entry.
+        #[arg(long)]
+        index: u64,
+        /// tlog-proof (C2SP) or cose (a COSE receipt, RFC 9942).
+        #[arg(long, default_value = "tlog-proof")]
+        form: String,
+        /// Where to write the proof.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Seconds to wait for witnesses.
+        #[arg(long, default_value_t = 10)]
+        wait: u64,
+        /// Write it although too few witnesses have cosigned.
+        #[arg(long)]
+        unwitnessed: bool,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Search an exported access log.
+    Search {
+        /// The exported log.
+        log: PathBuf,
+        /// Only this asker.
+        #[arg(long)]
+        asker: Option<String>,
+        /// Only this purpose.
+        #[arg(long)]
+        purpose: Option<String>,
+        /// Only this clerk.
+        #[arg(long)]
+        clerk: Option<String>,
+        /// Only where this rule was applied.
+        #[arg(long)]
+        rule: Option<String>,
+    },
+    /// List the evidence against members that have signed two histories of a log.
+    Evidence {
+        /// Write each piece into a file of its own here, for `verify`.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Lay an asker's exported access log beside a member's.
+    CrossCheck {
+        /// The asker's log.
+        #[arg(long)]
+        asker: PathBuf,
+        /// The member's log.
+        #[arg(long)]
+        member: PathBuf,
+    },
+    /// The certificate that a record was erased here.
+    Erasure {
+        /// Record id.
+        record: String,
+        /// Where to write it.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// A subject's accesses at this member, checked for completeness against an exported log.
+    Subject {
+        /// Credit code or resident number.
+        #[arg(long)]
+        subject: String,
+        /// The exported access log of this member.
+        #[arg(long)]
+        log: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Verify {
+    /// A file of this system, an exported log's directory, or the URL of a published log.
+    pub(crate) what: String,
+    /// The registry to trust.
+    #[arg(long, required_unless_present = "policy")]
+    pub(crate) registry: Option<PathBuf>,
+    /// The trust policy (C2SP tlog-policy) to judge a tlog-proof or a COSE receipt by, in place of a registry.
+    #[arg(long, conflicts_with_all = ["registry", "require_witnesses"])]
+    pub(crate) policy: Option<PathBuf>,
+    /// The entry that a tlog-proof or a COSE receipt is about. Default: the proof's name with `.entry`.
+    #[arg(long)]
+    pub(crate) entry: Option<PathBuf>,
+    /// Authorization header for entries behind a URL, as `audit pass` prints it.
+    #[arg(long)]
+    pub(crate) auth: Option<String>,
+    /// Fail when fewer witnesses have cosigned than the registry's policy demands.
+    #[arg(long)]
+    pub(crate) require_witnesses: bool,
+    /// Open a kept answer with the keys in this directory.
+    #[arg(long, requires = "passphrase_file", value_name = "DIR")]
+    pub(crate) open_with: Option<PathBuf>,
+    /// Passphrase file of that directory.
+    #[arg(long, env = "XINQIAO_PASSPHRASE_FILE", value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}

@@ -1,0 +1,160 @@
+//! Arguments of the verbs about repair, dispute, masking and erasure.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::Dir;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Repair {
+    /// Take a subject's application at this member's counter.
+    Apply {
+        /// The member whose body decided.
+        #[arg(long)]
+        authority: String,
+        /// Catalog item, for example CF.
+        #[arg(long)]
+        item: String,
+        /// Document number as written on the decision.
+        #[arg(long)]
+        document: String,
+        /// Credit code or resident number of the subject.
+        #[arg(long)]
+        subject: String,
+        /// A paper handed in; may be repeated.
+        #[arg(long = "paper")]
+        papers: Vec<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Accept a case (受理).
+    Accept {
+        /// Case id.
+        case: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Grant or refuse a case (准予/不予修复).
+    Decide {
+        /// Case id.
+        case: String,
+        /// Refuse, with this reason; otherwise the repair is granted.
+        #[arg(long)]
+        refuse: Option<String>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Cases decided here and applications taken here.
+    List(Dir),
+    /// The propagation certificate of a decision.
+    Certificate {
+        /// Index of the decision in this member's status log, as `decide` printed it.
+        event: u64,
+        /// Where to write it.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Case {
+    /// Cases decided here, applications taken here with their outcome, and withdrawn records to be erased.
+    List {
+        /// Only what is near its deadline or overdue, and erasures.
+        #[arg(long)]
+        due: bool,
+        /// Only what this member decides.
+        #[arg(long, value_name = "MEMBER")]
+        authority: Option<String>,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Record {
+    /// Hide a record while a court-approved reorganisation or settlement is carried out (暂时屏蔽).
+    Mask {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        /// The court's ruling; its digest enters the log, the paper stays with the authority.
+        #[arg(long, value_name = "FILE")]
+        paper: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Show a hidden record again (解除屏蔽).
+    Unmask {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        /// The paper it rests on; its digest enters the log.
+        #[arg(long, value_name = "FILE")]
+        paper: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// End a record's publicity (公示期满); the node does this by itself where the rule set gives a maximum.
+    Expire {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dispute {
+    /// Mark a record as disputed.
+    File {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Take the mark off, or withdraw the record.
+    Resolve {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        /// The act was revoked: withdraw the record.
+        #[arg(long)]
+        withdraw: bool,
+        #[command(flatten)]
+        node: Dir,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Erase {
+    /// Record id.
+    #[arg(required_unless_present = "records")]
+    pub(crate) record: Option<String>,
+    /// File with one record id a line; those that are erased already are counted and left alone.
+    #[arg(long, value_name = "FILE", conflicts_with = "record")]
+    pub(crate) records: Option<PathBuf>,
+    /// Legal reason.
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Write the erasure certificate to this file; with --records a new directory with one file per record.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: Dir,
+}

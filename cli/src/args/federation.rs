@@ -1,0 +1,130 @@
+//! Arguments of the verbs that found and govern a federation and make members.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::{Dir, Unlock};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Federation {
+    /// Make governors' keys, the record key, and an empty registry to admit members into.
+    Init {
+        /// Name of the federation, part of every log's name.
+        #[arg(long)]
+        name: String,
+        /// How many governors.
+        #[arg(long, default_value_t = 3)]
+        governors: u8,
+        /// How many of them must sign.
+        #[arg(long, default_value_t = 2)]
+        threshold: u8,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Take a member's request into the next registry version.
+    Admit {
+        /// The request file.
+        request: PathBuf,
+        /// Make the member a witness of its peers' logs.
+        #[arg(long)]
+        witness: bool,
+        /// Members that keep full copies of this member's logs.
+        #[arg(long, value_delimiter = ',')]
+        mirrors: Vec<String>,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Sign the next version as a governor; with enough signatures it is written to `registry`.
+    Sign {
+        /// The governor, g1, g2 …
+        #[arg(long)]
+        governor: String,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Suspend a member in the draft of the next registry version; admitting it again lets it back in.
+    Suspend {
+        /// The member.
+        member: String,
+        #[command(flatten)]
+        at: Dir,
+    },
+    /// Hand a signed successor of the registry to the running node; peers fetch it from there by themselves.
+    Update {
+        /// The signed registry.
+        #[arg(long)]
+        registry: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Trust a member again that this node has frozen because its key had signed two histories of a log.
+    Unfreeze {
+        /// The member.
+        member: String,
+        /// Why; kept beside the evidence.
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Show a registry file.
+    Show {
+        /// The file.
+        registry: PathBuf,
+    },
+    /// Write whom to believe about one log, as a trust policy for `verify` and other people's tools (C2SP tlog-policy).
+    Policy {
+        /// The signed registry.
+        #[arg(long)]
+        registry: PathBuf,
+        /// Whose log.
+        #[arg(long)]
+        member: String,
+        /// records, status or access.
+        #[arg(long)]
+        log: String,
+        /// Where to write it. Default: standard output.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Member {
+    /// Make a member's keys and its signed request for admission.
+    Request(Box<MemberRequest>),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MemberRequest {
+    /// Short label, for example sh or bank-a.
+    #[arg(long)]
+    pub(crate) id: String,
+    /// region, district, platform, bank or auditor.
+    #[arg(long)]
+    pub(crate) role: String,
+    /// Name for people.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// GB/T 2260 code of the region.
+    #[arg(long, default_value = "")]
+    pub(crate) region: String,
+    /// host:port for peers; leave out for a member without a node.
+    #[arg(long, default_value = "")]
+    pub(crate) quic: String,
+    /// host:port for the published logs.
+    #[arg(long, default_value = "")]
+    pub(crate) http: String,
+    /// May collect subjects' letters and sign grants.
+    #[arg(long)]
+    pub(crate) collector: bool,
+    /// Credit code of a deciding body this member is the authority for; may be repeated.
+    #[arg(long = "body")]
+    pub(crate) bodies: Vec<String>,
+    /// Where to write the request.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: Unlock,
+}
