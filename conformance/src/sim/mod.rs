@@ -134,11 +134,11 @@ impl Config {
     /// because a history costs as the square of its members.
     pub fn mixed(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x6d69_7865_6400);
-        let members = match rng.below(250) {
+        let members = match rng.below(500) {
             0 => 20 + rng.below(21),
-            1..=4 => 9 + rng.below(8),
-            5..=35 => 5 + rng.below(4),
-            36..=75 => 3,
+            1..=3 => 9 + rng.below(8),
+            4..=28 => 5 + rng.below(4),
+            29..=128 => 3,
             _ => 4,
         };
         Self::new(seed, members as usize - 2)
