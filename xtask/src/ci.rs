@@ -3,6 +3,7 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     path::Path,
     process::Command,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -88,6 +89,31 @@ fn run_sim(root: &Path, release: bool, args: &[&str]) -> Result<(), String> {
     let mut run = vec!["run", "--locked", "-p", "conformance", "--bin", "sim"];
     run.extend(release.then_some("--release"));
     run.push("--");
+    run.extend(args);
+    cargo(root, &run)
+}
+
+/// Cuts real nodes off from each other and kills them, in network namespaces: `[--rounds N] [--seed S]`. Not in the
+/// pipeline, because only root may make namespaces.
+pub(crate) fn partition(root: &Path, args: &[&str]) -> Result<(), String> {
+    let numbers = args
+        .chunks(2)
+        .all(|pair| matches!(pair, ["--rounds" | "--seed", value] if value.parse::<u64>().is_ok()));
+    if !numbers {
+        return Err("usage: cargo xtask partition [--rounds N] [--seed S], both whole numbers".to_owned());
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    if user != Some("0") {
+        return Err(
+            "network namespaces are made by root alone, on Linux: run this command as root".to_owned()
+        );
+    }
+    cargo(root, &["build", "--locked", "-p", "cli"])?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    let program = target.join("debug/xinqiao").display().to_string();
+    let mut run =
+        vec!["run", "--locked", "-p", "conformance", "--bin", "partition", "--", "--xinqiao", &program];
     run.extend(args);
     cargo(root, &run)
 }
