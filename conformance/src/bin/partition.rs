@@ -224,11 +224,11 @@ impl Field {
 
     /// One company with a penalty more than there are rounds at each authority, and a grant on which the bank may ask.
     fn prepare(&self, rounds: u64) -> Outcome<String> {
-        for at in 0..AUTHORITIES {
+        for (at, member) in MEMBERS.iter().enumerate().take(AUTHORITIES) {
             self.at(at, &["source", "add", "office"])?;
             let lines: Vec<String> = (0..=rounds).map(|n| penalty(at, n)).collect();
             let rows = format!("{COLUMNS}\n{}\n", lines.join("\n"));
-            let path = self.file(&format!("{}.csv", MEMBERS[at]), &rows)?;
+            let path = self.file(&format!("{member}.csv"), &rows)?;
             self.at(at, &["submit", &path, "--item", "CF", "--source", "office"])?;
         }
         let (letter, grant) = (self.file("letter", "a letter (example)\n")?, self.path("grant"));

@@ -206,7 +206,12 @@ pub struct Node {
 
 impl Node {
     /// Opens the member from its disk as a process does at start, and destroys the keys that the log says are erased.
-    pub fn open(&mut self, mutant: Option<Mutant>) -> Result<(), Fault> {
+    pub fn open(&mut self) -> Result<(), Fault> {
+        self.open_with(None)
+    }
+
+    /// As above, with a mistake in what the member sees of its disk.
+    pub(super) fn open_with(&mut self, mutant: Option<Mutant>) -> Result<(), Fault> {
         self.disk = self.disk.reopened();
         let view = Mutated::new(&self.disk, &self.id, self.restored, mutant);
         self.member = Some(Member::open(self.context.clone(), &view)?);

@@ -84,7 +84,7 @@ impl Sim {
             return Ok(());
         }
         let node = &mut self.nodes[at];
-        node.open(self.config.mutant)
+        node.open_with(self.config.mutant)
             .map_err(|f| Broken::new(Check::Durable, format!("`{}` does not open: {f}", node.id)))?;
         self.checker.reopened(&self.nodes[at], at)?;
         self.network.note(&[at as u64, self.now, self.nodes[at].life], b"open");
