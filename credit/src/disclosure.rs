@@ -54,6 +54,11 @@ impl CheckOpening {
         commit::outcome_commitment(&self.salt.0, &content)
     }
 
+    /// The records it rests on.
+    pub fn rests_on(&self) -> impl Iterator<Item = &RestsOn> {
+        self.on.iter().take_while(|on| **on != RestsOn::NOTHING)
+    }
+
     /// The outcome and the records it rests on; `None` when it is not the form that [`CheckOpening::new`] makes for this
     /// predicate, or says that an outcome without a record rests on one.
     pub fn read(self, predicate: &Predicate) -> Option<(Outcome, Vec<RestsOn>)> {

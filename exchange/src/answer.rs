@@ -5,7 +5,7 @@
 
 use credit::{
     catalog::Mode,
-    disclosure,
+    disclosure::{self, CheckOpening},
     entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
     question::Question,
@@ -26,6 +26,7 @@ use ledger::{checkpoint::SignedCheckpoint, log, proof::verify_inclusion, store::
 use minicbor::{Decode, Encode};
 
 use crate::{
+    check::{self, OpenedCheck, PlanCheck, SealedCheck},
     logs::LogName,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
@@ -49,6 +50,12 @@ pub struct Plan {
     /// Records to open.
     #[n(3)]
     pub records: Vec<PlanRecord>,
+    /// Checks judged, and on what.
+    #[n(4)]
+    pub checks: Vec<PlanCheck>,
+    /// How they came out, in the same order. Kept in no row: a retry judges again.
+    #[cbor(skip)]
+    pub openings: Vec<CheckOpening>,
 }
 
 /// One record to open.
@@ -91,6 +98,9 @@ pub struct Answer {
     /// The records, in the order of the access entry.
     #[n(5)]
     pub records: Vec<AnswerRecord>,
+    /// The outcomes, in the order of the access entry.
+    #[n(6)]
+    pub checks: Vec<SealedCheck>,
 }
 
 /// One record of an answer.
@@ -153,6 +163,9 @@ pub struct OpenedAnswer {
     /// Whether there are more records than one answer holds.
     #[n(7)]
     pub more: bool,
+    /// Outcomes of the question's checks.
+    #[n(8)]
+    pub checks: Vec<OpenedCheck>,
 }
 
 /// One record as its asker reads it.
@@ -254,8 +267,9 @@ pub fn seal(
             fields,
         });
     }
+    let checks = check::seal(&mut sealer, &plan.checks, &plan.openings)?;
     let access = Receipt::build(view, own, LogName::Access, plan.index)?;
-    Ok(Ok(Answer { member: own.clone(), question: plan.question, access, checkpoint, enc, records }))
+    Ok(Ok(Answer { member: own.clone(), question: plan.question, access, checkpoint, enc, records, checks }))
 }
 
 /// Opens an answer and checks everything it claims: the access entry, every record's entry and every value.
@@ -273,11 +287,11 @@ pub fn open(
     if access.member != answer.member || access.log != LogName::Access {
         return Err(refuse("its receipt is of another log"));
     }
-    let mut more = false;
+    let (mut more, mut judged) = (false, Vec::new());
     let (asked, disclosed, withheld, refused): (AskedBy, Vec<DisclosedRecord>, Vec<Withheld>, bool) =
         match access.entry.fact {
-            Fact::Disclosed(Disclosed { asked, records, withheld, more: m }) => {
-                more = m;
+            Fact::Disclosed(Disclosed { asked, records, withheld, more: m, checks }) => {
+                (more, judged) = (m, checks);
                 (asked, records, withheld, false)
             }
             Fact::Refused(Refused { asked, withheld }) => (asked, Vec::new(), withheld, true),
@@ -290,7 +304,7 @@ pub fn open(
         return Err(refuse("it has not the records its entry names"));
     }
     let bound = answer_binding(&answer.question, &answer.member);
-    let mut opener = match answer.records.is_empty() {
+    let mut opener = match answer.records.is_empty() && answer.checks.is_empty() {
         true => None,
         false => Some(
             key.open(Label::AnswerSeal, &bound, &answer.enc)
@@ -333,6 +347,8 @@ pub fn open(
             fields,
         });
     }
+    let checks =
+        check::open(question, opener.as_mut(), &answer.checks, &judged, &withheld).map_err(refuse)?;
     Ok(OpenedAnswer {
         member: answer.member.clone(),
         index: access.index,
@@ -342,6 +358,7 @@ pub fn open(
         records,
         withheld,
         more,
+        checks,
     })
 }
 

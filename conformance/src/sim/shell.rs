@@ -549,7 +549,7 @@ impl Sim {
                         _ => None,
                     };
                     let waiter = Waiter::Peer { to: from, call, question: Some(signed.digest()) };
-                    (waiter, Input::Question { caller, question, grant })
+                    (waiter, Input::Question { caller, question, grant, judged: None })
                 }
             }
             Request::Notice(receipt) => {

@@ -318,6 +318,7 @@ impl Sim {
             basis: Basis::Duty("政务数据共享条例 art. 20".to_owned()),
             asked_at: now,
             deadline: now.plus_ms(20_000),
+            checks: Vec::new(),
         };
         let signed = self.nodes[at].context.sign(now, &question);
         self.checker.asked(signed.digest(), question);
@@ -549,7 +550,7 @@ fn ask_draft(
     wait_ms: u64,
 ) -> AskDraft {
     let wants = vec![want("CF", &PENALTY_FIELDS), want("NSXY", &TAX_FIELDS)];
-    AskDraft { clerk: clerk(), purpose, subject, wants, grant, wait_ms }
+    AskDraft { clerk: clerk(), purpose, subject, wants, grant, wait_ms, checks: Vec::new() }
 }
 
 fn want(item: &str, fields: &[u16]) -> Want {
