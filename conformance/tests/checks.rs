@@ -7,33 +7,37 @@ use std::collections::BTreeMap;
 
 use conformance::sim::federation::{Node, body, build, source};
 use credit::{
-    catalog::{Catalog, Purpose},
+    catalog::{Catalog, Mode, Purpose},
     csv::PlainRecord,
-    disclosure::CheckOpening,
+    disclosure::{self, CheckOpening},
     entry::{Entry, Fact},
     grant::{Grant, Scope},
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId},
     predicate::{Check, Outcome},
     question::{Basis, Question, Want},
-    record::{Contents, RecordFacts, SealedRecord},
+    record::{Contents, RecordFacts, SUBJECT_FIELD, SealedRecord, field_content},
     rules::{AuthorityKind, Tier},
     subject::{SubjectId, uscc_from_parts},
     value::{Amount, Date, Value},
 };
 use crypto::{
     Digest, Timestamp, codec,
+    commit::Opening,
     keytree::Slot,
+    label::Label,
+    seal::AnswerSealer,
     secret::Secret,
     sign::{Signed, Verified},
 };
 use exchange::{
-    answer::{self, Answer, OpenedAnswer, Plan},
+    answer::{self, Answer, OpenedAnswer, Plan, SealedOpening},
     check,
     logs::LogName,
     member::Input,
     refusal::Code,
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
+    tables,
     wire::{RepairDraft, Response},
 };
 use ledger::{log, store::Store, tree::LeafIndex};
@@ -122,7 +126,9 @@ impl Stage {
 
     /// Hands one record in; `sh` is its authority.
     fn hand_in(&mut self, about: u64, of: &str, document: &str, decided: Date, fields: &[(u16, Value)]) {
-        let Some(Reply::Ready(response)) = self.step(Input::ReserveSlots { count: 1 }).reply else { panic!() };
+        let Some(Reply::Ready(response)) = self.step(Input::ReserveSlots { count: 1 }).reply else {
+            panic!()
+        };
         let Response::Slots(first) = *response else { panic!("no slots") };
         let node = &self.nodes[SH];
         let plain = PlainRecord {
@@ -437,6 +443,54 @@ fn another_outcome_or_salt_than_committed_to_is_found() {
 }
 
 #[test]
+fn a_mask_is_committed_to_as_well() {
+    let mut stage = Stage::new();
+    let owed = Value::Amount(Amount::parse("1234").unwrap());
+    stage.hand_in(1, "NSXY", "T-1", Date::new(2026, 3, 1).unwrap(), &[(7, owed)]);
+    let wants = vec![Want { item: item("NSXY"), fields: vec![FieldId(7)] }];
+    let question = stage.question(1, &[], wants);
+    let plan = stage.plan(&question);
+    let honest = stage.seal(&plan);
+    let told = &stage.open(&question, &honest).unwrap().records[0].fields[0].value;
+    assert_eq!(told.to_display(), "4 位数");
+    // The member seals once more, as its own code does, with a form of its choice.
+    let node = &stage.nodes[SH];
+    let record = &plan.records[0];
+    let sealed = tables::payload(&node.disk, record.slot).unwrap().unwrap();
+    let key = node.tree.key(record.slot).unwrap();
+    let subject = sealed.open(&[], &node.id, &key).unwrap().openings.remove(0).1;
+    let (field, mask) =
+        disclosure::masked(&sealed, &[FieldId(7)], &node.id, &key, &plan.question).unwrap().remove(0);
+    let seal = |mask: &Opening| {
+        let to = &stage.nodes[SH].context.registry.member(&stage.nodes[BANK].id).unwrap().stated.seal;
+        let bound = codec::to_vec(&(plan.question, &node.id));
+        let (mut sealer, enc) =
+            AnswerSealer::new(to, Label::AnswerSeal, &bound, &Secret::new([8; 32])).unwrap();
+        let mut answer = Answer { enc, ..honest.clone() };
+        let parts = [(SUBJECT_FIELD, Mode::Value, &subject), (field, Mode::Mask, mask)];
+        answer.records[0].fields = parts
+            .iter()
+            .map(|(field, mode, opening)| {
+                let bound = codec::to_vec(&(record.version, field, mode));
+                let sealed = sealer.seal(&bound, &codec::to_vec(*opening)).unwrap();
+                SealedOpening { field: *field, mode: *mode, sealed }
+            })
+            .collect();
+        answer
+    };
+    assert!(stage.open(&question, &seal(&mask)).is_ok());
+    let content = field_content(field, &Value::Text("1 位数".into())).into();
+    let forms = [Opening { content, ..mask.clone() }, Opening { salt: Digest([1; 32]), ..mask.clone() }];
+    for other in forms {
+        assert!(stage.open(&question, &seal(&other)).unwrap_err().contains("commits to"));
+    }
+    // A retry needs nothing to be found out again, and is told the same.
+    let again = stage.plan(&question);
+    assert_eq!(again, plan);
+    assert!(stage.open(&question, &stage.seal(&again)).is_ok());
+}
+
+#[test]
 fn a_retry_is_told_the_same_and_a_repair_reaches_who_was_told() {
     let mut stage = Stage::new();
     stage.hand_in(1, "CF", "P-1", Date::new(2024, 6, 3).unwrap(), &[(14, Value::Text("P-1".into()))]);
@@ -458,9 +512,8 @@ fn a_retry_is_told_the_same_and_a_repair_reaches_who_was_told() {
     stage.step(Input::ApplyRepair { draft, case });
     stage.step(Input::AcceptRepair(case));
     let decided = stage.step(Input::DecideRepair { case, grant: true, reason: String::new() });
-    let told = |effects: &[Effect]| {
-        effects.iter().any(|e| matches!(e, Effect::Deliver { to, .. } if *to == bank))
-    };
+    let told =
+        |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Deliver { to, .. } if *to == bank));
     assert!(told(&decided.beside), "{:?}", decided.beside);
     // A retry of what rested on it is refused; asked anew, nothing is left of it.
     let Some(Reply::Ready(response)) = stage.put(&question).reply else { panic!("no refusal") };

@@ -1,12 +1,18 @@
 //! What a permitted reader receives of a field: its value with the opening of its commitment, a masked form, or the
 //! outcome of a predicate with the opening of the commitment that the access entry holds.
 
-use crypto::{Digest, codec, commit};
+use crypto::{
+    Digest, codec,
+    commit::{self, Opening},
+    label::Label,
+    seal::{RecordKey, SealError},
+};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    id::RecordId,
+    id::{FieldId, MemberId, RecordId},
     predicate::{Outcome, Predicate},
+    record::{SUBJECT_FIELD, SealedRecord, field_content, read_content},
     value::Value,
 };
 
@@ -50,8 +56,9 @@ impl CheckOpening {
 
     /// SHA-256 over label, salt and CBOR \[question, place among its checks, outcome, places\].
     pub fn commitment(&self, question: &Digest, check: u16) -> Digest {
-        let content = codec::to_vec(&Told { question: *question, check, outcome: self.outcome, on: &self.on });
-        commit::outcome_commitment(&self.salt.0, &content)
+        let content =
+            codec::to_vec(&Told { question: *question, check, outcome: self.outcome, on: &self.on });
+        commit::told_commitment(Label::CheckOutcome, &self.salt.0, &content)
     }
 
     /// The records it rests on.
@@ -89,13 +96,44 @@ pub fn mask(value: &Value) -> Value {
     let text = match value {
         Value::Text(text) => mask_text(text),
         Value::Date(date) => format!("{}-**-**", date.to_string().get(..4).unwrap_or("****")),
-        Value::Amount(_) | Value::Integer(_) => {
-            let shown = value.to_display();
-            let digits = shown.trim_start_matches('-').split('.').next().unwrap_or("").len();
-            format!("{digits} 位数")
-        }
+        Value::Amount(amount) => digits(&amount.to_string()),
+        Value::Integer(n) => digits(&n.to_string()),
     };
     Value::Text(text)
+}
+
+/// How many digits the whole part of a number has.
+fn digits(number: &str) -> String {
+    format!("{} 位数", number.trim_start_matches('-').split('.').next().unwrap_or("").len())
+}
+
+/// Masks `wanted` fields of a record (those present among them), for one question: what opens the commitment to each masked
+/// form, ascending. The same record and question always give the same.
+pub fn masked(
+    sealed: &SealedRecord,
+    wanted: &[FieldId],
+    member: &MemberId,
+    key: &RecordKey,
+    question: &Digest,
+) -> Result<Vec<(FieldId, Opening)>, SealError> {
+    // Opening reads the whole record, so it is not opened for nothing.
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bound = key.bound_to(&sealed.facts.content.0);
+    let opened = sealed.open(wanted, member, key)?;
+    let masks =
+        opened.openings.iter().filter(|(field, _)| *field != SUBJECT_FIELD).filter_map(|(field, o)| {
+            let content = field_content(*field, &mask(&read_content(*field, &o.content)?)).into();
+            Some((*field, Opening { salt: Digest(bound.mask_salt(question, field.0)), content }))
+        });
+    Ok(masks.collect())
+}
+
+/// The commitment to a masked form: SHA-256 over label, salt and CBOR \[question, index of the version, content\].
+pub fn mask_commitment(question: &Digest, version: u64, opening: &Opening) -> Digest {
+    let content = codec::to_vec(&(question, version, &opening.content));
+    commit::told_commitment(Label::MaskOutcome, &opening.salt.0, &content)
 }
 
 fn mask_text(text: &str) -> String {
@@ -114,13 +152,20 @@ fn mask_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{predicate::Month, value::Date};
+    use crate::{
+        predicate::Month,
+        value::{Amount, Date},
+    };
 
     #[test]
     fn masks_keep_the_length_and_hide_the_middle() {
         assert_eq!(mask(&Value::Text("张三".into())), Value::Text("张*".into()));
         assert_eq!(mask(&Value::Text("ABCDEFGHJKLMNPQRTU".into())), Value::Text("ABCDEF**********TU".into()));
         assert_eq!(mask(&Value::Text(String::new())), Value::Text(String::new()));
+        let amount = |text: &str| mask(&Value::Amount(Amount::parse(text).unwrap()));
+        assert_eq!(amount("1234"), Value::Text("4 位数".into()));
+        assert_eq!(amount("12.5"), Value::Text("2 位数".into()));
+        assert_eq!(mask(&Value::Integer(-120)), Value::Text("3 位数".into()));
     }
 
     #[test]

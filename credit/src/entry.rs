@@ -446,6 +446,10 @@ pub struct DisclosedField {
     /// The rule that allows it.
     #[n(2)]
     pub rule: RuleName,
+    /// Of a masked form: the salted commitment to it ([`crate::disclosure::mask_commitment`]). A value needs none: the
+    /// record commits to it.
+    #[n(3)]
+    pub mask: Option<Digest>,
 }
 
 /// A field withheld, and by which rule.

@@ -344,7 +344,9 @@ fn paid(rule: &CheckRule, seen: &[Seen], months: usize, until: Month) -> (Outcom
     let mut newest_of: Vec<Option<usize>> = vec![None; months];
     let mut unpaid = Vec::new();
     for (position, one) in seen.iter().enumerate() {
-        let (Some(Value::Integer(month)), Some(Value::Text(value))) = (&one.month, &one.value) else { continue };
+        let (Some(Value::Integer(month)), Some(Value::Text(value))) = (&one.month, &one.value) else {
+            continue;
+        };
         let Some(month) = Month::from_number(*month) else { continue };
         let Some(place) = (month.ordinal() as usize).checked_sub(first).and_then(|at| newest_of.get_mut(at))
         else {
@@ -468,9 +470,10 @@ impl Check {
         let operator = operator.ok_or("a check has one of =, >= and <=")?;
         let (word, value) = (word.trim(), rest[operator.len()..].trim());
         let ruled = |kind: Kind| {
-            let found = item.fields.iter().find(|f| {
-                catalog.check_rule(&item.id, f.id).is_some_and(|rule| rule.kinds.contains(&kind))
-            });
+            let found = item
+                .fields
+                .iter()
+                .find(|f| catalog.check_rule(&item.id, f.id).is_some_and(|rule| rule.kinds.contains(&kind)));
             found.ok_or_else(|| format!("`{}` cannot be asked of `{name}`", kind.as_str()))
         };
         let (field, predicate) = match (word, operator) {
@@ -642,7 +645,8 @@ mod tests {
         assert!(parse(",SBJN_YF,正常,", ",SBJN_YF,付清,").contains("column `paid`"));
         assert!(parse("NSXY,NSXY_DJ,equals,,,3,", "NSXY,NSXY_DJ,equals,,,0,").contains("column `budget`"));
         assert!(parse("DJ,DJ_ZT,", "DJ,DJ_ZCZB,").contains("stated twice"));
-        let lost: String = CHECKS.lines().filter(|l| !l.contains("NSXY_NSZE")).map(|l| format!("{l}\n")).collect();
+        let lost: String =
+            CHECKS.lines().filter(|l| !l.contains("NSXY_NSZE")).map(|l| format!("{l}\n")).collect();
         assert!(parse_rules(&lost, &items).unwrap_err().to_string().contains("can only be verified"));
     }
 

@@ -53,6 +53,11 @@ impl RecordKey {
         pseudonym::keyed(&self.0, Label::FieldSalt, &[&field.to_be_bytes()])
     }
 
+    /// The salt of the commitment to a masked field, as it is told for one question.
+    pub fn mask_salt(&self, question: &Digest, field: u16) -> [u8; 32] {
+        pseudonym::keyed(&self.0, Label::MaskSalt, &[&question.0, &field.to_be_bytes()])
+    }
+
     /// The record's part in the salt of an outcome that was judged on it.
     pub fn check_salt(&self, question: &Digest, check: u16) -> [u8; 32] {
         pseudonym::keyed(&self.0, Label::CheckSalt, &[&question.0, &check.to_be_bytes()])

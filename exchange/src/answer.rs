@@ -9,7 +9,7 @@ use credit::{
     entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
     question::Question,
-    record::{SUBJECT_FIELD, field_content, read_content},
+    record::{SUBJECT_FIELD, read_content},
     value::Value,
 };
 use crypto::{
@@ -127,7 +127,7 @@ pub struct SealedOpening {
     /// The field.
     #[n(0)]
     pub field: FieldId,
-    /// `value`: the seal holds an [`Opening`]; `mask`: the masked (field, value).
+    /// `value`: the seal holds an [`Opening`] of the record's commitment; `mask`: one of the access entry's.
     #[n(1)]
     pub mode: Mode,
     /// Ciphertext.
@@ -240,17 +240,11 @@ pub fn seal(
             planned.fields.iter().filter(|f| f.1 == mode).map(|f| f.0).collect()
         };
         let opened = sealed.open(&wanted(Mode::Value), own, &record_key).map_err(damaged)?;
-        // Opening reads the whole record, so it is not opened again for nothing.
-        let masked = match &wanted(Mode::Mask)[..] {
-            [] => Vec::new(),
-            masked => sealed.open(masked, own, &record_key).map_err(damaged)?.openings,
-        };
+        let masked = disclosure::masked(&sealed, &wanted(Mode::Mask), own, &record_key, &plan.question)
+            .map_err(damaged)?;
         let mut fields = Vec::new();
         let values = opened.openings.iter().map(|(f, o)| (*f, Mode::Value, codec::to_vec(o)));
-        let masks = masked.iter().filter(|(f, _)| *f != SUBJECT_FIELD).filter_map(|(f, o)| {
-            let value = read_content(*f, &o.content)?;
-            Some((*f, Mode::Mask, field_content(*f, &disclosure::mask(&value))))
-        });
+        let masks = masked.iter().map(|(f, o)| (*f, Mode::Mask, codec::to_vec(o)));
         for (field, mode, content) in values.chain(masks) {
             let sealed = sealer
                 .seal(&field_binding(planned.version, field, mode), &content)
@@ -333,7 +327,8 @@ pub fn open(
             return Err(refuse("its entry names another record"));
         }
         let fields =
-            open_fields(question.get(), opener, sent, named, &recorded.fields_root).map_err(refuse)?;
+            open_fields((question.get(), &answer.question), opener, sent, named, &recorded.fields_root)
+                .map_err(refuse)?;
         let wanted = question.get().wants.iter().find(|w| w.item == recorded.item);
         if !fields.iter().all(|f| wanted.is_some_and(|w| w.fields.contains(&f.field))) {
             return Err(refuse("it holds fields that were not asked for"));
@@ -364,7 +359,7 @@ pub fn open(
 
 /// Opens one record's fields and checks them against its root, its access entry and the question.
 fn open_fields(
-    question: &Question,
+    (question, digest): (&Question, &Digest),
     opener: &mut AnswerOpener,
     sent: &AnswerRecord,
     named: &DisclosedRecord,
@@ -382,7 +377,14 @@ fn open_fields(
                 commitments.push(opening.commitment());
                 read_content(*field, &opening.content)
             }
-            Mode::Mask => read_content(*field, &content),
+            Mode::Mask => {
+                let opening: Opening = codec::from_slice(&content).map_err(|_| "a mask is malformed")?;
+                let told = disclosure::mask_commitment(digest, named.version, &opening);
+                if !named.fields.iter().any(|f| f.field == *field && f.mask == Some(told)) {
+                    return Err("a masked value is not the one its entry commits to");
+                }
+                read_content(*field, &opening.content)
+            }
             Mode::Verify => None,
         };
         let value = value.ok_or("a field holds something else than its value")?;

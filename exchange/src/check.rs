@@ -1,7 +1,7 @@
-//! Checks: predicates that are judged instead of fields that are told.
+//! Checks: predicates that are judged instead of fields that are told; and masked forms, as far as they are treated alike.
 //!
 //! An access entry holds a commitment to each outcome and is written before the answer leaves, so the outcome must be known
-//! first; and to judge, fields must be opened, which no decision does. So a question with checks is decided twice: the first
+//! first; and to judge, fields must be opened, which no decision does. So a question with checks or masks is decided twice: the first
 //! time it says what to open ([`Judging`]), the shell opens that ([`judge`]) and hands the question in again with what came
 //! out ([`Judgement`]). If the records have changed in between, it is judged anew. Nothing is written the first time.
 
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use credit::{
     catalog::Mode,
-    disclosure::{CheckOpening, RestsOn},
-    entry::{Judged, Version, Withheld},
+    disclosure::{self, CheckOpening, RestsOn},
+    entry::{DisclosedRecord, Judged, Version, Withheld},
     grant::Grant,
     id::{FieldId, ItemId, MemberId},
     policy::{Asking, Policy, Role, RuleName, Verdict},
@@ -32,6 +32,7 @@ use ledger::{log, store::View, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    answer::PlanRecord,
     context::Context,
     logs::LogName,
     query::usable,
@@ -62,6 +63,8 @@ pub struct Judging {
     pub grant: Option<Verified<Grant>>,
     /// What to judge.
     pub checks: Vec<PlanCheck>,
+    /// What to mask.
+    pub masks: Vec<PlanRecord>,
 }
 
 /// What came out.
@@ -71,9 +74,37 @@ pub struct Judgement {
     pub checks: Vec<PlanCheck>,
     /// The openings, in the same order.
     pub openings: Vec<CheckOpening>,
+    /// What was masked.
+    pub masks: Vec<PlanRecord>,
+    /// Version, field and commitment of each masked form.
+    pub masked: BTreeMap<(u64, FieldId), Digest>,
 }
 
-/// Judges the checks of a question, on any thread. Values are in clear here only.
+impl Judgement {
+    /// Enters the commitments to a record's masked forms.
+    pub(crate) fn commit(&self, disclosed: &mut DisclosedRecord) {
+        let version = disclosed.version;
+        for field in disclosed.fields.iter_mut().filter(|field| field.mode == Mode::Mask) {
+            field.mask = self.masked.get(&(version, field.field)).copied();
+        }
+    }
+}
+
+/// Of the records of a plan those that have fields to be masked, with these fields alone.
+pub(crate) fn masks<'a>(records: impl Iterator<Item = &'a PlanRecord>) -> Vec<PlanRecord> {
+    let masked = records.map(|record| {
+        let fields = record.fields.iter().filter(|field| field.1 == Mode::Mask).copied().collect();
+        PlanRecord { version: record.version, slot: record.slot, fields }
+    });
+    masked.filter(|record| !record.fields.is_empty()).collect()
+}
+
+/// A record that was to be looked at has been erased meanwhile.
+fn gone() -> Refusal {
+    Refusal::new(Code::RecordUnknown, "a record of this answer has been erased since; ask again")
+}
+
+/// Judges the checks of a question and masks what is to be masked, on any thread. Values are in clear here only.
 ///
 /// `key` gives the key of a slot, or `None` when it was erased in between: then the answer is `record.unknown`. The same
 /// records give the same openings, so that a retry finds the commitments of its entry again.
@@ -94,9 +125,6 @@ pub fn judge(
         let (mut seen, mut on, mut salts) = (Vec::new(), Vec::new(), Vec::new());
         let place = planned.check.to_be_bytes();
         for version in &planned.versions {
-            let gone = || {
-                Refusal::new(Code::RecordUnknown, "a record of this answer has been erased since; ask again")
-            };
             let Some(sealed) = tables::payload(view, version.slot)? else { return Ok(Err(gone())) };
             let Some(record_key) = key(version.slot) else { return Ok(Err(gone())) };
             let wanted: Vec<FieldId> = [Some(check.field), rule.month].into_iter().flatten().collect();
@@ -125,7 +153,19 @@ pub fn judge(
         let rests = rests.into_iter().filter_map(|at| on.get(at).copied()).collect();
         openings.push(CheckOpening::new(salt, &check.predicate, outcome, rests));
     }
-    Ok(Ok(Judgement { checks: judging.checks.clone(), openings }))
+    let mut masked = BTreeMap::new();
+    for record in &judging.masks {
+        let Some(sealed) = tables::payload(view, record.slot)? else { return Ok(Err(gone())) };
+        let Some(record_key) = key(record.slot) else { return Ok(Err(gone())) };
+        let fields: Vec<FieldId> = record.fields.iter().map(|field| field.0).collect();
+        let damaged = |SealError| Fault(format!("payload of slot {} does not open", record.slot.0));
+        let forms = disclosure::masked(&sealed, &fields, &context.own.id, &record_key, &question);
+        for (field, opening) in forms.map_err(damaged)? {
+            let told = disclosure::mask_commitment(&question, record.version, &opening);
+            masked.insert((record.version, field), told);
+        }
+    }
+    Ok(Ok(Judgement { checks: judging.checks.clone(), openings, masks: judging.masks.clone(), masked }))
 }
 
 /// The checks that may be judged, each with the rule that allows it, those that may not, and what that leaves of budgets.

@@ -30,8 +30,8 @@ use ledger::{
 };
 
 use crate::{
-    check::BudgetRow,
     artifact::status_fact,
+    check::BudgetRow,
     context::Context,
     evidence::EvidenceRow,
     limits::RECORDS_PER_BATCH_MAX,

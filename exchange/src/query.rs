@@ -133,9 +133,10 @@ pub fn relay(
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
 /// 4. One verdict per field and check, each naming its rule.
 /// 5. None allowed: a `Refused` entry. It is written whether or not the subject exists here.
-/// 6. Checks that are not judged yet, or on other records than there are now, are judged first; nothing is written.
-/// 7. Records that may be answered from: held by this member as their authority (a copy answers no third party,
+/// 6. Records that may be answered from: held by this member as their authority (a copy answers no third party,
 ///    上海市数据条例 art. 40), present, and disclosable by every status entry verified so far.
+/// 7. What an entry commits to besides values, outcomes of checks and masked forms, must be known first: if it is not, or of
+///    other records than there are now, it is found out, and nothing is written.
 /// 8. A `Disclosed` entry, what the checks have spent, and the plan; the answer leaves after both are durable.
 pub fn answer(
     context: &Context,
@@ -177,7 +178,8 @@ pub fn answer(
             None if plan.checks.is_empty() => Reply::Answer(Box::new(plan)),
             None => {
                 let question = question.clone();
-                Reply::Judge(Box::new(Judging { caller, question, grant, checks: plan.checks }))
+                let (checks, masks) = (plan.checks, Vec::new());
+                Reply::Judge(Box::new(Judging { caller, question, grant, checks, masks }))
             }
         };
         turn.reply(token, reply);
@@ -209,18 +211,22 @@ pub fn answer(
         Default::default()
     } else {
         // 6
-        let checks = check::plan(context, turn, role, asked, &ruled.allowed)?;
-        let none = Judgement::default();
-        let judgement = judged.unwrap_or(&none);
-        if judgement.checks != checks {
-            let question = question.clone();
-            turn.reply(token, Reply::Judge(Box::new(Judging { caller, question, grant, checks })));
-            return Ok(());
-        }
-        // 7
         let mut found = find(context, turn, role, asked, &verdicts)?;
         let more = found.len() > RECORDS_PER_ANSWER_MAX;
         found.truncate(RECORDS_PER_ANSWER_MAX);
+        // 7
+        let checks = check::plan(context, turn, role, asked, &ruled.allowed)?;
+        let masks = check::masks(found.iter().map(|(plan, _)| plan));
+        let none = Judgement::default();
+        let judgement = judged.unwrap_or(&none);
+        if judgement.checks != checks || judgement.masks != masks {
+            let question = question.clone();
+            turn.reply(token, Reply::Judge(Box::new(Judging { caller, question, grant, checks, masks })));
+            return Ok(());
+        }
+        for (_, disclosed) in &mut found {
+            judgement.commit(disclosed);
+        }
         // 8
         ruled.charge(turn);
         check::remember(turn, &asked.asker, &judgement.openings);
@@ -368,6 +374,7 @@ fn find(
                         field: *field,
                         mode: *mode,
                         rule: rule.clone(),
+                        mask: None,
                     })
                     .collect(),
             };

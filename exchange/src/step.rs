@@ -74,7 +74,7 @@ pub enum Reply {
     Ready(Box<Response>),
     /// Open and seal the planned fields.
     Answer(Box<Plan>),
-    /// Judge the checks of a question with [`crate::check::judge`], and hand it in again: no reply yet.
+    /// Judge the checks of a question, or mask fields, with [`crate::check::judge`], and hand it in again: no reply yet.
     Judge(Box<Judging>),
     /// Build the receipt of an own status entry.
     Receipt(u64),

@@ -182,13 +182,7 @@ impl Key {
         key(Table::Judged, &[&record.0])
     }
     /// What an asker has had judged about a subject, field and family: [`crate::check::BudgetRow`]. In no log.
-    pub fn budget(
-        tag: &SubjectTag,
-        asker: &MemberId,
-        item: &ItemId,
-        field: FieldId,
-        family: Family,
-    ) -> Self {
+    pub fn budget(tag: &SubjectTag, asker: &MemberId, item: &ItemId, field: FieldId, family: Family) -> Self {
         let (asker, item) = (text(asker.as_str()), text(item.as_str()));
         key(Table::Budget, &[&tag.0, &asker, &item, &field.0.to_be_bytes(), &[family as u8]])
     }

@@ -211,7 +211,8 @@ impl<'a> Access<'a> {
         let allowed =
             self.disclosed.iter().flat_map(|d| &d.records).flat_map(|r| &r.fields).map(|f| f.rule.0.as_str());
         let judged = self.disclosed.iter().flat_map(|d| &d.checks).map(|c| c.rule.0.as_str());
-        let mut rules: Vec<&str> = allowed.chain(judged).chain(self.withheld.iter().map(|w| w.rule.0.as_str())).collect();
+        let mut rules: Vec<&str> =
+            allowed.chain(judged).chain(self.withheld.iter().map(|w| w.rule.0.as_str())).collect();
         rules.sort_unstable();
         rules.dedup();
         rules

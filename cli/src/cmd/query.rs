@@ -188,7 +188,9 @@ pub(crate) fn answer_value(catalog: &Catalog, answer: &OpenedAnswer) -> Value {
         .withheld
         .iter()
         .map(|w| match w.check {
-            Some(check) => json!({ "item": w.item.as_str(), "field": w.field.0, "rule": w.rule.0, "check": check }),
+            Some(check) => {
+                json!({ "item": w.item.as_str(), "field": w.field.0, "rule": w.rule.0, "check": check })
+            }
             None => json!({ "item": w.item.as_str(), "field": w.field.0, "rule": w.rule.0 }),
         })
         .collect();
@@ -249,7 +251,12 @@ pub(crate) fn answer_text(catalog: &Catalog, answer: &OpenedAnswer) -> String {
     for w in &answer.withheld {
         if let Some(place) = w.check {
             let column = catalog.item(&w.item).and_then(|i| i.field(w.field)).map_or("?", |f| &f.column);
-            text.push_str(&format!("\n  check {} of {}:{column} withheld by rule {}", place + 1, w.item, w.rule));
+            text.push_str(&format!(
+                "\n  check {} of {}:{column} withheld by rule {}",
+                place + 1,
+                w.item,
+                w.rule
+            ));
         }
     }
     let fields = || answer.withheld.iter().filter(|w| w.check.is_none());
