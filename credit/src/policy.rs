@@ -104,7 +104,7 @@ enum Check {
     GrantPaused,
     GrantTooOften,
     VerifyOnly,
-    CheckNotAllowed,
+    NotAllowed,
     BudgetSpent,
     DefaultDeny,
 }
@@ -125,7 +125,7 @@ impl Check {
         Check::GrantPaused,
         Check::GrantTooOften,
         Check::VerifyOnly,
-        Check::CheckNotAllowed,
+        Check::NotAllowed,
         Check::BudgetSpent,
         Check::DefaultDeny,
     ];
@@ -146,7 +146,7 @@ impl Check {
             Check::GrantPaused => "grant-paused",
             Check::GrantTooOften => "grant-too-often",
             Check::VerifyOnly => "verify-only",
-            Check::CheckNotAllowed => "check-not-allowed",
+            Check::NotAllowed => "check-not-allowed",
             Check::BudgetSpent => "budget-spent",
             Check::DefaultDeny => "default-deny",
         }
@@ -336,7 +336,7 @@ impl Policy {
         };
         match self.reach(asking, catalog, &check.item, check.field) {
             Verdict::Allow { .. } if allowed().is_none() => {
-                Verdict::Deny { rule: RuleName::of(Check::CheckNotAllowed) }
+                Verdict::Deny { rule: RuleName::of(Check::NotAllowed) }
             }
             Verdict::Allow { rule, .. } => Verdict::Allow { rule, mode: Mode::Verify },
             deny => deny,

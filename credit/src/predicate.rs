@@ -60,7 +60,7 @@ impl Month {
     pub fn from_number(number: i64) -> Option<Self> {
         let (year, month) = (number.div_euclid(100), number.rem_euclid(100));
         let real = (1900..=9999).contains(&year) && (1..=12).contains(&month);
-        real.then(|| Self(number as u32))
+        real.then_some(Self(number as u32))
     }
 
     /// Reads `YYYY-MM` or `YYYYMM`.

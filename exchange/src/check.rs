@@ -264,6 +264,9 @@ impl BudgetRow {
     }
 }
 
+/// A record that may be used: its newest version, day of decision and fields.
+type Present = (Version, Option<Date>, Vec<FieldId>);
+
 /// Chooses the records that the allowed checks are judged on.
 pub(crate) fn plan(
     context: &Context,
@@ -273,7 +276,7 @@ pub(crate) fn plan(
     allowed: &[(u16, RuleName)],
 ) -> Result<Vec<PlanCheck>, Halt> {
     let tag = context.own.naming.subject_tag(&question.subject);
-    let mut of_item: BTreeMap<&ItemId, Vec<(Version, Option<Date>, Vec<FieldId>)>> = BTreeMap::new();
+    let mut of_item: BTreeMap<&ItemId, Vec<Present>> = BTreeMap::new();
     let mut planned = Vec::with_capacity(allowed.len());
     for (place, _) in allowed {
         let Some(check) = question.checks.get(usize::from(*place)) else { continue };

@@ -208,9 +208,10 @@ impl Writer {
                                 Reply::Judge(judging) => match seal::judge(&shared, *judging) {
                                     Ok(Ok(input)) => {
                                         // A closed queue drops the caller's reply, which ends its wait.
-                                        let jobs = again.upgrade();
-                                        let job = Job::Input(input, Some(caller));
-                                        return drop(jobs.map(|jobs| jobs.blocking_send(job)));
+                                        if let Some(jobs) = again.upgrade() {
+                                            let _ = jobs.blocking_send(Job::Input(input, Some(caller)));
+                                        }
+                                        return;
                                     }
                                     Ok(Err(refusal)) => Ok(Response::Refused(refusal)),
                                     Err(fault) => Err(fault),
