@@ -437,3 +437,47 @@ pub(crate) fn open(
 fn binding(check: u16) -> Vec<u8> {
     codec::to_vec(&(Mode::Verify, check))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: u64 = 86_400_000;
+
+    fn tag(n: u8) -> Digest {
+        Digest([n; 32])
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_frees_nothing() {
+        let mut row = BudgetRow::default();
+        assert!(row.spend(tag(1), 1, Timestamp(90 * DAY)));
+        assert!(!row.spend(tag(2), 1, Timestamp(10 * DAY)));
+        assert!(row.spend(tag(1), 1, Timestamp(10 * DAY)));
+        assert!(!row.spend(tag(2), 1, Timestamp(120 * DAY - 1)));
+        assert!(row.spend(tag(2), 1, Timestamp(120 * DAY)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_thirty_days_see_more_predicates_than_the_budget(
+            asked in proptest::collection::vec((0u64..20, 0u8..9), 0..60), budget in 1u16..6,
+        ) {
+            let mut row = BudgetRow::default();
+            let (mut now, mut fresh) = (0, Vec::<(u64, u8)>::new());
+            for (days, which) in asked {
+                now += days * DAY;
+                let window = || fresh.iter().filter(|(at, _)| at + 30 * DAY > now);
+                let (known, spent) = (window().any(|(_, w)| *w == which), window().count());
+                prop_assert_eq!(row.spend(tag(which), budget, Timestamp(now)), known || spent < usize::from(budget));
+                if !known && spent < usize::from(budget) {
+                    fresh.push((now, which));
+                }
+                prop_assert!(fresh.iter().filter(|(at, _)| at + 30 * DAY > now).count() <= usize::from(budget));
+                prop_assert!(row.0.len() <= usize::from(budget));
+            }
+        }
+    }
+}
