@@ -31,6 +31,7 @@ use ledger::{
 
 use crate::{
     artifact::status_fact,
+    check::BudgetRow,
     context::Context,
     evidence::EvidenceRow,
     limits::RECORDS_PER_BATCH_MAX,
@@ -569,7 +570,8 @@ impl Check<'_> {
                 let row: EvidenceRow = decode(key, bytes)?;
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
-            Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
+            Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
+            Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
             // Grants and departments; what can be made again is looked at by the other function.
             _ => decode::<()>(key, bytes)?,
         }

@@ -22,6 +22,7 @@ pub mod checker;
 pub mod disk;
 pub mod federation;
 mod gossip;
+mod judge;
 pub mod lie;
 pub mod mutant;
 pub mod network;

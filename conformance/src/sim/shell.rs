@@ -51,11 +51,11 @@ struct Silent;
 
 /// What a member knew before a step.
 #[derive(Clone, Copy, Debug)]
-struct Before {
+pub(super) struct Before {
     /// Entries of its status log: what it had verified stands in them.
     standing: usize,
     /// It had convicted the liar.
-    convicts: bool,
+    pub(super) convicts: bool,
 }
 
 /// How a step ends.
@@ -331,19 +331,7 @@ impl Sim {
         match effect {
             Effect::Reply { token, reply } => {
                 let Some(waiter) = self.nodes[at].waiting.remove(&token) else { return Ok(()) };
-                let response = self.complete(at, reply, before)?;
-                let refused = match &response {
-                    Response::Refused(_) => true,
-                    Response::Witness { status, .. } => *status != 200,
-                    _ => false,
-                };
-                let liar = matches!(&waiter, Waiter::Peer { to, .. } if self.lies(*to));
-                if before.convicts && liar && !refused {
-                    let what =
-                        format!("`{}` takes what a member says that it has convicted", self.nodes[at].id);
-                    return Err(Broken::new(Check::Evidence, what));
-                }
-                self.replied(at, waiter, response)
+                self.decided(at, waiter, reply, before)
             }
             Effect::Deliver { event, to } => {
                 self.checker.durable(at, LogName::Status, event, &self.nodes[at])?;
@@ -397,7 +385,7 @@ impl Sim {
     }
 
     /// Completes a decided reply from the disk, and checks what it lets out.
-    fn complete(&mut self, at: usize, reply: Reply, before: Before) -> Result<Response, Broken> {
+    pub(super) fn complete(&mut self, at: usize, reply: Reply, before: Before) -> Result<Response, Broken> {
         match reply {
             Reply::Answer(plan) => {
                 self.checker.durable(at, LogName::Access, plan.index, &self.nodes[at])?;
@@ -426,7 +414,7 @@ impl Sim {
         }
     }
 
-    fn replied(&mut self, at: usize, waiter: Waiter, response: Response) -> Result<(), Broken> {
+    pub(super) fn replied(&mut self, at: usize, waiter: Waiter, response: Response) -> Result<(), Broken> {
         match waiter {
             Waiter::Peer { to, call, .. } => self.answer(at, to, call, response),
             Waiter::Operator(operation) => self.operated(at, operation, response),
@@ -562,7 +550,7 @@ impl Sim {
                         _ => None,
                     };
                     let waiter = Waiter::Peer { to: from, call, question: Some(signed.digest()) };
-                    (waiter, Input::Question { caller, question, grant })
+                    (waiter, Input::Question { caller, question, grant, judged: None })
                 }
             }
             Request::Notice(receipt) => {
