@@ -41,11 +41,13 @@ fn what_histories_leave_is_whole() {
     assert!(sum.entries > 1_000 && sum.rows > 1_000 && sum.payloads > 100);
 }
 
+const STANDING: u8 = 5;
+
 /// Tables in which every value follows from an entry or has a second source: a flipped bit of it is found.
 const FOUND: [(u8, &str); 10] = [
     (1, "Record"),
     (4, "Index"),
-    (5, "Standing"),
+    (STANDING, "Standing"),
     (11, "GrantUse"),
     (12, "GrantLife"),
     (13, "Recipient"),
@@ -66,6 +68,11 @@ fn a_flipped_bit_of_anything_stored_is_found() {
             let mut seen: BTreeMap<(Space, u8), u64> = BTreeMap::new();
             for (space, key, value) in image.iter() {
                 let table = if space == Space::Row { key[0] } else { 0 };
+                // An asker keeps no copy of the authorities' logs: of what was pushed to it there is no second source, and
+                // it answers nobody.
+                if table == STANDING && !node.role.mirrors_status() {
+                    continue;
+                }
                 // Some of each kind, in places that move along.
                 let nth = seen.entry((space, table)).or_default();
                 *nth += 1;

@@ -63,7 +63,7 @@ impl Status {
 }
 
 /// What an entry of the authority's status log does to a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Change {
     /// Dispute mark set.
@@ -93,7 +93,7 @@ pub enum Change {
 ///
 /// Three parts that merge independently: the dispute mark and the mask by the newest entry (its index in the one
 /// log that counts), and the end, which never goes back: withdrawn over repaired over expired.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(map)]
 pub struct Standing {
     #[n(0)]
@@ -105,11 +105,11 @@ pub struct Standing {
 }
 
 /// Newest entry about one reversible mark.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub(crate) struct Mark(#[n(0)] pub(crate) u64, #[n(1)] pub(crate) bool);
 
 /// How a record ended, and at which entry first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 struct End(#[n(0)] Change, #[n(1)] u64);
 
 impl Standing {

@@ -178,10 +178,13 @@ pub struct Asking(BTreeMap<(LogName, MemberId), Timestamp>);
 impl Asking {
     /// Asks every witness that has not cosigned the newest checkpoint of an own log.
     pub fn due(&mut self, context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
-        for (witness, _) in context.registry.committee(&context.own.id) {
+        let registry = &context.registry;
+        let asked =
+            registry.witnesses.iter().filter(|id| **id != context.own.id && registry.member(id).is_ok());
+        for witness in asked {
             for log in LogName::ALL {
                 let size = log::size(turn.view(), log.as_str())?.0;
-                let known: CosignedRow = turn.row(&Key::cosigned(log, &witness))?.unwrap_or_default();
+                let known: CosignedRow = turn.row(&Key::cosigned(log, witness))?.unwrap_or_default();
                 let next = self.0.entry((log, witness.clone())).or_default();
                 if size != known.held && *next <= turn.now {
                     *next = turn.now.plus_ms(WITNESS_INTERVAL_MS);

@@ -1,6 +1,13 @@
 //! What the pipeline runs, quick to slow; and the programs of other crates a check starts.
 
-use std::{env, ffi::OsString, path::Path, process::Command, time::Instant};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::Path,
+    process::Command,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use crate::setup;
 
@@ -31,6 +38,8 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     }
     cargo(root, CLIPPY)?;
     cargo(root, TEST)?;
+    // Built for the tests above; a release build would take longer than it saves.
+    run_sim(root, false, SIM)?;
     cargo(root, DENY)?;
     // Fetching and checking are two steps, so that an advisory is never taken for a missing network.
     match cargo(root, DENY_FETCH) {
@@ -51,12 +60,61 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Replays histories of the simulated federation: `--seed S [--seeds N]`.
+/// Histories of the simulated federation that every run of the pipeline replays.
+const SIM: &[&str] = &["--seed", "1", "--seeds", "1000", "--quiet"];
+
+/// Replays histories of the simulated federation, in a release build: the arguments are those of the program `sim`.
 pub(crate) fn sim(root: &Path, args: &[&str]) -> Result<(), String> {
-    let (seed, seeds) = seeds(args)?;
-    let (seed, seeds) = (seed.to_string(), seeds.to_string());
-    let run =
-        ["run", "--release", "-p", "conformance", "--bin", "sim", "--", "--seed", &seed, "--seeds", &seeds];
+    match args {
+        ["--mutants"] => run_sim(root, true, args),
+        ["--nightly"] => nightly(root),
+        _ => {
+            seeds(args)?;
+            run_sim(root, true, args)
+        }
+    }
+}
+
+/// Other histories every day, more of them than a pipeline has time for, and large federations.
+fn nightly(root: &Path) -> Result<(), String> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
+    let day = since.as_secs() / 86_400;
+    let (many, large) = ((day * 100_000).to_string(), (day * 100_000 + 50_000).to_string());
+    run_sim(root, true, &["--seed", &many, "--seeds", "10000", "--quiet"])?;
+    run_sim(root, true, &["--seed", &large, "--seeds", "20", "--members", "40", "--quiet"])?;
+    run_sim(root, true, &["--mutants"])
+}
+
+fn run_sim(root: &Path, release: bool, args: &[&str]) -> Result<(), String> {
+    let mut run = vec!["run", "--locked", "-p", "conformance", "--bin", "sim"];
+    run.extend(release.then_some("--release"));
+    run.push("--");
+    run.extend(args);
+    cargo(root, &run)
+}
+
+/// Cuts real nodes off from each other and kills them, in network namespaces: `[--rounds N] [--seed S]`. Not in the
+/// pipeline, because only root may make namespaces.
+pub(crate) fn partition(root: &Path, args: &[&str]) -> Result<(), String> {
+    let numbers = args
+        .chunks(2)
+        .all(|pair| matches!(pair, ["--rounds" | "--seed", value] if value.parse::<u64>().is_ok()));
+    if !numbers {
+        return Err("usage: cargo xtask partition [--rounds N] [--seed S], both whole numbers".to_owned());
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let user = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    if user != Some("0") {
+        return Err(
+            "network namespaces are made by root alone, on Linux: run this command as root".to_owned()
+        );
+    }
+    cargo(root, &["build", "--locked", "-p", "cli"])?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    let program = target.join("debug/xinqiao").display().to_string();
+    let mut run =
+        vec!["run", "--locked", "-p", "conformance", "--bin", "partition", "--", "--xinqiao", &program];
+    run.extend(args);
     cargo(root, &run)
 }
 
@@ -86,21 +144,29 @@ pub(crate) fn soak(root: &Path, args: &[&str]) -> Result<(), String> {
     }
 }
 
-fn seeds(args: &[&str]) -> Result<(u64, u64), String> {
-    let usage = || "usage: cargo xtask sim --seed S [--seeds N], both whole numbers, N at least 1".to_owned();
-    let number = |text: &str| text.parse::<u64>().map_err(|_| usage());
-    let (mut seed, mut seeds) = (None, 1);
-    for pair in args.chunks(2) {
-        match pair {
-            ["--seed", value] => seed = Some(number(value)?),
-            ["--seeds", value] => seeds = number(value)?,
+/// Whether the program `sim` would take them: a build is not needed to find out that it would not.
+fn seeds(args: &[&str]) -> Result<(), String> {
+    let usage = || {
+        "usage: cargo xtask sim --seed S [--seeds N] [--members M] [--verbose], whole numbers, N at least 1, or \
+         cargo xtask sim --mutants, or cargo xtask sim --nightly"
+            .to_owned()
+    };
+    let (mut rest, mut seed) = (args, false);
+    while let Some((word, after)) = rest.split_first() {
+        rest = match (*word, after) {
+            ("--verbose", after) => after,
+            ("--seed" | "--seeds" | "--members", [value, after @ ..]) => {
+                let number = value.parse::<u64>().map_err(|_| usage())?;
+                if *word != "--seed" && number == 0 {
+                    return Err(usage());
+                }
+                seed |= *word == "--seed";
+                after
+            }
             _ => return Err(usage()),
-        }
+        };
     }
-    match seed {
-        Some(seed) if seeds > 0 => Ok((seed, seeds)),
-        _ => Err(usage()),
-    }
+    if seed { Ok(()) } else { Err(usage()) }
 }
 
 pub(crate) fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
@@ -185,8 +251,8 @@ mod tests {
 
     #[test]
     fn reads_seeds_in_either_order() {
-        assert_eq!(seeds(&["--seed", "7"]), Ok((7, 1)));
-        assert_eq!(seeds(&["--seeds", "3", "--seed", "7"]), Ok((7, 3)));
+        assert_eq!(seeds(&["--seed", "7"]), Ok(()));
+        assert_eq!(seeds(&["--seeds", "3", "--verbose", "--seed", "7", "--members", "40"]), Ok(()));
     }
 
     #[test]

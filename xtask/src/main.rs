@@ -33,7 +33,14 @@ usage: cargo xtask <check>
   soak kill --rounds N [--seed S]
                             kills a node under load N times and asks for everything it acknowledged
   foreign                   Tessera's fsck and torchwood's litewitness over a log of 70,000 entries (needs OpenSSH)
-  sim --seed S [--seeds N]  replays N federation histories from seed S (N is 1 when not given)
+  sim --seed S [--seeds N] [--members M] [--verbose]
+                            replays N federation histories from seed S (N is 1 when not given) with M members (3 to 40;
+                            by the seed, mostly 4, when not given)
+  partition [--rounds N] [--seed S]
+                            real nodes in network namespaces, cut off and killed while repairs are decided (needs root and
+                            iproute2; minutes)
+  sim --mutants             plants mistakes one after the other, and shows which history and which check found each
+  sim --nightly             10,000 histories from a seed of the day, 20 of them with 40 members, and the mutants
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root()),
         ["soak", "kill", rest @ ..] => ci::soak(&root(), rest),
         ["foreign"] => setup::foreign(&root()),
+        ["partition", rest @ ..] => ci::partition(&root(), rest),
         ["sim", rest @ ..] => ci::sim(&root(), rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -89,6 +89,8 @@ pub struct Checker {
     twin: bool,
     /// Sizes that witnesses have cosigned, each with its time in seconds.
     cosigned: BTreeMap<(MemberId, String), Vec<(u64, u64)>>,
+    /// How far each member's clock is ahead.
+    ahead_ms: BTreeMap<MemberId, u64>,
     /// Everything has come to rest: what any authority has decided counts, verified or not.
     pub strict: bool,
 }
@@ -113,6 +115,7 @@ impl Checker {
             opened_since: Timestamp(0),
             twin: false,
             cosigned: BTreeMap::new(),
+            ahead_ms: nodes.iter().map(|n| (n.id.clone(), n.ahead_ms)).collect(),
             strict: false,
         }
     }
@@ -187,7 +190,8 @@ impl Checker {
     }
 
     /// After a member's step: (a) its logs have grown by appending, and its checkpoints are the oracle's; (f) nothing
-    /// planted was written; (b) one more receipt of old still verifies.
+    /// planted was written; (b) one more receipt of old is still of these logs. Its signature was verified when it was
+    /// issued, and is once more in the end: in between neither the receipt nor the key can change.
     pub fn stepped(&mut self, node: &Node, at: usize) -> Result<(), Broken> {
         for name in LogName::ALL {
             self.grown(&node.disk, at, name)?;
@@ -200,7 +204,8 @@ impl Checker {
         }
         if !self.receipts.is_empty() {
             self.next_receipt = (self.next_receipt + 1) % self.receipts.len();
-            self.verify(&self.receipts[self.next_receipt])?;
+            let receipt = self.receipts[self.next_receipt].clone();
+            self.held(&receipt)?;
         }
         Ok(())
     }
@@ -348,8 +353,19 @@ impl Checker {
     /// (b) Signature and path hold, and the entry is the one in the log.
     fn verify(&self, receipt: &Receipt) -> Result<(), Broken> {
         let broken = |what: String| Broken::new(Check::Receipts, format!("{receipt:?}: {what}"));
-        let proven = receipt.verify(&self.registry).map_err(|r| broken(r.to_string()))?;
-        let faces = (0..self.members.len()).filter(|at| self.members[*at].0 == proven.member);
+        receipt.verify(&self.registry).map_err(|r| broken(r.to_string()))?;
+        self.entry_of(receipt)
+    }
+
+    /// (b) The checkpoint is one of the log's, and the entry is the one in the log.
+    fn held(&mut self, receipt: &Receipt) -> Result<(), Broken> {
+        self.checkpoint(&receipt.checkpoint)?;
+        self.entry_of(receipt)
+    }
+
+    fn entry_of(&self, receipt: &Receipt) -> Result<(), Broken> {
+        let broken = |what: String| Broken::new(Check::Receipts, format!("{receipt:?}: {what}"));
+        let faces = (0..self.members.len()).filter(|at| self.members[*at].0 == receipt.member);
         let mut known = faces.filter_map(|at| self.bytes(at, receipt.log).get(receipt.index as usize));
         if !known.any(|bytes| bytes[..] == receipt.entry.0[..]) {
             return Err(broken("the entry is not in the log".to_owned()));
@@ -619,7 +635,8 @@ impl Checker {
                 );
                 return Err(Broken::new(Check::Disclosure, what));
             }
-            if answer.at >= self.opened_since {
+            let ahead = self.ahead_ms.get(&answer.member).copied().unwrap_or(0);
+            if answer.at.0 >= self.opened_since.0 + ahead {
                 self.opened.insert((answer.member.clone(), record.record));
             }
         }

@@ -34,11 +34,16 @@ use exchange::{
     step::Token,
     wire::Part,
 };
-use ledger::{checkpoint::SignedCheckpoint, store::memory::Image};
+use ledger::{checkpoint::SignedCheckpoint, store::memory::Image, witness::COMMITTEE_MAX};
 
-use super::{disk::Disk, workload::Operation};
+use super::{
+    AHEAD_MS_MAX, Rng,
+    disk::Disk,
+    mutant::{Mutant, Mutated},
+    workload::Operation,
+};
 
-/// Labels of the collecting members, in the order in which a federation takes them.
+/// Labels of the first collecting members, in the order in which a federation takes them.
 const REGIONS: [&str; 8] = ["sh", "js", "zj", "ah", "cn.sh", "yp.sh", "su.js", "nb.zj"];
 /// The outlet.
 const OUTLET: &str = "xyd";
@@ -176,6 +181,8 @@ pub struct Node {
     pub tree: KeyTree,
     /// Its disk.
     pub disk: Disk,
+    /// How far its clock is ahead of the slowest one.
+    pub ahead_ms: u64,
     /// The running member; absent while it is down.
     pub member: Option<Member>,
     /// Counts its starts.
@@ -200,9 +207,18 @@ pub struct Node {
 impl Node {
     /// Opens the member from its disk as a process does at start, and destroys the keys that the log says are erased.
     pub fn open(&mut self) -> Result<(), Fault> {
+        self.open_with(None)
+    }
+
+    /// As above, with a mistake in what the member sees of its disk.
+    pub(super) fn open_with(&mut self, mutant: Option<Mutant>) -> Result<(), Fault> {
         self.disk = self.disk.reopened();
-        self.member = Some(Member::open(self.context.clone(), &self.disk)?);
+        let view = Mutated::new(&self.disk, &self.id, self.restored, mutant);
+        self.member = Some(Member::open(self.context.clone(), &view)?);
         self.life += 1;
+        if mutant == Some(Mutant::KeepErasedKeys) {
+            return Ok(());
+        }
         for slot in read::erased_slots(&self.disk)? {
             self.tree.puncture(slot);
         }
@@ -228,6 +244,7 @@ impl Node {
             opening: self.opening.clone(),
             tree: KeyTree::from_plain(&self.tree.to_plain())?,
             disk: Disk::of(self.disk.image()),
+            ahead_ms: self.ahead_ms,
             member: None,
             life: 0,
             calls: BTreeMap::new(),
@@ -262,10 +279,12 @@ impl Node {
 
 /// The members of a federation of `regions` collecting members, an outlet and a bank, with keys from `seed`.
 pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
-    let root = Secret::new(Digest::of_parts(&[b"federation", &seed.to_be_bytes()]).0);
-    let mut ids: Vec<(MemberId, Role)> = REGIONS[..regions.clamp(1, REGIONS.len())]
-        .iter()
-        .map(|name| (id(name), if name.contains('.') { Role::District } else { Role::Region }))
+    let root = root(seed);
+    let mut clocks = Rng::new(seed ^ 0x636c_6f63_6b00);
+    let label = |at: usize| REGIONS.get(at).map_or_else(|| format!("d{at}.sh"), |name| (*name).to_owned());
+    let mut ids: Vec<(MemberId, Role)> = (0..regions)
+        .map(label)
+        .map(|name| (id(&name), if name.contains('.') { Role::District } else { Role::Region }))
         .collect();
     ids.push((id(OUTLET), Role::Platform));
     ids.push((id(BANK), Role::Bank));
@@ -273,7 +292,7 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
     let (catalog, policy, rules) = (Catalog::builtin(), Policy::builtin(), RuleBook::builtin());
     let (catalog, policy, rules) = (Arc::new(catalog), Arc::new(policy), Arc::new(rules));
     let calendar = Arc::new(Calendar::builtin());
-    let node = |(id, role): (MemberId, Role)| {
+    let mut node = |(id, role): (MemberId, Role)| {
         let secret = |what: &str| secret(&root, &id, what);
         let opening = OpeningKey::from_seed(&secret("seal"));
         let entry = registry.members.iter().find(|m| m.stated.id == id);
@@ -303,6 +322,7 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
             context,
             opening: Arc::new(opening),
             disk: Disk::default(),
+            ahead_ms: if clocks.one_in(2) { 0 } else { clocks.below(AHEAD_MS_MAX + 1) },
             member: None,
             life: 0,
             calls: BTreeMap::new(),
@@ -315,7 +335,7 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
             next: 0,
         }
     };
-    ids.into_iter().map(node).collect()
+    ids.into_iter().map(&mut node).collect()
 }
 
 /// The department of every collecting member.
@@ -366,8 +386,7 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
         })
         .collect();
     members.sort_by(|a, b| a.stated.id.cmp(&b.stated.id));
-    let witnesses =
-        members.iter().filter(|m| m.stated.role.mirrors_status()).map(|m| m.stated.id.clone()).collect();
+    let witnesses = committee(&members);
     let registry = Registry {
         federation: "sim".to_owned(),
         version: 1,
@@ -387,11 +406,40 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
         issued_at: now,
         witnesses,
     };
-    let mut signed = SignedRegistry::unsigned(&registry);
-    for name in &GOVERNORS[..usize::from(THRESHOLD)] {
-        signed.approve(name, &governor(name), now).expect("a governor with its own key");
+    approved(root, &registry, None, now)
+}
+
+/// The next version of a registry: another address of one member, and every other time another committee of witnesses.
+pub fn successor(seed: u64, known: &Registry, now: Timestamp) -> Registry {
+    let mut next = known.clone();
+    (next.version, next.previous, next.issued_at) = (known.version + 1, known.digest(), now);
+    let at = next.version as usize % next.members.len();
+    next.members[at].stated.http = format!("http://{}:{}", next.members[at].stated.id, 8000 + next.version);
+    if next.version.is_multiple_of(2) {
+        let all = committee(&next.members);
+        next.witnesses =
+            if next.witnesses.len() < all.len() { all } else { all[..all.len().div_ceil(2)].to_vec() };
     }
-    signed.accept(None).expect("as many approvals as the threshold asks for")
+    approved(&root(seed), &next, Some(known), now)
+}
+
+/// As many public platforms as a committee may have.
+fn committee(members: &[MemberEntry]) -> Vec<MemberId> {
+    let platforms = members.iter().filter(|m| m.stated.role.mirrors_status());
+    platforms.map(|m| m.stated.id.clone()).take(COMMITTEE_MAX).collect()
+}
+
+fn approved(root: &Secret, registry: &Registry, known: Option<&Registry>, now: Timestamp) -> Registry {
+    let mut signed = SignedRegistry::unsigned(registry);
+    for name in &GOVERNORS[..usize::from(THRESHOLD)] {
+        let key = SigningKey::from_seed(&secret(root, &id("governor"), name));
+        signed.approve(name, &key, now).expect("a governor with its own key");
+    }
+    signed.accept(known).expect("as many approvals as the threshold asks for")
+}
+
+fn root(seed: u64) -> Secret {
+    Secret::new(Digest::of_parts(&[b"federation", &seed.to_be_bytes()]).0)
 }
 
 fn secret(root: &Secret, id: &MemberId, what: &str) -> Secret {

@@ -2,7 +2,6 @@
 //! `node/src/run.rs`.
 
 use credit::id::MemberId;
-use crypto::Timestamp;
 use exchange::{
     evidence::{self, Doubt, Evidence},
     member::Input,
@@ -28,7 +27,7 @@ impl Sim {
     ) -> Result<(), Broken> {
         let node = &self.nodes[at];
         let cosigned = witness::forgotten(&node.context, &node.disk, heads).map_err(fault)?;
-        let examined = evidence::examine(&node.context, &node.disk, Timestamp(self.now), heads, told);
+        let examined = evidence::examine(&node.context, &node.disk, self.clock(at), heads, told);
         let examined = examined.map_err(fault)?;
         self.step(at, vec![(None, Input::Heard { from: Some(peer), cosigned })])?;
         for convicted in examined.convicted {

@@ -3,7 +3,11 @@
 
 use exchange::{check, member::Input, step::Reply, wire::Response};
 
-use super::{Broken, Sim, federation::Waiter, shell::fault};
+use super::{
+    Broken, Check, Sim,
+    federation::Waiter,
+    shell::{Before, fault},
+};
 
 impl Sim {
     /// Completes a reply for its caller. What is judged is decided with whatever comes next.
@@ -12,10 +16,20 @@ impl Sim {
         at: usize,
         waiter: Waiter,
         reply: Reply,
-        before: usize,
+        before: Before,
     ) -> Result<(), Broken> {
         let Reply::Judge(judging) = reply else {
             let response = self.complete(at, reply, before)?;
+            let refused = match &response {
+                Response::Refused(_) => true,
+                Response::Witness { status, .. } => *status != 200,
+                _ => false,
+            };
+            let liar = matches!(&waiter, Waiter::Peer { to, .. } if self.lies(*to));
+            if before.convicts && liar && !refused {
+                let what = format!("`{}` takes what a member says that it has convicted", self.nodes[at].id);
+                return Err(Broken::new(Check::Evidence, what));
+            }
             return self.replied(at, waiter, response);
         };
         let node = &mut self.nodes[at];

@@ -86,7 +86,7 @@ impl Sim {
         (0..self.nodes.len()).filter(|at| !self.lies(*at))
     }
 
-    fn convicts(&self, at: usize) -> bool {
+    pub(super) fn convicts(&self, at: usize) -> bool {
         evidence::frozen(&self.nodes[at].disk, &self.nodes[LIAR].id).unwrap_or(false)
     }
 

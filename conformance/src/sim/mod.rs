@@ -15,6 +15,7 @@
 //! | `workload` | what people do |
 //! | `checker` | what must hold after every step |
 //! | `settle` | what must hold in the end |
+//! | `mutant` | mistakes built in on purpose, which the checks must find |
 //! | `lie` | a member that shows two histories, and who must find out |
 
 pub mod checker;
@@ -23,20 +24,26 @@ pub mod federation;
 mod gossip;
 mod judge;
 pub mod lie;
+pub mod mutant;
 pub mod network;
 mod settle;
 mod shell;
 pub mod workload;
 
 use core::fmt;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use credit::value::Date;
+use credit::{question::CLOCK_SKEW_MS_MAX, value::Date};
 use crypto::{Digest, Timestamp, secret::Secret};
+use exchange::{
+    member::{Input, Phase},
+    registry::Registry,
+};
 use ledger::store::memory::{Fault as DiskFault, Image};
 
 use checker::Checker;
 use federation::Node;
+use mutant::Mutant;
 use network::{Event, Network};
 use workload::Workload;
 
@@ -47,8 +54,13 @@ pub const FAULTS_MS: u64 = 40_000;
 pub const QUIET_MS_MAX: u64 = 3 * 60_000;
 /// Time between two looks at what is due.
 const TICK_MS: u64 = 250;
-/// Most members that collect.
-pub const REGIONS_MAX: usize = 8;
+/// Fewest members: one that collects, the outlet and the bank.
+pub const MEMBERS_MIN: usize = 3;
+/// Most members: 38 that collect, the outlet and the bank. A province with its cities and districts is smaller.
+pub const MEMBERS_MAX: usize = 40;
+/// How far a member's clock may run ahead of the slowest one: half of what a question may be ahead of its answer, so that
+/// the shorter deadlines of the workload are met by slow clocks too.
+const AHEAD_MS_MAX: u64 = CLOCK_SKEW_MS_MAX / 2;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
 #[derive(Clone, Debug)]
@@ -99,30 +111,15 @@ impl Rng {
     }
 }
 
-/// A mistake built into the harness on purpose, to show that the checkers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sabotage {
-    /// Effects are released and their batch is never written.
-    ReleaseBeforeCommit,
-    /// One member's acknowledgements are thrown away.
-    DropAcknowledgements,
-    /// A member comes back from an older copy and serves at once.
-    SkipCatchUp,
-    /// No member tells another what it has seen.
-    SilentPeers,
-    /// What members know of records' standing vanishes from their disks when the faults end.
-    ForgetStandings,
-}
-
 /// Which history.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// The seed.
     pub seed: u64,
-    /// Collecting members: 2 to 8; an outlet and a bank come on top.
+    /// Collecting members: 1 to 38; an outlet and a bank come on top.
     pub regions: usize,
     /// A mistake to build in.
-    pub sabotage: Option<Sabotage>,
+    pub mutant: Option<Mutant>,
     /// Write every step to standard error.
     pub verbose: bool,
 }
@@ -130,7 +127,22 @@ pub struct Config {
 impl Config {
     /// The history of `seed` in a federation of `regions` collecting members.
     pub fn new(seed: u64, regions: usize) -> Self {
-        Self { seed, regions: regions.clamp(2, REGIONS_MAX), sabotage: None, verbose: false }
+        let regions = regions.clamp(MEMBERS_MIN - 2, MEMBERS_MAX - 2);
+        Self { seed, regions, mutant: None, verbose: false }
+    }
+
+    /// The history of `seed` in a federation of as many members as the seed says: mostly four, seldom more than eight,
+    /// because a history costs as the square of its members.
+    pub fn mixed(seed: u64) -> Self {
+        let mut rng = Rng::new(seed ^ 0x6d69_7865_6400);
+        let members = match rng.below(500) {
+            0 => 20 + rng.below(21),
+            1..=3 => 9 + rng.below(8),
+            4..=28 => 5 + rng.below(4),
+            29..=128 => 3,
+            _ => 4,
+        };
+        Self::new(seed, members as usize - 2)
     }
 }
 
@@ -192,9 +204,9 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {} with {} regions, step {} at {}: {:?}: {}",
+            "seed {} with {} members, step {} at {}: {:?}: {}",
             self.seed,
-            self.regions,
+            self.regions + 2,
             self.step,
             self.at.rfc3339(),
             self.broken.check,
@@ -220,6 +232,8 @@ pub struct Figures {
     pub crashes: u64,
     /// Times a member came back from an older copy.
     pub restores: u64,
+    /// Registry versions that came after the first.
+    pub registries: u64,
     /// Answers a member gave.
     pub answers: u64,
     /// Records in answers that an asker opened and verified.
@@ -234,6 +248,31 @@ pub struct Figures {
     pub convicted: u64,
     /// Virtual milliseconds from the end of the faults until everything had come to rest.
     pub quiet_ms: u64,
+}
+
+impl Figures {
+    /// Adds those of another history; of the times to rest the longest counts.
+    pub fn add(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.steps, other.steps),
+            (&mut self.entries, other.entries),
+            (&mut self.frames, other.frames),
+            (&mut self.lost, other.lost),
+            (&mut self.crashes, other.crashes),
+            (&mut self.restores, other.restores),
+            (&mut self.registries, other.registries),
+            (&mut self.answers, other.answers),
+            (&mut self.opened, other.opened),
+            (&mut self.events, other.events),
+            (&mut self.repairs, other.repairs),
+            (&mut self.receipts, other.receipts),
+            (&mut self.convicted, other.convicted),
+        ];
+        for (sum, more) in sums {
+            *sum += more;
+        }
+        self.quiet_ms = self.quiet_ms.max(other.quiet_ms);
+    }
 }
 
 /// A history that held.
@@ -296,6 +335,8 @@ struct Sim {
     old: Option<Image>,
     /// A member that shows two histories.
     lie: Option<lie::Lie>,
+    /// The newest registry its governors have approved; members take it up one after the other.
+    registry: Arc<Registry>,
 }
 
 impl Sim {
@@ -304,6 +345,7 @@ impl Sim {
         let now = Date::new(2026, 5, 6).map_or(0, |day| day.start().0) + 10 * 3_600_000;
         let nodes = federation::build(config.seed, config.regions, Timestamp(now));
         let checker = Checker::new(&nodes);
+        let registry = nodes[0].context.registry.clone();
         Self {
             config,
             rng: Rng::new(config.seed),
@@ -315,6 +357,7 @@ impl Sim {
             figures: Figures::default(),
             old: None,
             lie: None,
+            registry,
         }
     }
 
@@ -370,6 +413,7 @@ impl Sim {
                 true => self.stage(node),
                 false => Ok(()),
             },
+            Event::Registry { node } => self.adopt(node),
             Event::Work if self.network.is_calm() => Ok(()),
             Event::Work => {
                 let wait = 40 + self.rng.below(320);
@@ -389,7 +433,7 @@ impl Sim {
     fn break_something(&mut self) -> Result<(), Broken> {
         let node = self.rng.below(self.nodes.len() as u64) as usize;
         // Who restores a member takes its log from mirrors; with a liar among them that is another story.
-        match self.rng.below(if self.lie.is_some() { 5 } else { 8 }) {
+        match self.rng.below(if self.lie.is_some() { 7 } else { 10 }) {
             0 | 1 => {
                 let side: BTreeSet<usize> = (0..self.nodes.len()).filter(|_| self.rng.one_in(3)).collect();
                 self.say(|| format!("cut off {side:?}"));
@@ -398,6 +442,11 @@ impl Sim {
             2 => self.network.join(),
             3 | 4 => self.crash(node, None),
             5 => {
+                self.say(|| format!("node {node} is slow"));
+                self.network.slow = Some(node);
+            }
+            6 => self.publish_registry(),
+            7 => {
                 for node in self.nodes.iter_mut().filter(|n| n.has_mirrors() && n.backup.is_none()) {
                     node.backup = Some(node.disk.image());
                 }
@@ -412,6 +461,34 @@ impl Sim {
             }
         }
         Ok(())
+    }
+
+    /// Governors approve a successor of the registry; it reaches the members one after the other, within seconds.
+    fn publish_registry(&mut self) {
+        self.registry =
+            Arc::new(federation::successor(self.config.seed, &self.registry, Timestamp(self.now)));
+        self.say(|| format!("registry version {}", self.registry.version));
+        self.figures.registries += 1;
+        for node in 0..self.nodes.len() {
+            let at = self.now + self.rng.below(8_000);
+            self.network.schedule(at, Event::Registry { node });
+        }
+    }
+
+    /// A member takes up the newest registry: at its next start when it is down, after its start when it is starting.
+    fn adopt(&mut self, node: usize) -> Result<(), Broken> {
+        match self.nodes[node].member.as_ref().map(|member| member.phase() == &Phase::Ready) {
+            Some(false) => {
+                self.network.schedule(self.now + 1_000, Event::Registry { node });
+                Ok(())
+            }
+            running => {
+                // Kept in the directory first, as a node does.
+                self.nodes[node].context.registry = self.registry.clone();
+                let input = (None, Input::Registry(self.registry.clone()));
+                if running.is_some() { self.step(node, vec![input]) } else { Ok(()) }
+            }
+        }
     }
 
     /// Takes a member down; it starts again after a while. `fault` is what its last write left.
@@ -441,6 +518,11 @@ impl Sim {
         self.figures.restores += 1;
         self.nodes[node].disk = disk::Disk::of(backup);
         self.nodes[node].restored = true;
+    }
+
+    /// A member's clock: ahead of the slowest one by a fixed time.
+    fn clock(&self, at: usize) -> Timestamp {
+        Timestamp(self.now + self.nodes[at].ahead_ms)
     }
 
     fn say(&self, what: impl Fn() -> String) {

@@ -58,6 +58,11 @@ pub enum Event {
         /// Its life.
         life: u64,
     },
+    /// A member takes up the newest registry.
+    Registry {
+        /// The member.
+        node: usize,
+    },
     /// Somebody does something.
     Work,
     /// Something breaks.
@@ -71,6 +76,8 @@ pub struct Network {
     next: u64,
     cut: BTreeSet<(usize, usize)>,
     calm: bool,
+    /// A member whose frames take seconds, both ways.
+    pub slow: Option<usize>,
     trace: Digest,
     /// Frames that arrived.
     pub delivered: u64,
@@ -84,6 +91,8 @@ pub struct Network {
 const LOSS_ONE_IN: u64 = 12;
 /// One frame in this many arrives twice.
 const DOUBLE_ONE_IN: u64 = 15;
+/// A slow member's frames take this long, or up to twice as long: a question and its answer are then near their deadline.
+const SLOW_MS_MIN: u64 = 1_500;
 /// One frame in this many is late by seconds.
 const LATE_ONE_IN: u64 = 20;
 
@@ -95,6 +104,7 @@ impl Network {
             next: 0,
             cut: BTreeSet::new(),
             calm: false,
+            slow: None,
             trace: Digest::ZERO,
             delivered: 0,
             lost: 0,
@@ -135,7 +145,9 @@ impl Network {
         self.doubled += copies - 1;
         for _ in 0..copies {
             let late = if !self.calm && rng.one_in(LATE_ONE_IN) { rng.below(6_000) } else { 0 };
-            let at = now + 2 + rng.below(60) + late;
+            let slow = self.slow.is_some_and(|slow| slow == envelope.from || slow == envelope.to);
+            let slow = if slow { SLOW_MS_MIN + rng.below(SLOW_MS_MIN) } else { 0 };
+            let at = now + 2 + rng.below(60) + late + slow;
             self.schedule(at, Event::Arrive(envelope.clone()));
         }
     }
@@ -148,14 +160,16 @@ impl Network {
             .collect();
     }
 
-    /// Joins everybody again.
+    /// Joins everybody again, and nobody is slow any more.
     pub fn join(&mut self) {
         self.cut.clear();
+        self.slow = None;
     }
 
     /// Ends the faults: everybody is reached, nothing is lost, doubled or late any more.
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.slow = None;
         self.calm = true;
     }
 

@@ -11,11 +11,14 @@ use credit::{
 use crypto::Timestamp;
 use exchange::{
     logs::LogName,
+    member::Phase,
+    read,
     tables::{self, DeliveryRow, Key, RecordRow},
+    wire::Response,
 };
 use ledger::{log, store::Space, tree::LeafIndex};
 
-use super::{Broken, Check, QUIET_MS_MAX, Sabotage, Sim, disk::Disk};
+use super::{Broken, Check, QUIET_MS_MAX, Sim, disk::Disk, federation::Node, mutant::Mutant};
 
 /// Virtual time that the last questions get.
 const ASKING_MS: u64 = 5_000;
@@ -30,14 +33,15 @@ impl Sim {
         self.network.heal();
         self.say(|| "the faults end".to_owned());
         self.rest()?;
-        if self.config.sabotage == Some(Sabotage::ForgetStandings) {
+        if self.config.mutant == Some(Mutant::ForgetStandings) {
             self.forget_standings()?;
         }
         self.checker.strict = true;
         self.figures.receipts = self.checker.all_receipts(&self.nodes)?;
         self.compare()?;
         self.ask_all()?;
-        if let Some(old) = self.old.take() {
+        // A federation of one collecting member has nobody who could bring it back.
+        if let Some(old) = self.old.take().filter(|_| self.nodes[0].has_mirrors()) {
             if !self.mirrored(0) {
                 return Err(broken("at rest, and yet the mirrors have no full copy"));
             }
@@ -79,6 +83,7 @@ impl Sim {
             self.acknowledged_once(origin)?;
             self.copies_equal(origin)?;
             self.standings_equal(origin)?;
+            self.keys_gone(origin)?;
         }
         Ok(())
     }
@@ -184,6 +189,18 @@ impl Sim {
         Ok(())
     }
 
+    /// No key is left of what a member's log says is erased.
+    fn keys_gone(&self, at: usize) -> Result<(), Broken> {
+        let node = &self.nodes[at];
+        let slots = read::erased_slots(&node.disk).map_err(|e| broken(e.to_string()))?;
+        match slots.into_iter().find(|slot| node.tree.key(*slot).is_some()) {
+            None => Ok(()),
+            Some(slot) => {
+                Err(broken(format!("`{}` has the key of slot {}, which is erased", node.id, slot.0)))
+            }
+        }
+    }
+
     /// Every public platform stands, for every record of `origin`'s, where `origin`'s log says.
     fn standings_equal(&self, origin: usize) -> Result<(), Broken> {
         let authority = &self.nodes[origin].id;
@@ -220,7 +237,10 @@ impl Sim {
         self.held_against(&opened, true)?;
         for subject in self.work.subjects().to_vec() {
             for at in 0..self.config.regions {
-                self.by_duty(at, (at + 1) % self.config.regions, subject.clone())?;
+                let to = (at + 1) % self.config.regions;
+                if at != to {
+                    self.by_duty(at, to, subject.clone())?;
+                }
             }
         }
         self.until(self.now + ASKING_MS, |_| false)?;
@@ -274,5 +294,33 @@ impl Sim {
             self.nodes[at].disk = Disk::of(image);
         }
         Ok(())
+    }
+
+    /// Sizes and phases that show whether everything has come to rest.
+    fn at_rest(&self) -> BTreeMap<MemberId, Option<String>> {
+        self.nodes.iter().map(|n| (n.id.clone(), self.unrest(n))).collect()
+    }
+
+    fn unrest(&self, node: &Node) -> Option<String> {
+        let Some(member) = &node.member else { return Some("is down".to_owned()) };
+        if *member.phase() != Phase::Ready {
+            return Some(format!("is {:?}", member.phase()));
+        }
+        match read::pending(&node.disk) {
+            Ok(0) => {}
+            Ok(n) => return Some(format!("waits for {n} acknowledgements")),
+            Err(e) => return Some(e.to_string()),
+        }
+        let Ok(Response::Cases { forwarded, .. }) = read::cases(&node.disk) else {
+            return Some("cannot tell its cases".to_owned());
+        };
+        if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none()) {
+            return Some("has an application on its way".to_owned());
+        }
+        member.mirrored().find_map(|(owner, name, size)| {
+            let at = self.position(owner)?;
+            let have = log::size(&self.nodes[at].disk, name.as_str()).ok()?.0;
+            (have != size).then(|| format!("has {size} of {have} entries of `{owner}/{name}`"))
+        })
     }
 }

@@ -4,15 +4,13 @@
 //! is one stage after the other: own logs first, in the order in which they depend on each other, then the copies,
 //! then the word that the member has caught up.
 
-use std::collections::BTreeMap;
-
 use credit::{
     grant::Grant,
     id::MemberId,
     question::{Basis, Question},
 };
 use crypto::{
-    Timestamp, codec,
+    codec,
     sign::{Signed, Verified},
 };
 use exchange::{
@@ -21,7 +19,7 @@ use exchange::{
     evidence::{self, Settled},
     limits::FRAME_BYTES_MAX,
     logs::LogName,
-    member::{Input, Phase},
+    member::Input,
     read,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
@@ -29,16 +27,13 @@ use exchange::{
     wire::{Outcome, Part, Request, Response, from_frame, to_frame},
     witness,
 };
-use ledger::{
-    checkpoint::SignedCheckpoint,
-    log,
-    store::{Store, memory::Fault as DiskFault},
-};
+use ledger::{checkpoint::SignedCheckpoint, log, store::memory::Fault as DiskFault};
 
 use super::{
-    Broken, Check, Sabotage, Sim, TICK_MS,
+    Broken, Check, Sim, TICK_MS,
     disk::Disk,
     federation::{CATCH_UP_ORDER, Call, CatchUp, Relay, Waiter},
+    mutant::{Mutant, Mutated},
     network::{Envelope, Event},
 };
 
@@ -53,6 +48,15 @@ const FATE_ONE_IN: u64 = 60;
 
 /// A peer did not answer, or refused.
 struct Silent;
+
+/// What a member knew before a step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    /// Entries of its status log: what it had verified stands in them.
+    standing: usize,
+    /// It had convicted the liar.
+    pub(super) convicts: bool,
+}
 
 /// How a step ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,13 +84,14 @@ impl Sim {
             return Ok(());
         }
         let node = &mut self.nodes[at];
-        node.open().map_err(|f| Broken::new(Check::Durable, format!("`{}` does not open: {f}", node.id)))?;
+        node.open_with(self.config.mutant)
+            .map_err(|f| Broken::new(Check::Durable, format!("`{}` does not open: {f}", node.id)))?;
         self.checker.reopened(&self.nodes[at], at)?;
         self.network.note(&[at as u64, self.now, self.nodes[at].life], b"open");
         self.say(|| format!("node {at} opens"));
         self.nodes[at].catch_up = Some(CatchUp::default());
         // Who lies asks nobody what it has shown.
-        if self.lies(at) || (self.config.sabotage == Some(Sabotage::SkipCatchUp) && self.nodes[at].restored) {
+        if self.lies(at) || (self.config.mutant == Some(Mutant::SkipCatchUp) && self.nodes[at].restored) {
             self.nodes[at].restored = false;
             self.step(at, vec![(None, Input::Restored { seen: Vec::new() })])?;
             return self.ready(at);
@@ -245,7 +250,8 @@ impl Sim {
 
     /// decide → commit → release, unless something comes between.
     pub(super) fn step(&mut self, at: usize, inputs: Vec<(Option<Token>, Input)>) -> Result<(), Broken> {
-        let now = Timestamp(self.now);
+        let (now, mutant) = (self.clock(at), self.config.mutant);
+        let convicts = self.lie.is_some() && !self.lies(at) && self.convicts(at);
         let faults = !self.network.is_calm();
         let unreadable = faults && self.rng.one_in(FATE_ONE_IN * 8);
         if unreadable {
@@ -256,7 +262,8 @@ impl Sim {
         let node = &mut self.nodes[at];
         let Some(member) = node.member.as_mut() else { return Ok(()) };
         self.figures.steps += 1;
-        let step = match member.handle(now, inputs, &node.disk) {
+        let disk = Mutated::new(&node.disk, &node.id, node.restored, mutant);
+        let step = match member.handle(now, inputs, &disk) {
             Ok(step) => step,
             Err(f) if f.0.contains("on demand") => {
                 self.crash(at, None);
@@ -269,8 +276,9 @@ impl Sim {
             return Err(Broken::new(Check::Fault, format!("`{}` passes over a failed read", node.id)));
         }
         let fate = self.fate(step.writes());
-        let before = self.checker.standing_of(at);
-        let node = &mut self.nodes[at];
+        let before = Before { standing: self.checker.standing_of(at), convicts };
+        let node = &self.nodes[at];
+        let disk = Mutated::new(&node.disk, &node.id, node.restored, mutant);
         let effects = match fate {
             Fate::Before => {
                 self.crash(at, None);
@@ -278,17 +286,12 @@ impl Sim {
             }
             Fate::Failed(left) => {
                 node.disk.fail_next_apply(left);
-                drop(step.commit(&node.disk as &dyn Store));
+                drop(step.commit(&disk));
                 self.crash(at, Some(left));
                 return Ok(());
             }
-            Fate::Unwritten => {
-                let elsewhere = Disk::default();
-                step.commit(&elsewhere as &dyn Store).map_err(|e| fault(e.into()))?
-            }
-            Fate::Whole | Fate::After => {
-                step.commit(&node.disk as &dyn Store).map_err(|e| fault(e.into()))?
-            }
+            Fate::Unwritten => step.commit(&Disk::default()).map_err(|e| fault(e.into()))?,
+            Fate::Whole | Fate::After => step.commit(&disk).map_err(|e| fault(e.into()))?,
         };
         self.checker.stepped(&self.nodes[at], at)?;
         self.say(|| format!("node {at} {names:?} -> {} effects", effects.len()));
@@ -309,7 +312,7 @@ impl Sim {
         if self.network.is_calm() || !writes {
             return Fate::Whole;
         }
-        if self.config.sabotage == Some(Sabotage::ReleaseBeforeCommit) && self.rng.one_in(50) {
+        if self.config.mutant == Some(Mutant::AnswerBeforeCommit) && self.rng.one_in(50) {
             return Fate::Unwritten;
         }
         if !self.rng.one_in(FATE_ONE_IN) {
@@ -323,8 +326,8 @@ impl Sim {
         }
     }
 
-    /// Lets one effect out. `before` is what the member had verified before the step.
-    fn release(&mut self, at: usize, effect: Effect, before: usize) -> Result<(), Broken> {
+    /// Lets one effect out. `before` is what the member knew before the step.
+    fn release(&mut self, at: usize, effect: Effect, before: Before) -> Result<(), Broken> {
         match effect {
             Effect::Reply { token, reply } => {
                 let Some(waiter) = self.nodes[at].waiting.remove(&token) else { return Ok(()) };
@@ -359,15 +362,14 @@ impl Sim {
                 self.call(at, to, &Request::AddCheckpoint(body), call, PEER_WAIT_MS)?;
                 Ok(())
             }
-            Effect::AskHeads(_) if self.lies(at) || self.config.sabotage == Some(Sabotage::SilentPeers) => {
-                Ok(())
-            }
+            Effect::AskHeads(_) if self.lies(at) || self.config.mutant == Some(Mutant::SilentPeers) => Ok(()),
             Effect::AskHeads(peer) => {
                 let Some(to) = self.reach(at, &peer) else { return Ok(()) };
                 self.call(at, to, &Request::Heads, Call::Heads, PEER_WAIT_MS)?;
                 Ok(())
             }
             Effect::Prove(doubt) => self.prove(at, *doubt, 0),
+            Effect::Puncture(_) if self.config.mutant == Some(Mutant::KeepErasedKeys) => Ok(()),
             Effect::Puncture(slots) => {
                 for slot in slots {
                     self.nodes[at].tree.puncture(slot);
@@ -383,7 +385,7 @@ impl Sim {
     }
 
     /// Completes a decided reply from the disk, and checks what it lets out.
-    pub(super) fn complete(&mut self, at: usize, reply: Reply, before: usize) -> Result<Response, Broken> {
+    pub(super) fn complete(&mut self, at: usize, reply: Reply, before: Before) -> Result<Response, Broken> {
         match reply {
             Reply::Answer(plan) => {
                 self.checker.durable(at, LogName::Access, plan.index, &self.nodes[at])?;
@@ -394,7 +396,7 @@ impl Sim {
                 match sealed.map_err(fault)? {
                     Ok(answer) => {
                         self.figures.answers += 1;
-                        self.checker.disclosed(at, &plan, Timestamp(self.now), before)?;
+                        self.checker.disclosed(at, &plan, self.clock(at), before.standing)?;
                         Ok(Response::Answer(Box::new(answer)))
                     }
                     Err(refusal) => Ok(Response::Refused(refusal)),
@@ -433,7 +435,7 @@ impl Sim {
         members: Vec<MemberId>,
     ) -> Result<(), Broken> {
         let deadline = self.nodes[at].context.registry.verify(question).map_or(0, |q| q.get().deadline.0);
-        let left = deadline.saturating_sub(self.now).saturating_sub(RELAY_MARGIN_MS);
+        let left = deadline.saturating_sub(self.clock(at).0).saturating_sub(RELAY_MARGIN_MS);
         let relay = self.nodes[at].number();
         self.nodes[at].relays.insert(relay, Relay { to, call, left: members.len(), parts: Vec::new() });
         for member in members {
@@ -632,7 +634,7 @@ impl Sim {
                 self.heard(at, call)
             }
             Call::Prove { doubt, asked } => {
-                let now = Timestamp(self.now);
+                let now = self.clock(at);
                 let settled = match response {
                     Response::Consistency { root, proof } => {
                         doubt.settle(&self.nodes[at].context, now, root, proof)
@@ -708,7 +710,7 @@ impl Sim {
         peer: &MemberId,
         receipt: &Receipt,
     ) -> Result<(), Broken> {
-        let dropped = self.config.sabotage == Some(Sabotage::DropAcknowledgements);
+        let dropped = self.config.mutant == Some(Mutant::DropAcknowledgements);
         if dropped && self.position(peer) == Some(0) {
             return Ok(());
         }
@@ -761,34 +763,6 @@ impl Sim {
             })
         };
         !entry.mirrors.is_empty() && entry.mirrors.iter().all(full) && self.nodes.iter().all(|n| !n.restored)
-    }
-
-    /// Sizes and phases that show whether everything has come to rest.
-    pub(super) fn at_rest(&self) -> BTreeMap<MemberId, Option<String>> {
-        self.nodes.iter().map(|n| (n.id.clone(), self.unrest(n))).collect()
-    }
-
-    fn unrest(&self, node: &super::federation::Node) -> Option<String> {
-        let Some(member) = &node.member else { return Some("is down".to_owned()) };
-        if *member.phase() != Phase::Ready {
-            return Some(format!("is {:?}", member.phase()));
-        }
-        match read::pending(&node.disk) {
-            Ok(0) => {}
-            Ok(n) => return Some(format!("waits for {n} acknowledgements")),
-            Err(e) => return Some(e.to_string()),
-        }
-        let Ok(Response::Cases { forwarded, .. }) = read::cases(&node.disk) else {
-            return Some("cannot tell its cases".to_owned());
-        };
-        if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none()) {
-            return Some("has an application on its way".to_owned());
-        }
-        member.mirrored().find_map(|(owner, name, size)| {
-            let at = self.position(owner)?;
-            let have = log::size(&self.nodes[at].disk, name.as_str()).ok()?.0;
-            (have != size).then(|| format!("has {size} of {have} entries of `{owner}/{name}`"))
-        })
     }
 }
 

@@ -119,6 +119,11 @@ impl Sim {
 
     fn operator(&mut self, at: usize, operation: Operation, input: Input) -> Result<(), Broken> {
         let at = self.face(at);
+        self.operator_of(at, operation, input)
+    }
+
+    /// As [`Sim::operator`], at this very face: what follows from what it has said before.
+    fn operator_of(&mut self, at: usize, operation: Operation, input: Input) -> Result<(), Broken> {
         if self.nodes[at].member.is_none() {
             return Ok(());
         }
@@ -308,7 +313,7 @@ impl Sim {
     }
 
     pub(super) fn by_duty(&mut self, at: usize, to: usize, subject: SubjectId) -> Result<(), Broken> {
-        let now = Timestamp(self.now);
+        let now = self.clock(at);
         let question = Question {
             id: QuestionId(self.rng.bytes()),
             asker: self.nodes[at].id.clone(),
@@ -425,7 +430,11 @@ impl Sim {
         }
         let tree = (before, after.digest());
         let reason = reason.to_owned();
-        self.operator(at, Operation::Done, Input::Erase { records: vec![(record, versions)], reason, tree })
+        self.operator_of(
+            at,
+            Operation::Done,
+            Input::Erase { records: vec![(record, versions)], reason, tree },
+        )
     }
 
     /// An operator's reply has come.
@@ -458,7 +467,7 @@ impl Sim {
                     run: RunRows::default(),
                     last: Some("UTF-8".into()),
                 };
-                self.operator(at, Operation::Done, Input::Submit(run))
+                self.operator_of(at, Operation::Done, Input::Submit(run))
             }
             (Operation::Grant(ask), Response::Grant(signed)) => {
                 let verified = self.nodes[at].context.registry.verify(&signed);

@@ -1,0 +1,182 @@
+//! Mistakes built in on purpose, to show that the checks find them.
+//!
+//! A mutant is planted around the member: in what it sees of its disk and what of its writes arrives there
+//! ([`Mutated`]), or in the shell. The crates under test hold none of it, so no build of a node can.
+
+use credit::id::{MemberId, RecordId};
+use crypto::{Digest, Timestamp};
+use exchange::{logs::LogName, tables::Key};
+use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
+
+use super::{Config, Outcome, Violation, disk::Disk, lie::lying, run};
+
+/// Histories within which every mutant must be found.
+pub const SEEDS_MAX: u64 = 40;
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Effects are released and their batch is never written.
+    AnswerBeforeCommit,
+    /// A status entry that was handled before is handled once more.
+    NoDuplicateCheck,
+    /// A restored member takes back its logs, and no record's end with them.
+    ForgetTombstones,
+    /// What members know of records' standing vanishes from their disks when the faults end.
+    ForgetStandings,
+    /// Another authority's change is acknowledged, and the record is used as before.
+    AcknowledgeOnly,
+    /// One member's acknowledgements are thrown away.
+    DropAcknowledgements,
+    /// What is not acknowledged at once is never sent again.
+    NeverRetry,
+    /// Only public platforms hear of a change, and no asker to whom the record was disclosed.
+    PlatformsOnly,
+    /// A member comes back from an older copy and serves at once.
+    SkipCatchUp,
+    /// A witness cosigns, and does not write down what.
+    CosignWithoutPersisting,
+    /// What comes from a convicted member is taken as before.
+    SkipFrozenCheck,
+    /// No member tells another what it has seen.
+    SilentPeers,
+    /// A grant that was revoked or paused opens records.
+    ForgetRevocations,
+    /// A grant opens records more often than it says.
+    ForgetUses,
+    /// An erasure is logged, and the keys stay.
+    KeepErasedKeys,
+    /// A read that fails is an empty answer.
+    EmptyReads,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::AnswerBeforeCommit,
+        Self::NoDuplicateCheck,
+        Self::ForgetTombstones,
+        Self::ForgetStandings,
+        Self::AcknowledgeOnly,
+        Self::DropAcknowledgements,
+        Self::NeverRetry,
+        Self::PlatformsOnly,
+        Self::SkipCatchUp,
+        Self::CosignWithoutPersisting,
+        Self::SkipFrozenCheck,
+        Self::SilentPeers,
+        Self::ForgetRevocations,
+        Self::ForgetUses,
+        Self::KeepErasedKeys,
+        Self::EmptyReads,
+    ];
+
+    /// Runs the history of a seed with the mistake in it; with a liar when the mistake is about one.
+    pub fn run(self, seed: u64) -> Result<Outcome, Violation> {
+        let config = |regions| Config { mutant: Some(self), ..Config::new(seed, regions) };
+        match self {
+            Self::SilentPeers | Self::SkipFrozenCheck => lying(config(3)),
+            _ => run(config(2)),
+        }
+    }
+
+    /// The first history of seed 1 to [`SEEDS_MAX`] that finds the mistake.
+    pub fn hunt(self) -> Option<Violation> {
+        (1..=SEEDS_MAX).find_map(|seed| self.run(seed).err())
+    }
+
+    /// Whether the member does not see the row.
+    fn hides(self, key: &[u8]) -> bool {
+        let nobody = || MemberId::parse("x").expect("a label");
+        let table = match self {
+            Self::NoDuplicateCheck => Key::handled(&nobody(), 0),
+            Self::PlatformsOnly => Key::recipients(&RecordId([0; 32])),
+            Self::SkipFrozenCheck => Key::frozen(&nobody()),
+            Self::ForgetRevocations => Key::grant_life(&nobody(), &Digest::ZERO),
+            Self::ForgetUses => Key::grant_use(&Digest::ZERO),
+            _ => return false,
+        };
+        same_table(&table, key)
+    }
+
+    /// Whether a row of member `own` is not written.
+    fn loses(self, key: &[u8], own: &MemberId, restored: bool) -> bool {
+        let standings = Key::standings(own);
+        match self {
+            Self::AcknowledgeOnly => same_table(&standings, key) && !key.starts_with(standings.as_bytes()),
+            Self::ForgetTombstones => restored && same_table(&standings, key),
+            Self::CosignWithoutPersisting => same_table(&Key::witness(LogName::Status.as_str()), key),
+            Self::NeverRetry => same_table(&Key::due_after(Timestamp(0)), key),
+            _ => false,
+        }
+    }
+}
+
+/// The first byte of a key is its table.
+fn same_table(of: &Key, key: &[u8]) -> bool {
+    of.as_bytes().first() == key.first()
+}
+
+/// A member's disk as the mutant lets it see and write it; without a mutant the disk itself.
+#[derive(Debug)]
+pub struct Mutated<'a> {
+    disk: &'a Disk,
+    own: &'a MemberId,
+    /// The disk is an older copy, and the member has not caught up.
+    restored: bool,
+    mutant: Option<Mutant>,
+}
+
+impl<'a> Mutated<'a> {
+    /// The disk of member `own`.
+    pub fn new(disk: &'a Disk, own: &'a MemberId, restored: bool, mutant: Option<Mutant>) -> Self {
+        Self { disk, own, restored, mutant }
+    }
+
+    fn hides(&self, space: Space, key: &[u8]) -> bool {
+        space == Space::Row && self.mutant.is_some_and(|mutant| mutant.hides(key))
+    }
+
+    fn read<T>(&self, read: Result<T, StoreError>, empty: T) -> Result<T, StoreError> {
+        if self.mutant == Some(Mutant::EmptyReads) { Ok(read.unwrap_or(empty)) } else { read }
+    }
+}
+
+impl View for Mutated<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let found = self.read(self.disk.get(space, key), None)?;
+        Ok(found.filter(|_| !self.hides(space, key)))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
+        let mut found = self.read(self.disk.scan(space, from, to, limit), Vec::new())?;
+        found.retain(|(key, _)| !self.hides(space, key));
+        Ok(found)
+    }
+
+    fn last_in(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Result<Option<Pair>, StoreError> {
+        let found = self.read(self.disk.last_in(space, from, to), None)?;
+        Ok(found.filter(|(key, _)| !self.hides(space, key)))
+    }
+}
+
+impl Store for Mutated<'_> {
+    fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
+        let Some(mutant) = self.mutant else { return self.disk.apply(batch) };
+        let mut left = Batch::default();
+        for (space, key, value) in batch.iter() {
+            match value {
+                Some(_) if space == Space::Row && mutant.loses(key, self.own, self.restored) => {}
+                Some(value) => left.put(space, key, value),
+                None => left.delete(space, key),
+            }
+        }
+        self.disk.apply(&left)
+    }
+}
