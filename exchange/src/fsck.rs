@@ -33,6 +33,7 @@ use crate::{
     artifact::status_fact,
     context::Context,
     evidence::EvidenceRow,
+    kept,
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
     project,
@@ -570,7 +571,11 @@ impl Check<'_> {
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
             Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
-            // Grants and departments; what can be made again is looked at by the other function.
+            Table::Grant => drop(decode::<MemberId>(key, bytes)?),
+            Table::Asked | Table::Kept | Table::KeptGrant | Table::News => {
+                return kept::check(self.context, self.view, table, key, bytes);
+            }
+            // Departments; what can be made again is looked at by the other function.
             _ => decode::<()>(key, bytes)?,
         }
         Ok(None)

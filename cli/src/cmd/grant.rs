@@ -107,11 +107,6 @@ fn frequency(text: &str) -> Result<Frequency, Problem> {
     })
 }
 
-/// Until when the asker may keep what was answered at `at`.
-pub(crate) fn keep_until(grant: &Text, at: Timestamp) -> Timestamp {
-    at.plus_ms(u64::from(grant.keep_days) * DAY_MS)
-}
-
 /// What a grant says, once its signature is verified, and where it stands at the member whose node is asked.
 async fn show(signed: &Signed<Text>, dir: Option<&Path>, registry: Option<&Path>) -> Result<Output, Problem> {
     let mut standing = None;
