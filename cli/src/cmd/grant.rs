@@ -7,7 +7,7 @@ use credit::{
     catalog::Catalog,
     grant::{Frequency, Grant as Text, GrantChange, Scope},
 };
-use crypto::{Digest, Timestamp, codec, sign::Signed};
+use crypto::{Digest, codec, sign::Signed};
 use exchange::{
     artifact::Artifact,
     wire::{GrantDraft, GrantStanding, Operation, Response},
