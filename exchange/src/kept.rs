@@ -179,12 +179,7 @@ pub fn standing(view: &dyn View, authority: &MemberId, record: &RecordId) -> Res
 
 /// A page of news: at most `limit` after `after`, and the sequence number up to which the log was looked through. More
 /// is there when that is below [`newest`].
-pub fn news(
-    context: &Context,
-    view: &dyn View,
-    after: u64,
-    limit: usize,
-) -> Result<(Vec<News>, u64), Fault> {
+pub fn news(context: &Context, view: &dyn View, after: u64, limit: usize) -> Result<(Vec<News>, u64), Fault> {
     let size = newest(view)?;
     let mut found = Vec::new();
     let mut at = after.min(size);
@@ -227,9 +222,9 @@ pub(crate) fn check(
     bytes: &[u8],
 ) -> Result<Option<Wrong>, Fault> {
     match table {
-        Table::Asked => drop(decode::<AskedRow>(key, bytes)?),
-        Table::Kept => drop(decode::<KeptRow>(key, bytes)?),
-        Table::KeptGrant => drop(decode::<KeptGrantRow>(key, bytes)?),
+        Table::Asked => decode::<AskedRow>(key, bytes).map(|_| None),
+        Table::Kept => decode::<KeptRow>(key, bytes).map(|_| None),
+        Table::KeptGrant => decode::<KeptGrantRow>(key, bytes).map(|_| None),
         _ => {
             let said: StatusFact = decode(key, bytes)?;
             let Some(ack) = key.get(1..).and_then(|rest| rest.try_into().ok()).map(u64::from_be_bytes) else {
@@ -237,8 +232,7 @@ pub(crate) fn check(
             };
             let (found, _) = news(context, view, ack, 1)?;
             let fits = found.first().is_some_and(|n| n.sequence == ack + 1 && n.fact.as_ref() == Some(&said));
-            return Ok((!fits).then_some(Wrong::RowUnexplained));
+            Ok((!fits).then_some(Wrong::RowUnexplained))
         }
     }
-    Ok(None)
 }

@@ -76,12 +76,8 @@ pub fn ask(
         return Ok(());
     }
     turn.put(&Key::asked(&id), &AskedRow { question: digest, at });
-    let asked = Asked {
-        question: digest,
-        clerk: question.clerk,
-        purpose: question.purpose,
-        outlet: outlet.clone(),
-    };
+    let asked =
+        Asked { question: digest, clerk: question.clerk, purpose: question.purpose, outlet: outlet.clone() };
     turn.append(context, LogName::Access, Fact::Asked(asked))?;
     turn.reply(token, Reply::ready(Response::Asked { question: signed, outlet }));
     Ok(())

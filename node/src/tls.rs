@@ -250,3 +250,64 @@ impl ServerCertVerifier for ThisKey {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// For `localhost`, by `openssl req -x509 -newkey ec`, valid for a hundred years and used here only.
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBmDCCAT6gAwIBAgIUAmqEeeE2skxxRB4oQe9L+l1R/IEwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTA0MjM1M1oYDzIxMjYxMTAx
+MDQyMzUzWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAARl2Ef5nWMXHNs2wZoaxCRkAIOS+liKqwkdS1rLwuMP7Xi6K9a1mi1O
+PCK5w+r4BERFLv+cmQGiHqk0+fmRf96lo2wwajAdBgNVHQ4EFgQU1BnP/Y/jcKu6
++aPlvm35Vgao130wHwYDVR0jBBgwFoAU1BnP/Y/jcKu6+aPlvm35Vgao130wGgYD
+VR0RBBMwEYIJbG9jYWxob3N0hwR/AAABMAwGA1UdEwEB/wQCMAAwCgYIKoZIzj0E
+AwIDSAAwRQIgF67w/b1ULknv890rFZPlNbQOn1ngOeGmOoh94V92UJ0CIQCkYfuU
+qhqgb3vMG5EyUKsoXMXVHbvBTSQP/Jgz3kYENA==
+-----END CERTIFICATE-----
+";
+    const KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1W183dBNRO6k6Onb
+IA3LwVJXEzroubyJUbtgbN16A/ShRANCAARl2Ef5nWMXHNs2wZoaxCRkAIOS+liK
+qwkdS1rLwuMP7Xi6K9a1mi1OPCK5w+r4BERFLv+cmQGiHqk0+fmRf96l
+-----END PRIVATE KEY-----
+";
+
+    #[tokio::test]
+    async fn the_gateway_s_tls_is_believed_by_its_authority_and_its_name_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = (dir.path().join("certificate"), dir.path().join("key"));
+        std::fs::write(&certificate, CERTIFICATE).unwrap();
+        std::fs::write(&key, KEY).unwrap();
+        assert!(https_server(&key, &certificate).is_err());
+        let acceptor = https_server(&certificate, &key).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.write_all(b"hello").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        let connector = https_client(&certificate).unwrap();
+        let connect = || TcpStream::connect(address);
+        let mut stream = https_connect(&connector, "localhost", connect().await.unwrap()).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "hello");
+        assert!(https_connect(&connector, "bank.example", connect().await.unwrap()).await.is_err());
+        let nobody = dir.path().join("nobody");
+        std::fs::write(&nobody, "").unwrap();
+        let strangers = https_client(&nobody).unwrap();
+        assert!(https_connect(&strangers, "localhost", connect().await.unwrap()).await.is_err());
+    }
+}

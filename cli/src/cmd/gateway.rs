@@ -17,7 +17,9 @@ use crate::{
 pub(crate) fn run(verb: Gateway) -> Result<Output, Problem> {
     match verb {
         Gateway::Enable { listen, certificate, key, node } => {
-            let text = format!("the gateway listens on {listen} from the node's next start on / 节点下次启动后网关将监听");
+            let text = format!(
+                "the gateway listens on {listen} from the node's next start on / 节点下次启动后网关将监听"
+            );
             let value = json!({ "listen": listen });
             configure(&node.dir, Some(GatewayConfig { listen, certificate, key }))?;
             Ok(Output::new(value, text))
@@ -59,7 +61,10 @@ fn key(verb: Key) -> Result<Output, Problem> {
             let keys = Settings::read(&node.dir)?.keys;
             let line = |key: &::node::gateway::settings::ApiKey| {
                 let end = key.revoked.as_ref().map(|at| format!(", revoked {at}")).unwrap_or_default();
-                format!("{:<16} clerks `{}…`, {} a minute, made {}{end}", key.name, key.clerk_prefix, key.per_minute, key.made)
+                format!(
+                    "{:<16} clerks `{}…`, {} a minute, made {}{end}",
+                    key.name, key.clerk_prefix, key.per_minute, key.made
+                )
             };
             let text = keys.iter().map(line).collect::<Vec<_>>().join("\n");
             let value = |key: &::node::gateway::settings::ApiKey| {
@@ -87,7 +92,8 @@ fn hook(verb: Hook) -> Result<Output, Problem> {
         }
         Hook::List(node) => {
             let hooks = Settings::read(&node.dir)?.hooks;
-            let text = hooks.iter().map(|h| format!("{:<16} {}", h.name, h.url)).collect::<Vec<_>>().join("\n");
+            let text =
+                hooks.iter().map(|h| format!("{:<16} {}", h.name, h.url)).collect::<Vec<_>>().join("\n");
             let value = |h: &::node::gateway::settings::Hook| json!({ "name": h.name, "url": h.url });
             Ok(Output::new(json!({ "hooks": hooks.iter().map(value).collect::<Vec<Value>>() }), text))
         }

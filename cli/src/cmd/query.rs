@@ -15,10 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Query,
     client::{Client, unexpected},
-    cmd::{
-        grant::read_grant,
-        item_fields, purpose, subject, write,
-    },
+    cmd::{grant::read_grant, item_fields, purpose, subject, write},
     output::Output,
 };
 

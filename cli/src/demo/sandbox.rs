@@ -91,7 +91,10 @@ async fn revive(fed: &mut Federation) -> Result<(), Problem> {
     let mut away: Vec<(Instant, &'static str)> = Vec::new();
     loop {
         for member in fed.gone() {
-            say(&format!("`{member}` is down, and comes back in {} s / 节点已停止，稍后自动恢复", AWAY.as_secs()));
+            say(&format!(
+                "`{member}` is down, and comes back in {} s / 节点已停止，稍后自动恢复",
+                AWAY.as_secs()
+            ));
             away.push((Instant::now(), member));
         }
         let (due, rest) = away.into_iter().partition(|(since, _)| since.elapsed() >= AWAY);
@@ -256,7 +259,9 @@ async fn received(
 fn text(value: &Value) -> String {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (base, key) = (word(&value["base"]), word(&value["key"]));
-    let mut text = format!("the gateway / 网关: {base}\nthe document / 接口文档: {base}/openapi.json\nexport KEY={key}\n");
+    let mut text = format!(
+        "the gateway / 网关: {base}\nthe document / 接口文档: {base}/openapi.json\nexport KEY={key}\n"
+    );
     for outcome in value["outcomes"].as_array().into_iter().flatten() {
         text.push_str(&format!(
             "\n{:<14}{}  {}\n  -> {}\n",

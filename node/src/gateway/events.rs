@@ -87,7 +87,11 @@ fn stream(server: Server, after: u64, place: OwnedSemaphorePermit) -> Response<B
             let Ok(found) = page(&server, at, PAGE_MAX).await else { return };
             at = found.next;
             for event in &found.events {
-                text.push_str(&format!("id: {}\nevent: {}\ndata: {event}\n\n", event["sequence"], event["type"].as_str().unwrap_or("")));
+                text.push_str(&format!(
+                    "id: {}\nevent: {}\ndata: {event}\n\n",
+                    event["sequence"],
+                    event["type"].as_str().unwrap_or("")
+                ));
             }
             if text.is_empty() && silent.elapsed() > ALIVE {
                 text.push_str(": alive\n\n");
@@ -104,7 +108,9 @@ fn stream(server: Server, after: u64, place: OwnedSemaphorePermit) -> Response<B
         }
     });
     let mut response = Response::new(body.boxed());
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/event-stream"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/event-stream"));
     response
 }
 

@@ -83,8 +83,7 @@ pub async fn stored(server: &Server, id: &str) -> Result<Verified<Grant>, Troubl
     let own = server.clone();
     let row = reading(move || kept::grant(&own.shared.store, &digest)).await?.ok_or_else(none)?;
     let damaged = || Trouble::from(Fault("a kept grant does not open".into()));
-    let content =
-        open_box(&server.shared.keys.kept(), Label::KeptBox, &row.sealed).map_err(|_| damaged())?;
+    let content = open_box(&server.shared.keys.kept(), Label::KeptBox, &row.sealed).map_err(|_| damaged())?;
     let signed: Signed<Grant> = codec::from_slice(&content).map_err(|_| damaged())?;
     if signed.digest() != digest {
         return Err(damaged());
@@ -110,7 +109,8 @@ fn value(catalog: &Catalog, grant: &Verified<Grant>, standing: GrantStanding) ->
         .scope
         .iter()
         .map(|scope| {
-            let column = |field| catalog.item(&scope.item).and_then(|i| i.field(field)).map(|f| f.column.as_str());
+            let column =
+                |field| catalog.item(&scope.item).and_then(|i| i.field(field)).map(|f| f.column.as_str());
             let fields: Vec<&str> = scope.fields.iter().filter_map(|f| column(*f)).collect();
             json!({ "item": scope.item.as_str(), "fields": fields })
         })

@@ -145,7 +145,8 @@ async fn send(hook: &Hook, event: &Value) -> Result<(), String> {
     let (host, port, secure) = target(&hook.url)?;
     let secret = hook.signing().ok_or("its secret cannot be read")?;
     let uri: Uri = hook.url.parse().map_err(|_| "not a URL".to_owned())?;
-    let (id, timestamp, body) = (format!("event-{}", event["sequence"]), clock::now().0 / 1_000, event.to_string());
+    let (id, timestamp, body) =
+        (format!("event-{}", event["sequence"]), clock::now().0 / 1_000, event.to_string());
     let path = uri.path_and_query().map_or("/", |p| p.as_str());
     let authority = uri.authority().map_or("", |a| a.as_str());
     // Userinfo of a URL is nothing to show a proxy on the way.

@@ -158,7 +158,12 @@ impl Call {
     }
 
     /// A number of the query string.
-    pub fn number(&self, name: &str, default: u64, range: core::ops::RangeInclusive<u64>) -> Result<u64, Trouble> {
+    pub fn number(
+        &self,
+        name: &str,
+        default: u64,
+        range: core::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Trouble> {
         let Some(text) = self.query.get(name) else { return Ok(default) };
         text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
             let (from, to) = (range.start(), range.end());
@@ -260,7 +265,8 @@ impl Gateway {
         }
         let key = self.authorize(request.headers())?;
         let place = self.requests.clone().try_acquire_owned();
-        let place = place.map_err(|_| Trouble::busy(format!("{REQUESTS_MAX} requests are worked on already")))?;
+        let place =
+            place.map_err(|_| Trouble::busy(format!("{REQUESTS_MAX} requests are worked on already")))?;
         let query = decode_query(request.uri().query().unwrap_or_default())?;
         let (head, body) = request.into_parts();
         let body = tokio::time::timeout(ARRIVE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
@@ -296,8 +302,9 @@ impl Gateway {
     fn health(&self) -> Response<Body> {
         let phase = self.server.shared.state.read().map_or("unknown", |s| s.phase);
         let member = self.server.shared.context().own.id.clone();
-        let mut response =
-            json_body(&serde_json::json!({ "member": member.as_str(), "status": phase, "version": env!("CARGO_PKG_VERSION") }));
+        let mut response = json_body(
+            &serde_json::json!({ "member": member.as_str(), "status": phase, "version": env!("CARGO_PKG_VERSION") }),
+        );
         if phase != "ready" {
             *response.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
         }
@@ -308,7 +315,8 @@ impl Gateway {
     fn authorize(&self, headers: &HeaderMap) -> Result<ApiKey, Trouble> {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
         let token = bearer.and_then(|v| v.strip_prefix("Bearer "));
-        let token = token.ok_or_else(|| Trouble::own("key.invalid", "there is no Authorization: Bearer header"))?;
+        let token =
+            token.ok_or_else(|| Trouble::own("key.invalid", "there is no Authorization: Bearer header"))?;
         // Read anew for every request: what was revoked a moment ago opens nothing.
         let settings = Settings::read(self.server.shared.keys.dir()).map_err(|problem| {
             tracing::error!(%problem, "the gateway's settings cannot be read");
@@ -345,9 +353,10 @@ impl Gateway {
 /// A header's text when it has the shape of a name for a request: visible ASCII, not long.
 fn visible(headers: &HeaderMap, name: &str) -> Option<Result<String, Trouble>> {
     let value = headers.get(name)?;
-    let text = value.to_str().ok().filter(|t| {
-        (1..=HEADER_CHARS_MAX).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic())
-    });
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|t| (1..=HEADER_CHARS_MAX).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()));
     Some(text.map(str::to_owned).ok_or_else(|| {
         Trouble::malformed(format!("`{name}` has 1 to {HEADER_CHARS_MAX} visible ASCII characters"))
     }))

@@ -135,7 +135,8 @@ pub async fn list(server: &Server, call: &Call) -> Result<Response<Body>, Troubl
 }
 
 async fn found(server: &Server, call: &Call) -> Result<(KeptRow, AskResult), Trouble> {
-    let none = || Trouble::not_found("this key has asked no question with this id, or its answer is no longer kept");
+    let none =
+        || Trouble::not_found("this key has asked no question with this id, or its answer is no longer kept");
     let id = QuestionId::parse(&call.id).filter(|id| id.to_string() == call.id).ok_or_else(none)?;
     operate::kept_answer(server, &call.key.name, id).await?.ok_or_else(none)
 }
@@ -155,7 +156,9 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
         _ => return Err(Trouble::malformed("`grant` and `grant_id` are given both")),
     };
     let subject = match (&ask.subject, &grant) {
-        (Some(text), _) => SubjectId::parse(text).map_err(|e| Trouble::malformed(format!("`subject`: {e}")))?,
+        (Some(text), _) => {
+            SubjectId::parse(text).map_err(|e| Trouble::malformed(format!("`subject`: {e}")))?
+        }
         (None, Some(grant)) => grant.get().subject.clone(),
         (None, None) => return Err(Trouble::malformed("without a grant `subject` is needed")),
     };
@@ -169,7 +172,9 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
     })?;
     let wait_ms = ask.deadline_ms.unwrap_or(DEADLINE_MS);
     if !(DEADLINE_MS_MIN..=DEADLINE_MS_MAX).contains(&wait_ms) {
-        return Err(Trouble::malformed(format!("`deadline_ms` lies from {DEADLINE_MS_MIN} to {DEADLINE_MS_MAX}")));
+        return Err(Trouble::malformed(format!(
+            "`deadline_ms` lies from {DEADLINE_MS_MIN} to {DEADLINE_MS_MAX}"
+        )));
     }
     let catalog = &server.shared.context().catalog;
     let wants = wants(catalog, &ask.items, grant.as_ref())?;
@@ -177,7 +182,11 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
 }
 
 /// Items and fields; without any those of the grant, and of an item without fields all.
-fn wants(catalog: &Catalog, items: &[AskItem], grant: Option<&Verified<Grant>>) -> Result<Vec<Want>, Trouble> {
+fn wants(
+    catalog: &Catalog,
+    items: &[AskItem],
+    grant: Option<&Verified<Grant>>,
+) -> Result<Vec<Want>, Trouble> {
     let refuse = |code, what: &str| Trouble::from(Refusal::new(code, format!("`{what}`")));
     if items.is_empty() {
         let grant = grant.ok_or_else(|| Trouble::malformed("without a grant `items` are needed"))?;

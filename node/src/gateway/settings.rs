@@ -257,7 +257,9 @@ mod tests {
         {
             assert!(settings.add_key(name, prefix, per_minute).is_err(), "{name} {prefix:?} {per_minute}");
         }
-        for url in ["http://192.0.2.1/x", "ftp://127.0.0.1/", "https:///x", "nonsense", "http://localhost.evil/"] {
+        for url in
+            ["http://192.0.2.1/x", "ftp://127.0.0.1/", "https:///x", "nonsense", "http://localhost.evil/"]
+        {
             assert!(settings.add_hook("a", url, None, 0).is_err(), "{url}");
         }
         let secret = settings.add_hook("a", "http://127.0.0.1:9/x", None, 0).unwrap();

@@ -14,13 +14,38 @@ use super::{Body, full, insert};
 
 /// Codes that are the gateway's own: code, status, English, Chinese.
 pub const OWN: [(&str, u16, &str, &str); 8] = [
-    ("request.malformed", 400, "the request is not as the document says; change it", "请求不符合接口文档；请按提示修改"),
-    ("key.invalid", 401, "the API key is missing, unknown or revoked; ask the node's operator for one", "缺少 API 密钥，或密钥无效、已吊销；请向节点运维人员申请"),
-    ("method.not-allowed", 405, "this address does not take this method; see Allow", "该地址不支持此方法；见 Allow"),
+    (
+        "request.malformed",
+        400,
+        "the request is not as the document says; change it",
+        "请求不符合接口文档；请按提示修改",
+    ),
+    (
+        "key.invalid",
+        401,
+        "the API key is missing, unknown or revoked; ask the node's operator for one",
+        "缺少 API 密钥，或密钥无效、已吊销；请向节点运维人员申请",
+    ),
+    (
+        "method.not-allowed",
+        405,
+        "this address does not take this method; see Allow",
+        "该地址不支持此方法；见 Allow",
+    ),
     ("request.timeout", 408, "the request did not arrive in time; send it again", "请求未按时到达；请重发"),
-    ("request.too-large", 413, "the request exceeds a limit of the document; shorten it", "请求超过接口文档规定的上限；请缩减"),
+    (
+        "request.too-large",
+        413,
+        "the request exceeds a limit of the document; shorten it",
+        "请求超过接口文档规定的上限；请缩减",
+    ),
     ("request.media-type", 415, "the body must be application/json", "请求正文须为 application/json"),
-    ("quota.exceeded", 429, "this API key asks more often than it may; wait as told", "该 API 密钥的请求过于频繁；请按提示等待"),
+    (
+        "quota.exceeded",
+        429,
+        "this API key asks more often than it may; wait as told",
+        "该 API 密钥的请求过于频繁；请按提示等待",
+    ),
     ("node.fault", 500, "the node has a fault; see its log", "节点发生故障；请查看其日志"),
 ];
 
@@ -86,7 +111,8 @@ impl Trouble {
             document["retry_after_ms"] = json!(ms);
         }
         let mut response = full(document.to_string().into_bytes(), "application/problem+json");
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if let Some(ms) = self.retry_after_ms {
             // The header has whole seconds; who waits them has waited long enough.
             insert(&mut response, header::RETRY_AFTER, &ms.div_ceil(1_000).max(1).to_string());
