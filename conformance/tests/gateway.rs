@@ -23,6 +23,22 @@ use common::{
     http::{self, Got},
     run, schema, until, xinqiao,
 };
+use conformance::sim::federation;
+use credit::{
+    catalog::Purpose,
+    entry::Received,
+    id::{ClerkId, ItemId, MemberId, QuestionId},
+    question::Want,
+    subject::SubjectId,
+};
+use crypto::{Digest, Timestamp};
+use exchange::{
+    kept::{self, Keep, KeptAt, KeptRow},
+    member::{Input, Member},
+    step::{Effect, Reply, Token},
+    wire::{AskDraft, Response},
+};
+use ledger::{log, store::memory::MemoryStore};
 use serde_json::{Value, json};
 
 /// Time for the sandbox to stand, and for a change to arrive: several times what they take on a machine under load.
@@ -319,6 +335,9 @@ fn pages(caller: &mut Caller, key: &str, adverse: &Value) {
     assert!(
         kinds.is_superset(&["record.repaired", "record.masked", "record.disputed", "grant.revoked"].into())
     );
+    // Who takes both gets the page: a stream would not end.
+    let both = "Accept: application/json, text/event-stream\r\n";
+    assert_eq!(caller.send("GET", "/v1/events", Some(key), both, "").1, all);
     let first = caller.get("/v1/events?limit=1", key);
     assert_eq!(first["events"][0], events[0]);
     assert_eq!(first["more"], true);
@@ -587,4 +606,64 @@ fn away(sandbox: &Sandbox, caller: &mut Caller, key: &str) {
     let (got, problem) = caller.json("POST", "/v1/queries", key, "", &body);
     assert_eq!((got.status, problem["code"].as_str()), (503, Some("peer.unreachable")));
     assert!(got.header("retry-after").is_some());
+}
+
+#[test]
+fn a_question_asked_again_is_the_same_and_an_answer_is_forgotten_in_time() {
+    const START: Timestamp = Timestamp(1_800_000_000_000);
+    let bank = federation::build(1, 2, START).pop().unwrap();
+    let item = bank.context.catalog.item(&ItemId::parse("CF").unwrap()).unwrap().clone();
+    let store = MemoryStore::default();
+    let mut member = Member::open(bank.context, &store).unwrap();
+    let mut step = |after: u64, input: Input| {
+        let step = member.handle(START.plus_ms(after), vec![(Some(Token(1)), input)], &store).unwrap();
+        let ready = |effect| match effect {
+            Effect::Reply { reply: Reply::Ready(response), .. } => Some(*response),
+            _ => None,
+        };
+        step.commit(&store).unwrap().into_iter().find_map(ready)
+    };
+    step(0, Input::Restored { seen: Vec::new() });
+    step(0, Input::Synced);
+    let id = QuestionId([7; 16]);
+    let ask = |clerk: &str| Input::Ask {
+        draft: AskDraft {
+            clerk: ClerkId::parse(clerk).unwrap(),
+            purpose: Purpose::LoanReview,
+            subject: SubjectId::parse("91320505Y0LXM9KP2T").unwrap(),
+            wants: vec![Want::whole(&item)],
+            grant: None,
+            wait_ms: 10_000,
+        },
+        id,
+    };
+    let entries = || log::size(&store, "access").unwrap().0;
+    let Some(Response::Asked { question, .. }) = step(0, ask("wang")) else { panic!("no question") };
+    let Some(Response::Asked { question: again, .. }) = step(5_000, ask("wang")) else {
+        panic!("no question")
+    };
+    assert_eq!((question.as_bytes(), entries()), (again.as_bytes(), 1));
+    let Some(Response::Refused(refusal)) = step(5_000, ask("li")) else { panic!("no refusal") };
+    assert_eq!((refusal.code.as_str(), entries()), ("question.reused", 1));
+
+    let at = KeptAt { owner: "loans".into(), asked: START, id };
+    let row = KeptRow { question: question.digest(), until: START.plus_ms(60_000), sealed: vec![1].into() };
+    let line = Received {
+        question: question.digest(),
+        from: MemberId::parse("sh").unwrap(),
+        index: 0,
+        leaf: Digest::ZERO,
+        records: Vec::new(),
+    };
+    for _ in 0..2 {
+        let keep = Some(Box::new(Keep { at: at.clone(), row: row.clone() }));
+        assert_eq!(step(6_000, Input::Received { lines: vec![line.clone()], keep }), Some(Response::Done));
+        assert_eq!(entries(), 2, "one answer, one line");
+    }
+    assert_eq!(kept::answer(&store, "loans", &id).unwrap(), Some((at, row)));
+    assert_eq!(kept::answer(&store, "risk", &id).unwrap(), None);
+    step(59_999, Input::Tick);
+    assert!(kept::answer(&store, "loans", &id).unwrap().is_some());
+    step(60_000, Input::Tick);
+    assert_eq!(kept::answer(&store, "loans", &id).unwrap(), None);
 }

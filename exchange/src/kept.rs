@@ -6,6 +6,7 @@
 
 use credit::{
     entry::{Entry, Fact, StatusFact},
+    grant::GrantLife,
     id::{MemberId, QuestionId, RecordId},
     status::{Standing, Status},
 };
@@ -231,8 +232,68 @@ pub(crate) fn check(
                 return Ok(Some(Wrong::RowDamaged));
             };
             let (found, _) = news(context, view, ack, 1)?;
-            let fits = found.first().is_some_and(|n| n.sequence == ack + 1 && n.fact.as_ref() == Some(&said));
-            Ok((!fits).then_some(Wrong::RowUnexplained))
+            let Some(told) =
+                found.first().filter(|n| n.sequence == ack + 1 && n.fact.as_ref() == Some(&said))
+            else {
+                return Ok(Some(Wrong::RowUnexplained));
+            };
+            // An asker keeps no copy of that log: this is the second source of what was said.
+            let acted_on = match (&said, said.grant()) {
+                (StatusFact::Changed(changed), _) => {
+                    let key = Key::standing(&told.origin, &changed.record);
+                    let said = Standing::of(changed.change, told.index);
+                    tables::row::<Standing>(view, &key)?.is_some_and(|now| now.merge(said) == now)
+                }
+                (_, Some((grant, change))) => {
+                    let key = Key::grant_life(&told.origin, grant);
+                    let said = GrantLife::of(change, told.index);
+                    tables::row::<GrantLife>(view, &key)?.is_some_and(|now| now.merge(said) == now)
+                }
+                _ => true,
+            };
+            Ok((!acted_on).then_some(Wrong::RowMissing))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ledger::store::{Overlay, Store, memory::MemoryStore};
+
+    use super::*;
+
+    fn place(owner: &str, asked: u64, id: u8) -> KeptAt {
+        KeptAt { owner: owner.into(), asked: Timestamp(asked), id: QuestionId([id; 16]) }
+    }
+
+    #[test]
+    fn answers_come_page_by_page_in_the_order_of_asking_and_to_their_own_system_only() {
+        let store = MemoryStore::default();
+        let kept = Overlay::new(&store);
+        let mut turn = Turn::new(Timestamp(0), &kept, BTreeMap::new());
+        // A name that is another's beginning, times that are not in the order of the ids.
+        let places = [place("a", 300, 1), place("ab", 100, 2), place("a", 200, 9), place("a", 200, 8)];
+        for at in places {
+            let row =
+                KeptRow { question: Digest::ZERO, until: Timestamp(900), sealed: Bytes(vec![at.id.0[0]]) };
+            assert!(keep(&mut turn, Keep { at: at.clone(), row: row.clone() }).unwrap());
+            // The first stays.
+            let other = KeptRow { sealed: Bytes(vec![0]), ..row };
+            assert!(!keep(&mut turn, Keep { at, row: other }).unwrap());
+        }
+        let found = |after: Option<&KeptAt>, limit| {
+            let rows = answers(turn.view(), "a", after, limit).unwrap();
+            rows.into_iter().map(|(at, row)| (at.id.0[0], row.sealed.0[0])).collect::<Vec<_>>()
+        };
+        assert_eq!(found(None, 9), [(8, 8), (9, 9), (1, 1)]);
+        assert_eq!(found(None, 2), [(8, 8), (9, 9)]);
+        assert_eq!(found(Some(&place("a", 200, 8)), 2), [(9, 9), (1, 1)]);
+        assert_eq!(found(Some(&place("a", 300, 1)), 2), []);
+        assert_eq!(answers(turn.view(), "b", None, 9).unwrap(), []);
+        store.apply(turn.finish().rows).unwrap();
+        let due = store.scan_prefix(Space::Row, Key::due_first().as_bytes(), 9).unwrap();
+        assert_eq!(due.len(), 4, "each answer is forgotten once");
     }
 }

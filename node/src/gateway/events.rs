@@ -58,7 +58,10 @@ pub async fn get(server: &Server, call: &Call) -> Result<Response<Body>, Trouble
     let wait = call.number("wait", 0, 0..=WAIT_SECONDS_MAX)?;
     let after = call.number("after", 0, 0..=u64::MAX)?;
     let accept = call.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if accept.split(',').any(|kind| kind.split(';').next().is_some_and(|k| k.trim() == "text/event-stream")) {
+    let accepts =
+        |kind: &str| accept.split(',').any(|a| a.split(';').next().is_some_and(|k| k.trim() == kind));
+    // A client made from the document names every kind it has read of; it wants the page.
+    if accepts("text/event-stream") && !accepts("application/json") {
         // A browser's reader comes back with the last number it has seen.
         let last = call.headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok());
         return Ok(stream(server.clone(), last.unwrap_or(after), call.stream()?));
