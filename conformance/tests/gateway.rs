@@ -634,6 +634,7 @@ fn a_question_asked_again_is_the_same_and_an_answer_is_forgotten_in_time() {
             wants: vec![Want::whole(&item)],
             grant: None,
             wait_ms: 10_000,
+            checks: Vec::new(),
         },
         id,
     };

@@ -31,6 +31,7 @@ use ledger::{
 
 use crate::{
     artifact::status_fact,
+    check::BudgetRow,
     context::Context,
     evidence::EvidenceRow,
     kept,
@@ -570,7 +571,8 @@ impl Check<'_> {
                 let row: EvidenceRow = decode(key, bytes)?;
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
-            Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
+            Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
+            Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
             Table::Grant => drop(decode::<MemberId>(key, bytes)?),
             Table::Asked | Table::Kept | Table::KeptGrant | Table::News => {
                 return kept::check(self.context, self.view, table, key, bytes);

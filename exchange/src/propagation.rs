@@ -1,7 +1,7 @@
 //! A status entry to every recipient until each has acknowledged it.
 //!
-//! Recipients are every public platform, every asker to whom the access log says the record was disclosed, and of a grant
-//! the member it is for.
+//! Recipients are every public platform, every asker to whom the access log says the record was disclosed, every asker that
+//! was told an outcome that rests on it, and of a grant the member it is for.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
@@ -44,8 +44,10 @@ pub fn schedule(
     let mut recipients: BTreeSet<MemberId> =
         context.registry.status_peers(own).filter(|m| !m.quic.is_empty()).map(|m| m.id.clone()).collect();
     if let StatusFact::Changed(Changed { record, .. }) = fact {
-        for (rest, _) in tables::rows::<Timestamp>(turn.view(), &Key::recipients(record), usize::MAX)? {
-            recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
+        for told in [Key::recipients(record), Key::judged_on(record)] {
+            for (rest, _) in tables::rows::<Timestamp>(turn.view(), &told, usize::MAX)? {
+                recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
+            }
         }
     }
     if let Some((grant, _)) = fact.grant() {

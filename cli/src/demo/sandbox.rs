@@ -249,6 +249,7 @@ async fn received(
         wants: Want::granted(&Catalog::builtin(), verified.get()),
         grant: Some(signed.clone()),
         wait_ms: 30_000,
+        checks: Vec::new(),
     };
     let result = query::ask(&fed.dir("bank-a"), draft).await?;
     let records = result.opened.iter().filter_map(|part| part.answer.as_ref()).flat_map(|a| &a.records);

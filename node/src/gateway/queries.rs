@@ -178,7 +178,15 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
     }
     let catalog = &server.shared.context().catalog;
     let wants = wants(catalog, &ask.items, grant.as_ref())?;
-    Ok(AskDraft { clerk, purpose, subject, wants, grant: grant.map(|g| g.signed().clone()), wait_ms })
+    Ok(AskDraft {
+        clerk,
+        purpose,
+        subject,
+        wants,
+        grant: grant.map(|g| g.signed().clone()),
+        wait_ms,
+        checks: Vec::new(),
+    })
 }
 
 /// Items and fields; without any those of the grant, and of an item without fields all.
