@@ -4,6 +4,7 @@ mod ask;
 mod audit;
 mod cases;
 mod federation;
+mod gateway;
 mod node;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use self::ask::{Grant, GrantIssue, Query};
 pub(crate) use self::audit::{Audit, Verify};
 pub(crate) use self::cases::{Case, Dispute, Erase, Record, Repair};
 pub(crate) use self::federation::{Federation, Member, MemberRequest};
+pub(crate) use self::gateway::{Gateway, Hook, Key, Sandbox};
 pub(crate) use self::node::{BackupKeys, Node, NodeBackup, NodePassphrase, NodeRestore};
 use crate::bench::args::Bench;
 
@@ -62,6 +64,11 @@ pub(crate) struct Passphrase {
 pub(crate) enum Verb {
     /// A whole federation on this machine: collect, grant, ask, repair, audit, tamper.
     Demo(Demo),
+    /// A federation on this machine with a gateway, and a company for each outcome that a bank's system meets.
+    Sandbox(Sandbox),
+    /// The gateway for this member's own systems: JSON over HTTP.
+    #[command(subcommand)]
+    Gateway(Gateway),
     /// Found and govern a federation.
     #[command(subcommand)]
     Federation(Federation),

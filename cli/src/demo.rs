@@ -5,9 +5,13 @@
 //! `federation` sets the members up and runs their processes; `story` walks the road.
 
 pub(crate) mod federation;
+pub(crate) mod sandbox;
 mod story;
 
-use std::time::Instant;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use node::Problem;
 use serde_json::{Value, json};
@@ -98,18 +102,20 @@ impl Teller {
     }
 }
 
+/// The directory told, or a temporary one. It is kept until the end: dropping it removes it.
+fn directory(told: Option<&Path>, prefix: &str) -> Result<(PathBuf, Option<tempfile::TempDir>), Problem> {
+    if let Some(dir) = told {
+        return Ok((dir.to_owned(), None));
+    }
+    let made = tempfile::Builder::new().prefix(prefix).tempdir();
+    let made = made.map_err(|e| Problem::fault(format!("no temporary directory: {e}")))?;
+    Ok((made.path().to_owned(), Some(made)))
+}
+
 /// Runs the demonstration.
 pub(crate) async fn run(args: Demo, quiet: bool) -> Result<Output, Problem> {
     let mut teller = Teller { quiet, steps: Vec::new(), started: Instant::now() };
-    // Kept until the end: dropping it removes a temporary directory.
-    let (root, temporary) = match &args.dir {
-        Some(dir) => (dir.clone(), None),
-        None => {
-            let made = tempfile::Builder::new().prefix("xinqiao-demo-").tempdir();
-            let made = made.map_err(|e| Problem::fault(format!("no temporary directory: {e}")))?;
-            (made.path().to_owned(), Some(made))
-        }
-    };
+    let (root, temporary) = directory(args.dir.as_deref(), "xinqiao-demo-")?;
     let mut federation = Federation::new(&root)?;
     let walked = tokio::select! {
         walked = story::walk(&args, &mut federation, &mut teller) => walked,

@@ -22,6 +22,8 @@ use rows::{Cells, Matter, SUBJECT};
 // which is the only way to use a module of a binary.
 #[path = "sample/rows.rs"]
 mod rows;
+#[path = "sample/sandbox.rs"]
+pub(crate) mod sandbox;
 #[cfg(test)]
 #[path = "sample/tests.rs"]
 mod tests;

@@ -107,11 +107,19 @@ pub struct Scope {
     pub fields: Vec<FieldId>,
 }
 
+/// Milliseconds of a day.
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 impl Statement for Grant {
     const LABEL: Label = Label::SignGrant;
 }
 
 impl Grant {
+    /// Until when the asker may keep what was answered at `at`.
+    pub fn keep_until(&self, at: Timestamp) -> Timestamp {
+        at.plus_ms(u64::from(self.keep_days) * DAY_MS)
+    }
+
     /// Whether the grant names this field.
     pub fn covers(&self, item: &ItemId, field: FieldId) -> bool {
         self.scope.iter().any(|s| s.item == *item && (s.fields.is_empty() || s.fields.contains(&field)))

@@ -8,8 +8,8 @@ use crypto::{
 use minicbor::{Decode, Encode};
 
 use crate::{
-    catalog::Purpose,
-    grant::Grant,
+    catalog::{Catalog, Item, Purpose},
+    grant::{Grant, Scope},
     id::{ClerkId, FieldId, ItemId, MemberId, QuestionId},
     predicate::Check,
     subject::SubjectId,
@@ -86,6 +86,26 @@ pub enum Basis {
     /// Nothing; such a question is refused and logged.
     #[n(2)]
     None,
+}
+
+impl Want {
+    /// Every field of an item but those that are the subject itself.
+    pub fn whole(item: &Item) -> Self {
+        let fields = item.fields.iter().map(|f| f.id).filter(|id| !item.names_subject(*id)).collect();
+        Self { item: item.id.clone(), fields }
+    }
+
+    /// What a grant names: every field of an item it names as a whole.
+    pub fn granted(catalog: &Catalog, grant: &Grant) -> Vec<Self> {
+        let want = |scope: &Scope| {
+            let item = catalog.item(&scope.item)?;
+            let some = || Self { item: item.id.clone(), fields: scope.fields.clone() };
+            Some(if scope.fields.is_empty() { Self::whole(item) } else { some() })
+        };
+        let mut wants: Vec<Self> = grant.scope.iter().filter_map(want).collect();
+        wants.sort_by(|a, b| a.item.cmp(&b.item));
+        wants
+    }
 }
 
 impl Statement for Question {

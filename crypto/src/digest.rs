@@ -36,3 +36,23 @@ impl Digest {
         Self::of_parts(&[label.as_str().as_bytes(), &[0], bytes])
     }
 }
+
+/// HMAC-SHA256 (RFC 2104), for receivers outside the federation that know nothing else.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Digest {
+    let tag = ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key), message);
+    let mut out = Digest::ZERO;
+    out.0.copy_from_slice(tag.as_ref());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hmac_is_that_of_rfc_4231() {
+        // Test case 2.
+        let tag = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(tag.to_string(), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    }
+}

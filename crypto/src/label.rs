@@ -74,6 +74,10 @@ labels! {
     BackupKeyWrap = "xinqiao/v1/wrap-backup-key",
     /// Key of a backup's chunks from the backup's key and header: keyed BLAKE3.
     BackupChunks = "xinqiao/v1/backup-chunks",
+    /// Associated data of what an asker keeps of its questions and grants: AES-256-GCM.
+    KeptBox = "xinqiao/v1/kept",
+    /// Question id from the idempotency key that a bank's system gave: keyed BLAKE3.
+    IdempotencyKey = "xinqiao/v1/idempotency-key",
     /// Derivation of independent secrets from a member's seed: keyed BLAKE3.
     MemberSeed = "xinqiao/v1/member-seed",
     /// Content type of a signed batch of records.

@@ -34,6 +34,7 @@ use crate::{
     check::BudgetRow,
     context::Context,
     evidence::EvidenceRow,
+    kept,
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
     project,
@@ -572,7 +573,11 @@ impl Check<'_> {
             }
             Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
             Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
-            // Grants and departments; what can be made again is looked at by the other function.
+            Table::Grant => drop(decode::<MemberId>(key, bytes)?),
+            Table::Asked | Table::Kept | Table::KeptGrant | Table::News => {
+                return kept::check(self.context, self.view, table, key, bytes);
+            }
+            // Departments; what can be made again is looked at by the other function.
             _ => decode::<()>(key, bytes)?,
         }
         Ok(None)

@@ -3,7 +3,7 @@
 use credit::{
     entry::{Fact, StatusFact},
     grant::{Grant, GrantChange, GrantLife, ITEMS_PER_GRANT_MAX, KEEP_DAYS_MAX, PERIOD_DAYS_MAX, Uses},
-    id::GrantId,
+    id::{GrantId, MemberId},
     value::Date,
 };
 use crypto::{
@@ -70,7 +70,7 @@ pub fn issue(
             return Halt::refuse(Code::FieldUnknown, format!("`{}` of `{}`", field.0, scope.item));
         }
     }
-    // 3
+    // 3: who it is for is told of every change.
     let grant = Grant {
         id,
         collector: context.own.id.clone(),
@@ -86,7 +86,7 @@ pub fn issue(
         period: draft.period,
     };
     let signed = context.sign(turn.now, &grant);
-    turn.put(&Key::grant(&signed.digest()), &());
+    turn.put(&Key::grant(&signed.digest()), &grant.grantee);
     turn.reply(token, Reply::ready(Response::Grant(signed)));
     Ok(())
 }
@@ -104,7 +104,7 @@ pub fn change(
     change: GrantChange,
 ) -> Result<(), Halt> {
     // 1
-    if turn.row::<()>(&Key::grant(&digest))?.is_none() {
+    if turn.row::<MemberId>(&Key::grant(&digest))?.is_none() {
         return Halt::refuse(Code::NotFound, "no grant with this digest was issued here");
     }
     // 2
@@ -146,10 +146,12 @@ pub fn standing(
     };
     let (life, uses) = known(view, &grant)?;
     let text = grant.get();
-    let role = registry.member(&context.own.id).map(|own| own.stated.role);
+    let own = &context.own.id;
+    let role = registry.member(own).map(|own| own.stated.role);
+    let concerned = text.collector == *own || text.grantee == *own;
     let status = text.status(&life, &uses, now);
     Ok(Response::GrantStanding(GrantStanding {
-        told: text.collector == context.own.id || role.is_ok_and(|role| role.mirrors_status()),
+        told: concerned || role.is_ok_and(|role| role.mirrors_status()),
         status,
         uses: uses.total(),
         recent: text.period.map(|period| uses.within(Date::from_timestamp(now), period.days)),

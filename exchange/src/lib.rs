@@ -37,6 +37,7 @@ pub mod erase;
 pub mod evidence;
 pub mod fsck;
 pub mod grant;
+pub mod kept;
 pub mod limits;
 pub mod logs;
 pub mod member;

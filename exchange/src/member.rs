@@ -25,7 +25,7 @@ use crate::{
     context::Context,
     erase,
     evidence::{self, Convicted, Rounds},
-    grant,
+    grant, kept,
     logs::LogName,
     propagation, query,
     receipt::Proven,
@@ -92,6 +92,15 @@ pub enum Input {
     Received {
         /// One line per answering member.
         lines: Vec<Received>,
+        /// Keep it for one of this member's systems.
+        keep: Option<Box<kept::Keep>>,
+    },
+    /// Keep a grant for this member's systems.
+    KeepGrant {
+        /// Digest of the signed grant.
+        digest: Digest,
+        /// The grant, sealed.
+        row: kept::KeptGrantRow,
     },
     /// Sign a grant, as a collector.
     IssueGrant {
@@ -373,7 +382,10 @@ impl Member {
             }
             Input::Relay { caller, question } => query::relay(context, turn, token, &caller, &question),
             Input::Ask { draft, id } => query::ask(context, turn, token, draft, id),
-            Input::Received { lines } => query::received(context, turn, token, lines),
+            Input::Received { lines, keep } => {
+                query::received(context, turn, token, lines, keep.map(|keep| *keep))
+            }
+            Input::KeepGrant { digest, row } => kept::keep_grant(turn, token, &digest, &row),
             Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
             Input::ChangeGrant(digest, change) => grant::change(context, turn, token, digest, change),
             Input::ApplyRepair { draft, case } => repair::apply(context, turn, token, draft, case),

@@ -63,11 +63,8 @@ pub fn own(
             let fact = context.registry.verify(signed)?.into_inner();
             status(context, turn, &context.own.id, &fact, Told { index, at: entry.at })?;
             match &fact {
-                StatusFact::Changed(changed) => {
-                    propagation::schedule(context, turn, index, entry.at, Some(&changed.record))?;
-                }
-                fact if fact.grant().is_some() => {
-                    propagation::schedule(context, turn, index, entry.at, None)?;
+                fact if propagation::concerns_others(fact) => {
+                    propagation::schedule(context, turn, index, entry.at, fact)?;
                 }
                 StatusFact::Acknowledged(ack) => {
                     turn.put(

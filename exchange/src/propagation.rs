@@ -1,15 +1,15 @@
 //! A status entry to every recipient until each has acknowledged it.
 //!
-//! Recipients are every public platform, and every asker to whom the access log says the record was disclosed, and every
-//! asker that was told an outcome that rests on it.
+//! Recipients are every public platform, every asker to whom the access log says the record was disclosed, every asker that
+//! was told an outcome that rests on it, and of a grant the member it is for.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
 use std::collections::BTreeSet;
 
 use credit::{
-    entry::{Acknowledged, Fact, StatusFact},
-    id::{MemberId, RecordId},
+    entry::{Acknowledged, Changed, Fact, StatusFact},
+    id::MemberId,
 };
 use crypto::{Bytes, Timestamp, codec, merkle::leaf_hash};
 use ledger::{log, store::Space, tree::LeafIndex};
@@ -38,17 +38,22 @@ pub fn schedule(
     turn: &mut Turn<'_>,
     event: u64,
     since: Timestamp,
-    record: Option<&RecordId>,
+    fact: &StatusFact,
 ) -> Result<(), Halt> {
     let own = &context.own.id;
     let mut recipients: BTreeSet<MemberId> =
         context.registry.status_peers(own).filter(|m| !m.quic.is_empty()).map(|m| m.id.clone()).collect();
-    if let Some(record) = record {
+    if let StatusFact::Changed(Changed { record, .. }) = fact {
         for told in [Key::recipients(record), Key::judged_on(record)] {
             for (rest, _) in tables::rows::<Timestamp>(turn.view(), &told, usize::MAX)? {
                 recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
             }
         }
+    }
+    if let Some((grant, _)) = fact.grant() {
+        let grantee = turn.row::<MemberId>(&Key::grant(grant))?;
+        let listens = |m: &MemberId| context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
+        recipients.extend(grantee.filter(|m| m != own && listens(m)));
     }
     for to in recipients {
         turn.put(&Key::delivery(event, &to), &DeliveryRow { since, tries: 1, ack: None, acked_at: None });
@@ -103,6 +108,14 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
             }
             Work::Step(case, decision) => {
                 timer::step_due(context, turn, case, *decision)?;
+                continue;
+            }
+            Work::ForgetAnswer(at) => {
+                turn.delete(&Key::kept(at));
+                continue;
+            }
+            Work::ForgetGrant(digest) => {
+                turn.delete(&Key::kept_grant(digest));
                 continue;
             }
         };
@@ -165,6 +178,9 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
     let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf };
     let signed = context.sign(turn.now, &StatusFact::Acknowledged(ack));
     let (index, _) = turn.append(context, LogName::Status, Fact::Status(signed))?;
+    if !context.role()?.mirrors_status() {
+        turn.put(&Key::news(index), fact);
+    }
     Ok(index)
 }
 

@@ -27,6 +27,7 @@ use crate::{
     check::{self, Judgement, Judging},
     context::Context,
     grant,
+    kept::{self, AskedRow, Keep},
     limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
     refusal::{Code, Halt},
@@ -37,6 +38,9 @@ use crate::{
 };
 
 /// Signs a question and writes it into the asker's own access log before it leaves.
+///
+/// An id that was used before gets the same signed question, and no second entry: the question is made again from what
+/// is asked and when it was asked first. What is asked must be the same: `question.reused`.
 pub fn ask(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -48,6 +52,8 @@ pub fn ask(
         Some(outlet) if outlet.id != context.own.id => outlet.id.clone(),
         _ => return Halt::refuse(Code::MemberUnknown, "the registry names no outlet to ask"),
     };
+    let known = turn.row::<AskedRow>(&Key::asked(&id))?;
+    let at = known.as_ref().map_or(turn.now, |row| row.at);
     let question = Question {
         id,
         asker: context.own.id.clone(),
@@ -56,33 +62,44 @@ pub fn ask(
         subject: draft.subject,
         wants: draft.wants,
         basis: draft.grant.map_or(Basis::None, Basis::Grant),
-        asked_at: turn.now,
-        deadline: turn.now.plus_ms(draft.wait_ms.min(DEADLINE_MS_MAX)),
+        asked_at: at,
+        deadline: at.plus_ms(draft.wait_ms.min(DEADLINE_MS_MAX)),
         checks: draft.checks,
     };
     if let Some(why) = question.malformed() {
         return Halt::refuse(Code::QuestionMalformed, why);
     }
-    let signed = context.sign(turn.now, &question);
-    let asked = Asked {
-        question: signed.digest(),
-        clerk: question.clerk,
-        purpose: question.purpose,
-        outlet: outlet.clone(),
-    };
+    let signed = context.sign(at, &question);
+    let digest = signed.digest();
+    if let Some(row) = known {
+        if row.question != digest {
+            return Halt::refuse(Code::QuestionReused, "");
+        }
+        turn.reply(token, Reply::ready(Response::Asked { question: signed, outlet }));
+        return Ok(());
+    }
+    turn.put(&Key::asked(&id), &AskedRow { question: digest, at });
+    let asked =
+        Asked { question: digest, clerk: question.clerk, purpose: question.purpose, outlet: outlet.clone() };
     turn.append(context, LogName::Access, Fact::Asked(asked))?;
     turn.reply(token, Reply::ready(Response::Asked { question: signed, outlet }));
     Ok(())
 }
 
-/// Writes what the asker has received and verified: the mirror image of the answering members' entries.
+/// Writes what the asker has received and verified: the mirror image of the answering members' entries. An answer that is
+/// kept already was written before, and the first one stays.
 pub fn received(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
     lines: Vec<Received>,
+    keep: Option<Keep>,
 ) -> Result<(), Halt> {
-    for line in lines {
+    let new = match keep {
+        Some(keep) => kept::keep(turn, keep)?,
+        None => true,
+    };
+    for line in lines.into_iter().filter(|_| new) {
         turn.append(context, LogName::Access, Fact::Received(line))?;
     }
     turn.reply(token, Reply::ready(Response::Done));

@@ -20,7 +20,7 @@ use crypto::{
 use ledger::store::{Space, View};
 use minicbor::{Decode, Encode};
 
-use crate::{logs::LogName, refusal::Fault};
+use crate::{kept::KeptAt, logs::LogName, refusal::Fault};
 
 /// A key in the row space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +82,10 @@ tables! {
     CosignedNote = 42;
     Erasure = 50;
     Outcome = 51;
+    Asked = 70;
+    Kept = 71;
+    KeptGrant = 72;
+    News = 73;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -238,7 +242,7 @@ impl Key {
     pub fn handled(origin: &MemberId, index: u64) -> Self {
         key(Table::Handled, &[&text(origin.as_str()), &index.to_be_bytes()])
     }
-    /// A grant this collector issued: `()`. Not the grant itself, which names its subject.
+    /// Whom a grant that this collector issued is for: [`MemberId`]. Not the grant itself, which names its subject.
     pub fn grant(digest: &Digest) -> Self {
         key(Table::Grant, &[&digest.0])
     }
@@ -294,6 +298,30 @@ impl Key {
     /// How a case fares at its authority, as that member's status log tells: [`OutcomeRow`]; projected.
     pub fn outcome(authority: &MemberId, case: &CaseId) -> Self {
         key(Table::Outcome, &[&text(authority.as_str()), &case.0])
+    }
+    /// A question this member has asked: [`crate::kept::AskedRow`].
+    pub fn asked(id: &QuestionId) -> Self {
+        key(Table::Asked, &[&id.0])
+    }
+    /// An answer kept for one of this member's own systems: [`crate::kept::KeptRow`].
+    pub fn kept(at: &KeptAt) -> Self {
+        key(Table::Kept, &[&text(&at.owner), &at.asked.0.to_be_bytes(), &at.id.0])
+    }
+    /// Every answer kept for one system, the oldest first.
+    pub fn kept_of(owner: &str) -> Self {
+        key(Table::Kept, &[&text(owner)])
+    }
+    /// The first key after every answer kept for one system up to a place.
+    pub fn kept_after(at: &KeptAt) -> Self {
+        key(Table::Kept, &[&text(&at.owner), &at.asked.0.to_be_bytes(), &at.id.0, &[0]])
+    }
+    /// A grant kept for this member's own systems, by its digest: [`crate::kept::KeptGrantRow`].
+    pub fn kept_grant(digest: &Digest) -> Self {
+        key(Table::KeptGrant, &[&digest.0])
+    }
+    /// What another member's status entry said, by the index of this member's acknowledgement: [`StatusFact`].
+    pub fn news(ack: u64) -> Self {
+        key(Table::News, &[&ack.to_be_bytes()])
     }
     /// Every department's account.
     pub fn sources() -> Self {
@@ -523,6 +551,12 @@ pub enum Work {
     /// Look whether a step of a case is late: the decision, or else the acceptance.
     #[n(4)]
     Step(#[n(0)] CaseId, #[n(1)] bool),
+    /// Forget an answer whose time to be kept is over.
+    #[n(20)]
+    ForgetAnswer(#[n(0)] KeptAt),
+    /// Forget a grant that was kept.
+    #[n(21)]
+    ForgetGrant(#[n(0)] Digest),
 }
 
 /// Reads one row.

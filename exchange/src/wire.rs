@@ -329,7 +329,7 @@ pub struct GrantDraft {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct GrantStanding {
-    /// Whether the member is told of pauses and revocations: the collector itself, and every public platform.
+    /// Whether the member is told of pauses and revocations: the collector itself, the grantee, and every public platform.
     #[n(0)]
     pub told: bool,
     /// What it would make of a question on the grant now.

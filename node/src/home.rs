@@ -42,6 +42,23 @@ pub struct Config {
     pub quic: String,
     /// Where the node publishes its logs: `host:port`. Plain HTTP is served on loopback only.
     pub http: String,
+    /// The gateway for the member's own systems; off unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayConfig>,
+}
+
+/// Where and how the gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// `host:port`. Without a certificate on loopback only.
+    pub listen: String,
+    /// PEM file of the certificate and those that lead from it to an authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 /// A member's directory.

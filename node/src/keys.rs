@@ -226,6 +226,11 @@ impl Keys {
         self.derived(b"access")
     }
 
+    /// Seals what this member keeps for its own systems, and names their questions.
+    pub fn kept(&self) -> Secret {
+        self.derived(b"kept")
+    }
+
     /// The key of a slot; `None` when it is erased.
     pub fn record_key(&self, slot: Slot) -> Option<RecordKey> {
         self.read(|tree| tree.key(slot))

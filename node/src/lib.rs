@@ -15,12 +15,14 @@
 //! | [`serve`], [`operate`] | a peer's request; the operator's request |
 //! | [`intake`], [`prepare`], [`seal`] | where values are in clear: files coming in, fields going out |
 //! | [`http`] | logs, health and metrics |
+//! | [`gateway`] | JSON over HTTP for the member's own systems |
 //! | [`clock`] | time and entropy |
 
 pub mod backup;
 pub mod clock;
 pub mod core;
 pub mod fsck;
+pub mod gateway;
 pub mod home;
 pub mod http;
 pub mod intake;

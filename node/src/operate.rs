@@ -9,11 +9,15 @@ use credit::{
     normalize::normalize_document_number,
 };
 use crypto::{
+    codec,
     keytree::Slot,
+    label::Label,
+    seal::{open_box, seal_box},
     sign::{Signed, Verified},
 };
 use exchange::{
     answer, erase, evidence, grant,
+    kept::{self, Keep, KeptAt, KeptRow},
     logs::LogName,
     member::Input,
     read,
@@ -33,6 +37,10 @@ use crate::{
 /// Added to the asker's own wait: the outlet waits for members, and then answers.
 const OUTLET_MARGIN: Duration = Duration::from_secs(2);
 
+/// How long an answer without a grant is kept for this member's own systems: longer than any holidays, so that a refusal can
+/// still be looked at after them. A grant says itself how long.
+const KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+
 /// Carries out an operation.
 pub async fn operate(server: &Server, operation: Operation) -> Result<Response, Refusal> {
     let shared = server.shared.clone();
@@ -42,7 +50,10 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         }
         Operation::FilePart { upload, at, bytes } => return intake::part(server, upload, at, bytes).await,
         Operation::EndFile(upload) => return intake::end(server, upload).await,
-        Operation::Ask(draft) => return ask(server, draft).await,
+        Operation::Ask(draft) => {
+            let asked = ask(server, draft, QuestionId(clock::random()), None).await?;
+            return Ok(Response::Result(Box::new(asked)));
+        }
         Operation::Erase { records, reason } => return erase_records(server, records, reason).await,
         Operation::ErasureCertificate(record) => return certificate_of(server, record).await,
         Operation::BackupBegin(content) => return backup::begin(server, content).await,
@@ -109,14 +120,26 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
 
 /// Asks through the outlet: own line first, then the question leaves, then every answer is opened and checked, and
 /// what held is written into the asker's own log.
-async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
+///
+/// With `owner` the answer is kept for that system of this member; one that is kept already is the answer.
+pub async fn ask(
+    server: &Server,
+    draft: AskDraft,
+    id: QuestionId,
+    owner: Option<&str>,
+) -> Result<AskResult, Refusal> {
     let registry = &server.shared.context().registry.clone();
     let wait = Duration::from_millis(draft.wait_ms);
-    let (question, outlet) =
-        match server.core.ask(Input::Ask { draft, id: QuestionId(clock::random()) }).await {
-            Response::Asked { question, outlet } => (question, outlet),
-            other => return Ok(other),
-        };
+    let keep_days = draft.grant.as_ref().and_then(|signed| registry.verify(signed).ok());
+    let (question, outlet) = match server.core.ask(Input::Ask { draft, id }).await {
+        Response::Asked { question, outlet } => (question, outlet),
+        other => return Err(refused(other)),
+    };
+    if let Some(owner) = owner
+        && let Some((_, kept)) = kept_answer(server, owner, id).await?
+    {
+        return Ok(kept);
+    }
     let outlet = registry.member(&outlet)?.stated.clone();
     let parts = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait + OUTLET_MARGIN).await?
     {
@@ -124,9 +147,9 @@ async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
         _ => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
     };
     let opened = open_parts(server, &question, &parts)?;
-    let lines = opened
-        .iter()
-        .filter_map(|part| part.answer.as_ref())
+    let asked = registry.verify(&question)?.get().asked_at;
+    let answers = || opened.iter().filter_map(|part| part.answer.as_ref());
+    let lines = answers()
         .map(|a| Received {
             question: question.digest(),
             from: a.member.clone(),
@@ -135,10 +158,52 @@ async fn ask(server: &Server, draft: AskDraft) -> Result<Response, Refusal> {
             records: a.records.iter().map(|r| r.record).collect(),
         })
         .collect();
-    match server.core.ask(Input::Received { lines }).await {
-        Response::Done => Ok(Response::Result(Box::new(AskResult { question, parts, opened }))),
-        other => Ok(other),
+    let keep = owner.map(|owner| {
+        // The members' clocks differ a little: the earliest binds.
+        let at = answers().map(|a| a.at).min().unwrap_or_else(clock::now);
+        let until = keep_days.map_or_else(|| at.plus_ms(KEPT_MS), |grant| grant.get().keep_until(at));
+        let content = codec::to_vec(&(&question, &parts));
+        let sealed = seal_box(&server.shared.keys.kept(), Label::KeptBox, clock::random(), &content);
+        let at = KeptAt { owner: owner.to_owned(), asked, id };
+        Box::new(Keep { at, row: KeptRow { question: question.digest(), until, sealed: sealed.into() } })
+    });
+    match server.core.ask(Input::Received { lines, keep }).await {
+        Response::Done => Ok(AskResult { question, parts, opened }),
+        other => Err(refused(other)),
     }
+}
+
+fn refused(response: Response) -> Refusal {
+    match response {
+        Response::Refused(refusal) => refusal,
+        _ => failed("a decision has another reply than its own"),
+    }
+}
+
+/// The answer that is kept for `owner` under a question's id, opened and checked once more.
+pub async fn kept_answer(
+    server: &Server,
+    owner: &str,
+    id: QuestionId,
+) -> Result<Option<(KeptRow, AskResult)>, Refusal> {
+    let (own, owner) = (server.clone(), owner.to_owned());
+    let read = move || {
+        let damaged = || Fault("a kept answer does not open".into());
+        let Some((_, row)) = kept::answer(&own.shared.store, &owner, &id)? else { return Ok(None) };
+        let content =
+            open_box(&own.shared.keys.kept(), Label::KeptBox, &row.sealed).map_err(|_| damaged())?;
+        let (question, parts): (Signed<Question>, Vec<Part>) =
+            codec::from_slice(&content).map_err(|_| damaged())?;
+        // Another row's content in this row's place is not this row's.
+        if question.digest() != row.question {
+            return Err(damaged());
+        }
+        Ok(Some((row, question, parts)))
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(|e| failed(&e.to_string()))?;
+    let Some((row, question, parts)) = read.map_err(|e| failed(&e.0))? else { return Ok(None) };
+    let opened = open_parts(server, &question, &parts)?;
+    Ok(Some((row, AskResult { question, parts, opened })))
 }
 
 fn open_parts(
@@ -239,7 +304,7 @@ async fn certificate_of(server: &Server, record: RecordId) -> Result<Response, R
 }
 
 fn failed(why: &str) -> Refusal {
-    tracing::error!(%why, "erasure failed");
+    tracing::error!(%why, "an operation failed");
     Refusal::new(Code::Busy, "the node has a fault; see its log")
 }
 

@@ -35,6 +35,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::{
     Problem, backup, clock,
     core::{Core, Outgoing, Shared, State},
+    gateway::{self, Gateway},
     home::Home,
     http, intake,
     keys::Keys,
@@ -122,6 +123,10 @@ pub async fn run(
 
     let endpoint = quic::listen(&config.quic, &keys.tls_seed())?;
     let listener = http::listen(&config.http).await?;
+    let gateway = match &config.gateway {
+        Some(settings) => Some(gateway::listen(settings).await?),
+        None => None,
+    };
     let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed()));
     let shared = Arc::new(Shared {
         context: RwLock::new(Arc::new(context)),
@@ -149,6 +154,10 @@ pub async fn run(
 
     tokio::spawn(server.clone().accept(endpoint.clone()));
     tokio::spawn(http::serve(listener, shared.clone(), core.clone()));
+    if let Some(listening) = gateway {
+        tokio::spawn(Gateway::new(server.clone()).serve(listening));
+        tokio::spawn(gateway::hooks::run(server.clone()));
+    }
     let serve = async {
         let restored = home.is_restored();
         catch_up(&server, alone, !home.has_served() && !restored).await;

@@ -2,8 +2,11 @@
 //!
 //! A peer *is* its key: there is no certificate authority and nothing to expire besides the registry. This module is
 //! the only one that names `rustls`.
+//!
+//! Systems that are no members know nothing of that registry: towards them the gateway has a certificate, and looks at
+//! theirs ([`https_server`], [`https_client`]).
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crypto::{
     secret::Secret,
@@ -18,13 +21,19 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature_with_raw_key},
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+        pem::PemObject,
+    },
     server::{
         AlwaysResolvesServerRawPublicKeys,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
     sign::CertifiedKey,
 };
+use tokio::net::TcpStream;
+pub use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsConnector, client::TlsStream as ClientStream};
 
 use crate::Problem;
 
@@ -74,6 +83,57 @@ pub fn client(seed: &Secret, peer: PublicKey) -> Result<quinn::ClientConfig, Pro
     config.alpn_protocols = vec![ALPN.to_vec()];
     let config = QuicClientConfig::try_from(config).map_err(|e| Problem::fault(e.to_string()))?;
     Ok(quinn::ClientConfig::new(Arc::new(config)))
+}
+
+/// TLS of the gateway, from a certificate chain and its key in PEM.
+pub fn https_server(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Problem> {
+    let no = |path: &Path, why: String| {
+        Problem::new(
+            format!("{}: {why}", path.display()),
+            "give PEM files of a certificate and of its private key under [gateway] in node.toml",
+            "请在 node.toml 的 [gateway] 中提供 PEM 格式的证书及其私钥文件",
+        )
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .map_err(|e| no(certificate, format!("{e:?}")))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| no(key, format!("{e:?}")))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| Problem::fault(e.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|e| no(certificate, e.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // No 0-RTT: a question must not be replayable by the network.
+    config.max_early_data_size = 0;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// TLS towards a receiver of webhooks whose certificate leads to one of the authorities in a PEM file.
+pub fn https_client(authorities: &Path) -> Result<TlsConnector, String> {
+    let no = |why: String| format!("{}: {why}", authorities.display());
+    let mut roots = rustls::RootCertStore::empty();
+    let found = CertificateDer::pem_file_iter(authorities).map_err(|e| no(format!("{e:?}")))?;
+    for certificate in found {
+        roots.add(certificate.map_err(|e| no(format!("{e:?}")))?).map_err(|e| no(e.to_string()))?;
+    }
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A TLS connection to `host` over an open stream.
+pub async fn https_connect(
+    connector: &TlsConnector,
+    host: &str,
+    stream: TcpStream,
+) -> Result<ClientStream<TcpStream>, String> {
+    let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
+    connector.connect(name, stream).await.map_err(|e| e.to_string())
 }
 
 fn certified(seed: &Secret) -> Result<Arc<CertifiedKey>, Problem> {
@@ -188,5 +248,66 @@ impl ServerCertVerifier for ThisKey {
     }
     fn requires_raw_public_keys(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// For `localhost`, by `openssl req -x509 -newkey ec`, valid for a hundred years and used here only.
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBmDCCAT6gAwIBAgIUAmqEeeE2skxxRB4oQe9L+l1R/IEwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTA0MjM1M1oYDzIxMjYxMTAx
+MDQyMzUzWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAARl2Ef5nWMXHNs2wZoaxCRkAIOS+liKqwkdS1rLwuMP7Xi6K9a1mi1O
+PCK5w+r4BERFLv+cmQGiHqk0+fmRf96lo2wwajAdBgNVHQ4EFgQU1BnP/Y/jcKu6
++aPlvm35Vgao130wHwYDVR0jBBgwFoAU1BnP/Y/jcKu6+aPlvm35Vgao130wGgYD
+VR0RBBMwEYIJbG9jYWxob3N0hwR/AAABMAwGA1UdEwEB/wQCMAAwCgYIKoZIzj0E
+AwIDSAAwRQIgF67w/b1ULknv890rFZPlNbQOn1ngOeGmOoh94V92UJ0CIQCkYfuU
+qhqgb3vMG5EyUKsoXMXVHbvBTSQP/Jgz3kYENA==
+-----END CERTIFICATE-----
+";
+    const KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1W183dBNRO6k6Onb
+IA3LwVJXEzroubyJUbtgbN16A/ShRANCAARl2Ef5nWMXHNs2wZoaxCRkAIOS+liK
+qwkdS1rLwuMP7Xi6K9a1mi1OPCK5w+r4BERFLv+cmQGiHqk0+fmRf96l
+-----END PRIVATE KEY-----
+";
+
+    #[tokio::test]
+    async fn the_gateway_s_tls_is_believed_by_its_authority_and_its_name_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = (dir.path().join("certificate"), dir.path().join("key"));
+        std::fs::write(&certificate, CERTIFICATE).unwrap();
+        std::fs::write(&key, KEY).unwrap();
+        assert!(https_server(&key, &certificate).is_err());
+        let acceptor = https_server(&certificate, &key).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.write_all(b"hello").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        let connector = https_client(&certificate).unwrap();
+        let connect = || TcpStream::connect(address);
+        let mut stream = https_connect(&connector, "localhost", connect().await.unwrap()).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "hello");
+        assert!(https_connect(&connector, "bank.example", connect().await.unwrap()).await.is_err());
+        let nobody = dir.path().join("nobody");
+        std::fs::write(&nobody, "").unwrap();
+        let strangers = https_client(&nobody).unwrap();
+        assert!(https_connect(&strangers, "localhost", connect().await.unwrap()).await.is_err());
     }
 }

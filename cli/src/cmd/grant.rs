@@ -7,7 +7,7 @@ use credit::{
     catalog::Catalog,
     grant::{Frequency, Grant as Text, GrantChange, Scope},
 };
-use crypto::{Digest, Timestamp, codec, sign::Signed};
+use crypto::{Digest, codec, sign::Signed};
 use exchange::{
     artifact::Artifact,
     wire::{GrantDraft, GrantStanding, Operation, Response},
@@ -105,11 +105,6 @@ fn frequency(text: &str) -> Result<Frequency, Problem> {
             "请写成“次数/天数”，例如 3/30 表示任意三十天内三次",
         )
     })
-}
-
-/// Until when the asker may keep what was answered at `at`.
-pub(crate) fn keep_until(grant: &Text, at: Timestamp) -> Timestamp {
-    at.plus_ms(u64::from(grant.keep_days) * DAY_MS)
 }
 
 /// What a grant says, once its signature is verified, and where it stands at the member whose node is asked.

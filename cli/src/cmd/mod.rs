@@ -7,6 +7,7 @@ pub(crate) mod collect;
 pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod federation;
+pub(crate) mod gateway;
 pub(crate) mod grant;
 pub(crate) mod member;
 pub(crate) mod node;
@@ -39,6 +40,8 @@ use crate::{
 pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
     match args.verb {
         Verb::Demo(demo) => crate::demo::run(demo, args.json).await,
+        Verb::Sandbox(sandbox) => crate::demo::sandbox::run(sandbox, args.json).await,
+        Verb::Gateway(verb) => gateway::run(verb),
         Verb::Federation(verb) => federation::run(verb).await,
         Verb::Member(verb) => member::run(verb),
         Verb::Node(verb) => node::run(verb).await,

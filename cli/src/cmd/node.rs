@@ -84,7 +84,8 @@ pub(crate) fn init(dir: &Path, registry: &Path) -> Result<Output, Problem> {
         ));
     }
     let (quic, http) = (entry.stated.quic.clone(), entry.stated.http.clone());
-    home.set_config(&Config { member: member.as_str().to_owned(), quic, http })?;
+    let gateway = home.config().ok().and_then(|known| known.gateway);
+    home.set_config(&Config { member: member.as_str().to_owned(), quic, http, gateway })?;
     Ok(Output::new(
         json!({ "member": member.as_str(), "registry": accepted.version, "node": true }),
         format!(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use ::node::Problem;
-use credit::{catalog::Catalog, grant::Grant, id::ClerkId, predicate::Check, question::Want};
+use credit::{catalog::Catalog, id::ClerkId, predicate::Check, question::Want};
 use crypto::codec;
 use exchange::{
     answer::OpenedAnswer,
@@ -15,10 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Query,
     client::{Client, unexpected},
-    cmd::{
-        grant::{keep_until, read_grant},
-        item_fields, purpose, subject, write,
-    },
+    cmd::{grant::read_grant, item_fields, purpose, subject, write},
     output::Output,
 };
 
@@ -31,7 +28,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     let checks = checks(&catalog, &args.checks)?;
     let wants = match &words {
         _ if args.fields.is_empty() && !checks.is_empty() => Vec::new(),
-        Some(words) if args.fields.is_empty() => granted_wants(&catalog, words.get()),
+        Some(words) if args.fields.is_empty() => Want::granted(&catalog, words.get()),
         _ => wants(&catalog, &args.fields)?,
     };
     let subject = match (&args.subject, &words) {
@@ -63,7 +60,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     let gives = |a: &&OpenedAnswer| !a.records.is_empty() || !a.checks.is_empty();
     let given = result.opened.iter().filter_map(|p| p.answer.as_ref()).filter(gives);
     if let (Some(words), Some(at)) = (&words, given.map(|a| a.at).min()) {
-        let until = keep_until(words.get(), at).rfc3339();
+        let until = words.get().keep_until(at).rfc3339();
         text.push_str(&format!(
             "\nmay be kept until {until}, as the grant says / 查得信息按授权书可保存至该时间"
         ));
@@ -85,22 +82,6 @@ pub(crate) async fn ask(dir: &Path, draft: AskDraft) -> Result<AskResult, Proble
     }
 }
 
-/// What a grant names, as a question: every field of an item it names as a whole.
-fn granted_wants(catalog: &Catalog, grant: &Grant) -> Vec<Want> {
-    let mut wants: Vec<Want> = grant
-        .scope
-        .iter()
-        .filter_map(|scope| {
-            let item = catalog.item(&scope.item)?;
-            let all = || item.fields.iter().map(|f| f.id).filter(|id| !item.names_subject(*id)).collect();
-            let fields = if scope.fields.is_empty() { all() } else { scope.fields.clone() };
-            Some(Want { item: item.id.clone(), fields })
-        })
-        .collect();
-    wants.sort_by(|a, b| a.item.cmp(&b.item));
-    wants
-}
-
 /// Items and fields; an item without fields means all its fields but those that are the subject itself.
 pub(crate) fn wants(catalog: &Catalog, texts: &[String]) -> Result<Vec<Want>, Problem> {
     if texts.is_empty() {
@@ -112,11 +93,9 @@ pub(crate) fn wants(catalog: &Catalog, texts: &[String]) -> Result<Vec<Want>, Pr
     }
     let mut wants = Vec::new();
     for text in texts {
-        let (item, mut fields) = item_fields(catalog, text)?;
-        if fields.is_empty() {
-            fields = item.fields.iter().map(|f| f.id).filter(|id| !item.names_subject(*id)).collect();
-        }
-        wants.push(Want { item: item.id.clone(), fields });
+        let (item, fields) = item_fields(catalog, text)?;
+        let some = Want { item: item.id.clone(), fields };
+        wants.push(if some.fields.is_empty() { Want::whole(item) } else { some });
     }
     wants.sort_by(|a, b| a.item.cmp(&b.item));
     Ok(wants)

@@ -25,7 +25,7 @@ use crate::{
 const READY: Duration = Duration::from_secs(30);
 
 /// A member of the demonstration: id, role, region, name, mirrors.
-type Cast = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
+pub(crate) type Cast = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str]);
 
 const CAST: [Cast; 9] = [
     ("sh", "region", "310000", "上海市公共信用平台（演示）", &["js", "zj"]),
@@ -37,6 +37,14 @@ const CAST: [Cast; 9] = [
     ("bank-a", "bank", "", "示例银行甲（虚构）", &[]),
     ("bank-b", "bank", "", "示例银行乙（虚构）", &[]),
     ("auditor", "auditor", "", "稽核机构（演示）", &[]),
+];
+
+/// The members of the sandbox: two regions, the outlet, a bank.
+pub(crate) const SANDBOX: [Cast; 4] = [
+    ("sh", "region", "310000", "上海市公共信用平台（沙箱）", &["js"]),
+    ("js", "region", "320000", "江苏省公共信用平台（沙箱）", &["sh"]),
+    ("xyd", "platform", "310000", "信易贷平台（沙箱）", &["sh"]),
+    ("bank-a", "bank", "", "示例银行甲（虚构）", &[]),
 ];
 
 /// Members whose departments hand in files.
@@ -51,6 +59,7 @@ pub(crate) fn with_node() -> impl Iterator<Item = &'static str> {
 pub(crate) struct Federation {
     root: PathBuf,
     pass: PathBuf,
+    cast: &'static [Cast],
     running: BTreeMap<&'static str, Child>,
     /// What every member decides under.
     pub(crate) registry: Option<Registry>,
@@ -59,6 +68,11 @@ pub(crate) struct Federation {
 impl Federation {
     /// An empty directory and a fresh passphrase.
     pub(crate) fn new(root: &Path) -> Result<Self, Problem> {
+        Self::of(root, &CAST)
+    }
+
+    /// The same with other members.
+    pub(crate) fn of(root: &Path, cast: &'static [Cast]) -> Result<Self, Problem> {
         let failed = |e: std::io::Error| Problem::fault(format!("{}: {e}", root.display()));
         fs::create_dir_all(root).map_err(failed)?;
         if fs::read_dir(root).map_err(failed)?.next().is_some() {
@@ -70,7 +84,7 @@ impl Federation {
         }
         let pass = root.join("passphrase");
         write_private(&pass, codec::hex(&clock::random::<16>()).as_bytes())?;
-        Ok(Self { root: root.to_owned(), pass, running: BTreeMap::new(), registry: None })
+        Ok(Self { root: root.to_owned(), pass, cast, running: BTreeMap::new(), registry: None })
     }
 
     /// A member's directory.
@@ -101,7 +115,7 @@ impl Federation {
         let governors = self.unlock("governors");
         federation::init(&governors, "delta-demo", 3, 2)?;
         let mut taken = Vec::new();
-        for (id, role, region, name, mirrors) in CAST {
+        for (id, role, region, name, mirrors) in self.cast.iter().copied() {
             let request = self.file(&format!("{id}.request"));
             let node = id != "auditor";
             let address = |port: u16| if node { format!("127.0.0.1:{port}") } else { String::new() };
@@ -122,7 +136,7 @@ impl Federation {
         }
         federation::sign(&governors, "g1")?;
         federation::sign(&governors, "g3")?;
-        for (id, ..) in CAST {
+        for (id, ..) in self.cast.iter().copied() {
             cmd::node::init(&self.dir(id), &self.registry_file())?;
         }
         self.registry = Some(Home::open(&self.dir("sh"))?.registry()?.1);
@@ -204,6 +218,15 @@ impl Federation {
             Ok(Ok(status)) if status.success() => Ok(()),
             other => Err(Problem::fault(format!("node `{member}` did not end in good order: {other:?}"))),
         }
+    }
+
+    /// The members whose node has ended since this was asked last.
+    pub(crate) fn gone(&mut self) -> Vec<&'static str> {
+        let ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
+        let gone: Vec<&'static str> =
+            self.running.iter_mut().filter_map(|(member, child)| ended(child).then_some(*member)).collect();
+        self.running.retain(|member, _| !gone.contains(member));
+        gone
     }
 
     /// Copies a member's directory while its node is stopped.

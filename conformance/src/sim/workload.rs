@@ -542,7 +542,7 @@ impl Sim {
                 records: opened.records.iter().map(|r| r.record).collect(),
             });
         }
-        self.operator(at, Operation::Done, Input::Received { lines })
+        self.operator(at, Operation::Done, Input::Received { lines, keep: None })
     }
 
     /// The bank asks about everything a subject has, on a fresh grant.

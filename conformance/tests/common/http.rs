@@ -41,6 +41,11 @@ pub(crate) fn post(url: &str, body: &str) -> Option<Got> {
     parse(&send(url, "POST", &format!("Content-Length: {}\r\n", body.len()), body)?)
 }
 
+/// A request with header lines of its own, each ended by CR LF, and a body; the response has a length.
+pub(crate) fn send_with(method: &str, url: &str, headers: &str, body: &str) -> Option<Got> {
+    parse(&send(url, method, &format!("{headers}Content-Length: {}\r\n", body.len()), body)?)
+}
+
 fn send(url: &str, method: &str, headers: &str, body: &str) -> Option<Vec<u8>> {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));

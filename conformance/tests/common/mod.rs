@@ -10,6 +10,7 @@ pub(crate) mod federation;
 pub(crate) mod foreign;
 pub(crate) mod http;
 pub(crate) mod rows;
+pub(crate) mod schema;
 
 use std::{
     ffi::OsStr,

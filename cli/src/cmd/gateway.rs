@@ -1,0 +1,110 @@
+//! The gateway's settings: whether it listens, who may use it, who is called.
+
+use std::path::Path;
+
+use ::node::{
+    Problem, clock,
+    gateway::settings::Settings,
+    home::{GatewayConfig, Home},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Gateway, Hook, Key},
+    output::Output,
+};
+
+pub(crate) fn run(verb: Gateway) -> Result<Output, Problem> {
+    match verb {
+        Gateway::Enable { listen, certificate, key, node } => {
+            let text = format!(
+                "the gateway listens on {listen} from the node's next start on / 节点下次启动后网关将监听"
+            );
+            let value = json!({ "listen": listen });
+            configure(&node.dir, Some(GatewayConfig { listen, certificate, key }))?;
+            Ok(Output::new(value, text))
+        }
+        Gateway::Disable(node) => {
+            configure(&node.dir, None)?;
+            let text = "the gateway is off from the node's next start on / 节点下次启动后网关关闭";
+            Ok(Output::new(json!({ "listen": null }), text))
+        }
+        Gateway::Key(verb) => key(verb),
+        Gateway::Hook(verb) => hook(verb),
+    }
+}
+
+fn configure(dir: &Path, gateway: Option<GatewayConfig>) -> Result<(), Problem> {
+    let home = Home::open(dir)?;
+    let mut config = home.config()?;
+    config.gateway = gateway;
+    home.set_config(&config)
+}
+
+/// Changes the settings of a member's directory. The running node reads them at its next request.
+fn change<T>(dir: &Path, change: impl FnOnce(&mut Settings) -> Result<T, Problem>) -> Result<T, Problem> {
+    Home::open(dir)?;
+    let mut settings = Settings::read(dir)?;
+    let made = change(&mut settings)?;
+    settings.write(dir)?;
+    Ok(made)
+}
+
+fn key(verb: Key) -> Result<Output, Problem> {
+    match verb {
+        Key::Add { name, clerk_prefix, per_minute, node } => {
+            let key = change(&node.dir, |s| s.add_key(&name, &clerk_prefix, per_minute))?;
+            let text = format!("{key}\nshown once; only its digest is kept / 仅显示一次，本机只保存其摘要");
+            Ok(Output::new(json!({ "name": name, "key": key }), text))
+        }
+        Key::List(node) => {
+            let keys = Settings::read(&node.dir)?.keys;
+            let line = |key: &::node::gateway::settings::ApiKey| {
+                let end = key.revoked.as_ref().map(|at| format!(", revoked {at}")).unwrap_or_default();
+                format!(
+                    "{:<16} clerks `{}…`, {} a minute, made {}{end}",
+                    key.name, key.clerk_prefix, key.per_minute, key.made
+                )
+            };
+            let text = keys.iter().map(line).collect::<Vec<_>>().join("\n");
+            let value = |key: &::node::gateway::settings::ApiKey| {
+                json!({
+                    "name": key.name, "clerk_prefix": key.clerk_prefix, "per_minute": key.per_minute, "made": key.made,
+                    "revoked": key.revoked,
+                })
+            };
+            Ok(Output::new(json!({ "keys": keys.iter().map(value).collect::<Vec<Value>>() }), text))
+        }
+        Key::Revoke { name, node } => {
+            change(&node.dir, |s| s.revoke_key(&name, clock::now()))?;
+            let text = format!("`{name}` opens nothing any more / 密钥已吊销");
+            Ok(Output::new(json!({ "revoked": name }), text))
+        }
+    }
+}
+
+fn hook(verb: Hook) -> Result<Output, Problem> {
+    match verb {
+        Hook::Add { name, url, authorities, after, node } => {
+            let secret = change(&node.dir, |s| s.add_hook(&name, &url, authorities, after))?;
+            let text = format!("{secret}\nthe secret of its signatures, shown once / 签名密钥，仅显示一次");
+            Ok(Output::new(json!({ "name": name, "secret": secret }), text))
+        }
+        Hook::List(node) => {
+            let hooks = Settings::read(&node.dir)?.hooks;
+            let text =
+                hooks.iter().map(|h| format!("{:<16} {}", h.name, h.url)).collect::<Vec<_>>().join("\n");
+            let value = |h: &::node::gateway::settings::Hook| json!({ "name": h.name, "url": h.url });
+            Ok(Output::new(json!({ "hooks": hooks.iter().map(value).collect::<Vec<Value>>() }), text))
+        }
+        Hook::Remove { name, node } => {
+            change(&node.dir, |s| s.remove_hook(&name))?;
+            Ok(Output::new(json!({ "removed": name }), format!("`{name}` is called no more / 已删除")))
+        }
+        Hook::Replay { name, after, node } => {
+            change(&node.dir, |s| s.replay_hook(&name, after))?;
+            let text = format!("`{name}` is told every event after {after} again / 将重新推送其后的事件");
+            Ok(Output::new(json!({ "name": name, "after": after }), text))
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Webhooks: every event to every hook, at least once and in order, signed as Standard Webhooks says.
+//!
+//! A hook's place is a file, written after the receiver has said 2xx. A crash in between calls it twice with the same
+//! `webhook-id`. Nothing is skipped: a receiver that is away is tried again, with growing waits, until it is back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use crypto::digest::hmac_sha256;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Request, Uri, body::Bytes, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{net::TcpStream, task::JoinHandle};
+
+use super::{
+    PAGE_MAX,
+    events::{LOOK, page},
+    settings::{Hook, Settings},
+};
+use crate::{Problem, clock, keys::write_private, serve::Server, tls};
+
+/// Time between two looks at the settings.
+const SETTINGS: Duration = Duration::from_secs(1);
+/// Time a receiver has to say 2xx.
+const CALL: Duration = Duration::from_secs(10);
+/// First wait before an event is sent again; doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// Longest wait: a receiver that comes back is served within five minutes.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+/// What is read of a receiver's answer before the connection is dropped.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Where most systems keep the authorities they trust.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Directory of the hooks' places.
+const PLACES: &str = "hooks";
+
+/// Keeps one task running for every hook of the settings.
+pub async fn run(server: Server) {
+    let mut running: BTreeMap<String, (Hook, JoinHandle<()>)> = BTreeMap::new();
+    let dir = server.shared.keys.dir().to_owned();
+    loop {
+        let hooks = match Settings::read(&dir) {
+            Ok(settings) => settings.hooks,
+            Err(problem) => {
+                tracing::error!(%problem, "the gateway's settings cannot be read");
+                Vec::new()
+            }
+        };
+        running.retain(|_, (hook, task)| {
+            let stays = hooks.contains(hook);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for hook in hooks {
+            running.entry(hook.name.clone()).or_insert_with(|| {
+                let (server, dir, own) = (server.clone(), dir.clone(), hook.clone());
+                let task = tokio::spawn(async move {
+                    if let Err(problem) = deliver(&server, &dir, &own).await {
+                        tracing::error!(hook = %own.name, %problem, "a hook's place cannot be kept");
+                    }
+                });
+                (hook, task)
+            });
+        }
+        tokio::time::sleep(SETTINGS).await;
+    }
+}
+
+/// Sends one hook everything after its place, for good.
+async fn deliver(server: &Server, dir: &Path, hook: &Hook) -> Result<(), Problem> {
+    let mut at = place(dir, hook);
+    let mut kept = at;
+    let mut wait = RETRY_MIN;
+    loop {
+        let Ok(found) = page(server, at, PAGE_MAX).await else {
+            tokio::time::sleep(RETRY_MAX).await;
+            continue;
+        };
+        for event in &found.events {
+            while let Err(why) = send(hook, event).await {
+                tracing::warn!(hook = %hook.name, sequence = %event["sequence"], "not delivered: {why}");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MAX);
+            }
+            wait = RETRY_MIN;
+            kept = event["sequence"].as_u64().unwrap_or(kept);
+            set_place(dir, hook, kept)?;
+        }
+        at = found.next;
+        if !found.more {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+fn path(dir: &Path, hook: &Hook) -> PathBuf {
+    dir.join(PLACES).join(format!("{}.place", hook.name))
+}
+
+/// How far a hook was told: its file, unless the settings have set it anew since.
+fn place(dir: &Path, hook: &Hook) -> u64 {
+    let text = fs::read_to_string(path(dir, hook)).unwrap_or_default();
+    let mut words = text.split_whitespace().map(|word| word.parse().ok());
+    match (words.next().flatten(), words.next().flatten()) {
+        (Some(epoch), Some(at)) if epoch == hook.epoch => at,
+        _ => hook.after,
+    }
+}
+
+fn set_place(dir: &Path, hook: &Hook, at: u64) -> Result<(), Problem> {
+    let places = dir.join(PLACES);
+    fs::create_dir_all(&places).map_err(|e| Problem::fault(format!("{}: {e}", places.display())))?;
+    write_private(&path(dir, hook), format!("{} {at}\n", hook.epoch).as_bytes())
+}
+
+/// Where a URL leads: host, port, and whether under TLS. Plain HTTP on loopback only.
+pub fn target(url: &str) -> Result<(String, u16, bool), String> {
+    let uri: Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
+    let host = uri.host().filter(|h| !h.is_empty()).ok_or("there is no host")?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let loopback = bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match uri.scheme_str() {
+        Some("https") => Ok((bare, uri.port_u16().unwrap_or(443), true)),
+        Some("http") if loopback => Ok((bare, uri.port_u16().unwrap_or(80), false)),
+        Some("http") => Err("plain HTTP goes to this machine only".into()),
+        _ => Err("neither https nor http".into()),
+    }
+}
+
+/// The header `webhook-signature`: HMAC-SHA256 over `id.timestamp.body` (Standard Webhooks 1.0).
+fn signature(secret: &[u8], id: &str, timestamp: u64, body: &str) -> String {
+    let tag = hmac_sha256(secret, format!("{id}.{timestamp}.{body}").as_bytes());
+    format!("v1,{}", STANDARD.encode(tag.0))
+}
+
+async fn send(hook: &Hook, event: &Value) -> Result<(), String> {
+    let (host, port, secure) = target(&hook.url)?;
+    let secret = hook.signing().ok_or("its secret cannot be read")?;
+    let uri: Uri = hook.url.parse().map_err(|_| "not a URL".to_owned())?;
+    let (id, timestamp, body) =
+        (format!("event-{}", event["sequence"]), clock::now().0 / 1_000, event.to_string());
+    let path = uri.path_and_query().map_or("/", |p| p.as_str());
+    let authority = uri.authority().map_or("", |a| a.as_str());
+    // Userinfo of a URL is nothing to show a proxy on the way.
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let request = Request::post(path)
+        .header(header::HOST, authority)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::USER_AGENT, concat!("xinqiao/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONNECTION, "close")
+        .header("webhook-id", &id)
+        .header("webhook-timestamp", timestamp)
+        .header("webhook-signature", signature(&secret, &id, timestamp, &body))
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|e| e.to_string())?;
+    let call = async {
+        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|e| e.to_string())?;
+        if !secure {
+            return exchange(stream, request).await;
+        }
+        let authorities = hook.authorities.clone().unwrap_or_else(|| AUTHORITIES.into());
+        let stream = tls::https_connect(&tls::https_client(&authorities)?, &host, stream).await?;
+        exchange(stream, request).await
+    };
+    tokio::time::timeout(CALL, call).await.unwrap_or_else(|_| Err("no answer in time".into()))
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(), String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+    let status = response.status();
+    // Read, so that the receiver is not cut off while it speaks; what it says does not matter.
+    let _ = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    connection.abort();
+    if status.is_success() { Ok(()) } else { Err(format!("HTTP status {status}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_that_of_standard_webhooks() {
+        // The example of the specification's libraries.
+        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let body = r#"{"test": 2432232314}"#;
+        let signed = signature(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_place_holds_until_it_is_set_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.add_hook("a", "http://localhost:9/", None, 3).unwrap();
+        let hook = settings.hooks[0].clone();
+        assert_eq!(place(dir.path(), &hook), 3);
+        set_place(dir.path(), &hook, 9).unwrap();
+        assert_eq!(place(dir.path(), &hook), 9);
+        settings.replay_hook("a", 5).unwrap();
+        assert_eq!(place(dir.path(), &settings.hooks[0]), 5);
+    }
+
+    #[test]
+    fn only_this_machine_is_called_in_clear() {
+        assert_eq!(target("https://bank.example/x?y=1"), Ok(("bank.example".into(), 443, true)));
+        assert_eq!(target("http://[::1]:8080/x"), Ok(("::1".into(), 8080, false)));
+        assert_eq!(target("http://127.0.0.1/"), Ok(("127.0.0.1".into(), 80, false)));
+        assert!(target("http://bank.example/").is_err() && target("http://127.0.0.1.evil/").is_err());
+    }
+}

@@ -1,0 +1,483 @@
+//! JSON over HTTP for the member's own systems: questions, grants, and a stream of what other members say.
+//!
+//! Off unless `[gateway]` stands in `node.toml`; a listener of its own; plain HTTP on loopback only. What it says stands in
+//! `docs/openapi.json`, which it serves, and which is tested against it. A question goes the way of the operator's
+//! `Ask` (`operate::ask`): here are only its clothes.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`settings`] | API keys and webhooks, in a file |
+//! | [`route`] | every address |
+//! | [`trouble`] | errors |
+//! | [`queries`], [`view`] | questions and answers, and their JSON |
+//! | [`grants`] | grants handed in |
+//! | [`events`], [`hooks`] | the stream, read and delivered |
+
+pub mod events;
+pub mod grants;
+pub mod hooks;
+pub mod queries;
+pub mod route;
+pub mod settings;
+pub mod trouble;
+pub mod view;
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crypto::codec::hex;
+use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
+use hyper::{
+    HeaderMap, Request, Response,
+    body::{Bytes, Incoming},
+    header::{self, HeaderName, HeaderValue},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use self::{
+    route::Route,
+    settings::{ApiKey, Settings},
+    trouble::Trouble,
+};
+use crate::{
+    Problem, clock,
+    home::GatewayConfig,
+    serve::Server,
+    tls::{self, TlsAcceptor},
+};
+
+/// The document that the gateway serves, and is tested against.
+pub const DOCUMENT: &str = include_str!("../../../docs/openapi.json");
+
+/// Largest body of a request: a grant of 32 items in base64 is below 8 KiB, a question of 64 fields below 4 KiB.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Requests worked on at once; a bank's counters ask tens a second, and an answer takes milliseconds.
+pub const REQUESTS_MAX: usize = 256;
+/// Requests that wait for events at once: one or two for each of the bank's systems.
+pub const STREAMS_MAX: usize = 64;
+/// Connections open at once; each idle one costs some KiB.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Rows on a page at most.
+pub const PAGE_MAX: usize = 100;
+/// Rows on a page unless told.
+pub const PAGE: usize = 20;
+/// Longest `X-Request-Id` and `Idempotency-Key`.
+pub const HEADER_CHARS_MAX: usize = 128;
+/// Time for the head of a request, its body, and a TLS handshake to arrive.
+const ARRIVE: Duration = Duration::from_secs(10);
+const MINUTE_MS: u64 = 60_000;
+
+/// The body of a response.
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// A listener, and how it speaks.
+pub struct Listening {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Opens the gateway's port.
+pub async fn listen(config: &GatewayConfig) -> Result<Listening, Problem> {
+    let address = &config.listen;
+    let tls = match (&config.certificate, &config.key) {
+        (Some(certificate), Some(key)) => Some(tls::https_server(certificate, key)?),
+        (None, None) => None,
+        _ => {
+            return Err(Problem::new(
+                "[gateway] names a certificate without its key, or a key without its certificate",
+                "give both, or neither on a loopback address",
+                "请同时提供证书与私钥；仅在回环地址上可都不提供",
+            ));
+        }
+    };
+    let listener = TcpListener::bind(address).await.map_err(|e| {
+        Problem::new(
+            format!("the gateway cannot listen on {address}: {e}"),
+            "stop what uses the port, or set another one under [gateway] in node.toml",
+            "请停止占用该端口的程序，或在 node.toml 的 [gateway] 中更换端口",
+        )
+    })?;
+    if tls.is_none() && !listener.local_addr().is_ok_and(|a| a.ip().is_loopback()) {
+        return Err(Problem::new(
+            format!("{address} is not a loopback address, and the gateway has no certificate"),
+            "give certificate and key under [gateway] in node.toml, or listen on 127.0.0.1",
+            "请在 node.toml 的 [gateway] 中提供证书与私钥，或监听 127.0.0.1",
+        ));
+    }
+    Ok(Listening { listener, tls })
+}
+
+/// The gateway of a running node.
+pub struct Gateway {
+    server: Server,
+    requests: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    buckets: Mutex<BTreeMap<String, Bucket>>,
+}
+
+/// What is left to one key: thousandths of a question, as they were at one moment.
+struct Bucket {
+    left: u64,
+    at: u64,
+}
+
+/// One request, as its handler sees it.
+pub struct Call {
+    /// Whose key it carries.
+    pub key: ApiKey,
+    /// The `{id}` of its address.
+    pub id: String,
+    /// Its query string, decoded.
+    pub query: BTreeMap<String, String>,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Its place among those that wait for events, when it may need one.
+    pub streams: Arc<Semaphore>,
+}
+
+impl Call {
+    /// The body as a JSON object.
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Trouble> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        if kind.split(';').next().is_none_or(|k| !k.trim().eq_ignore_ascii_case("application/json")) {
+            return Err(Trouble::own("request.media-type", format!("Content-Type is `{kind}`")));
+        }
+        serde_json::from_slice(&self.body).map_err(|e| Trouble::malformed(e.to_string()))
+    }
+
+    /// A number of the query string.
+    pub fn number(
+        &self,
+        name: &str,
+        default: u64,
+        range: core::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Trouble> {
+        let Some(text) = self.query.get(name) else { return Ok(default) };
+        text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+            let (from, to) = (range.start(), range.end());
+            Trouble::malformed(format!("`{name}` is a number from {from} to {to}"))
+        })
+    }
+
+    /// Refuses names in the query string that the address does not know.
+    pub fn only(&self, names: &[&str]) -> Result<(), Trouble> {
+        match self.query.keys().find(|name| !names.contains(&name.as_str())) {
+            Some(name) => Err(Trouble::malformed(format!("there is no parameter `{name}` here"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A place among those that wait for events.
+    pub fn stream(&self) -> Result<OwnedSemaphorePermit, Trouble> {
+        let place = self.streams.clone().try_acquire_owned();
+        place.map_err(|_| Trouble::busy(format!("{STREAMS_MAX} requests wait for events already")))
+    }
+}
+
+impl Gateway {
+    /// The gateway of `server`.
+    pub fn new(server: Server) -> Arc<Self> {
+        Arc::new(Self {
+            server,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            buckets: Mutex::default(),
+        })
+    }
+
+    /// Serves until the process ends.
+    pub async fn serve(self: Arc<Self>, listening: Listening) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            // Beyond the bound callers wait in the system's queue.
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let stream = match listening.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(e) => {
+                    // Out of file descriptors, most likely: others give theirs back.
+                    tracing::warn!("the gateway cannot accept: {e}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            // Answers are small and somebody waits for each.
+            let _ = stream.set_nodelay(true);
+            let (gateway, tls) = (self.clone(), listening.tls.clone());
+            tokio::spawn(async move {
+                match tls {
+                    None => gateway.connection(stream).await,
+                    Some(tls) => {
+                        if let Ok(Ok(stream)) = tokio::time::timeout(ARRIVE, tls.accept(stream)).await {
+                            gateway.connection(stream).await;
+                        }
+                    }
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn connection<S>(self: Arc<Self>, stream: S)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(move |request| {
+            let gateway = self.clone();
+            async move { Ok::<_, Infallible>(gateway.respond(request).await) }
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        http.timer(TokioTimer::new()).header_read_timeout(ARRIVE);
+        // What a client does to its connection is its own affair.
+        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let id = request_id(request.headers());
+        let mut response = match self.answer(request).await {
+            Ok(response) => response,
+            Err(trouble) => trouble.response(&id),
+        };
+        insert(&mut response, HeaderName::from_static("x-request-id"), &id);
+        if !response.headers().contains_key(header::CACHE_CONTROL) {
+            insert(&mut response, header::CACHE_CONTROL, "no-store");
+        }
+        response
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Trouble> {
+        let (route, id) = route::find(request.method().as_str(), request.uri().path())?;
+        match route {
+            Route::Document => return Ok(full(DOCUMENT.into(), "application/json")),
+            Route::Health => return Ok(self.health()),
+            _ => {}
+        }
+        let key = self.authorize(request.headers())?;
+        let place = self.requests.clone().try_acquire_owned();
+        let place =
+            place.map_err(|_| Trouble::busy(format!("{REQUESTS_MAX} requests are worked on already")))?;
+        let query = decode_query(request.uri().query().unwrap_or_default())?;
+        let (head, body) = request.into_parts();
+        let body = tokio::time::timeout(ARRIVE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+        let body = match body {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
+                let why = format!("a body has at most {BODY_BYTES_MAX} bytes");
+                return Err(Trouble::own("request.too-large", why));
+            }
+            Ok(Err(e)) => return Err(Trouble::malformed(e.to_string())),
+            Err(_) => return Err(Trouble::own("request.timeout", "")),
+        };
+        let call = Call { key, id, query, headers: head.headers, body, streams: self.streams.clone() };
+        match route {
+            Route::Ask => {
+                self.take(&call.key)?;
+                queries::ask(&self.server, &call).await
+            }
+            Route::List => queries::list(&self.server, &call).await,
+            Route::Query => queries::get(&self.server, &call).await,
+            Route::Evidence => queries::evidence(&self.server, &call).await,
+            Route::AddGrant => grants::add(&self.server, &call).await,
+            Route::Grant => grants::get(&self.server, &call).await,
+            Route::Events => {
+                // Who waits for events is counted among those, and holds nobody else up.
+                drop(place);
+                events::get(&self.server, &call).await
+            }
+            Route::Document | Route::Health => Err(Trouble::not_found("")),
+        }
+    }
+
+    fn health(&self) -> Response<Body> {
+        let phase = self.server.shared.state.read().map_or("unknown", |s| s.phase);
+        let member = self.server.shared.context().own.id.clone();
+        let mut response = json_body(
+            &serde_json::json!({ "member": member.as_str(), "status": phase, "version": env!("CARGO_PKG_VERSION") }),
+        );
+        if phase != "ready" {
+            *response.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+        }
+        response
+    }
+
+    /// Whose key a request carries.
+    fn authorize(&self, headers: &HeaderMap) -> Result<ApiKey, Trouble> {
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+        let token = bearer.and_then(|v| v.strip_prefix("Bearer "));
+        let token =
+            token.ok_or_else(|| Trouble::own("key.invalid", "there is no Authorization: Bearer header"))?;
+        // Read anew for every request: what was revoked a moment ago opens nothing.
+        let settings = Settings::read(self.server.shared.keys.dir()).map_err(|problem| {
+            tracing::error!(%problem, "the gateway's settings cannot be read");
+            Trouble::own("node.fault", "")
+        })?;
+        settings.key(token).cloned().ok_or_else(|| Trouble::own("key.invalid", ""))
+    }
+
+    /// Counts a question against its key.
+    fn take(&self, key: &ApiKey) -> Result<(), Trouble> {
+        let (now, rate) = (clock::now().0, u64::from(key.per_minute));
+        let full = rate * 1_000;
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets.entry(key.name.clone()).or_insert(Bucket { left: full, at: now });
+        let gained = now.saturating_sub(bucket.at).saturating_mul(full) / MINUTE_MS;
+        // Less than a thousandth is not lost: the moment stays until it has gained one.
+        if gained > 0 || now < bucket.at {
+            (bucket.left, bucket.at) = (bucket.left.saturating_add(gained).min(full), now);
+        }
+        match bucket.left.checked_sub(1_000) {
+            Some(left) => {
+                bucket.left = left;
+                Ok(())
+            }
+            None => {
+                let wait = ((1_000 - bucket.left) * MINUTE_MS).div_ceil(full);
+                let why = format!("`{}` may ask {rate} questions a minute", key.name);
+                Err(Trouble { retry_after_ms: Some(wait), ..Trouble::own("quota.exceeded", why) })
+            }
+        }
+    }
+}
+
+/// A header's text when it has the shape of a name for a request: visible ASCII, not long.
+fn visible(headers: &HeaderMap, name: &str) -> Option<Result<String, Trouble>> {
+    let value = headers.get(name)?;
+    let text = value
+        .to_str()
+        .ok()
+        .filter(|t| (1..=HEADER_CHARS_MAX).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()));
+    Some(text.map(str::to_owned).ok_or_else(|| {
+        Trouble::malformed(format!("`{name}` has 1 to {HEADER_CHARS_MAX} visible ASCII characters"))
+    }))
+}
+
+/// The request's own id, or a fresh one.
+fn request_id(headers: &HeaderMap) -> String {
+    match visible(headers, "x-request-id") {
+        Some(Ok(id)) => id,
+        _ => hex(&clock::random::<16>()),
+    }
+}
+
+/// A query string as names and values. Names occur once.
+fn decode_query(text: &str) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut found = BTreeMap::new();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = percent(name)?;
+        if found.insert(name.clone(), percent(value)?).is_some() {
+            return Err(Trouble::malformed(format!("`{name}` is given twice")));
+        }
+    }
+    Ok(found)
+}
+
+/// Text with its percent-encoding undone.
+fn percent(text: &str) -> Result<String, Trouble> {
+    let no = || Trouble::malformed("the query string is not percent-encoded UTF-8");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(b) = rest.next() {
+        bytes.push(match b {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |b: Option<u8>| char::from(b?).to_digit(16);
+                let (high, low) = (digit(rest.next()), digit(rest.next()));
+                (high.ok_or_else(no)? << 4 | low.ok_or_else(no)?) as u8
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| no())
+}
+
+/// A response with all of its body.
+pub fn full(bytes: Vec<u8>, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(bytes)).boxed());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// A response of JSON.
+pub fn json_body(value: &Value) -> Response<Body> {
+    full(value.to_string().into_bytes(), "application/json")
+}
+
+/// Sets a header.
+pub fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
+    // What is not a header value is left out: every one here is ASCII of our own or checked before.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// Runs a read of the store on the pool.
+pub async fn reading<T, F>(read: F) -> Result<T, Trouble>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, exchange::refusal::Fault> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(read).await {
+        Ok(done) => Ok(done?),
+        Err(e) => Err(exchange::refusal::Fault(e.to_string()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_string_is_read_once_and_strictly() {
+        let query = decode_query("after=7&cursor=a%2Fb+c&flag").unwrap();
+        assert_eq!(query["after"], "7");
+        assert_eq!(query["cursor"], "a/b c");
+        assert_eq!(query["flag"], "");
+        for bad in ["a=%", "a=%2", "a=%zz", "a=%ff", "a=1&a=2"] {
+            assert!(decode_query(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_request_keeps_its_id_when_it_has_a_sound_one() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(request_id(&headers).len(), 32);
+        headers.insert("x-request-id", HeaderValue::from_static("loan-7"));
+        assert_eq!(request_id(&headers), "loan-7");
+        headers.insert("x-request-id", HeaderValue::from_static("two words"));
+        assert_eq!(request_id(&headers).len(), 32);
+    }
+
+    #[test]
+    fn the_limits_are_those_of_the_document() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let limits = &document["x-limits"];
+        let ours: [(&str, u64); 10] = [
+            ("body_bytes", BODY_BYTES_MAX as u64),
+            ("requests_at_once", REQUESTS_MAX as u64),
+            ("streams_at_once", STREAMS_MAX as u64),
+            ("connections", CONNECTIONS_MAX as u64),
+            ("page", PAGE_MAX as u64),
+            ("header_characters", HEADER_CHARS_MAX as u64),
+            ("items_per_question", credit::question::ITEMS_PER_QUESTION_MAX as u64),
+            ("fields_per_question", credit::question::FIELDS_PER_QUESTION_MAX as u64),
+            ("deadline_ms", credit::question::DEADLINE_MS_MAX),
+            ("wait_seconds", events::WAIT_SECONDS_MAX),
+        ];
+        assert_eq!(limits.as_object().unwrap().len(), ours.len());
+        for (name, limit) in ours {
+            assert_eq!(limits[name], limit, "{name}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Who may use the gateway and who is called: `gateway.json` in the member's directory.
+//!
+//! The command line writes the file, the running node reads it at every request, so that a revoked key opens nothing from
+//! then on. Keys are kept as SHA-256 only: they are 32 random bytes, and nobody tries them out. A hook's secret is kept in
+//! clear, as the operator's key is, because the node signs with it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use credit::id::{ClerkId, SourceId};
+use crypto::{Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Problem, clock,
+    keys::{check_private, write_private},
+};
+
+const FILE: &str = "gateway.json";
+/// What every API key begins with, so that a scanner for leaked secrets finds it.
+const KEY_PREFIX: &str = "xqk_";
+/// What every webhook secret begins with (Standard Webhooks).
+const SECRET_PREFIX: &str = "whsec_";
+/// Questions a key may ask in a minute unless told: a counter asks one or two, and a program that has run wild is noticed.
+pub const PER_MINUTE: u32 = 600;
+/// Longest prefix of a clerk: what is left of the 64 characters names a person.
+pub const CLERK_PREFIX_CHARS_MAX: usize = 32;
+
+/// The file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// API keys, revoked ones too: their names are in logs.
+    pub keys: Vec<ApiKey>,
+    /// Webhooks.
+    pub hooks: Vec<Hook>,
+}
+
+/// A key of one of the member's systems.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    /// The system. A new key under the name of a revoked one sees what that one asked.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub sha256: String,
+    /// Stands before every clerk the system names.
+    pub clerk_prefix: String,
+    /// Questions in a minute.
+    pub per_minute: u32,
+    /// When it was made.
+    pub made: String,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
+}
+
+/// Somebody who is told of every event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// Its name.
+    pub name: String,
+    /// Where it is called: https, or http on loopback.
+    pub url: String,
+    /// What its calls are signed with: `whsec_` and base64.
+    pub secret: String,
+    /// PEM file of the authorities its certificate may come from; the system's unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<PathBuf>,
+    /// Events after this number are told.
+    pub after: u64,
+    /// Rises when `after` is set anew.
+    pub epoch: u64,
+}
+
+impl Hook {
+    /// The bytes calls are signed with.
+    pub fn signing(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(self.secret.strip_prefix(SECRET_PREFIX)?).ok()
+    }
+}
+
+impl Settings {
+    /// Reads the file of a member's directory; without one nobody may do anything.
+    pub fn read(dir: &Path) -> Result<Self, Problem> {
+        let path = dir.join(FILE);
+        check_private(&path)?;
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
+                Problem::new(
+                    format!("{}: {e}", path.display()),
+                    "it was changed by something else; restore it, or remove it and make new keys",
+                    "该文件已被其他程序改动；请恢复，或删除后重新生成密钥",
+                )
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) => Err(Problem::fault(format!("{}: {e}", path.display()))),
+        }
+    }
+
+    /// Writes the file.
+    pub fn write(&self, dir: &Path) -> Result<(), Problem> {
+        let text = serde_json::to_vec_pretty(self).map_err(|e| Problem::fault(e.to_string()))?;
+        write_private(&dir.join(FILE), &text)
+    }
+
+    /// The key that `token` is, while it is not revoked.
+    pub fn key(&self, token: &str) -> Option<&ApiKey> {
+        let hash = Digest::of(token.as_bytes()).to_string();
+        self.keys.iter().find(|key| key.revoked.is_none() && key.sha256 == hash)
+    }
+
+    /// Makes a key; returns it. It is shown once and kept by nobody here.
+    pub fn add_key(&mut self, name: &str, clerk_prefix: &str, per_minute: u32) -> Result<String, Problem> {
+        named(name)?;
+        if self.keys.iter().any(|key| key.name == name && key.revoked.is_none()) {
+            return Err(Problem::new(
+                format!("there is a key `{name}` already"),
+                "revoke it with `xinqiao gateway key revoke`, or take another --name",
+                "请先用 `xinqiao gateway key revoke` 吊销，或更换 --name",
+            ));
+        }
+        let long = clerk_prefix.chars().count() > CLERK_PREFIX_CHARS_MAX;
+        if long || !clerk_prefix.is_empty() && ClerkId::parse(clerk_prefix).is_none() || per_minute == 0 {
+            return Err(Problem::new(
+                "a clerk's prefix has at most 32 printable characters, and a key allows at least one question a minute",
+                "give another --clerk-prefix or --per-minute",
+                "请更换 --clerk-prefix 或 --per-minute",
+            ));
+        }
+        let token = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(clock::random::<32>()));
+        self.keys.push(ApiKey {
+            name: name.to_owned(),
+            sha256: Digest::of(token.as_bytes()).to_string(),
+            clerk_prefix: clerk_prefix.to_owned(),
+            per_minute,
+            made: clock::now().rfc3339(),
+            revoked: None,
+        });
+        Ok(token)
+    }
+
+    /// Revokes a key.
+    pub fn revoke_key(&mut self, name: &str, now: Timestamp) -> Result<(), Problem> {
+        match self.keys.iter_mut().find(|key| key.name == name && key.revoked.is_none()) {
+            Some(key) => {
+                key.revoked = Some(now.rfc3339());
+                Ok(())
+            }
+            None => Err(unknown("key", name)),
+        }
+    }
+
+    /// Has `url` called; returns the secret its calls are signed with.
+    pub fn add_hook(
+        &mut self,
+        name: &str,
+        url: &str,
+        authorities: Option<PathBuf>,
+        after: u64,
+    ) -> Result<String, Problem> {
+        named(name)?;
+        if self.hooks.iter().any(|hook| hook.name == name) {
+            return Err(Problem::new(
+                format!("there is a hook `{name}` already"),
+                "remove it first, or take another --name",
+                "请先删除，或更换 --name",
+            ));
+        }
+        super::hooks::target(url).map_err(|why| {
+            Problem::new(
+                format!("{url}: {why}"),
+                "give an https URL, or http on 127.0.0.1, [::1] or localhost",
+                "请提供 https 地址，或 127.0.0.1、[::1]、localhost 上的 http 地址",
+            )
+        })?;
+        let secret = format!("{SECRET_PREFIX}{}", STANDARD.encode(clock::random::<32>()));
+        let (name, url) = (name.to_owned(), url.to_owned());
+        // A hook of the same name that was removed may have left its place behind.
+        let epoch = clock::now().0;
+        self.hooks.push(Hook { name, url, secret: secret.clone(), authorities, after, epoch });
+        Ok(secret)
+    }
+
+    /// Calls a hook no more.
+    pub fn remove_hook(&mut self, name: &str) -> Result<(), Problem> {
+        let before = self.hooks.len();
+        self.hooks.retain(|hook| hook.name != name);
+        if self.hooks.len() < before { Ok(()) } else { Err(unknown("hook", name)) }
+    }
+
+    /// Has every event after `after` told again.
+    pub fn replay_hook(&mut self, name: &str, after: u64) -> Result<(), Problem> {
+        match self.hooks.iter_mut().find(|hook| hook.name == name) {
+            Some(hook) => {
+                (hook.after, hook.epoch) = (after, hook.epoch + 1);
+                Ok(())
+            }
+            None => Err(unknown("hook", name)),
+        }
+    }
+}
+
+fn named(name: &str) -> Result<(), Problem> {
+    if SourceId::parse(name).is_some() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("`{name}` is no name"),
+        "write 1 to 32 lower-case letters, digits, dots or hyphens, beginning with a letter",
+        "名称为 1 至 32 个小写字母、数字、点或连字符，并以字母开头",
+    ))
+}
+
+fn unknown(what: &str, name: &str) -> Problem {
+    Problem::new(
+        format!("there is no {what} `{name}` in force"),
+        format!("see `xinqiao gateway {what} list`"),
+        format!("请用 `xinqiao gateway {what} list` 查看"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_opens_until_it_is_revoked_and_the_file_does_not_hold_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::read(dir.path()).unwrap();
+        let token = settings.add_key("loans", "loans/", 60).unwrap();
+        assert!(settings.add_key("loans", "", 60).is_err());
+        settings.write(dir.path()).unwrap();
+        let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
+        assert!(!text.contains(&token) && !text.contains(token.strip_prefix(KEY_PREFIX).unwrap()));
+        let mut read = Settings::read(dir.path()).unwrap();
+        assert_eq!(read.key(&token).unwrap().name, "loans");
+        assert!(read.key(&token[1..]).is_none() && read.key("").is_none());
+        read.revoke_key("loans", Timestamp(1)).unwrap();
+        assert!(read.key(&token).is_none() && read.revoke_key("loans", Timestamp(2)).is_err());
+        let again = read.add_key("loans", "loans/", 60).unwrap();
+        assert!(read.key(&again).is_some() && read.key(&token).is_none());
+    }
+
+    #[test]
+    fn names_prefixes_and_addresses_have_their_shape() {
+        let mut settings = Settings::default();
+        for (name, prefix, per_minute) in
+            [("", "", 1), ("Loans", "", 1), ("a", "a\nb", 1), ("a", &*"字".repeat(33), 1), ("a", "", 0)]
+        {
+            assert!(settings.add_key(name, prefix, per_minute).is_err(), "{name} {prefix:?} {per_minute}");
+        }
+        for url in
+            ["http://192.0.2.1/x", "ftp://127.0.0.1/", "https:///x", "nonsense", "http://localhost.evil/"]
+        {
+            assert!(settings.add_hook("a", url, None, 0).is_err(), "{url}");
+        }
+        let secret = settings.add_hook("a", "http://127.0.0.1:9/x", None, 0).unwrap();
+        assert_eq!(settings.hooks[0].signing().unwrap().len(), 32);
+        assert!(secret.starts_with(SECRET_PREFIX));
+        settings.replay_hook("a", 7).unwrap();
+        assert_eq!(settings.hooks[0].after, 7);
+        settings.remove_hook("a").unwrap();
+        assert!(settings.remove_hook("a").is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! An answer as JSON.
+//!
+//! Everything in it was verified: it comes from `answer::open` and from the access entry that the answering member has
+//! proven. What has happened to a record since is told too: of one that may no longer be used no value is shown.
+
+use credit::{
+    catalog::{Catalog, Item},
+    entry::{DisclosedRecord, Entry, Fact},
+    question::Question,
+};
+use exchange::{
+    answer::{OpenedAnswer, OpenedAnswerRecord},
+    context::Context,
+    kept::{self, KeptRow},
+    refusal::{Code, Fault, Refusal},
+    wire::{AskResult, OpenedPart, Outcome, Part},
+};
+use ledger::store::View;
+use serde_json::{Value, json};
+
+/// The answer to a question.
+pub fn answer(
+    context: &Context,
+    view: &dyn View,
+    row: Option<&KeptRow>,
+    result: &AskResult,
+) -> Result<Value, Fault> {
+    let question = context.registry.verify(&result.question).map_err(|e| Fault(e.to_string()))?;
+    let question: &Question = question.get();
+    let mut records = Vec::new();
+    let mut members = Vec::new();
+    for (part, opened) in result.parts.iter().zip(&result.opened) {
+        members.push(member(&context.catalog, opened));
+        let Some(answer) = &opened.answer else { continue };
+        let disclosed = disclosed(part);
+        for (at, one) in answer.records.iter().enumerate() {
+            records.push(record(context, view, answer, one, disclosed.get(at))?);
+        }
+    }
+    let complete = result.opened.iter().all(|part| outcome(part) == "answered" || outcome(part) == "denied");
+    let mut value = json!({
+        "id": question.id.to_string(), "question": result.question.digest().to_string(),
+        "subject": question.subject.as_str(), "purpose": question.purpose.as_str(), "clerk": question.clerk.as_str(),
+        "asked_at": question.asked_at.rfc3339(), "deadline": question.deadline.rfc3339(), "complete": complete,
+        "members": members, "records": records,
+    });
+    if let Some(row) = row {
+        value["keep_until"] = json!(row.until.rfc3339());
+    }
+    Ok(value)
+}
+
+/// `answered`, `denied` (by policy, or as a whole), `unreachable`, or `invalid`: what came back proves nothing.
+fn outcome(part: &OpenedPart) -> &'static str {
+    match (&part.answer, part.problem.as_ref().and_then(Refusal::known)) {
+        (Some(answer), _) if answer.refused => "denied",
+        (Some(_), _) => "answered",
+        (None, Some(Code::Unreachable)) => "unreachable",
+        (None, Some(Code::SignatureInvalid | Code::MemberFrozen)) => "invalid",
+        (None, _) => "denied",
+    }
+}
+
+fn member(catalog: &Catalog, part: &OpenedPart) -> Value {
+    let mut value = json!({ "member": part.member.as_str(), "outcome": outcome(part) });
+    if let Some(answer) = &part.answer {
+        value["answered_at"] = json!(answer.at.rfc3339());
+        value["more"] = json!(answer.more);
+        value["receipt"] = json!({
+            "log": format!("{}/access", answer.member), "index": answer.index, "leaf": answer.leaf.to_string(),
+        });
+        value["withheld"] = answer
+            .withheld
+            .iter()
+            .map(|w| {
+                let column = catalog.item(&w.item).and_then(|i| i.field(w.field)).map_or("?", |f| &f.column);
+                json!({ "item": w.item.as_str(), "field": column, "rule": w.rule.0 })
+            })
+            .collect();
+    }
+    if let Some(refusal) = &part.problem {
+        let known = refusal.known();
+        let detail = if refusal.detail.is_empty() { known.map_or("", Code::en) } else { &refusal.detail };
+        value["refusal"] =
+            json!({ "code": refusal.code, "detail": detail, "detail_zh": known.map_or("", Code::zh) });
+        if let Some(ms) = refusal.retry_after_ms {
+            value["refusal"]["retry_after_ms"] = json!(ms);
+        }
+    }
+    value
+}
+
+/// What the access entry of an answered part says of each record, in the order of the answer.
+fn disclosed(part: &Part) -> Vec<DisclosedRecord> {
+    let Outcome::Answered(answer) = &part.outcome else { return Vec::new() };
+    match Entry::from_bytes(&answer.access.entry).map(|entry| entry.fact) {
+        Ok(Fact::Disclosed(disclosed)) => disclosed.records,
+        _ => Vec::new(),
+    }
+}
+
+fn record(
+    context: &Context,
+    view: &dyn View,
+    answer: &OpenedAnswer,
+    record: &OpenedAnswerRecord,
+    disclosed: Option<&DisclosedRecord>,
+) -> Result<Value, Fault> {
+    let item = context.catalog.item(&record.item);
+    // This member was told of every change since it received the record; before that the answering member was.
+    let now = kept::standing(view, &record.authority, &record.record)?;
+    let usable = now.disclosable();
+    let fields: Vec<Value> = if usable {
+        let of = |field| item.and_then(|i| i.field(field));
+        let fields = record.fields.iter().map(|f| {
+            let rule = disclosed.and_then(|d| d.fields.iter().find(|said| said.field == f.field));
+            let known = of(f.field);
+            json!({
+                "field": known.map_or("?", |k| &k.column), "name": known.map_or("", |k| &k.name),
+                "class": known.map_or("", |k| k.class.as_str()), "mode": f.mode.as_str(), "value": f.value.to_display(),
+                "rule": rule.map_or("", |said| &said.rule.0),
+            })
+        });
+        fields.collect()
+    } else {
+        Vec::new()
+    };
+    let disputed = record.disputed || now == credit::status::Status::Disputed;
+    let standing = if usable && disputed { credit::status::Status::Disputed } else { now };
+    Ok(json!({
+        "record": record.record.to_string(), "member": answer.member.as_str(), "item": record.item.as_str(),
+        "item_name": item.map_or("", |i: &Item| &i.name), "authority": record.authority.as_str(),
+        "standing": standing.as_str(), "standing_zh": standing.zh(), "disputed": disputed, "fields": fields,
+        "receipt": { "log": format!("{}/records", answer.member), "index": record.version },
+    }))
+}
