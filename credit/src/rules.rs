@@ -185,6 +185,8 @@ pub struct Rule {
     pub decide_working_days: Option<u32>,
     /// What `decide_working_days` counts from.
     pub decide_from: Option<DecideFrom>,
+    /// Months for which a subject that handed in false material may not apply again.
+    pub ban_months: Option<u32>,
     /// The order, in Chinese.
     pub source: String,
     /// How well the months are attested (marks as in docs/SOURCES.md).
@@ -455,6 +457,7 @@ fn parse_rule(line: &Line) -> Result<Rule, CatalogError> {
             "acceptance" => Some(DecideFrom::Acceptance),
             _ => None,
         })?,
+        ban_months: line.optional("ban_months", number(MONTHS_MAX))?,
         source: line.required("source")?,
         confidence: line.required("confidence")?,
         days_confidence: line.get("days_confidence").to_owned(),
@@ -513,7 +516,7 @@ const MONTHS_MAX: u32 = 600;
 /// About two years of working days; also bounds the loop of `Calendar::add_working_days`.
 const WORKING_DAYS_MAX: u32 = 500;
 
-const REPAIR_COLUMNS: [&str; 15] = [
+const REPAIR_COLUMNS: [&str; 16] = [
     "id",
     "authority_kind",
     "from",
@@ -526,6 +529,7 @@ const REPAIR_COLUMNS: [&str; 15] = [
     "accept_working_days",
     "decide_working_days",
     "decide_from",
+    "ban_months",
     "source",
     "confidence",
     "days_confidence",

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use credit::{
     entry::{Entry, Fact, Recorded, StatusFact},
     grant::GrantLife,
-    id::{CaseId, MemberId, RecordId},
+    id::{MemberId, RecordId},
     repair::Case,
     status::{Standing, Status},
 };
@@ -427,7 +427,9 @@ impl Check<'_> {
             Table::Erased => {
                 read(same(self.complete(&own, LogName::Records)).or_else(|| self.destroyed(rest)))
             }
-            Table::Registry => read(same(self.complete(&own, LogName::Status))),
+            Table::Registry | Table::Ban | Table::OpenCase => {
+                read(same(self.complete(&own, LogName::Status)))
+            }
             Table::Handled => {
                 if let Some(bytes) = stored {
                     decode::<HandledRow>(key, bytes)?;
@@ -463,6 +465,25 @@ impl Check<'_> {
                 let complete = replayed.is_some_and(|size| author == own || known <= size);
                 let fits = if complete { made == row } else { row.clone().merge(made) == row };
                 read((!fits).then_some(Wrong::RowDiffers))
+            }
+            Table::Case => {
+                let read = |bytes: &[u8]| decode::<Case>(key, bytes).map(Case::without_deadlines);
+                let (stored, made) = (stored.map(read).transpose()?, made.map(read).transpose()?);
+                let complete = self.complete(&own, LogName::Status);
+                Ok(match (stored, made) {
+                    (Some(stored), Some(made)) if complete && stored != made => Some(Wrong::RowDiffers),
+                    (Some(_), None) if complete => Some(Wrong::RowUnexplained),
+                    (None, Some(_)) => Some(Wrong::RowMissing),
+                    _ => None,
+                })
+            }
+            Table::Forward => {
+                let Some(bytes) = stored else { return read(made.map(|_| Wrong::RowMissing)) };
+                let row: ForwardRow = decode(key, bytes)?;
+                let made: Option<ForwardRow> = made.map(|m| decode(key, m)).transpose()?;
+                // Tries and the authority's answer are no entries of this member.
+                let fits = made.is_some_and(|made| (made.application, made.to) == (row.application, row.to));
+                read((self.complete(&own, LogName::Status) && !fits).then_some(Wrong::RowDiffers))
             }
             Table::Counter => {
                 let made: u64 = made.map(|m| decode(key, m)).transpose()?.unwrap_or(0);
@@ -533,17 +554,6 @@ impl Check<'_> {
                 });
                 return Ok((!fits || row.plan.question != row.question).then_some(Wrong::RowDiffers));
             }
-            Table::OpenCase => {
-                let case: CaseId = decode(key, bytes)?;
-                let known: Option<Case> = tables::row(self.view, &Key::case(&case))?;
-                return Ok(known.is_none().then_some(Wrong::RowDiffers));
-            }
-            Table::Forward => {
-                let row: ForwardRow = decode(key, bytes)?;
-                let holds = self.context.registry.verify(&row.application).is_ok();
-                return Ok((!holds).then_some(Wrong::RowDiffers));
-            }
-            Table::Case => drop(decode::<Case>(key, bytes)?),
             Table::Erasure => {
                 let row: ErasureRow = decode(key, bytes)?;
                 let record = RecordId(<[u8; 32]>::try_from(rest).unwrap_or_default());

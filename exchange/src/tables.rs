@@ -79,6 +79,7 @@ tables! {
     CosignedNote = 42;
     Erasure = 50;
     Outcome = 51;
+    Ban = 52;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -170,7 +171,7 @@ impl Key {
     pub fn recipients(record: &RecordId) -> Self {
         key(Table::Recipient, &[&record.0])
     }
-    /// A case at its authority: [`credit::repair::Case`].
+    /// A case at its authority: [`credit::repair::Case`]; projected but for its deadlines.
     pub fn case(id: &CaseId) -> Self {
         key(Table::Case, &[&id.0])
     }
@@ -178,9 +179,17 @@ impl Key {
     pub fn cases() -> Self {
         key(Table::Case, &[])
     }
-    /// The case of a record that is not decided yet: [`CaseId`].
+    /// The newest case of a record: [`CaseId`]; projected.
     pub fn open_case(record: &RecordId) -> Self {
         key(Table::OpenCase, &[&record.0])
+    }
+    /// A ban that false material has brought, by the case that found it: [`credit::entry::Ban`]; projected.
+    pub fn ban(case: &CaseId) -> Self {
+        key(Table::Ban, &[&case.0])
+    }
+    /// Every ban.
+    pub fn bans() -> Self {
+        key(Table::Ban, &[])
     }
     /// An application this counter forwards: [`ForwardRow`].
     pub fn forward(id: &CaseId) -> Self {

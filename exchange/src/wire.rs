@@ -11,7 +11,7 @@ use credit::{
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
     question::{Question, Want},
-    repair::{Application, Case},
+    repair::{Application, Case, FalseMaterial},
     status::{Change, Status},
     subject::SubjectId,
 };
@@ -160,6 +160,19 @@ pub enum Operation {
         /// Reason of a refusal.
         #[n(2)]
         reason: String,
+    },
+    /// Refuse a case whose material was found false, and bar its subject.
+    #[n(40)]
+    RefuseFalse {
+        /// The case.
+        #[n(0)]
+        case: CaseId,
+        /// Reason.
+        #[n(1)]
+        reason: String,
+        /// What was found.
+        #[n(2)]
+        found: FalseMaterial,
     },
     /// Every case and every application taken here.
     #[n(10)]

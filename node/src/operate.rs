@@ -100,6 +100,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
         Operation::AcceptRepair(case) => Input::AcceptRepair(case),
         Operation::DecideRepair { case, grant, reason } => Input::DecideRepair { case, grant, reason },
+        Operation::RefuseFalse { case, reason, found } => Input::RefuseFalse { case, reason, found },
         Operation::ChangeStanding { record, change, reason, paper } => {
             Input::ChangeStanding { record, change, reason, paper }
         }
