@@ -187,6 +187,8 @@ pub struct Rule {
     pub decide_from: Option<DecideFrom>,
     /// Months for which a subject that handed in false material may not apply again.
     pub ban_months: Option<u32>,
+    /// What a granted repair brings about, in the order's words.
+    pub effect: String,
     /// The order, in Chinese.
     pub source: String,
     /// How well the months are attested (marks as in docs/SOURCES.md).
@@ -458,6 +460,7 @@ fn parse_rule(line: &Line) -> Result<Rule, CatalogError> {
             _ => None,
         })?,
         ban_months: line.optional("ban_months", number(MONTHS_MAX))?,
+        effect: line.required("effect")?,
         source: line.required("source")?,
         confidence: line.required("confidence")?,
         days_confidence: line.get("days_confidence").to_owned(),
@@ -516,7 +519,7 @@ const MONTHS_MAX: u32 = 600;
 /// About two years of working days; also bounds the loop of `Calendar::add_working_days`.
 const WORKING_DAYS_MAX: u32 = 500;
 
-const REPAIR_COLUMNS: [&str; 16] = [
+const REPAIR_COLUMNS: [&str; 17] = [
     "id",
     "authority_kind",
     "from",
@@ -530,6 +533,7 @@ const REPAIR_COLUMNS: [&str; 16] = [
     "decide_working_days",
     "decide_from",
     "ban_months",
+    "effect",
     "source",
     "confidence",
     "days_confidence",

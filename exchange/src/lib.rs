@@ -31,6 +31,7 @@
 pub mod answer;
 pub mod artifact;
 pub mod backup;
+pub mod certificate;
 pub mod context;
 pub mod erase;
 pub mod evidence;

@@ -23,6 +23,7 @@ use crate::{
     answer::{Answer, OpenedAnswer},
     artifact::{Certificate, ErasureCertificate},
     backup::{BackupContent, BackupId, BackupItem},
+    certificate::RepairCertificate,
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
     receipt::Receipt,
@@ -174,6 +175,9 @@ pub enum Operation {
         #[n(2)]
         found: FalseMaterial,
     },
+    /// The repair certificate of an own status entry.
+    #[n(41)]
+    RepairCertificate(#[n(0)] u64),
     /// Every case and every application taken here.
     #[n(10)]
     Cases,
@@ -562,6 +566,9 @@ pub enum Response {
         #[n(2)]
         erasures: Vec<DueErasure>,
     },
+    /// A repair certificate.
+    #[n(40)]
+    RepairCertificate(#[n(0)] Box<RepairCertificate>),
     /// A propagation certificate.
     #[n(17)]
     Certificate(#[n(0)] Box<Certificate>),

@@ -13,7 +13,7 @@ use crypto::{
     sign::{Signed, Verified},
 };
 use exchange::{
-    answer, erase, evidence, grant,
+    answer, certificate, erase, evidence, grant,
     logs::LogName,
     member::Input,
     read,
@@ -68,6 +68,13 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             return blocking(move || {
                 let certificate = read::certificate(&shared.context(), &shared.store, event, clock::now())?;
                 Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
+            })
+            .await;
+        }
+        Operation::RepairCertificate(event) => {
+            return blocking(move || {
+                let drawn = certificate::draw_up(&shared.context(), &shared.store, event, clock::now())?;
+                Ok(drawn.map_or_else(Response::Refused, |c| Response::RepairCertificate(Box::new(c))))
             })
             .await;
         }
