@@ -19,7 +19,7 @@ use exchange::{
     limits::DELIVERIES_PER_TICK_MAX,
     logs::LogName,
     member::Input,
-    read,
+    propagation, read,
     refusal::Code,
     wire::{RepairDraft, Response},
 };
@@ -346,4 +346,66 @@ fn a_mask_names_the_courts_paper_and_only_the_authority_masks() {
         })
         .collect();
     assert_eq!(papers, [paper, None]);
+}
+
+#[test]
+fn who_has_not_acknowledged_in_time_is_named_once_and_an_application_on_its_way_too() {
+    let mut world = World::new(at("2026-02-12", 9));
+    let record = world.collect(SH, &Penalty::general("G-1", "2026-02-11"));
+    world.cut.insert(JS);
+    world.change(SH, record, Change::Dispute, None);
+    let missing = |world: &World| {
+        let node = &world.nodes[SH];
+        let missing = propagation::missing(&node.context, &node.disk).unwrap();
+        missing.into_iter().map(|m| (m.to.as_str().to_owned(), m.due)).collect::<Vec<_>>()
+    };
+    // Three working days across the festival: 13, 14 (make-up), 24.
+    let due = Some(Deadline { date: date("2026-02-24"), provisional: false });
+    assert_eq!(missing(&world), [("js".to_owned(), due)]);
+    world.until(Timestamp(at("2026-02-25", 0).0 - 1));
+    assert_eq!(world.alerts_of(SH, "acknowledge it by"), 0);
+    world.until(at("2026-02-25", 1));
+    assert_eq!(world.alerts_of(SH, "`js` was to acknowledge it by 2026-02-24"), 1);
+    world.until(at("2026-02-26", 1));
+    assert_eq!(world.alerts_of(SH, "acknowledge it by"), 1, "said once, and sent on");
+    world.cut.clear();
+    world.until(at("2026-02-26", 2));
+    assert_eq!(missing(&world), []);
+    assert_eq!(world.status(JS, record), Status::Disputed);
+
+    world.cut.insert(SH);
+    world.apply(JS, "G-1", 1);
+    world.until(at("2026-02-28", 23)); // Friday the 27th and the make-up Saturday
+    assert_eq!(world.alerts_of(JS, "was to have it by"), 0);
+    world.until(at("2026-03-01", 0));
+    assert_eq!(world.alerts_of(JS, "`sh` was to have it by 2026-02-28"), 1);
+}
+
+#[test]
+fn retention_ends_where_the_region_says_when_and_nowhere_else() {
+    let mut world = World::with_region(at("2026-04-10", 9), "330000");
+    let penalty = Penalty { tier: Tier::Minor, ..Penalty::general("M-1", "2026-04-09") };
+    let serious = Penalty { tier: Tier::Serious, ..Penalty::general("S-1", "2026-04-09") };
+    let (minor, grave) = (world.collect(SH, &penalty), world.collect(SH, &serious));
+    world.collect(JS, &penalty);
+    world.collect(JS, &serious);
+    // Five years from recognition, at the copy in Zhejiang; an amended date moves the end.
+    world.collect(JS, &Penalty { decided: "2026-04-20", ..penalty });
+    world.until(at("2031-04-19", 23));
+    assert!(!world.erased(JS, minor));
+    world.until(at("2031-04-20", 0));
+    assert!(world.erased(JS, minor));
+    assert_eq!(world.status(SH, minor), Status::Expired, "its publicity was over long before");
+    // In Shanghai the five years count from the end of the act, which no record tells: nothing is assumed.
+    // A serious matter may be on a list that is kept longer: people are asked, once.
+    world.until(at("2040-01-01", 0));
+    assert!(!world.erased(SH, minor) && !world.erased(SH, grave) && !world.erased(JS, grave));
+    assert_eq!(world.alerts_of(JS, "its retention ended on 2031-04-09"), 1);
+    assert_eq!(world.alerts_of(SH, "retention"), 0);
+
+    // A region whose regulation is not provided ends nothing.
+    let mut world = World::with_region(at("2026-04-10", 9), "320000");
+    let record = world.collect(JS, &Penalty::general("G-1", "2026-04-09"));
+    world.until(at("2050-01-01", 0));
+    assert!(!world.erased(JS, record));
 }

@@ -15,7 +15,7 @@ use credit::{
     value::Date,
 };
 use crypto::{
-    Digest,
+    Digest, Timestamp,
     pseudonym::ban_mark,
     sign::{Signed, Verified},
 };
@@ -59,6 +59,9 @@ pub struct Forwarded {
     /// How the case fares, as the authority's status log tells.
     #[n(4)]
     pub outcome: Option<OutcomeRow>,
+    /// When it was taken.
+    #[n(5)]
+    pub since: Timestamp,
 }
 
 /// Takes an application at this member's counter.
@@ -283,8 +286,16 @@ fn forward(context: &Context, turn: &mut Turn<'_>, signed: &Signed<Application>)
     if application.authority == context.own.id || turn.row::<ForwardRow>(&key)?.is_some() {
         return Ok(());
     }
-    let to = application.authority;
-    turn.put(&key, &ForwardRow { application: signed.clone(), to, tries: 1, case: None, refused: None });
+    let row = ForwardRow {
+        application: signed.clone(),
+        to: application.authority,
+        tries: 1,
+        case: None,
+        refused: None,
+        since: application.applied_at,
+        told: false,
+    };
+    turn.put(&key, &row);
     turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Forward(application.case)), &());
     Ok(())
 }

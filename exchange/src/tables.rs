@@ -393,6 +393,12 @@ pub struct ForwardRow {
     /// The authority's refusal, if it refused.
     #[n(4)]
     pub refused: Option<String>,
+    /// When the counter took it.
+    #[n(5)]
+    pub since: Timestamp,
+    /// It was reported that the time for forwarding is over.
+    #[n(6)]
+    pub told: bool,
 }
 
 /// One status entry's way to one recipient.
@@ -411,6 +417,9 @@ pub struct DeliveryRow {
     /// When it arrived.
     #[n(3)]
     pub acked_at: Option<Timestamp>,
+    /// It was reported that the time for it is over.
+    #[n(4)]
+    pub told: bool,
 }
 
 /// An erasure that a withdrawal has made due.
@@ -516,6 +525,9 @@ pub enum Work {
     /// Look whether a step of a case is late: the decision, or else the acceptance.
     #[n(4)]
     Step(#[n(0)] CaseId, #[n(1)] bool),
+    /// Look whether a record's retention is over.
+    #[n(10)]
+    Retain(#[n(0)] RecordId),
 }
 
 /// Reads one row.

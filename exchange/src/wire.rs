@@ -26,6 +26,7 @@ use crate::{
     certificate::RepairCertificate,
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
+    propagation::Missing,
     receipt::Receipt,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
@@ -175,6 +176,9 @@ pub enum Operation {
         #[n(2)]
         found: FalseMaterial,
     },
+    /// Every recipient that has not acknowledged a status entry.
+    #[n(42)]
+    Missing,
     /// The repair certificate of an own status entry.
     #[n(41)]
     RepairCertificate(#[n(0)] u64),
@@ -566,6 +570,9 @@ pub enum Response {
         #[n(2)]
         erasures: Vec<DueErasure>,
     },
+    /// Recipients that have not acknowledged.
+    #[n(41)]
+    Missing(#[n(0)] Vec<Missing>),
     /// A repair certificate.
     #[n(40)]
     RepairCertificate(#[n(0)] Box<RepairCertificate>),

@@ -16,7 +16,7 @@ use exchange::{
     answer, certificate, erase, evidence, grant,
     logs::LogName,
     member::Input,
-    read,
+    propagation, read,
     refusal::{Code, Fault, Refusal},
     wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
 };
@@ -68,6 +68,12 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             return blocking(move || {
                 let certificate = read::certificate(&shared.context(), &shared.store, event, clock::now())?;
                 Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
+            })
+            .await;
+        }
+        Operation::Missing => {
+            return blocking(move || {
+                propagation::missing(&shared.context(), &shared.store).map(Response::Missing)
             })
             .await;
         }

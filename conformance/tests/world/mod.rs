@@ -1,7 +1,10 @@
 //! Members in one process under a virtual clock, for tests that look at what one decision brings about.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use conformance::sim::{
     disk::Disk,
@@ -92,6 +95,21 @@ impl World {
         world
     }
 
+    /// As [`World::new`], with `js` in another region.
+    pub(crate) fn with_region(now: Timestamp, region: &str) -> Self {
+        let mut world = Self { nodes: build(1, 2, now), now, alerts: Vec::new(), cut: BTreeSet::new() };
+        let js = world.nodes[JS].id.clone();
+        for node in &mut world.nodes {
+            let registry = Arc::make_mut(&mut node.context.registry);
+            let entry = registry.members.iter_mut().find(|m| m.stated.id == js).unwrap();
+            region.clone_into(&mut entry.stated.region);
+        }
+        for at in 0..world.nodes.len() {
+            world.start(at);
+        }
+        world
+    }
+
     pub(crate) fn start(&mut self, at: usize) {
         self.nodes[at].open().unwrap();
         for input in [Input::Restored { seen: Vec::new() }, Input::Synced] {
@@ -118,12 +136,8 @@ impl World {
                     }
                 }
                 Effect::Alert(what) => self.alerts.push((at, what)),
-                Effect::Erase(records) => {
-                    for record in records {
-                        let erase = self.erasure(at, record);
-                        self.step(at, erase);
-                    }
-                }
+                Effect::Erase(records) => self.erase(at, records, timer::WITHDRAWN),
+                Effect::Retire(records) => self.erase(at, records, timer::RETIRED),
                 Effect::Deliver { event, to } => self.deliver(at, event, &to),
                 Effect::Forward { to, case, application } => {
                     let to = self.position(&to);
@@ -226,7 +240,14 @@ impl World {
         self.step(at, Input::Pulled { owner: owner.clone(), log: name, from, entries, checkpoint, note });
     }
 
-    pub(crate) fn erasure(&self, at: usize, record: RecordId) -> Input {
+    fn erase(&mut self, at: usize, records: Vec<RecordId>, reason: &str) {
+        for record in records {
+            let erase = self.erasure(at, record, reason);
+            self.step(at, erase);
+        }
+    }
+
+    pub(crate) fn erasure(&self, at: usize, record: RecordId, reason: &str) -> Input {
         let node = &self.nodes[at];
         let versions = read::versions_of(&node.disk, &record).unwrap().unwrap();
         let mut after = KeyTree::from_plain(&node.tree.to_plain()).unwrap();
@@ -234,7 +255,7 @@ impl World {
             after.puncture(version.slot);
         }
         let tree = (node.tree.digest(), after.digest());
-        Input::Erase { records: vec![(record, versions)], reason: timer::WITHDRAWN.to_owned(), tree }
+        Input::Erase { records: vec![(record, versions)], reason: reason.to_owned(), tree }
     }
 
     /// Lets the clock jump to a moment; every member that runs looks what is due.
