@@ -11,9 +11,12 @@ use conformance::sim::{
     federation::{CATCH_UP_ORDER, Node, build, source},
 };
 use credit::{
+    catalog::Purpose,
     csv::PlainRecord,
-    entry::{Entry, Fact, StatusFact},
-    id::{CaseId, FieldId, ItemId, MemberId, RecordId},
+    entry::{Entry, Fact, Received, StatusFact},
+    grant::Scope,
+    id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
+    question::Want,
     record::{Contents, RecordFacts, SealedRecord},
     repair::Case,
     rules::{AuthorityKind, Tier},
@@ -24,25 +27,28 @@ use credit::{
 use crypto::{
     Digest, Timestamp, codec,
     keytree::{KeyTree, Slot},
+    secret::Secret,
 };
 use exchange::{
+    answer::{self, OpenedAnswerRecord},
     artifact::status_fact,
     logs::LogName,
     member::Input,
     read,
     receipt::Receipt,
     repair::Forwarded,
-    step::{Effect, Token},
+    step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
     timer::{self, DueErasure},
-    wire::{RepairDraft, Response},
+    wire::{AskDraft, GrantDraft, RepairDraft, Response},
 };
 use ledger::{log, store::Store, tree::LeafIndex};
 
-/// `sh`, the authority of every record here; `js`, a counter that may hold a copy; the outlet.
+/// `sh`, the authority of every record here; `js`, a counter that may hold a copy; the outlet; the bank.
 pub(crate) const SH: usize = 0;
 pub(crate) const JS: usize = 1;
 pub(crate) const OUTLET: usize = 2;
+pub(crate) const BANK: usize = 3;
 
 pub(crate) fn date(text: &str) -> Date {
     Date::parse(text).unwrap()
@@ -53,8 +59,9 @@ pub(crate) fn at(day: &str, hour: u64) -> Timestamp {
     date(day).start().plus_ms(hour * 3_600_000)
 }
 
+/// A company registered in Jiangsu.
 pub(crate) fn subject() -> SubjectId {
-    uscc_from_parts("91", "310115", 31_u64.pow(7) * 29 + 1).unwrap()
+    uscc_from_parts("91", "320102", 31_u64.pow(7) * 29 + 1).unwrap()
 }
 
 pub(crate) fn item() -> ItemId {
@@ -128,7 +135,16 @@ impl World {
             match effect {
                 Effect::Reply { reply, .. } => {
                     let node = &self.nodes[at];
-                    answer = Some(read::complete(&node.context, &node.disk, reply).unwrap());
+                    answer = Some(match reply {
+                        Reply::Answer(plan) => {
+                            let (registry, key) = (&node.context.registry, |slot| node.tree.key(slot));
+                            let seed = Secret::new([7; 32]);
+                            let sealed =
+                                answer::seal(&node.disk, &node.id, registry, &key, &plan, &seed).unwrap();
+                            sealed.map_or_else(Response::Refused, |a| Response::Answer(Box::new(a)))
+                        }
+                        reply => read::complete(&node.context, &node.disk, reply).unwrap(),
+                    });
                 }
                 Effect::Puncture(slots) => {
                     for slot in slots {
@@ -184,6 +200,52 @@ impl World {
             materials: vec![Digest::of(&[case])],
         };
         self.step(at, Input::ApplyRepair { draft, case: CaseId([case; 16]) }).unwrap()
+    }
+
+    /// The bank asks through the outlet about the subject, under a grant; what `sh` discloses to it.
+    pub(crate) fn ask(&mut self, number: u8) -> Vec<OpenedAnswerRecord> {
+        let (fields, hour) = (vec![FieldId(14), FieldId(23)], 3_600_000);
+        let draft = GrantDraft {
+            subject: subject(),
+            grantee: self.nodes[BANK].id.clone(),
+            purposes: vec![Purpose::LoanReview],
+            scope: vec![Scope { item: item(), fields: Vec::new() }],
+            not_before: self.now,
+            not_after: self.now.plus_ms(hour),
+            uses_max: 1,
+            keep_days: 365,
+            letter: Digest::of(b"letter"),
+            period: None,
+        };
+        let grant = self.step(OUTLET, Input::IssueGrant { draft, id: GrantId([number; 16]) });
+        let Some(Response::Grant(grant)) = grant else { panic!("{grant:?}") };
+        let draft = AskDraft {
+            clerk: ClerkId::parse("clerk 1").unwrap(),
+            purpose: Purpose::LoanReview,
+            subject: subject(),
+            wants: vec![Want { item: item(), fields }],
+            grant: Some(grant.clone()),
+            wait_ms: 20_000,
+        };
+        let asked = self.step(BANK, Input::Ask { draft, id: QuestionId([number; 16]) });
+        let Some(Response::Asked { question, .. }) = asked else { panic!("{asked:?}") };
+        let registry = self.nodes[SH].context.registry.clone();
+        let question = registry.verify(&question).unwrap();
+        let caller = self.nodes[BANK].id.clone();
+        self.step(OUTLET, Input::Relay { caller, question: question.clone() });
+        let (caller, grant) = (self.nodes[OUTLET].id.clone(), Some(registry.verify(&grant).unwrap()));
+        let answer = self.step(SH, Input::Question { caller, question: question.clone(), grant });
+        let Some(Response::Answer(sealed)) = answer else { panic!("{answer:?}") };
+        let opened = answer::open(&registry, &question, &self.nodes[BANK].opening, &sealed).unwrap();
+        let line = Received {
+            question: question.signed().digest(),
+            from: opened.member.clone(),
+            index: opened.index,
+            leaf: opened.leaf,
+            records: opened.records.iter().map(|r| r.record).collect(),
+        };
+        self.step(BANK, Input::Received { lines: vec![line] });
+        opened.records
     }
 
     /// The cases of a member, by id.
