@@ -118,7 +118,7 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     let node = &world.nodes[SH];
     let certificate = certificate::draw_up(&node.context, &node.disk, event, world.now).unwrap().unwrap();
     let (said, proven) = certificate.verify(&registry).unwrap();
-    assert_eq!((said.record, said.case, said.index, proven.index), (record, case, event, event));
+    assert_eq!((said.record, said.case, said.index, proven.index), (record, Some(case), event, event));
     assert_eq!((said.decided_at, proven.member.as_str()), (at("2026-03-04", 15), "sh"));
     assert!(certificate.statement.as_bytes().len() < 400, "it fits a code that can be scanned");
     // Of another decision there is none, and two halves of different certificates do not hold.

@@ -12,6 +12,7 @@ use crypto::Digest;
 use crypto::codec::{Decode, Encode};
 
 use crate::catalog::{CatalogError, Line, digest_of, table};
+use crate::status::Change;
 use crate::value::Date;
 
 /// Whose rules a decision falls under.
@@ -276,6 +277,53 @@ impl Retention {
     }
 }
 
+/// One of the two national publicity systems, to which a platform belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum System {
+    /// 信用中国, with its regional sites.
+    #[n(0)]
+    CreditChina,
+    /// 国家企业信用信息公示系统, with its regional sites.
+    #[n(1)]
+    Gsxt,
+}
+
+impl System {
+    /// The code, as in the data file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreditChina => "credit-china",
+            Self::Gsxt => "gsxt",
+        }
+    }
+
+    /// Reads the code.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::CreditChina, Self::Gsxt].into_iter().find(|system| system.as_str() == text)
+    }
+}
+
+/// How one system takes a result of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recognition<'a> {
+    /// On conflict the own result stands.
+    pub prevails: bool,
+    /// The order, in Chinese.
+    pub source: &'a str,
+}
+
+/// A system's place in the recognition of one kind of result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    system: System,
+    change: Change,
+    rank: u32,
+    from: Date,
+    until: Option<Date>,
+    source: String,
+}
+
 /// Something a member must do within working days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Duty {
@@ -318,24 +366,26 @@ pub struct RuleBook {
     /// By region; `Err` keeps the name of a region whose rule is known to be missing.
     retention: Vec<Result<Retention, (String, String)>>,
     terms: Vec<Term>,
+    places: Vec<Place>,
     digest: Digest,
 }
 
 impl RuleBook {
     /// The rules this build carries.
     pub fn builtin() -> Self {
-        match Self::parse(REPAIR, RETENTION, DEADLINES) {
+        match Self::parse([REPAIR, RETENTION, DEADLINES, RECOGNITION]) {
             Ok(book) => book,
             // INVARIANT: the embedded files are fixed at build time and a test parses them.
             Err(e) => unreachable!("embedded rules: {e}"),
         }
     }
 
-    /// Reads the texts of `repair.csv`, `retention.csv` and `deadlines.csv`.
+    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv` and `recognition.csv`, in this order.
     ///
     /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind, two rules of one region or two terms of
     /// one duty for the same day.
-    pub fn parse(repair: &str, retention: &str, deadlines: &str) -> Result<Self, CatalogError> {
+    pub fn parse(texts: [&str; 4]) -> Result<Self, CatalogError> {
+        let [repair, retention, deadlines, recognition] = texts;
         let mut sets: Vec<RuleSet> = Vec::new();
         for line in table("repair.csv", repair, &REPAIR_COLUMNS)? {
             let set = RuleSet {
@@ -397,8 +447,46 @@ impl RuleBook {
             }
             terms.push(term);
         }
-        let digest = digest_of(&[repair, retention, deadlines]);
-        Ok(Self { sets, retention: regions, terms, digest })
+        let mut places: Vec<Place> = Vec::new();
+        for line in table("recognition.csv", recognition, &RECOGNITION_COLUMNS)? {
+            let place = Place {
+                system: line.parse("system", System::parse)?,
+                change: line.parse("change", |text| (text == "repair").then_some(Change::Repair))?,
+                rank: line.parse("rank", |text| text.parse().ok())?,
+                from: line.parse("valid_from", Date::parse)?,
+                until: line.optional("valid_until", Date::parse)?,
+                source: line.required("source")?,
+            };
+            let clash = |p: &Place| {
+                (p.change == place.change && overlap((p.from, p.until), (place.from, place.until)))
+                    && (p.system == place.system || p.rank == place.rank)
+            };
+            if places.iter().any(clash) {
+                return Err(line.error("rank", "is another's, or overlaps another line of the system"));
+            }
+            places.push(place);
+        }
+        let digest = digest_of(&texts);
+        Ok(Self { sets, retention: regions, terms, places, digest })
+    }
+
+    /// How system `own` takes a result of `other` that was decided on `day`; `None` = it does not.
+    pub fn recognition(
+        &self,
+        own: System,
+        other: System,
+        change: Change,
+        day: Date,
+    ) -> Option<Recognition<'_>> {
+        let place = |system| {
+            let covers = |p: &&Place| {
+                (p.system, p.change) == (system, change) && overlap((p.from, p.until), (day, Some(day)))
+            };
+            self.places.iter().find(covers)
+        };
+        let (own, other) = (place(own)?, place(other)?);
+        (own.system != other.system)
+            .then_some(Recognition { prevails: own.rank < other.rank, source: &own.source })
     }
 
     /// Working days in which a duty is to be done after what happened on `day`; `None` = not provided.
@@ -407,7 +495,7 @@ impl RuleBook {
         self.terms.iter().find(covers).map(|term| term.working_days)
     }
 
-    /// SHA-256 over the three texts, each with its length before it (8 bytes, big endian).
+    /// SHA-256 over the four texts, each with its length before it (8 bytes, big endian).
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -650,12 +738,16 @@ const RETENTION_COLUMNS: [&str; 12] = [
     "confidence",
 ];
 
+const RECOGNITION_COLUMNS: [&str; 7] =
+    ["system", "change", "rank", "valid_from", "valid_until", "source", "confidence"];
+
 const DEADLINE_COLUMNS: [&str; 6] =
     ["id", "valid_from", "valid_until", "working_days", "source", "confidence"];
 
 const REPAIR: &str = include_str!("../data/rules/repair.csv");
 const RETENTION: &str = include_str!("../data/rules/retention.csv");
 const DEADLINES: &str = include_str!("../data/rules/deadlines.csv");
+const RECOGNITION: &str = include_str!("../data/rules/recognition.csv");
 
 #[cfg(test)]
 mod tests {
@@ -764,7 +856,7 @@ mod tests {
         let ended = REPAIR.replace("ndrc-36,general,2026-04-01,,", "ndrc-36,general,2026-04-01,2029-12-31,");
         let term = "acknowledge,2030-01-01,,1,示例条例,K\n";
         let deadlines = DEADLINES.replace("acknowledge,2024-09-27,,", "acknowledge,2024-09-27,2029-12-31,");
-        let book = RuleBook::parse(&(ended + next), RETENTION, &(deadlines + term)).unwrap();
+        let book = RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION]).unwrap();
         let rule = |day| book.rule(AuthorityKind::General, date(day), Tier::General).unwrap();
         assert_eq!((rule("2029-12-31").set_id.as_str(), rule("2029-12-31").ban_months), ("ndrc-36", None));
         assert_eq!(
@@ -778,21 +870,50 @@ mod tests {
     }
 
     #[test]
+    fn of_two_systems_one_prevails_and_none_recognises_before_the_order() {
+        let book = RuleBook::builtin();
+        let of = |own, other, day| book.recognition(own, other, Change::Repair, date(day));
+        let prevails = |own, other| of(own, other, "2026-04-01").map(|r| r.prevails);
+        assert_eq!(prevails(System::CreditChina, System::Gsxt), Some(true));
+        assert_eq!(prevails(System::Gsxt, System::CreditChina), Some(false));
+        assert_eq!(prevails(System::Gsxt, System::Gsxt), None);
+        assert_eq!(of(System::Gsxt, System::CreditChina, "2026-03-31"), None);
+        let change = Change::Withdraw;
+        assert_eq!(book.recognition(System::Gsxt, System::CreditChina, change, date("2026-04-01")), None);
+        let same = RECOGNITION.replace("gsxt,repair,2", "gsxt,repair,1");
+        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same]).unwrap_err().column, "rank");
+    }
+
+    #[test]
     fn refuses_rule_files_that_contradict_themselves() {
         let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
-        assert_eq!(RuleBook::parse(&overlap, RETENTION, DEADLINES).unwrap_err().column, "from");
+        assert_eq!(
+            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column,
+            "from"
+        );
         let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
-        assert_eq!(RuleBook::parse(&split, RETENTION, DEADLINES).unwrap_err().column, "from");
+        assert_eq!(RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column, "from");
         let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
-        assert_eq!(RuleBook::parse(&min, RETENTION, DEADLINES).unwrap_err().column, "max_months");
+        assert_eq!(
+            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column,
+            "max_months"
+        );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
-        assert_eq!(RuleBook::parse(&tier, RETENTION, DEADLINES).unwrap_err().column, "tier");
+        assert_eq!(RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column, "tier");
         let twice = format!("{DEADLINES}forward,2020-01-01,,1,示例,K\n");
-        assert_eq!(RuleBook::parse(REPAIR, RETENTION, &twice).unwrap_err().column, "valid_from");
+        assert_eq!(
+            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION]).unwrap_err().column,
+            "valid_from"
+        );
         let twice = format!("{RETENTION}310000,sh,上海市,3,end,stop,,,2020-01-01,,示例,K\n");
-        assert_eq!(RuleBook::parse(REPAIR, &twice, DEADLINES).unwrap_err().column, "valid_from");
+        assert_eq!(
+            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION]).unwrap_err().column,
+            "valid_from"
+        );
         assert_ne!(
-            RuleBook::parse(REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES).unwrap().digest(),
+            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION])
+                .unwrap()
+                .digest(),
             RuleBook::builtin().digest()
         );
     }

@@ -36,9 +36,9 @@ pub struct RepairStatement {
     /// The repaired record.
     #[n(0)]
     pub record: RecordId,
-    /// The case it was decided in.
+    /// The case it was decided in; none where another platform's repair was recognised.
     #[n(1)]
-    pub case: CaseId,
+    pub case: Option<CaseId>,
     /// The rule set decided under.
     #[n(2)]
     pub rule: String,
@@ -91,7 +91,7 @@ impl RepairCertificate {
 /// What a proven status entry says about a granted repair; `None` for every other entry.
 fn decision(registry: &Registry, proven: &Proven) -> Result<Option<RepairStatement>, Refusal> {
     Ok(match status_fact(registry, proven)? {
-        StatusFact::Changed(Changed { record, change: Change::Repair, case: Some(case), rule, .. }) => {
+        StatusFact::Changed(Changed { record, change: Change::Repair, case, rule, .. }) => {
             let (decided_at, index, leaf) = (proven.entry.at, proven.index, proven.leaf);
             Some(RepairStatement { record, case, rule, decided_at, index, leaf })
         }

@@ -40,7 +40,7 @@ use crate::{
     refusal::{Fault, Halt},
     tables::{
         self, DeliveryRow, ErasureRow, ForwardRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow,
-        RecordRow, Table, Told, Work, decode,
+        RecordRow, Table, Told, TwinRow, Work, decode,
     },
     turn::{Kept, Turn},
     wire::SubmitReport,
@@ -578,6 +578,11 @@ impl Check<'_> {
             Table::Evidence => {
                 let row: EvidenceRow = decode(key, bytes)?;
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
+            }
+            Table::Twin => {
+                let row: TwinRow = decode(key, bytes)?;
+                let held: Option<RecordRow> = tables::row(self.view, &Key::record(&row.own))?;
+                return Ok(held.is_none().then_some(Wrong::RowUnexplained));
             }
             Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
             // Grants and departments; what can be made again is looked at by the other function.

@@ -47,6 +47,7 @@ pub mod query;
 pub mod quota;
 pub mod read;
 pub mod receipt;
+pub mod recognise;
 pub mod refusal;
 pub mod registry;
 pub mod repair;

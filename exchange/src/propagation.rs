@@ -27,6 +27,7 @@ use crate::{
     logs::LogName,
     project,
     receipt::Proven,
+    recognise,
     refusal::{Code, Fault, Halt},
     step::{Effect, Reply, Token},
     tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Told, Work},
@@ -229,6 +230,9 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
     let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf };
     let signed = context.sign(turn.now, &StatusFact::Acknowledged(ack));
     let (index, _) = turn.append(context, LogName::Status, Fact::Status(signed))?;
+    if let StatusFact::Changed(changed) = fact {
+        recognise::repaired(context, turn, &proven.member, changed, proven.leaf)?;
+    }
     Ok(index)
 }
 

@@ -265,9 +265,13 @@ pub(crate) fn own_entry(
             Ok(())
         }
         StatusFact::Changed(Changed { change: Change::Repair, case: Some(case), rule, .. }) => {
-            if let Some(Case::Accepted(accepted)) = turn.row(&Key::case(case))? {
-                put(turn, &Case::Decided(accepted.grant(told.at, rule.clone())));
-            }
+            let accepted = match turn.row(&Key::case(case))? {
+                Some(Case::Accepted(accepted)) => accepted,
+                // Another platform's result was recognised before this one had accepted.
+                Some(Case::Applied(applied)) => applied.accept(told.at, None),
+                _ => return Ok(()),
+            };
+            put(turn, &Case::Decided(accepted.grant(told.at, rule.clone())));
             Ok(())
         }
         _ => Ok(()),

@@ -80,6 +80,7 @@ tables! {
     Erasure = 50;
     Outcome = 51;
     Ban = 52;
+    Twin = 53;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -182,6 +183,10 @@ impl Key {
     /// The newest case of a record: [`CaseId`]; projected.
     pub fn open_case(record: &RecordId) -> Self {
         key(Table::OpenCase, &[&record.0])
+    }
+    /// An own record, by the id under which another platform of the region knows it: [`TwinRow`].
+    pub fn twin(id: &RecordId) -> Self {
+        key(Table::Twin, &[&id.0])
     }
     /// A ban that false material has brought, by the case that found it: [`credit::entry::Ban`]; projected.
     pub fn ban(case: &CaseId) -> Self {
@@ -438,6 +443,18 @@ pub struct ErasureRow {
     /// It was reported that this day is over.
     #[n(3)]
     pub told: bool,
+}
+
+/// An own record that another platform of the region holds as its own, too.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TwinRow {
+    /// The own record.
+    #[n(0)]
+    pub own: RecordId,
+    /// The other platform.
+    #[n(1)]
+    pub author: MemberId,
 }
 
 /// How a case fares, folded from its authority's status log. Of two entries of one kind the first counts, so that

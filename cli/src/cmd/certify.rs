@@ -135,7 +135,7 @@ fn document(certificate: &RepairCertificate, said: &RepairStatement, registry: &
 fn told(said: &RepairStatement, authority: &str, registry: &Registry) -> Value {
     json!({
         "authority": authority, "authority_name": name_of(registry, authority), "record": said.record.to_string(),
-        "case": said.case.to_string(), "rule": said.rule, "effect": effect(&said.rule),
+        "case": said.case.map(|case| case.to_string()), "rule": said.rule, "effect": effect(&said.rule),
         "decided_at": said.decided_at.rfc3339(), "log": LogName::Status.as_str(), "index": said.index,
         "leaf": said.leaf.to_string(),
     })
@@ -173,7 +173,7 @@ fn page(
     };
     let certified: [(&str, String); 6] = [
         ("记录编号", said.record.to_string()),
-        ("案件编号", said.case.to_string()),
+        ("案件编号", said.case.map_or_else(|| "（互认，无本平台案件）".to_owned(), |case| case.to_string())),
         ("决定单位", name_of(registry, authority)),
         ("决定日期", day(Date::from_timestamp(said.decided_at))),
         ("依据", source(&said.rule)),

@@ -36,6 +36,8 @@ use exchange::{
     member::Input,
     read,
     receipt::Receipt,
+    recognise,
+    registry::MemberRequest,
     repair::Forwarded,
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
@@ -104,12 +106,19 @@ impl World {
 
     /// As [`World::new`], with `js` in another region.
     pub(crate) fn with_region(now: Timestamp, region: &str) -> Self {
+        Self::with(now, |member| {
+            if member.id.as_str() == "js" {
+                region.clone_into(&mut member.region);
+            }
+        })
+    }
+
+    /// As [`World::new`], with other statements of the members.
+    pub(crate) fn with(now: Timestamp, change: impl Fn(&mut MemberRequest)) -> Self {
         let mut world = Self { nodes: build(1, 2, now), now, alerts: Vec::new(), cut: BTreeSet::new() };
-        let js = world.nodes[JS].id.clone();
         for node in &mut world.nodes {
             let registry = Arc::make_mut(&mut node.context.registry);
-            let entry = registry.members.iter_mut().find(|m| m.stated.id == js).unwrap();
-            region.clone_into(&mut entry.stated.region);
+            registry.members.iter_mut().for_each(|member| change(&mut member.stated));
         }
         for at in 0..world.nodes.len() {
             world.start(at);
@@ -192,8 +201,13 @@ impl World {
 
     /// The subject applies at a counter for the repair of what `sh` decided.
     pub(crate) fn apply(&mut self, at: usize, document: &str, case: u8) -> Response {
+        self.apply_to(at, SH, document, case)
+    }
+
+    /// The subject applies at a counter for the repair of what `authority` decided.
+    pub(crate) fn apply_to(&mut self, at: usize, authority: usize, document: &str, case: u8) -> Response {
         let draft = RepairDraft {
-            authority: self.nodes[SH].id.clone(),
+            authority: self.nodes[authority].id.clone(),
             item: item(),
             document: document.into(),
             subject: subject(),
@@ -344,14 +358,29 @@ impl World {
         record
     }
 
+    /// A department of `at` hands the penalty in, and `at` is its authority.
+    pub(crate) fn collect_own(&mut self, at: usize, penalty: &Penalty) -> RecordId {
+        let id = self.nodes[at].id.clone();
+        let (record, mut submission) = self.sealed_by(at, penalty, &id);
+        let twins = recognise::twins(&self.nodes[at].context, &item(), penalty.document, &subject());
+        submission.records = submission.records.into_iter().map(|row| row.known_as(twins.clone())).collect();
+        self.step(at, Input::Submit(submission));
+        record
+    }
+
     /// The penalty as `at` seals it.
     pub(crate) fn sealed(&mut self, at: usize, penalty: &Penalty) -> (RecordId, Submission) {
+        let authority = self.nodes[SH].id.clone();
+        self.sealed_by(at, penalty, &authority)
+    }
+
+    fn sealed_by(&mut self, at: usize, penalty: &Penalty, authority: &MemberId) -> (RecordId, Submission) {
         self.step(at, Input::AddSource(source()));
         let Some(Response::Slots(slot)) = self.step(at, Input::ReserveSlots { count: 1 }) else {
             panic!("no slot")
         };
-        let record = self.record(penalty);
         let node = &self.nodes[at];
+        let record = node.context.own.naming.record_id(authority, &item(), penalty.document, &subject());
         let text = |t: &str| Value::Text(t.to_owned());
         let plain = PlainRecord {
             subject: subject(),
@@ -368,7 +397,7 @@ impl World {
             record,
             item: item(),
             catalog: node.context.catalog.version(),
-            authority: self.nodes[SH].id.clone(),
+            authority: authority.clone(),
             slot: Slot(slot),
             decided: plain.decided,
             published: penalty.published.map(date),
@@ -403,9 +432,14 @@ impl World {
 
     /// What `at` believes of the standing that `sh` gives the record.
     pub(crate) fn status(&self, at: usize, record: RecordId) -> Status {
+        self.status_by(at, SH, record)
+    }
+
+    /// What `at` believes of the standing that `authority` gives the record.
+    pub(crate) fn status_by(&self, at: usize, authority: usize, record: RecordId) -> Status {
         let node = &self.nodes[at];
         let known = read::record_status(&node.context, &node.disk, record).unwrap().standing;
-        known.into_iter().find(|(by, _)| *by == self.nodes[SH].id).map_or(Status::Active, |(_, s)| s)
+        known.into_iter().find(|(by, _)| *by == self.nodes[authority].id).map_or(Status::Active, |(_, s)| s)
     }
 
     /// The statements of a member's status log.
