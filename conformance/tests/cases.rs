@@ -124,9 +124,12 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     assert_eq!(metric(&federation, "js", "xinqiao_erasures_due"), Some(1));
     federation.at("js", &["erase", record, "--reason", "条例第三十七条（示例）"]).done();
     assert_eq!(metric(&federation, "js", "xinqiao_erasures_due"), Some(0));
-    // What `js` stored fits together, the new rows too.
-    federation.stop("js");
-    federation.unlocked(&["node", "fsck"], "js").done();
+    // What both stored fits together: cases, applications and bans follow from their logs.
+    assert_eq!(metric(&federation, "sh", "xinqiao_acknowledgements_overdue"), Some(0));
+    for member in ["sh", "js"] {
+        federation.stop(member);
+        federation.unlocked(&["node", "fsck"], member).done();
+    }
 }
 
 /// The subject's certificate in each of its forms: made by the authority, checked with the registry alone.

@@ -11,6 +11,8 @@
 //! Shape: streaming. Memory holds a page of rows, one bundle of entries and the leaf hashes of one run; the scratch store
 //! grows with the projected rows. Nothing in `view` is written.
 
+mod cases;
+
 use core::fmt;
 use std::collections::BTreeMap;
 
@@ -18,7 +20,6 @@ use credit::{
     entry::{Entry, Fact, Recorded, StatusFact},
     grant::GrantLife,
     id::{MemberId, RecordId},
-    repair::Case,
     status::{Standing, Status},
 };
 use crypto::{Digest, Timestamp, codec, keytree::Slot, merkle, seal::RecordKey};
@@ -39,8 +40,8 @@ use crate::{
     receipt::Receipt,
     refusal::{Fault, Halt},
     tables::{
-        self, DeliveryRow, ErasureRow, ForwardRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow,
-        RecordRow, Table, Told, TwinRow, Work, decode,
+        self, DeliveryRow, ErasureRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow, RecordRow, Table,
+        Told, Work, decode,
     },
     turn::{Kept, Turn},
     wire::SubmitReport,
@@ -466,25 +467,8 @@ impl Check<'_> {
                 let fits = if complete { made == row } else { row.clone().merge(made) == row };
                 read((!fits).then_some(Wrong::RowDiffers))
             }
-            Table::Case => {
-                let read = |bytes: &[u8]| decode::<Case>(key, bytes).map(Case::without_deadlines);
-                let (stored, made) = (stored.map(read).transpose()?, made.map(read).transpose()?);
-                let complete = self.complete(&own, LogName::Status);
-                Ok(match (stored, made) {
-                    (Some(stored), Some(made)) if complete && stored != made => Some(Wrong::RowDiffers),
-                    (Some(_), None) if complete => Some(Wrong::RowUnexplained),
-                    (None, Some(_)) => Some(Wrong::RowMissing),
-                    _ => None,
-                })
-            }
-            Table::Forward => {
-                let Some(bytes) = stored else { return read(made.map(|_| Wrong::RowMissing)) };
-                let row: ForwardRow = decode(key, bytes)?;
-                let made: Option<ForwardRow> = made.map(|m| decode(key, m)).transpose()?;
-                // Tries and the authority's answer are no entries of this member.
-                let fits = made.is_some_and(|made| (made.application, made.to) == (row.application, row.to));
-                read((self.complete(&own, LogName::Status) && !fits).then_some(Wrong::RowDiffers))
-            }
+            Table::Case => self.case(key, stored, made),
+            Table::Forward => self.forward(key, stored, made),
             Table::Counter => {
                 let made: u64 = made.map(|m| decode(key, m)).transpose()?.unwrap_or(0);
                 match stored {
@@ -579,11 +563,7 @@ impl Check<'_> {
                 let row: EvidenceRow = decode(key, bytes)?;
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
-            Table::Twin => {
-                let row: TwinRow = decode(key, bytes)?;
-                let held: Option<RecordRow> = tables::row(self.view, &Key::record(&row.own))?;
-                return Ok(held.is_none().then_some(Wrong::RowUnexplained));
-            }
+            Table::Twin => return self.twin(key, bytes),
             Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
             // Grants and departments; what can be made again is looked at by the other function.
             _ => decode::<()>(key, bytes)?,
