@@ -187,6 +187,7 @@ fn question(n: u64) -> Question {
         basis: Basis::None,
         asked_at: now,
         deadline: now.plus_ms(60_000),
+        checks: Vec::new(),
     }
 }
 

@@ -312,11 +312,12 @@ impl Run {
             basis: Basis::Duty("政务数据共享条例 art. 20".into()),
             asked_at: now(),
             deadline: now().plus_ms(200_000),
+            checks: Vec::new(),
         };
         let signed = self.nodes[1].context.sign(now(), &question);
         self.checker.asked(signed.digest(), question);
         let question = self.nodes[0].context.registry.verify(&signed).unwrap();
-        Input::Question { caller: self.nodes[1].id.clone(), question, grant: None }
+        Input::Question { caller: self.nodes[1].id.clone(), question, grant: None, judged: None }
     }
 
     /// What must be there in the end, whatever was struck.

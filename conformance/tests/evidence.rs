@@ -72,6 +72,7 @@ fn ask(node: &mut Node, salt: u8, times: u8) {
             wants: vec![Want { item: ItemId::parse("CF").unwrap(), fields: vec![FieldId(1)] }],
             grant: None,
             wait_ms: 1_000,
+            checks: Vec::new(),
         };
         step(node, NOW, vec![Input::Ask { draft, id: QuestionId([salt.wrapping_add(n); 16]) }]);
     }

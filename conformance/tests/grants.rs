@@ -10,7 +10,7 @@ use common::{
     Federation,
     federation::FIVE,
     rows::{company, numbered},
-    until,
+    run, until,
 };
 
 /// A pushed notice is there at once; one that was missed comes with the next try or pull.
@@ -105,4 +105,39 @@ fn a_grant_is_paused_while_a_node_is_down_and_obeyed_after_it_is_back() {
     assert_eq!(verdict(&federation, &subject, &once), "answered");
     assert_eq!(standing(&federation, "sh", &once), "used-up");
     assert_eq!(verdict(&federation, &subject, &once), "grant-used-up");
+
+    // Checked and not told; what was answered opens again without a node.
+    let checked = federation.grant("checked", &subject, "bank-a", &["--uses", "9"]);
+    let ask = |check: &str, more: &[&str]| {
+        let args = ["query", "--purpose", "pre-loan", "--grant", &checked, "--wait", "60", "--check", check];
+        federation.at("bank-a", &[&args[..], more].concat())
+    };
+    let kept = federation.text("checked.answer");
+    let since = "CF:none-since=2024-01-01";
+    let value = ask(since, &["--out", &kept]).done().json();
+    let told = |members: &serde_json::Value, member: usize| {
+        let part = &members[member];
+        assert!(
+            part["records"].as_array().unwrap().is_empty() && part["withheld"].as_array().unwrap().is_empty()
+        );
+        let check = &part["checks"][0];
+        assert_eq!((&check["asked"], &check["rule"]), (&since.into(), &"bank-granted".into()), "{part:#}");
+        (check["outcome"].as_str().unwrap().to_owned(), check["rests_on"].as_array().unwrap().len())
+    };
+    let both = [("yes".to_owned(), 0), ("no".to_owned(), 1)];
+    assert_eq!([told(&value["members"], 0), told(&value["members"], 1)], both, "{value:#}");
+    let (registry, bank) = (federation.registry(), federation.text("bank-a"));
+    let args = ["verify", &kept, "--json", "--registry", registry.to_str().unwrap()];
+    let open = ["--open-with", &bank, "--passphrase-file", &federation.text("pass")];
+    let parts = run(&[&args[..], &open].concat()).done().json()["parts"].clone();
+    assert_eq!([told(&parts, 0), told(&parts, 1)], both, "{parts:#}");
+    ask("CF:CF_WSH=1", &[]).fails(1, &["`equals` cannot be asked of `CF_WSH`"]);
+    for day in 2..=5 {
+        ask(&format!("CF:none-since=2024-01-0{day}"), &[]).done();
+    }
+    let spent = ask("CF:none-since=2024-01-06", &[]).json();
+    for member in 0..2 {
+        assert_eq!(spent["members"][member]["withheld"][0]["rule"], "budget-spent", "{spent:#}");
+    }
+    ask(since, &[]).done();
 }

@@ -13,6 +13,7 @@ use crypto::codec::{Decode, Encode};
 
 use crate::id::{FieldId, ItemId};
 use crate::normalize::normalize_document_number;
+use crate::predicate::{CHECKS, CheckRule, CheckRules, parse_rules};
 use crate::value::FieldType;
 
 /// One edition of the catalog, checked for consistency.
@@ -21,6 +22,7 @@ pub struct Catalog {
     version: u32,
     digest: Digest,
     items: BTreeMap<ItemId, Item>,
+    checks: CheckRules,
     never: Vec<Forbidden>,
     skipped: BTreeSet<String>,
 }
@@ -35,8 +37,8 @@ impl Catalog {
         }
     }
 
-    /// Reads an edition from the texts of its `items.csv` and `fields.csv`. The list of what may never be collected
-    /// is the build's own and cannot be left out by an edition.
+    /// Reads an edition from the texts of its `items.csv` and `fields.csv`. The lists of what may never be collected
+    /// and of how fields may be checked are the build's own and cannot be left out by an edition.
     ///
     /// Errors: the first line that is malformed or contradicts another.
     pub fn parse(items: &str, fields: &str) -> Result<Self, CatalogError> {
@@ -88,7 +90,8 @@ impl Catalog {
         let skipped = skipped.iter().flat_map(|line| [line.get("column"), line.get("name")]);
         Ok(Self {
             version,
-            digest: digest_of(&[items, fields, NEVER, SKIPPED]),
+            digest: digest_of(&[items, fields, NEVER, SKIPPED, CHECKS]),
+            checks: parse_rules(CHECKS, &parsed)?,
             items: parsed,
             never,
             skipped: skipped.map(normalize_document_number).collect(),
@@ -101,7 +104,7 @@ impl Catalog {
     }
 
     /// SHA-256 over the texts of the edition, each with its length before it (8 bytes, big endian): items, fields,
-    /// the list of what may never be collected, the list of skipped columns.
+    /// the list of what may never be collected, the list of skipped columns, how fields may be checked.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -114,6 +117,11 @@ impl Catalog {
     /// Every item, ordered by its id.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
         self.items.values()
+    }
+
+    /// How a field may be checked; `None`: not at all.
+    pub fn check_rule(&self, item: &ItemId, field: FieldId) -> Option<&CheckRule> {
+        self.checks.get(&(item.clone(), field))
     }
 
     /// The prohibition a column name falls under, whatever the item. Columns of the catalog itself are not asked.

@@ -17,6 +17,7 @@ use crate::{
     grant::GrantChange,
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     policy::RuleName,
+    predicate::Kind,
     repair::{Application, Deadline},
     status::Change,
     value::Date,
@@ -384,6 +385,33 @@ pub struct Disclosed {
     /// Whether more records may be disclosed than one answer holds; the newest are given.
     #[n(3)]
     pub more: bool,
+    /// Predicates judged, in the order of the question. Nothing here tells how one came out, or whether there was a record
+    /// to judge it on.
+    #[n(4)]
+    pub checks: Vec<Judged>,
+}
+
+/// A predicate judged, and a commitment to what was told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Judged {
+    /// Its place among the question's checks, from 0.
+    #[n(0)]
+    pub check: u16,
+    /// The item.
+    #[n(1)]
+    pub item: ItemId,
+    /// The field.
+    #[n(2)]
+    pub field: FieldId,
+    /// Its kind; what it compared with stands in the question alone.
+    #[n(3)]
+    pub kind: Kind,
+    /// The rule that allows it.
+    #[n(4)]
+    pub rule: RuleName,
+    /// Salted commitment to outcome and records ([`crate::disclosure::CheckOpening`]).
+    #[n(5)]
+    pub outcome: Digest,
 }
 
 /// A question refused as a whole.
@@ -478,6 +506,10 @@ pub struct DisclosedField {
     /// The rule that allows it.
     #[n(2)]
     pub rule: RuleName,
+    /// Of a masked form: the salted commitment to it ([`crate::disclosure::mask_commitment`]). A value needs none: the
+    /// record commits to it.
+    #[n(3)]
+    pub mask: Option<Digest>,
 }
 
 /// A field withheld, and by which rule.
@@ -492,6 +524,9 @@ pub struct Withheld {
     /// The rule.
     #[n(2)]
     pub rule: RuleName,
+    /// When it is a predicate that is withheld: its place among the question's checks, from 0.
+    #[n(3)]
+    pub check: Option<u16>,
 }
 
 /// An outlet's own line about a question.

@@ -11,7 +11,7 @@
 //! | [`decode`], [`normalize`], [`csv`] | a department's file to checked rows |
 //! | [`record`] | a plain record to a sealed one, and back field by field |
 //! | [`question`], [`grant`], [`policy`] | who asks, with whose word, and one verdict per field |
-//! | [`disclosure`] | what a permitted reader receives of a field |
+//! | [`disclosure`], [`predicate`] | what a permitted reader receives of a field: a value, a masked form, or yes and no |
 //! | [`status`] | the standing of a record: a value that merges |
 //! | [`repair`], [`rules`], [`calendar`] | one application's way, dated rule sets, working days |
 //! | [`entry`] | every fact a log can hold |
@@ -26,6 +26,7 @@ pub mod grant;
 pub mod id;
 pub mod normalize;
 pub mod policy;
+pub mod predicate;
 pub mod question;
 pub mod record;
 pub mod repair;

@@ -14,6 +14,7 @@ use crate::{
     catalog::{Catalog, FieldClass, Mode, Purpose},
     grant::{Grant, GrantStatus},
     id::{FieldId, ItemId, MemberId},
+    predicate,
     subject::SubjectId,
 };
 
@@ -103,11 +104,13 @@ enum Check {
     GrantPaused,
     GrantTooOften,
     VerifyOnly,
+    NotAllowed,
+    BudgetSpent,
     DefaultDeny,
 }
 
 impl Check {
-    const ALL: [Check; 15] = [
+    const ALL: [Check; 17] = [
         Check::FieldUnknown,
         Check::GrantMissing,
         Check::GrantCollector,
@@ -122,6 +125,8 @@ impl Check {
         Check::GrantPaused,
         Check::GrantTooOften,
         Check::VerifyOnly,
+        Check::NotAllowed,
+        Check::BudgetSpent,
         Check::DefaultDeny,
     ];
 
@@ -141,6 +146,8 @@ impl Check {
             Check::GrantPaused => "grant-paused",
             Check::GrantTooOften => "grant-too-often",
             Check::VerifyOnly => "verify-only",
+            Check::NotAllowed => "check-not-allowed",
+            Check::BudgetSpent => "budget-spent",
             Check::DefaultDeny => "default-deny",
         }
     }
@@ -311,6 +318,38 @@ impl Policy {
     /// Shape: pure; default deny. Time enters as the status of the grant, [`Grant::status`].
     /// Invariant: a field missing from the catalog is denied, never skipped.
     pub fn decide(&self, asking: &Asking<'_>, catalog: &Catalog, item: &ItemId, field: FieldId) -> Verdict {
+        match self.reach(asking, catalog, item, field) {
+            Verdict::Allow { mode: Mode::Verify, .. } => {
+                Verdict::Deny { rule: RuleName::of(Check::VerifyOnly) }
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// Decides about one predicate: who may read a field in any mode may have it checked, where the catalog allows the
+    /// predicate for it. What is left of the budget is the member's own account, and not looked at here.
+    pub fn decide_check(&self, asking: &Asking<'_>, catalog: &Catalog, check: &predicate::Check) -> Verdict {
+        let allowed = || {
+            let field = catalog.item(&check.item)?.field(check.field)?;
+            let rule = catalog.check_rule(&check.item, check.field)?;
+            (rule.kinds.contains(&check.predicate.kind()) && check.predicate.fits(&field.ty)).then_some(())
+        };
+        match self.reach(asking, catalog, &check.item, check.field) {
+            Verdict::Allow { .. } if allowed().is_none() => {
+                Verdict::Deny { rule: RuleName::of(Check::NotAllowed) }
+            }
+            Verdict::Allow { rule, .. } => Verdict::Allow { rule, mode: Mode::Verify },
+            deny => deny,
+        }
+    }
+
+    /// The rule that withholds a predicate when the asker's budget is spent.
+    pub fn budget_spent() -> RuleName {
+        RuleName::of(Check::BudgetSpent)
+    }
+
+    /// What of a field is in the asker's reach, in the field's own mode.
+    fn reach(&self, asking: &Asking<'_>, catalog: &Catalog, item: &ItemId, field: FieldId) -> Verdict {
         let deny = |check: Check| Verdict::Deny { rule: RuleName::of(check) };
         let Some(field_row) = catalog.item(item).and_then(|i| i.fields.iter().find(|f| f.id == field)) else {
             return deny(Check::FieldUnknown);
@@ -336,7 +375,6 @@ impl Policy {
                 .then_some((rule, applies.allow))
         });
         match matching {
-            Some((_, true)) if field_row.mode == Mode::Verify => deny(Check::VerifyOnly),
             Some((rule, true)) => Verdict::Allow { rule: rule.name.clone(), mode: field_row.mode },
             Some((rule, false)) => Verdict::Deny { rule: rule.name.clone() },
             None => deny(Check::DefaultDeny),

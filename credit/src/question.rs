@@ -11,6 +11,7 @@ use crate::{
     catalog::Purpose,
     grant::Grant,
     id::{ClerkId, FieldId, ItemId, MemberId, QuestionId},
+    predicate::Check,
     subject::SubjectId,
 };
 
@@ -18,6 +19,8 @@ use crate::{
 pub const ITEMS_PER_QUESTION_MAX: usize = 16;
 /// Most fields one question may name over all items; a whole official layout has 30.
 pub const FIELDS_PER_QUESTION_MAX: usize = 64;
+/// Most predicates one question may carry: a loan file checks fewer than ten.
+pub const CHECKS_PER_QUESTION_MAX: usize = 16;
 /// Longest time between asking and deadline: an answer that comes later than this helps nobody at a counter.
 pub const DEADLINE_MS_MAX: u64 = 5 * 60 * 1000;
 /// How far an asker's clock may run ahead of the answering member's.
@@ -42,7 +45,8 @@ pub struct Question {
     /// About whom.
     #[n(4)]
     pub subject: SubjectId,
-    /// Items and fields, at most [`ITEMS_PER_QUESTION_MAX`] and [`FIELDS_PER_QUESTION_MAX`].
+    /// Items and fields, at most [`ITEMS_PER_QUESTION_MAX`] and [`FIELDS_PER_QUESTION_MAX`]; may be empty when there are
+    /// checks.
     #[n(5)]
     pub wants: Vec<Want>,
     /// On whose word.
@@ -54,6 +58,9 @@ pub struct Question {
     /// After this no member answers; at most [`DEADLINE_MS_MAX`] after `asked_at`.
     #[n(8)]
     pub deadline: Timestamp,
+    /// Predicates to be judged, ascending and distinct, at most [`CHECKS_PER_QUESTION_MAX`].
+    #[n(9)]
+    pub checks: Vec<Check>,
 }
 
 /// Fields of one item.
@@ -91,8 +98,14 @@ impl Question {
         let fields: usize = self.wants.iter().map(|w| w.fields.len()).sum();
         let ordered = |w: &Want| w.fields.windows(2).all(|p| p[0] < p[1]);
         let distinct = self.wants.windows(2).all(|p| p[0].item < p[1].item);
-        if self.wants.is_empty() || fields == 0 {
+        if fields == 0 && (self.checks.is_empty() || !self.wants.is_empty()) {
             Some("names no field")
+        } else if self.checks.len() > CHECKS_PER_QUESTION_MAX {
+            Some("carries more than 16 checks")
+        } else if !self.checks.windows(2).all(|p| p[0] < p[1]) {
+            Some("checks must be ascending and distinct")
+        } else if let Some(why) = self.checks.iter().find_map(|c| c.predicate.malformed()) {
+            Some(why)
         } else if self.wants.len() > ITEMS_PER_QUESTION_MAX {
             Some("names more than 16 items")
         } else if fields > FIELDS_PER_QUESTION_MAX {

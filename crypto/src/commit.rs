@@ -17,6 +17,11 @@ pub fn commitment(salt: &[u8; 32], content: &[u8]) -> Digest {
     Digest::of_parts(&[Label::FieldCommitment.as_str().as_bytes(), &[0], salt, content])
 }
 
+/// SHA-256(label ‖ 0x00 ‖ salt ‖ content): a commitment to what was told in place of a value.
+pub fn told_commitment(label: Label, salt: &[u8; 32], content: &[u8]) -> Digest {
+    Digest::of_parts(&[label.as_str().as_bytes(), &[0], salt, content])
+}
+
 /// The record's root over its commitments, in field order.
 pub fn fields_root(commitments: &[Digest]) -> Digest {
     merkle::root(&leaves(commitments))

@@ -22,6 +22,16 @@ macro_rules! labels {
 labels! {
     /// Commitment to one field: SHA-256.
     FieldCommitment = "xinqiao/v1/field-commitment",
+    /// Commitment to the outcome of a predicate: SHA-256.
+    CheckOutcome = "xinqiao/v1/check-outcome",
+    /// Salt of such a commitment, from the seed of an answer: keyed BLAKE3.
+    CheckSalt = "xinqiao/v1/check-salt",
+    /// Commitment to a masked value: SHA-256.
+    MaskOutcome = "xinqiao/v1/mask-outcome",
+    /// Salt of such a commitment, from the record key: keyed BLAKE3.
+    MaskSalt = "xinqiao/v1/mask-salt",
+    /// A predicate as a budget remembers it, from the node's pepper: keyed BLAKE3.
+    CheckTag = "xinqiao/v1/check-tag",
     /// Digest of a question, grant or other signed object, as referred to by entries: SHA-256.
     ObjectDigest = "xinqiao/v1/object-digest",
     /// Digest of a key tree's state: SHA-256.

@@ -14,7 +14,7 @@ use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGc
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, UnboundKey};
 
-use crate::{Bytes, label::Label, pseudonym, secret::Secret, sign::PublicKey, suite::Suite};
+use crate::{Bytes, Digest, label::Label, pseudonym, secret::Secret, sign::PublicKey, suite::Suite};
 
 type Kem = hpke::kem::X25519HkdfSha256;
 /// The asker's end of a context.
@@ -51,6 +51,16 @@ impl RecordKey {
     /// The salt of a field's commitment.
     pub fn salt(&self, field: u16) -> [u8; 32] {
         pseudonym::keyed(&self.0, Label::FieldSalt, &[&field.to_be_bytes()])
+    }
+
+    /// The salt of the commitment to a masked field, as it is told for one question.
+    pub fn mask_salt(&self, question: &Digest, field: u16) -> [u8; 32] {
+        pseudonym::keyed(&self.0, Label::MaskSalt, &[&question.0, &field.to_be_bytes()])
+    }
+
+    /// The record's part in the salt of an outcome that was judged on it.
+    pub fn check_salt(&self, question: &Digest, check: u16) -> [u8; 32] {
+        pseudonym::keyed(&self.0, Label::CheckSalt, &[&question.0, &check.to_be_bytes()])
     }
 
     /// What seals and opens the record's fields, each bound to what the caller passes.

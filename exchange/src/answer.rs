@@ -5,11 +5,11 @@
 
 use credit::{
     catalog::Mode,
-    disclosure,
+    disclosure::{self, CheckOpening},
     entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
     question::Question,
-    record::{SUBJECT_FIELD, field_content, read_content},
+    record::{SUBJECT_FIELD, read_content},
     value::Value,
 };
 use crypto::{
@@ -26,6 +26,7 @@ use ledger::{checkpoint::SignedCheckpoint, log, proof::verify_inclusion, store::
 use minicbor::{Decode, Encode};
 
 use crate::{
+    check::{self, OpenedCheck, PlanCheck, SealedCheck},
     logs::LogName,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
@@ -49,6 +50,12 @@ pub struct Plan {
     /// Records to open.
     #[n(3)]
     pub records: Vec<PlanRecord>,
+    /// Checks judged, and on what.
+    #[n(4)]
+    pub checks: Vec<PlanCheck>,
+    /// How they came out, in the same order. Kept in no row: a retry judges again.
+    #[cbor(skip)]
+    pub openings: Vec<CheckOpening>,
 }
 
 /// One record to open.
@@ -91,6 +98,9 @@ pub struct Answer {
     /// The records, in the order of the access entry.
     #[n(5)]
     pub records: Vec<AnswerRecord>,
+    /// The outcomes, in the order of the access entry.
+    #[n(6)]
+    pub checks: Vec<SealedCheck>,
 }
 
 /// One record of an answer.
@@ -117,7 +127,7 @@ pub struct SealedOpening {
     /// The field.
     #[n(0)]
     pub field: FieldId,
-    /// `value`: the seal holds an [`Opening`]; `mask`: the masked (field, value).
+    /// `value`: the seal holds an [`Opening`] of the record's commitment; `mask`: one of the access entry's.
     #[n(1)]
     pub mode: Mode,
     /// Ciphertext.
@@ -153,6 +163,9 @@ pub struct OpenedAnswer {
     /// Whether there are more records than one answer holds.
     #[n(7)]
     pub more: bool,
+    /// Outcomes of the question's checks.
+    #[n(8)]
+    pub checks: Vec<OpenedCheck>,
 }
 
 /// One record as its asker reads it.
@@ -227,17 +240,11 @@ pub fn seal(
             planned.fields.iter().filter(|f| f.1 == mode).map(|f| f.0).collect()
         };
         let opened = sealed.open(&wanted(Mode::Value), own, &record_key).map_err(damaged)?;
-        // Opening reads the whole record, so it is not opened again for nothing.
-        let masked = match &wanted(Mode::Mask)[..] {
-            [] => Vec::new(),
-            masked => sealed.open(masked, own, &record_key).map_err(damaged)?.openings,
-        };
+        let masked = disclosure::masked(&sealed, &wanted(Mode::Mask), own, &record_key, &plan.question)
+            .map_err(damaged)?;
         let mut fields = Vec::new();
         let values = opened.openings.iter().map(|(f, o)| (*f, Mode::Value, codec::to_vec(o)));
-        let masks = masked.iter().filter(|(f, _)| *f != SUBJECT_FIELD).filter_map(|(f, o)| {
-            let value = read_content(*f, &o.content)?;
-            Some((*f, Mode::Mask, field_content(*f, &disclosure::mask(&value))))
-        });
+        let masks = masked.iter().map(|(f, o)| (*f, Mode::Mask, codec::to_vec(o)));
         for (field, mode, content) in values.chain(masks) {
             let sealed = sealer
                 .seal(&field_binding(planned.version, field, mode), &content)
@@ -254,8 +261,9 @@ pub fn seal(
             fields,
         });
     }
+    let checks = check::seal(&mut sealer, &plan.checks, &plan.openings)?;
     let access = Receipt::build(view, own, LogName::Access, plan.index)?;
-    Ok(Ok(Answer { member: own.clone(), question: plan.question, access, checkpoint, enc, records }))
+    Ok(Ok(Answer { member: own.clone(), question: plan.question, access, checkpoint, enc, records, checks }))
 }
 
 /// Opens an answer and checks everything it claims: the access entry, every record's entry and every value.
@@ -273,11 +281,11 @@ pub fn open(
     if access.member != answer.member || access.log != LogName::Access {
         return Err(refuse("its receipt is of another log"));
     }
-    let mut more = false;
+    let (mut more, mut judged) = (false, Vec::new());
     let (asked, disclosed, withheld, refused): (AskedBy, Vec<DisclosedRecord>, Vec<Withheld>, bool) =
         match access.entry.fact {
-            Fact::Disclosed(Disclosed { asked, records, withheld, more: m }) => {
-                more = m;
+            Fact::Disclosed(Disclosed { asked, records, withheld, more: m, checks }) => {
+                (more, judged) = (m, checks);
                 (asked, records, withheld, false)
             }
             Fact::Refused(Refused { asked, withheld }) => (asked, Vec::new(), withheld, true),
@@ -290,7 +298,7 @@ pub fn open(
         return Err(refuse("it has not the records its entry names"));
     }
     let bound = answer_binding(&answer.question, &answer.member);
-    let mut opener = match answer.records.is_empty() {
+    let mut opener = match answer.records.is_empty() && answer.checks.is_empty() {
         true => None,
         false => Some(
             key.open(Label::AnswerSeal, &bound, &answer.enc)
@@ -319,7 +327,8 @@ pub fn open(
             return Err(refuse("its entry names another record"));
         }
         let fields =
-            open_fields(question.get(), opener, sent, named, &recorded.fields_root).map_err(refuse)?;
+            open_fields((question.get(), &answer.question), opener, sent, named, &recorded.fields_root)
+                .map_err(refuse)?;
         let wanted = question.get().wants.iter().find(|w| w.item == recorded.item);
         if !fields.iter().all(|f| wanted.is_some_and(|w| w.fields.contains(&f.field))) {
             return Err(refuse("it holds fields that were not asked for"));
@@ -333,6 +342,8 @@ pub fn open(
             fields,
         });
     }
+    let checks =
+        check::open(question, opener.as_mut(), &answer.checks, &judged, &withheld).map_err(refuse)?;
     Ok(OpenedAnswer {
         member: answer.member.clone(),
         index: access.index,
@@ -342,12 +353,13 @@ pub fn open(
         records,
         withheld,
         more,
+        checks,
     })
 }
 
 /// Opens one record's fields and checks them against its root, its access entry and the question.
 fn open_fields(
-    question: &Question,
+    (question, digest): (&Question, &Digest),
     opener: &mut AnswerOpener,
     sent: &AnswerRecord,
     named: &DisclosedRecord,
@@ -365,7 +377,14 @@ fn open_fields(
                 commitments.push(opening.commitment());
                 read_content(*field, &opening.content)
             }
-            Mode::Mask => read_content(*field, &content),
+            Mode::Mask => {
+                let opening: Opening = codec::from_slice(&content).map_err(|_| "a mask is malformed")?;
+                let told = disclosure::mask_commitment(digest, named.version, &opening);
+                if !named.fields.iter().any(|f| f.field == *field && f.mask == Some(told)) {
+                    return Err("a masked value is not the one its entry commits to");
+                }
+                read_content(*field, &opening.content)
+            }
             Mode::Verify => None,
         };
         let value = value.ok_or("a field holds something else than its value")?;

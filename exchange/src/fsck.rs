@@ -32,6 +32,7 @@ use ledger::{
 
 use crate::{
     artifact::status_fact,
+    check::BudgetRow,
     context::Context,
     evidence::EvidenceRow,
     limits::RECORDS_PER_BATCH_MAX,
@@ -564,7 +565,8 @@ impl Check<'_> {
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
             Table::Twin => return self.twin(key, bytes),
-            Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
+            Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
+            Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
             // Grants and departments; what can be made again is looked at by the other function.
             _ => decode::<()>(key, bytes)?,
         }

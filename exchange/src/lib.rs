@@ -9,7 +9,7 @@
 //! duplicates and amendments by record id, appends one `Recorded` entry each and one signed `Batched` entry; payloads
 //! and index rows go into the same batch. A question reaches [`query`], which decides field by field, writes
 //! `Disclosed` or `Refused` and plans the answer; after the batch is durable, [`answer`] opens exactly the planned
-//! fields and seals them to the asker.
+//! fields and seals them to the asker. Predicates are judged before ([`check`]).
 //!
 //! # Life of a repair
 //!
@@ -32,6 +32,7 @@ pub mod answer;
 pub mod artifact;
 pub mod backup;
 pub mod certificate;
+pub mod check;
 pub mod context;
 pub mod erase;
 pub mod evidence;

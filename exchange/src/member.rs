@@ -21,6 +21,7 @@ use ledger::{
 };
 
 use crate::{
+    check::Judgement,
     context::Context,
     erase,
     evidence::{self, Convicted, Rounds},
@@ -70,6 +71,8 @@ pub enum Input {
         question: Verified<Question>,
         /// Its grant.
         grant: Option<Verified<Grant>>,
+        /// How its checks came out, once they were judged.
+        judged: Option<Box<Judgement>>,
     },
     /// A question to pass on, as the outlet.
     Relay {
@@ -374,8 +377,8 @@ impl Member {
             Input::Submit(submission) => submit::submit(context, turn, token, submission),
             Input::ForgetFile { source, item, file } => submit::forget(turn, token, &source, &item, &file),
             Input::AddSource(source) => submit::add_source(turn, token, &source),
-            Input::Question { caller, question, grant } => {
-                query::answer(context, turn, token, &caller, &question, grant.as_ref())
+            Input::Question { caller, question, grant, judged } => {
+                query::answer(context, turn, token, caller, &question, grant, judged.as_deref())
             }
             Input::Relay { caller, question } => query::relay(context, turn, token, &caller, &question),
             Input::Ask { draft, id } => query::ask(context, turn, token, draft, id),
@@ -534,7 +537,7 @@ fn copies(context: &Context) -> Vec<((MemberId, LogName), String, String)> {
 /// The members whose word an input carries: of a frozen one nothing is accepted.
 fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
     match input {
-        Input::Question { caller, question, grant } => {
+        Input::Question { caller, question, grant, .. } => {
             let grant = grant.as_ref().map(|grant| &grant.get().collector);
             [caller, &question.get().asker].into_iter().chain(grant).collect()
         }

@@ -1,6 +1,7 @@
 //! A status entry to every recipient until each has acknowledged it.
 //!
-//! Recipients are every public platform, and every asker to whom the access log says the record was disclosed.
+//! Recipients are every public platform, and every asker to whom the access log says the record was disclosed, and every
+//! asker that was told an outcome that rests on it.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
@@ -52,8 +53,10 @@ pub fn schedule(
     let mut recipients: BTreeSet<MemberId> =
         context.registry.status_peers(own).filter(|m| !m.quic.is_empty()).map(|m| m.id.clone()).collect();
     if let Some(record) = record {
-        for (rest, _) in tables::rows::<Timestamp>(turn.view(), &Key::recipients(record), usize::MAX)? {
-            recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
+        for told in [Key::recipients(record), Key::judged_on(record)] {
+            for (rest, _) in tables::rows::<Timestamp>(turn.view(), &told, usize::MAX)? {
+                recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
+            }
         }
     }
     for to in recipients {

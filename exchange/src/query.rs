@@ -12,17 +12,19 @@ use credit::{
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
     policy::{Asking, BasisFacts, Role, RuleName, Verdict},
     question::{Basis, CLOCK_SKEW_MS_MAX, DEADLINE_MS_MAX, Question},
+    record::SealedRecord,
     status::{Standing, Status},
 };
 use crypto::{
     Bytes,
-    pseudonym::{SubjectLink, subject_access_key, subject_link},
+    pseudonym::{SubjectLink, SubjectTag, subject_access_key, subject_link},
     sign::Verified,
 };
 use ledger::store::Space;
 
 use crate::{
     answer::{Plan, PlanField, PlanRecord},
+    check::{self, Judgement, Judging},
     context::Context,
     grant,
     limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
@@ -56,6 +58,7 @@ pub fn ask(
         basis: draft.grant.map_or(Basis::None, Basis::Grant),
         asked_at: turn.now,
         deadline: turn.now.plus_ms(draft.wait_ms.min(DEADLINE_MS_MAX)),
+        checks: draft.checks,
     };
     if let Some(why) = question.malformed() {
         return Halt::refuse(Code::QuestionMalformed, why);
@@ -128,24 +131,27 @@ pub fn relay(
 /// 2. Seen before: the same signed bytes get the same plan and no second entry, as long as nothing in it was repaired,
 ///    revoked or paused since: `question.expired`. Other bytes under the same id are refused: `question.reused`.
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
-/// 4. One verdict per field, each naming its rule.
-/// 5. No field allowed: a `Refused` entry. It is written whether or not the subject exists here.
+/// 4. One verdict per field and check, each naming its rule.
+/// 5. None allowed: a `Refused` entry. It is written whether or not the subject exists here.
 /// 6. Records that may be answered from: held by this member as their authority (a copy answers no third party,
 ///    上海市数据条例 art. 40), present, and disclosable by every status entry verified so far.
-/// 7. A `Disclosed` entry and the plan; the answer leaves after both are durable.
+/// 7. What an entry commits to besides values, outcomes of checks and masked forms, must be known first: if it is not, or of
+///    other records than there are now, it is found out, and nothing is written.
+/// 8. A `Disclosed` entry, what the checks have spent, and the plan; the answer leaves after both are durable.
 pub fn answer(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
-    caller: &MemberId,
+    caller: MemberId,
     question: &Verified<Question>,
-    grant: Option<&Verified<Grant>>,
+    grant: Option<Verified<Grant>>,
+    judged: Option<&Judgement>,
 ) -> Result<(), Halt> {
     // 1
     let asked = question.get();
     let role = context.registry.member(&asked.asker)?.stated.role;
-    let through_outlet = context.registry.outlet().is_some_and(|o| o.id == *caller);
-    let direct = *caller == asked.asker && role.mirrors_status();
+    let through_outlet = context.registry.outlet().is_some_and(|o| o.id == caller);
+    let direct = caller == asked.asker && role.mirrors_status();
     if question.signed().issuer() != asked.asker.as_str() || !(through_outlet || direct) {
         return Halt::refuse(
             Code::CallerNotAllowed,
@@ -159,45 +165,80 @@ pub fn answer(
             return Halt::refuse(Code::QuestionReused, "");
         }
         timely(turn, asked)?;
-        if !still_allowed(context, turn, &row.plan, grant)? {
+        let plan = row.plan;
+        if !still_allowed(context, turn, &plan, grant.as_ref())? {
             let why = "what it was answered from has been repaired, revoked or paused since; ask anew";
             return Halt::refuse(Code::QuestionExpired, why);
         }
-        turn.reply(token, Reply::Answer(Box::new(row.plan)));
+        let reply = match judged.filter(|judged| judged.checks == plan.checks) {
+            Some(judged) => {
+                let openings = judged.openings.clone();
+                Reply::Answer(Box::new(Plan { openings, ..plan }))
+            }
+            None if plan.checks.is_empty() => Reply::Answer(Box::new(plan)),
+            None => {
+                let question = question.clone();
+                let (checks, masks) = (plan.checks, Vec::new());
+                Reply::Judge(Box::new(Judging { caller, question, grant, checks, masks }))
+            }
+        };
+        turn.reply(token, reply);
         return Ok(());
     }
     // 3
     timely(turn, asked)?;
     // 4
-    let verdicts = verdicts(context, turn, role, asked, grant)?;
-    let withheld: Vec<Withheld> = verdicts
+    let basis = basis(context, turn, asked, grant.as_ref())?;
+    let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject: &asked.subject, basis };
+    let verdicts = verdicts(context, &asking, asked);
+    let mut withheld: Vec<Withheld> = verdicts
         .iter()
         .filter_map(|(item, field, verdict)| match verdict {
             Verdict::Deny { rule } => {
-                Some(Withheld { item: item.clone(), field: *field, rule: rule.clone() })
+                Some(Withheld { item: item.clone(), field: *field, rule: rule.clone(), check: None })
             }
             Verdict::Allow { .. } => None,
         })
         .collect();
+    let ruled = check::rule(context, turn, &asking, asked)?;
+    withheld.extend(ruled.withheld.iter().cloned());
     let via = through_outlet.then(|| caller.clone());
-    let asked_by = asked_by(context, turn, question, via)?;
     // 5
-    let records = if withheld.len() == verdicts.len() {
-        turn.append(context, LogName::Access, Fact::Refused(Refused { asked: asked_by, withheld }))?;
-        Vec::new()
+    let refused = withheld.len() == verdicts.len() + asked.checks.len();
+    let (records, checks, openings) = if refused {
+        let asked = asked_by(context, turn, question, via)?;
+        turn.append(context, LogName::Access, Fact::Refused(Refused { asked, withheld }))?;
+        Default::default()
     } else {
         // 6
         let mut found = find(context, turn, role, asked, &verdicts)?;
         let more = found.len() > RECORDS_PER_ANSWER_MAX;
         found.truncate(RECORDS_PER_ANSWER_MAX);
         // 7
-        let (planned, disclosed) = found.into_iter().unzip();
-        let disclosed = Disclosed { asked: asked_by, records: disclosed, withheld, more };
+        let checks = check::plan(context, turn, role, asked, &ruled.allowed)?;
+        let masks = check::masks(found.iter().map(|(plan, _)| plan));
+        let none = Judgement::default();
+        let judgement = judged.unwrap_or(&none);
+        if judgement.checks != checks || judgement.masks != masks {
+            let question = question.clone();
+            turn.reply(token, Reply::Judge(Box::new(Judging { caller, question, grant, checks, masks })));
+            return Ok(());
+        }
+        for (_, disclosed) in &mut found {
+            judgement.commit(disclosed);
+        }
+        // 8
+        ruled.charge(turn);
+        check::remember(turn, &asked.asker, &judgement.openings);
+        let (planned, records) = found.into_iter().unzip();
+        let lines = check::lines(question, &ruled.allowed, judgement);
+        let asked = asked_by(context, turn, question, via)?;
+        let disclosed = Disclosed { asked, records, withheld, more, checks: lines };
         turn.append(context, LogName::Access, Fact::Disclosed(disclosed))?;
-        planned
+        (planned, checks, judgement.openings.clone())
     };
     let index = turn.tail(LogName::Access).next - 1;
-    let plan = Plan { question: digest, asker: asked.asker.clone(), index, records };
+    let plan = Plan { question: digest, asker: asked.asker.clone(), index, records, checks, openings };
     turn.put(&Key::question(&asked.id), &QuestionRow { question: digest, plan: plan.clone() });
     turn.reply(token, Reply::Answer(Box::new(plan)));
     Ok(())
@@ -221,14 +262,14 @@ fn timely(turn: &Turn<'_>, question: &Question) -> Result<(), Halt> {
 
 type FieldVerdict = (ItemId, FieldId, Verdict);
 
-fn verdicts(
+/// What the policy looks at of the question's basis.
+fn basis<'a>(
     context: &Context,
     turn: &Turn<'_>,
-    role: Role,
     asked: &Question,
-    grant: Option<&Verified<Grant>>,
-) -> Result<Vec<FieldVerdict>, Halt> {
-    let basis = match (&asked.basis, grant) {
+    grant: Option<&'a Verified<Grant>>,
+) -> Result<BasisFacts<'a>, Halt> {
+    Ok(match (&asked.basis, grant) {
         (Basis::Grant(signed), Some(grant)) if *signed == *grant.signed() => {
             let collector = &grant.get().collector;
             let collector_registered = grant.signed().issuer() == collector.as_str()
@@ -240,15 +281,17 @@ fn verdicts(
         (Basis::Grant(_), _) => BasisFacts::UnknownCollector,
         (Basis::Duty(_), _) => BasisFacts::Duty,
         (Basis::None, _) => BasisFacts::None,
-    };
-    let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject: &asked.subject, basis };
+    })
+}
+
+fn verdicts(context: &Context, asking: &Asking<'_>, asked: &Question) -> Vec<FieldVerdict> {
     let fields = asked.wants.iter().flat_map(|w| w.fields.iter().map(|f| (w.item.clone(), *f)));
-    Ok(fields
+    fields
         .map(|(item, field)| {
-            let verdict = context.policy.decide(&asking, &context.catalog, &item, field);
+            let verdict = context.policy.decide(asking, &context.catalog, &item, field);
             (item, field, verdict)
         })
-        .collect())
+        .collect()
 }
 
 /// Who asked, with the subject's next link. A link that is taken (a restore may have lost the count) is passed over.
@@ -310,24 +353,12 @@ fn find(
     }
     let mut found = Vec::new();
     for (item, fields) in allowed {
-        let prefix = Key::index_of(&tag, item);
-        for (key, _) in turn.view().scan_prefix(Space::Row, prefix.as_bytes(), RECORDS_SCANNED_MAX)? {
-            let Some(id) = key[prefix.as_bytes().len()..].try_into().ok().map(RecordId) else { continue };
-            let Some(row) = turn.row::<RecordRow>(&Key::record(&id))?.filter(|row| !row.erased) else {
-                continue;
-            };
-            let Some(sealed) = tables::payload(turn.view(), row.newest.slot)? else { continue };
-            let authority = &sealed.facts.authority;
-            let standing: Standing = turn.row(&Key::standing(authority, &id))?.unwrap_or_default();
-            let own = *authority == context.own.id || !matches!(role, Role::Bank | Role::Platform);
-            if !own || !standing.status().disclosable() {
-                continue;
-            }
+        usable(context, turn, role, &tag, item, |row, sealed, status| {
             // A field the record has not is neither disclosed nor listed.
             let has = |field: FieldId| sealed.fields.iter().any(|f| f.field == field);
             let present = || fields.iter().filter(|(field, ..)| has(*field));
             if present().next().is_none() {
-                continue;
+                return;
             }
             let plan = PlanRecord {
                 version: row.newest.index,
@@ -336,21 +367,49 @@ fn find(
             };
             let disclosed = DisclosedRecord {
                 version: row.newest.index,
-                record: id,
-                disputed: standing.status() == Status::Disputed,
+                record: sealed.facts.record,
+                disputed: status == Status::Disputed,
                 fields: present()
                     .map(|(field, mode, rule)| DisclosedField {
                         field: *field,
                         mode: *mode,
                         rule: rule.clone(),
+                        mask: None,
                     })
                     .collect(),
             };
             found.push((plan, disclosed));
-        }
+        })?;
     }
     found.sort_by_key(|(plan, _): &Found| core::cmp::Reverse(plan.version));
     Ok(found)
+}
+
+/// Calls `each` with every record of the subject under one item that may be used for an answer: present, disclosable, and
+/// held as its authority where the asker is a third party.
+pub(crate) fn usable(
+    context: &Context,
+    turn: &Turn<'_>,
+    role: Role,
+    tag: &SubjectTag,
+    item: &ItemId,
+    mut each: impl FnMut(&RecordRow, &SealedRecord, Status),
+) -> Result<(), Halt> {
+    let prefix = Key::index_of(tag, item);
+    for (key, _) in turn.view().scan_prefix(Space::Row, prefix.as_bytes(), RECORDS_SCANNED_MAX)? {
+        let Some(id) = key[prefix.as_bytes().len()..].try_into().ok().map(RecordId) else { continue };
+        let Some(row) = turn.row::<RecordRow>(&Key::record(&id))?.filter(|row| !row.erased) else {
+            continue;
+        };
+        let Some(sealed) = tables::payload(turn.view(), row.newest.slot)? else { continue };
+        let authority = &sealed.facts.authority;
+        let standing: Standing = turn.row(&Key::standing(authority, &id))?.unwrap_or_default();
+        let own = *authority == context.own.id || !matches!(role, Role::Bank | Role::Platform);
+        if own && standing.status().disclosable() {
+            each(&row, &sealed, standing.status());
+        }
+    }
+    Ok(())
 }
 
 /// Whether every record of a plan may still leave and its grant still stands.
@@ -360,9 +419,10 @@ fn still_allowed(
     plan: &Plan,
     grant: Option<&Verified<Grant>>,
 ) -> Result<bool, Halt> {
-    for planned in &plan.records {
+    let judged_on = plan.checks.iter().flat_map(|check| &check.versions).map(|version| version.slot);
+    for slot in plan.records.iter().map(|planned| planned.slot).chain(judged_on) {
         // An erased record has no payload.
-        let Some(sealed) = tables::payload(turn.view(), planned.slot)? else { return Ok(false) };
+        let Some(sealed) = tables::payload(turn.view(), slot)? else { return Ok(false) };
         let key = Key::standing(&sealed.facts.authority, &sealed.facts.record);
         let standing: Standing = turn.row(&key)?.unwrap_or_default();
         if !standing.status().disclosable() {

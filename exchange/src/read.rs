@@ -37,7 +37,7 @@ pub fn complete(context: &Context, view: &dyn View, reply: Reply) -> Result<Resp
         Reply::Receipt(index) => {
             Ok(Response::Receipt(Receipt::build(view, &context.own.id, LogName::Status, index)?))
         }
-        Reply::Answer(_) => Err(Fault("an answer is sealed, not completed".into())),
+        Reply::Answer(_) | Reply::Judge(_) => Err(Fault("an answer is sealed, not completed".into())),
     }
 }
 

@@ -5,7 +5,7 @@ use credit::repair::Application;
 use crypto::{keytree::Slot, sign::Signed};
 use ledger::store::{Batch, Store, StoreError};
 
-use crate::{answer::Plan, evidence::Doubt, logs::LogName, wire::Response};
+use crate::{answer::Plan, check::Judging, evidence::Doubt, logs::LogName, wire::Response};
 
 /// Which caller waits for a reply; chosen by the shell, meaningless here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,8 @@ pub enum Reply {
     Ready(Box<Response>),
     /// Open and seal the planned fields.
     Answer(Box<Plan>),
+    /// Judge the checks of a question, or mask fields, with [`crate::check::judge`], and hand it in again: no reply yet.
+    Judge(Box<Judging>),
     /// Build the receipt of an own status entry.
     Receipt(u64),
 }

@@ -5,7 +5,8 @@
 
 use credit::{
     entry::{StatusFact, Version},
-    id::{CaseId, ItemId, MemberId, QuestionId, RecordId},
+    id::{CaseId, FieldId, ItemId, MemberId, QuestionId, RecordId},
+    predicate::Family,
     record::SealedRecord,
     repair::Deadline,
     status::Change,
@@ -74,6 +75,8 @@ tables! {
     Witness = 24;
     Cosigned = 25;
     Intake = 26;
+    Budget = 27;
+    Judged = 28;
     Evidence = 40;
     Frozen = 41;
     CosignedNote = 42;
@@ -171,6 +174,19 @@ impl Key {
     /// Every asker that received a record.
     pub fn recipients(record: &RecordId) -> Self {
         key(Table::Recipient, &[&record.0])
+    }
+    /// An asker that was told an outcome that rests on a record: [`Timestamp`] of the last. In no log.
+    pub fn judged(record: &RecordId, asker: &MemberId) -> Self {
+        key(Table::Judged, &[&record.0, &text(asker.as_str())])
+    }
+    /// Every asker that was told such an outcome.
+    pub fn judged_on(record: &RecordId) -> Self {
+        key(Table::Judged, &[&record.0])
+    }
+    /// What an asker has had judged about a subject, field and family: [`crate::check::BudgetRow`]. In no log.
+    pub fn budget(tag: &SubjectTag, asker: &MemberId, item: &ItemId, field: FieldId, family: Family) -> Self {
+        let (asker, item) = (text(asker.as_str()), text(item.as_str()));
+        key(Table::Budget, &[&tag.0, &asker, &item, &field.0.to_be_bytes(), &[family as u8]])
     }
     /// A case at its authority: [`credit::repair::Case`]; projected but for its deadlines.
     pub fn case(id: &CaseId) -> Self {

@@ -10,6 +10,7 @@ use credit::{
     grant::{Frequency, Grant, GrantChange, GrantStatus, Scope},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
+    predicate::Check,
     question::{Question, Want},
     repair::{Application, Case, FalseMaterial},
     status::{Change, Status},
@@ -304,6 +305,9 @@ pub struct AskDraft {
     /// Time for the answer in milliseconds.
     #[n(5)]
     pub wait_ms: u64,
+    /// Predicates, ascending and distinct.
+    #[n(6)]
+    pub checks: Vec<Check>,
 }
 
 /// What a collector writes into a grant.

@@ -88,9 +88,10 @@ impl Core {
         let runtime = tokio::runtime::Handle::current();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let sealing = Arc::new(Semaphore::new(cores));
+        let again = jobs.downgrade();
         let write = move || {
-            Writer { shared, member, outgoing, runtime, sealing, waiting: BTreeMap::new(), next: 0 }
-                .run(queue)
+            let waiting = BTreeMap::new();
+            Writer { shared, member, outgoing, runtime, sealing, again, waiting, next: 0 }.run(queue)
         };
         let thread = std::thread::Builder::new().name("writer".into()).spawn(write)?;
         Ok((Self { jobs }, thread))
@@ -142,6 +143,8 @@ struct Writer {
     runtime: tokio::runtime::Handle,
     /// Places for replies that are being completed, one for each core.
     sealing: Arc<Semaphore>,
+    /// Where questions go whose checks were judged.
+    again: mpsc::WeakSender<Job>,
     waiting: BTreeMap<Token, oneshot::Sender<Response>>,
     next: u64,
 }
@@ -198,9 +201,21 @@ impl Writer {
                         // Proofs and seals are arithmetic: off the writer, and on no more threads than there are cores.
                         // A step releases up to 256 at once, and as many threads would only stand in each other's way.
                         let (shared, sealing) = (self.shared.clone(), self.sealing.clone());
+                        let again = self.again.clone();
                         let complete = move || {
                             let response = match reply {
                                 Reply::Answer(plan) => seal::answer(&shared, &plan),
+                                Reply::Judge(judging) => match seal::judge(&shared, *judging) {
+                                    Ok(Ok(input)) => {
+                                        // A closed queue drops the caller's reply, which ends its wait.
+                                        if let Some(jobs) = again.upgrade() {
+                                            let _ = jobs.blocking_send(Job::Input(input, Some(caller)));
+                                        }
+                                        return;
+                                    }
+                                    Ok(Err(refusal)) => Ok(Response::Refused(refusal)),
+                                    Err(fault) => Err(fault),
+                                },
                                 reply => read::complete(&shared.context(), &shared.store, reply),
                             };
                             let response = response.unwrap_or_else(|fault| {

@@ -198,7 +198,7 @@ impl Server {
                     return Err(Refusal::new(Code::CallerNotAllowed, why));
                 }
                 let grant = self.grant(question.get())?;
-                let input = Input::Question { caller: caller.clone(), question, grant };
+                let input = Input::Question { caller: caller.clone(), question, grant, judged: None };
                 Ok(self.core.ask(input).await)
             }
             Request::Notice(receipt) => self.notice(caller, &receipt).await,

@@ -91,9 +91,14 @@ pub(crate) struct Query {
     /// The subject's grant.
     #[arg(long)]
     pub(crate) grant: Option<PathBuf>,
-    /// ITEM or ITEM:FIELD,FIELD; may be repeated. Default: what the grant names.
+    /// ITEM or ITEM:FIELD,FIELD; may be repeated. Default: what the grant names, where nothing is to be checked.
     #[arg(long = "fields")]
     pub(crate) fields: Vec<String>,
+    /// Have a field checked, and not told: ITEM:FIELD=VALUE, ITEM:FIELD>=VALUE, ITEM:FIELD<=VALUE, ITEM:FIELD=LOW..HIGH,
+    /// ITEM:none-since=YYYY-MM-DD, ITEM:paid=N@YYYY-MM (the last of N months); may be repeated. `catalog ITEM` shows what
+    /// can be checked.
+    #[arg(long = "check", value_name = "CHECK")]
+    pub(crate) checks: Vec<String>,
     /// The clerk who asks.
     #[arg(long, default_value = "clerk-1")]
     pub(crate) clerk: String,

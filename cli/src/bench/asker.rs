@@ -93,6 +93,7 @@ impl Guest {
             basis: Basis::Grant(grant),
             asked_at: now,
             deadline: now.plus_ms(WAIT.as_millis() as u64),
+            checks: Vec::new(),
         };
         Signed::new(&self.signing, self.id.as_str(), now, &question)
     }

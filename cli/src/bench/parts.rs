@@ -141,7 +141,8 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
             let question: Verified<Question> = registry.verify(&workload.question(n))?;
             let grant = granted(&registry, &question)?;
             let again = registry.verify(question.signed())?;
-            let input = Input::Question { caller: workload.outlet.id.clone(), question, grant };
+            let caller = workload.outlet.id.clone();
+            let input = Input::Question { caller, question, grant, judged: None };
             inputs.push((n, again, input));
         }
         let (mut deciding, mut committing) = (0.0, 0.0);

@@ -210,7 +210,9 @@ impl<'a> Access<'a> {
     fn rules(&self) -> Vec<&str> {
         let allowed =
             self.disclosed.iter().flat_map(|d| &d.records).flat_map(|r| &r.fields).map(|f| f.rule.0.as_str());
-        let mut rules: Vec<&str> = allowed.chain(self.withheld.iter().map(|w| w.rule.0.as_str())).collect();
+        let judged = self.disclosed.iter().flat_map(|d| &d.checks).map(|c| c.rule.0.as_str());
+        let mut rules: Vec<&str> =
+            allowed.chain(judged).chain(self.withheld.iter().map(|w| w.rule.0.as_str())).collect();
         rules.sort_unstable();
         rules.dedup();
         rules
@@ -218,10 +220,11 @@ impl<'a> Access<'a> {
 
     fn value(&self, index: u64, entry: &Entry) -> Value {
         let records = self.disclosed.map_or(0, |d| d.records.len());
+        let checks = self.disclosed.map_or(0, |d| d.checks.len());
         json!({
             "index": index, "at": entry.at.rfc3339(), "outcome": if self.disclosed.is_some() { "disclosed" } else { "refused" },
             "asker": self.asked.asker.as_str(), "clerk": self.asked.clerk.as_str(), "purpose": self.asked.purpose.as_str(),
-            "question": self.asked.question.to_string(), "records": records, "rules": self.rules(),
+            "question": self.asked.question.to_string(), "records": records, "checks": checks, "rules": self.rules(),
         })
     }
 }
@@ -229,7 +232,7 @@ impl<'a> Access<'a> {
 fn access_line(value: &Value) -> String {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     format!(
-        "  #{} {} {} by {} ({}) for {}, {} records, rules {}",
+        "  #{} {} {} by {} ({}) for {}, {} records{}, rules {}",
         value["index"],
         text("at"),
         text("outcome"),
@@ -237,6 +240,7 @@ fn access_line(value: &Value) -> String {
         text("clerk"),
         text("purpose"),
         value["records"],
+        value["checks"].as_u64().filter(|n| *n > 0).map_or(String::new(), |n| format!(", {n} checks")),
         value["rules"].as_array().map_or(String::new(), |r| r
             .iter()
             .filter_map(Value::as_str)

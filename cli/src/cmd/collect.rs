@@ -6,7 +6,10 @@ use std::{
 };
 
 use ::node::Problem;
-use credit::{catalog::Catalog, id::SourceId};
+use credit::{
+    catalog::Catalog,
+    id::{FieldId, SourceId},
+};
 use crypto::{Digest, pseudonym::FileHasher};
 use exchange::{
     limits::FILE_PART_BYTES_MAX,
@@ -166,18 +169,24 @@ pub(crate) fn catalog(name: Option<&str>) -> Result<Output, Problem> {
     let catalog = Catalog::builtin();
     if let Some(name) = name {
         let item = item(&catalog, name)?;
+        let checks = |field: FieldId| -> Vec<&str> {
+            let rule = catalog.check_rule(&item.id, field);
+            rule.map_or(Vec::new(), |rule| rule.kinds.iter().map(|kind| kind.as_str()).collect())
+        };
         let fields: Vec<Value> = item
             .fields
             .iter()
             .map(|f| {
                 json!({ "field": f.id.0, "column": f.column, "name": f.name, "class": f.class.as_str(),
-                        "mode": f.mode.as_str(), "required": f.required })
+                        "mode": f.mode.as_str(), "required": f.required, "checks": checks(f.id) })
             })
             .collect();
         let mut text = format!("{} {} ({})\n", item.id, item.name, item.name_en);
         for f in &item.fields {
+            let checks = checks(f.id).join(" ");
+            let checks = if checks.is_empty() { checks } else { format!(" [{checks}]") };
             text.push_str(&format!(
-                "  {:>3} {:<14} {:<10} {:<6} {}\n",
+                "  {:>3} {:<14} {:<10} {:<6} {}{checks}\n",
                 f.id.0,
                 f.column,
                 f.class.as_str(),

@@ -1,9 +1,9 @@
 //! Asking through the outlet.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use ::node::Problem;
-use credit::{catalog::Catalog, grant::Grant, id::ClerkId, question::Want};
+use credit::{catalog::Catalog, grant::Grant, id::ClerkId, predicate::Check, question::Want};
 use crypto::codec;
 use exchange::{
     answer::OpenedAnswer,
@@ -28,7 +28,9 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     // What the grant says is believed only as far as its collector's signature holds.
     let registry = Client::open(&args.node.dir)?.registry;
     let words = grant.as_ref().map(|g| registry.verify(g)).transpose()?;
+    let checks = checks(&catalog, &args.checks)?;
     let wants = match &words {
+        _ if args.fields.is_empty() && !checks.is_empty() => Vec::new(),
         Some(words) if args.fields.is_empty() => granted_wants(&catalog, words.get()),
         _ => wants(&catalog, &args.fields)?,
     };
@@ -50,6 +52,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
         wants,
         grant,
         wait_ms: args.wait.saturating_mul(1000),
+        checks,
     };
     let result = ask(&args.node.dir, draft).await?;
     if let Some(out) = &args.out {
@@ -57,7 +60,8 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     }
     let (mut value, mut text) = (value(&catalog, &result), text(&catalog, &result));
     // The members' clocks differ a little: the earliest binds.
-    let given = result.opened.iter().filter_map(|p| p.answer.as_ref()).filter(|a| !a.records.is_empty());
+    let gives = |a: &&OpenedAnswer| !a.records.is_empty() || !a.checks.is_empty();
+    let given = result.opened.iter().filter_map(|p| p.answer.as_ref()).filter(gives);
     if let (Some(words), Some(at)) = (&words, given.map(|a| a.at).min()) {
         let until = keep_until(words.get(), at).rfc3339();
         text.push_str(&format!(
@@ -118,6 +122,21 @@ pub(crate) fn wants(catalog: &Catalog, texts: &[String]) -> Result<Vec<Want>, Pr
     Ok(wants)
 }
 
+/// Predicates, in the order in which a question carries them; each once.
+pub(crate) fn checks(catalog: &Catalog, texts: &[String]) -> Result<Vec<Check>, Problem> {
+    let read = |text: &String| {
+        Check::parse(catalog, text).map_err(|why| {
+            Problem::new(
+                format!("--check: {why}"),
+                "write for example NSXY:NSXY_DJ=A, 'NSXY:NSXY_NSZE>=100', CF:none-since=2024-01-01 or SBJN:paid=12@2026-03; `xinqiao catalog ITEM` shows what can be checked",
+                "写法例如：NSXY:NSXY_DJ=A、'NSXY:NSXY_NSZE>=100'、CF:none-since=2024-01-01、SBJN:paid=12@2026-03；可用 `xinqiao catalog 信息项` 查看可核验的数据项",
+            )
+        })
+    };
+    let checks: BTreeSet<Check> = texts.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(checks.into_iter().collect())
+}
+
 /// Whether at least one member answered and none refused the whole question.
 pub(crate) fn granted(result: &AskResult) -> bool {
     let answers: Vec<&OpenedAnswer> = result.opened.iter().filter_map(|p| p.answer.as_ref()).collect();
@@ -168,11 +187,27 @@ pub(crate) fn answer_value(catalog: &Catalog, answer: &OpenedAnswer) -> Value {
     let withheld: Vec<Value> = answer
         .withheld
         .iter()
-        .map(|w| json!({ "item": w.item.as_str(), "field": w.field.0, "rule": w.rule.0 }))
+        .map(|w| match w.check {
+            Some(check) => {
+                json!({ "item": w.item.as_str(), "field": w.field.0, "rule": w.rule.0, "check": check })
+            }
+            None => json!({ "item": w.item.as_str(), "field": w.field.0, "rule": w.rule.0 }),
+        })
+        .collect();
+    let checks: Vec<Value> = answer
+        .checks
+        .iter()
+        .map(|c| {
+            let on: Vec<String> = c.on.iter().map(|on| on.record.to_string()).collect();
+            json!({
+                "check": c.place, "asked": c.check.to_display(catalog), "outcome": c.outcome.as_str(), "rule": c.rule.0,
+                "rests_on": on,
+            })
+        })
         .collect();
     json!({
         "outcome": if answer.refused { "refused" } else { "answered" }, "access_entry": answer.index,
-        "at": answer.at.rfc3339(), "records": records, "withheld": withheld,
+        "at": answer.at.rfc3339(), "records": records, "checks": checks, "withheld": withheld,
     })
 }
 
@@ -206,11 +241,30 @@ pub(crate) fn answer_text(catalog: &Catalog, answer: &OpenedAnswer) -> String {
             text.push_str(&format!("\n    {shown}: {}", f.value.to_display()));
         }
     }
-    let mut rules: Vec<&str> = answer.withheld.iter().map(|w| w.rule.0.as_str()).collect();
+    for c in &answer.checks {
+        text.push_str(&format!("\n  {} → {}", c.check.to_display(catalog), c.outcome.words()));
+        if !c.on.is_empty() {
+            let on: Vec<String> = c.on.iter().map(|on| on.record.to_string()[..12].to_owned()).collect();
+            text.push_str(&format!(" (records {})", on.join(", ")));
+        }
+    }
+    for w in &answer.withheld {
+        if let Some(place) = w.check {
+            let column = catalog.item(&w.item).and_then(|i| i.field(w.field)).map_or("?", |f| &f.column);
+            text.push_str(&format!(
+                "\n  check {} of {}:{column} withheld by rule {}",
+                place + 1,
+                w.item,
+                w.rule
+            ));
+        }
+    }
+    let fields = || answer.withheld.iter().filter(|w| w.check.is_none());
+    let mut rules: Vec<&str> = fields().map(|w| w.rule.0.as_str()).collect();
     rules.sort_unstable();
     rules.dedup();
     if !rules.is_empty() {
-        text.push_str(&format!("\n  withheld {} fields by rule {}", answer.withheld.len(), rules.join(", ")));
+        text.push_str(&format!("\n  withheld {} fields by rule {}", fields().count(), rules.join(", ")));
     }
     text
 }

@@ -633,6 +633,7 @@ async fn question(
         wants: query::wants(&Catalog::builtin(), &texts)?,
         grant: grant.cloned(),
         wait_ms: 10_000,
+        checks: Vec::new(),
     };
     query::ask(&fed.dir(bank), draft).await
 }

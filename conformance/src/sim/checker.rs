@@ -425,9 +425,9 @@ impl Checker {
         };
         let access = self.log(at, LogName::Access);
         let fact = access.get(plan.index as usize).map(|e| &e.fact);
-        let (asked, disclosed): (&AskedBy, _) = match fact {
-            Some(Fact::Disclosed(d)) => (&d.asked, &d.records[..]),
-            Some(Fact::Refused(r)) => (&r.asked, &[][..]),
+        let (asked, disclosed, judged): (&AskedBy, _, _) = match fact {
+            Some(Fact::Disclosed(d)) => (&d.asked, &d.records[..], &d.checks[..]),
+            Some(Fact::Refused(r)) => (&r.asked, &[][..], &[][..]),
             _ => return Err(broken("is no decision about a question".to_owned())),
         };
         let Some(question) = self.questions.get(&asked.question) else {
@@ -468,6 +468,25 @@ impl Checker {
                     .map_err(|why| broken(format!("discloses field {field} of `{record}`: {why}")))?;
             }
         }
+        if plan.checks.len() != judged.len() || plan.openings.len() != judged.len() {
+            return Err(broken("tells other outcomes than it logs".to_owned()));
+        }
+        for (planned, logged) in plan.checks.iter().zip(judged) {
+            self.granted_field(at, question, asked, &logged.item, logged.field, now, (before, plan.index))
+                .map_err(|why| broken(format!("judges field {} of {}: {why}", logged.field, logged.item)))?;
+            for version in &planned.versions {
+                let entry = self.log(at, LogName::Records).get(version.index as usize).map(|e| &e.fact);
+                let Some(Fact::Recorded(recorded)) = entry else {
+                    return Err(broken("judges what is no record".to_owned()));
+                };
+                let status = self.status_seen(at, &recorded.authority, &recorded.record, before);
+                let third_party = question_of_bank(&self.members, question) && recorded.authority != *me;
+                if !status.disclosable() || third_party || self.erased(at).contains(&recorded.record) {
+                    let record = recorded.record;
+                    return Err(broken(format!("judges on `{record}`, which is {}", status.as_str())));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -485,7 +504,7 @@ impl Checker {
     ) -> Result<(), String> {
         let class = self.catalog.item(item).and_then(|i| i.field(field)).map(|f| f.class);
         let wanted = question.wants.iter().any(|w| w.item == *item && w.fields.contains(&field));
-        if !wanted {
+        if !wanted && !question.checks.iter().any(|c| (&c.item, c.field) == (item, field)) {
             return Err("was not asked for".to_owned());
         }
         if !question_of_bank(&self.members, question) {

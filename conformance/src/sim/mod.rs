@@ -21,6 +21,7 @@ pub mod checker;
 pub mod disk;
 pub mod federation;
 mod gossip;
+mod judge;
 pub mod lie;
 pub mod network;
 mod settle;

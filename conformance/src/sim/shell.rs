@@ -328,8 +328,7 @@ impl Sim {
         match effect {
             Effect::Reply { token, reply } => {
                 let Some(waiter) = self.nodes[at].waiting.remove(&token) else { return Ok(()) };
-                let response = self.complete(at, reply, before)?;
-                self.replied(at, waiter, response)
+                self.decided(at, waiter, reply, before)
             }
             Effect::Deliver { event, to } => {
                 self.checker.durable(at, LogName::Status, event, &self.nodes[at])?;
@@ -384,7 +383,7 @@ impl Sim {
     }
 
     /// Completes a decided reply from the disk, and checks what it lets out.
-    fn complete(&mut self, at: usize, reply: Reply, before: usize) -> Result<Response, Broken> {
+    pub(super) fn complete(&mut self, at: usize, reply: Reply, before: usize) -> Result<Response, Broken> {
         match reply {
             Reply::Answer(plan) => {
                 self.checker.durable(at, LogName::Access, plan.index, &self.nodes[at])?;
@@ -413,7 +412,7 @@ impl Sim {
         }
     }
 
-    fn replied(&mut self, at: usize, waiter: Waiter, response: Response) -> Result<(), Broken> {
+    pub(super) fn replied(&mut self, at: usize, waiter: Waiter, response: Response) -> Result<(), Broken> {
         match waiter {
             Waiter::Peer { to, call, .. } => self.answer(at, to, call, response),
             Waiter::Operator(operation) => self.operated(at, operation, response),
@@ -549,7 +548,7 @@ impl Sim {
                         _ => None,
                     };
                     let waiter = Waiter::Peer { to: from, call, question: Some(signed.digest()) };
-                    (waiter, Input::Question { caller, question, grant })
+                    (waiter, Input::Question { caller, question, grant, judged: None })
                 }
             }
             Request::Notice(receipt) => {

@@ -11,6 +11,7 @@ use credit::{
     entry::Received,
     grant::{Frequency, GrantChange, Scope},
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
+    predicate::{self, Predicate},
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
     repair::Case,
@@ -318,6 +319,7 @@ impl Sim {
             basis: Basis::Duty("政务数据共享条例 art. 20".to_owned()),
             asked_at: now,
             deadline: now.plus_ms(20_000),
+            checks: vec![no_penalty()],
         };
         let signed = self.nodes[at].context.sign(now, &question);
         self.checker.asked(signed.digest(), question);
@@ -549,7 +551,22 @@ fn ask_draft(
     wait_ms: u64,
 ) -> AskDraft {
     let wants = vec![want("CF", &PENALTY_FIELDS), want("NSXY", &TAX_FIELDS)];
-    AskDraft { clerk: clerk(), purpose, subject, wants, grant, wait_ms }
+    let checks = vec![no_penalty(), taxed()];
+    AskDraft { clerk: clerk(), purpose, subject, wants, grant, wait_ms, checks }
+}
+
+/// No penalty that may be told was decided since the begin of 2024.
+fn no_penalty() -> predicate::Check {
+    let since = Date::new(2024, 1, 1).expect("a day");
+    let item = ItemId::parse("CF").expect("an item");
+    predicate::Check { item, field: FieldId(23), predicate: Predicate::NoneSince(since) }
+}
+
+/// A million yuan of taxes in a year.
+fn taxed() -> predicate::Check {
+    let least = Value::Amount(Amount::from_fen(100_000_000).expect("an amount"));
+    let item = ItemId::parse("NSXY").expect("an item");
+    predicate::Check { item, field: FieldId(6), predicate: Predicate::AtLeast(least) }
 }
 
 fn want(item: &str, fields: &[u16]) -> Want {
