@@ -240,6 +240,7 @@ impl World {
             wants: vec![Want { item: item(), fields }],
             grant: Some(grant.clone()),
             wait_ms: 20_000,
+            checks: Vec::new(),
         };
         let asked = self.step(BANK, Input::Ask { draft, id: QuestionId([number; 16]) });
         let Some(Response::Asked { question, .. }) = asked else { panic!("{asked:?}") };
@@ -248,7 +249,8 @@ impl World {
         let caller = self.nodes[BANK].id.clone();
         self.step(OUTLET, Input::Relay { caller, question: question.clone() });
         let (caller, grant) = (self.nodes[OUTLET].id.clone(), Some(registry.verify(&grant).unwrap()));
-        let answer = self.step(SH, Input::Question { caller, question: question.clone(), grant });
+        let answer =
+            self.step(SH, Input::Question { caller, question: question.clone(), grant, judged: None });
         let Some(Response::Answer(sealed)) = answer else { panic!("{answer:?}") };
         let opened = answer::open(&registry, &question, &self.nodes[BANK].opening, &sealed).unwrap();
         let line = Received {
