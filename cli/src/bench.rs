@@ -77,6 +77,7 @@ fn found(root: &Path, ports: [u16; 2], guests: &[PathBuf]) -> Result<Unlock, Pro
         http: format!("127.0.0.1:{}", ports[1]),
         collector: true,
         bodies: Vec::new(),
+        system: None,
         out: request.clone(),
         at: unlock(MEMBER),
     })?;

@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod client;
 mod cmd;
+mod code;
 mod demo;
 mod fetch;
 mod output;

@@ -7,10 +7,10 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    Federation,
+    Federation, contains,
     federation::{Cast, FIVE},
-    http,
-    rows::{Penalty, file},
+    files, http,
+    rows::{Penalty, company, file},
     run, until,
 };
 use credit::{calendar::Calendar, repair::Deadline, value::Date};
@@ -48,8 +48,11 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     let federation = Federation::start(&cast);
     federation.source("sh", "office");
     federation.source("js", "office");
-    let penalty = Penalty::new(1);
-    let rows = federation.file("rows.csv", file(&[penalty.clone(), Penalty::new(2)]));
+    let (penalty, warning) = (Penalty::new(1), Penalty::new(2));
+    let fined = file(&[penalty.clone(), warning.clone()]);
+    // The second one is a warning, and so minor: it can be repaired as soon as what it demands is done.
+    let (first, second) = fined.rsplit_once(",罚款,罚款3000元,0.3,").unwrap();
+    let rows = federation.file("rows.csv", format!("{first},警告,警告（虚构）,,{second}"));
     federation.submit("sh", "office", &rows).done();
     federation.submit("js", "office", &rows).done();
     assert_eq!(metric(&federation, "sh", "xinqiao_cases_overdue"), Some(0));
@@ -86,6 +89,8 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     let text = run(&["case", "list", "--dir", &federation.text("js")]).done().out;
     assert!(text.contains("not granted 不予修复") && text.contains("义务未履行（示例）"), "{text}");
 
+    certificates(&federation, &warning);
+
     // Hidden for a reorganisation: by the authority, on the court's paper.
     let ruling = federation.file("ruling", "ruling of the court (example)\n");
     let mask = ["record", "mask", record, "--reason", "重整计划获批（示例）"];
@@ -119,7 +124,77 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     assert_eq!(metric(&federation, "js", "xinqiao_erasures_due"), Some(1));
     federation.at("js", &["erase", record, "--reason", "条例第三十七条（示例）"]).done();
     assert_eq!(metric(&federation, "js", "xinqiao_erasures_due"), Some(0));
-    // What `js` stored fits together, the new rows too.
-    federation.stop("js");
-    federation.unlocked(&["node", "fsck"], "js").done();
+    // What both stored fits together: cases, applications and bans follow from their logs.
+    assert_eq!(metric(&federation, "sh", "xinqiao_acknowledgements_overdue"), Some(0));
+    for member in ["sh", "js"] {
+        federation.stop(member);
+        federation.unlocked(&["node", "fsck"], member).done();
+    }
+}
+
+/// The subject's certificate in each of its forms: made by the authority, checked with the registry alone.
+fn certificates(federation: &Federation, warning: &Penalty) {
+    let apply = ["repair", "apply", "--authority", "sh", "--item", "CF", "--document", &warning.document];
+    federation.at("sh", &[&apply[..], &["--subject", &warning.subject]].concat()).done();
+    let open = cases(federation, "sh", &[])["cases"].as_array().unwrap().clone();
+    let case = open.iter().find(|case| case["state"] == "applied").unwrap();
+    let (id, record) = (case["case"].as_str().unwrap(), case["record"].as_str().unwrap());
+    federation.at("sh", &["repair", "accept", id]).done();
+    let event = federation.at("sh", &["repair", "decide", id]).done().json()["event"].to_string();
+    let registry = federation.registry().display().to_string();
+    let verified = |args: &[&str]| run(&[&["--json", "verify", "--registry", &registry], args].concat());
+    let certify = |form: &str, more: &[&str]| {
+        let out = federation.text(&format!("repaired.{form}"));
+        let verb = ["repair", "certify", &event, "--form", form, "--out", &out];
+        (federation.at("sh", &[&verb[..], more].concat()), out)
+    };
+    assert_eq!(federation.at("sh", &["repair", "certify", "0", "--out", "nowhere"]).code, Some(1));
+
+    let (made, json) = certify("json", &[]);
+    made.done();
+    let read = verified(&[&json]).done().json();
+    assert_eq!(
+        (&read["kind"], &read["record"], &read["case"]),
+        (&"repair".into(), &record.into(), &id.into())
+    );
+    assert_eq!((read["authority"].as_str(), read["rule"].as_str()), (Some("sh"), Some("ndrc-36")));
+    let text = std::fs::read_to_string(&json).unwrap();
+    let other = text.replace(record, &"0".repeat(64));
+    let other = federation.file("other.json", other);
+    verified(&[&other]).fails(1, &["`record` is not what is signed"]);
+
+    let (made, cose) = certify("cose", &[]);
+    made.done();
+    assert!(verified(&[&cose]).done().json()["proof"].as_str().unwrap().starts_with("entry "));
+    let mut bytes = std::fs::read(&cose).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let forged = federation.file("forged.cose", bytes);
+    verified(&[&forged]).fails(1, &["signature"]);
+
+    // The page shows what was typed as text, and only what belongs to the record.
+    let about = ["--name", "<b>示例</b>", "--document", &warning.document, "--item", "CF", "--subject"];
+    let (made, _) = certify("page", &[&about[..], &[&company(77)]].concat());
+    made.fails(1, &["not about this subject"]);
+    let (made, page) = certify("page", &[&about[..], &[&warning.subject]].concat());
+    made.done();
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(
+        page.contains("&lt;b&gt;示例&lt;/b&gt;") && page.contains(&warning.subject) && page.contains("<svg")
+    );
+    assert!(!page.contains("<script") && !page.contains("http"), "{page}");
+    let (_, code) = page.split_once("<code>").unwrap();
+    let (code, _) = code.split_once("</code>").unwrap();
+    let scanned = verified(&["--text", code]).done().json();
+    assert_eq!((&scanned["record"], &scanned["index"].to_string()), (&record.into(), &event));
+    verified(&["--text", &code[..code.len() - 8]]).fails(1, &["no repair certificate"]);
+    // What leads to the subject stands on the page alone.
+    for member in ["sh", "js"] {
+        let log = federation.path(&format!("log-{member}"));
+        let export = ["audit", "export", "--member", member, "--log", "status", "--out"];
+        federation.unlocked(&[&export[..], &[log.to_str().unwrap()]].concat(), member).done();
+        for (file, bytes) in files(&log) {
+            assert!(!contains(&bytes, warning.subject.as_bytes()), "{}", file.display());
+        }
+    }
 }

@@ -3,339 +3,28 @@
 
 #![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod world;
 
-use conformance::sim::{
-    disk::Disk,
-    federation::{Node, build, source},
-};
+use conformance::sim::disk::Disk;
+use credit::entry::StatusFact;
 use credit::{
-    csv::PlainRecord,
-    entry::{Entry, Fact, StatusFact},
-    id::{CaseId, FieldId, ItemId, MemberId, RecordId},
-    record::{Contents, RecordFacts, SealedRecord},
+    id::{CaseId, RecordId},
     repair::Deadline,
     rules::{AuthorityKind, Tier},
     status::{Change, Status},
-    subject::{SubjectId, uscc_from_parts},
-    value::{Date, Value},
 };
-use crypto::{
-    Digest, Timestamp, codec,
-    keytree::{KeyTree, Slot},
-};
+use crypto::{Digest, Timestamp};
 use exchange::{
     artifact::status_fact,
     limits::DELIVERIES_PER_TICK_MAX,
     logs::LogName,
     member::Input,
-    read,
-    receipt::Receipt,
+    propagation, read,
     refusal::Code,
-    repair::Forwarded,
-    step::{Effect, Token},
-    submit::{FileRow, RunRows, SealedRow, Submission},
-    timer::{self, DueErasure},
     wire::{RepairDraft, Response},
 };
-use ledger::{log, store::Store, tree::LeafIndex};
-
-/// `sh`, the authority of every record here; `js`, a counter that may hold a copy; the outlet.
-const SH: usize = 0;
-const JS: usize = 1;
-const OUTLET: usize = 2;
-
-fn date(text: &str) -> Date {
-    Date::parse(text).unwrap()
-}
-
-/// A moment of a day in Asia/Shanghai.
-fn at(day: &str, hour: u64) -> Timestamp {
-    date(day).start().plus_ms(hour * 3_600_000)
-}
-
-fn subject() -> SubjectId {
-    uscc_from_parts("91", "310115", 31_u64.pow(7) * 29 + 1).unwrap()
-}
-
-fn item() -> ItemId {
-    ItemId::parse("CF").unwrap()
-}
-
-/// A penalty to be collected.
-#[derive(Clone)]
-struct Penalty {
-    document: &'static str,
-    decided: &'static str,
-    published: Option<&'static str>,
-    tier: Tier,
-    kind: AuthorityKind,
-}
-
-impl Penalty {
-    fn general(document: &'static str, decided: &'static str) -> Self {
-        let (tier, kind) = (Tier::General, AuthorityKind::General);
-        Self { document, decided, published: None, tier, kind }
-    }
-}
-
-/// Members in one process; what one sends arrives at once, unless the receiver is cut off.
-struct World {
-    nodes: Vec<Node>,
-    now: Timestamp,
-    alerts: Vec<(usize, String)>,
-    cut: BTreeSet<usize>,
-}
-
-impl World {
-    fn new(now: Timestamp) -> Self {
-        let mut world = Self { nodes: build(1, 2, now), now, alerts: Vec::new(), cut: BTreeSet::new() };
-        for at in 0..world.nodes.len() {
-            world.start(at);
-        }
-        world
-    }
-
-    fn start(&mut self, at: usize) {
-        self.nodes[at].open().unwrap();
-        for input in [Input::Restored { seen: Vec::new() }, Input::Synced] {
-            self.step(at, input);
-        }
-    }
-
-    /// One step and everything that follows from it at once.
-    fn step(&mut self, at: usize, input: Input) -> Option<Response> {
-        let node = &mut self.nodes[at];
-        let member = node.member.as_mut().unwrap();
-        let step = member.handle(self.now, vec![(Some(Token(1)), input)], &node.disk).unwrap();
-        let effects = step.commit(&node.disk as &dyn Store).unwrap();
-        let mut answer = None;
-        for effect in effects {
-            match effect {
-                Effect::Reply { reply, .. } => {
-                    let node = &self.nodes[at];
-                    answer = Some(read::complete(&node.context, &node.disk, reply).unwrap());
-                }
-                Effect::Puncture(slots) => {
-                    for slot in slots {
-                        self.nodes[at].tree.puncture(slot);
-                    }
-                }
-                Effect::Alert(what) => self.alerts.push((at, what)),
-                Effect::Erase(records) => {
-                    for record in records {
-                        let erase = self.erasure(at, record);
-                        self.step(at, erase);
-                    }
-                }
-                Effect::Deliver { event, to } => self.deliver(at, event, &to),
-                Effect::Forward { to, case, application } => {
-                    let to = self.position(&to);
-                    if !self.cut.contains(&to) {
-                        let application = self.nodes[to].context.registry.verify(&application).unwrap();
-                        let caller = self.nodes[at].id.clone();
-                        let outcome = match self.step(to, Input::Application { caller, application }).unwrap()
-                        {
-                            Response::Case(case) => Ok(case),
-                            Response::Refused(refusal) => Err(refusal),
-                            other => panic!("{other:?}"),
-                        };
-                        self.step(at, Input::Forwarded { case, outcome });
-                    }
-                }
-                Effect::Pull { owner, log: name, .. } => self.pull(at, &owner, name),
-                _ => {}
-            }
-        }
-        answer
-    }
-
-    fn position(&self, id: &MemberId) -> usize {
-        self.nodes.iter().position(|n| n.id == *id).unwrap()
-    }
-
-    fn deliver(&mut self, from: usize, event: u64, to: &MemberId) {
-        let to = self.position(to);
-        if self.cut.contains(&to) {
-            return;
-        }
-        let notice = read::notice(&self.nodes[from].context, &self.nodes[from].disk, event).unwrap();
-        let proven = notice.verify(&self.nodes[to].context.registry).unwrap();
-        let fact = status_fact(&self.nodes[to].context.registry, &proven).unwrap();
-        let caller = self.nodes[from].id.clone();
-        match self.step(to, Input::Notice { caller, notice: Box::new(proven), fact }) {
-            Some(Response::Receipt(receipt)) => self.acknowledged(from, event, &receipt),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn acknowledged(&mut self, at: usize, event: u64, receipt: &Receipt) {
-        let registry = self.nodes[at].context.registry.clone();
-        let proven = receipt.verify(&registry).unwrap();
-        let fact = status_fact(&registry, &proven).unwrap();
-        let receipt = codec::to_vec(receipt);
-        self.step(at, Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt });
-    }
-
-    /// Brings a copy up, from the owner or, for own entries, from whoever keeps a copy.
-    fn pull(&mut self, at: usize, owner: &MemberId, name: LogName) {
-        let own = *owner == self.nodes[at].id;
-        let from_whom = if own { JS } else { self.position(owner) };
-        if self.cut.contains(&from_whom) {
-            return;
-        }
-        let stored = if own { name.as_str().to_owned() } else { name.mirror(owner) };
-        let from = log::size(&self.nodes[at].disk, &stored).unwrap().0;
-        let peer = &self.nodes[from_whom];
-        let response = read::entries(&peer.context, &peer.disk, &self.nodes[at].id, owner, name, from);
-        let Response::Entries { entries, checkpoint } = response.unwrap() else { panic!("no entries") };
-        let Some(note) = checkpoint else { return };
-        let key = self.nodes[at].context.registry.note_key(owner, name).unwrap();
-        let checkpoint = note.verify(&key).unwrap();
-        let entries = entries.into_iter().map(|b| b.0).collect();
-        self.step(at, Input::Pulled { owner: owner.clone(), log: name, from, entries, checkpoint, note });
-    }
-
-    fn erasure(&self, at: usize, record: RecordId) -> Input {
-        let node = &self.nodes[at];
-        let versions = read::versions_of(&node.disk, &record).unwrap().unwrap();
-        let mut after = KeyTree::from_plain(&node.tree.to_plain()).unwrap();
-        for version in &versions {
-            after.puncture(version.slot);
-        }
-        let tree = (node.tree.digest(), after.digest());
-        Input::Erase { records: vec![(record, versions)], reason: timer::WITHDRAWN.to_owned(), tree }
-    }
-
-    /// Lets the clock jump to a moment; every member that runs looks what is due.
-    fn until(&mut self, moment: Timestamp) {
-        assert!(self.now < moment, "time goes forward");
-        self.now = moment;
-        for at in 0..self.nodes.len() {
-            if self.nodes[at].member.is_some() {
-                self.step(at, Input::Tick);
-            }
-        }
-    }
-
-    fn record(&self, penalty: &Penalty) -> RecordId {
-        let own = &self.nodes[SH].context.own;
-        own.naming.record_id(&own.id, &item(), penalty.document, &subject())
-    }
-
-    /// A department of `at` hands the penalty in; `sh` is its authority.
-    fn collect(&mut self, at: usize, penalty: &Penalty) -> RecordId {
-        let (record, submission) = self.sealed(at, penalty);
-        let report = self.step(at, Input::Submit(submission));
-        assert!(matches!(report, Some(Response::Report(_))), "{report:?}");
-        record
-    }
-
-    /// The penalty as `at` seals it.
-    fn sealed(&mut self, at: usize, penalty: &Penalty) -> (RecordId, Submission) {
-        self.step(at, Input::AddSource(source()));
-        let Some(Response::Slots(slot)) = self.step(at, Input::ReserveSlots { count: 1 }) else {
-            panic!("no slot")
-        };
-        let record = self.record(penalty);
-        let node = &self.nodes[at];
-        let text = |t: &str| Value::Text(t.to_owned());
-        let plain = PlainRecord {
-            subject: subject(),
-            item: item(),
-            document: penalty.document.to_owned(),
-            authority_code: None,
-            decided: Some(date(penalty.decided)),
-            fields: BTreeMap::from([
-                (FieldId(14), text(penalty.document)),
-                (FieldId(23), Value::Date(date(penalty.decided))),
-            ]),
-        };
-        let facts = RecordFacts {
-            record,
-            item: item(),
-            catalog: node.context.catalog.version(),
-            authority: self.nodes[SH].id.clone(),
-            slot: Slot(slot),
-            decided: plain.decided,
-            published: penalty.published.map(date),
-            tier: Some(penalty.tier),
-            kind: penalty.kind,
-            content: node.context.own.naming.content_tag(&Contents::of(&plain)),
-        };
-        let key = node.tree.key(Slot(slot)).unwrap();
-        let tag = node.context.own.naming.subject_tag(&plain.subject);
-        let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
-        let submission = Submission {
-            source: source(),
-            item: item(),
-            file: Digest::of(format!("{}{}{slot}", penalty.document, penalty.decided).as_bytes()),
-            records: vec![SealedRow::new(FileRow::default(), sealed, tag)],
-            run: RunRows::default(),
-            last: Some("UTF-8".into()),
-        };
-        (record, submission)
-    }
-
-    fn change(&mut self, at: usize, record: RecordId, change: Change, paper: Option<Digest>) -> Response {
-        let reason = "示例条例第七条".to_owned();
-        self.step(at, Input::ChangeStanding { record, change, reason, paper }).unwrap()
-    }
-
-    /// What `at` believes of the standing that `sh` gives the record.
-    fn status(&self, at: usize, record: RecordId) -> Status {
-        let node = &self.nodes[at];
-        let known = read::record_status(&node.context, &node.disk, record).unwrap().standing;
-        known.into_iter().find(|(by, _)| *by == self.nodes[SH].id).map_or(Status::Active, |(_, s)| s)
-    }
-
-    /// The statements of a member's status log.
-    fn statements(&self, at: usize) -> Vec<(Timestamp, StatusFact)> {
-        let node = &self.nodes[at];
-        let size = log::size(&node.disk, "status").unwrap().0;
-        let read = |index| {
-            let bytes = log::entry(&node.disk, "status", LeafIndex(index)).unwrap().unwrap();
-            let entry = Entry::from_bytes(&bytes).unwrap();
-            match entry.fact {
-                Fact::Status(signed) => {
-                    assert_eq!(signed.issuer(), node.id.as_str());
-                    (entry.at, node.context.registry.verify(&signed).unwrap().into_inner())
-                }
-                other => panic!("{other:?}"),
-            }
-        };
-        (0..size).map(read).collect()
-    }
-
-    /// Ends of publicity in a member's log: when, of which record, by which rule set.
-    fn expiries(&self, at: usize) -> Vec<(Timestamp, RecordId, String)> {
-        let changed = |(at, fact)| match fact {
-            StatusFact::Changed(c) if c.change == Change::Expire => Some((at, c.record, c.rule)),
-            _ => None,
-        };
-        self.statements(at).into_iter().filter_map(changed).collect()
-    }
-
-    fn cases(&self, at: usize) -> (Vec<Forwarded>, Vec<DueErasure>) {
-        match read::cases(&self.nodes[at].disk).unwrap() {
-            Response::Cases { forwarded, erasures, .. } => (forwarded, erasures),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn erased(&self, at: usize, record: RecordId) -> bool {
-        read::is_erased(&self.nodes[at].disk, &record).unwrap() == Some(true)
-    }
-
-    fn alerts_of(&self, at: usize, word: &str) -> usize {
-        self.alerts.iter().filter(|(by, what)| *by == at && what.contains(word)).count()
-    }
-
-    fn overdue(&self, at: usize) -> u64 {
-        let node = &self.nodes[at];
-        timer::cases_overdue(&node.disk, Date::from_timestamp(self.now), &node.context.calendar).unwrap()
-    }
-}
+use ledger::{log, store::Store};
+use world::{JS, OUTLET, Penalty, SH, World, at, date, item, subject};
 
 #[test]
 fn publicity_ends_at_its_authority_when_the_maximum_is_over_and_everybody_learns_it() {
@@ -657,4 +346,66 @@ fn a_mask_names_the_courts_paper_and_only_the_authority_masks() {
         })
         .collect();
     assert_eq!(papers, [paper, None]);
+}
+
+#[test]
+fn who_has_not_acknowledged_in_time_is_named_once_and_an_application_on_its_way_too() {
+    let mut world = World::new(at("2026-02-12", 9));
+    let record = world.collect(SH, &Penalty::general("G-1", "2026-02-11"));
+    world.cut.insert(JS);
+    world.change(SH, record, Change::Dispute, None);
+    let missing = |world: &World| {
+        let node = &world.nodes[SH];
+        let missing = propagation::missing(&node.context, &node.disk).unwrap();
+        missing.into_iter().map(|m| (m.to.as_str().to_owned(), m.due)).collect::<Vec<_>>()
+    };
+    // Three working days across the festival: 13, 14 (make-up), 24.
+    let due = Some(Deadline { date: date("2026-02-24"), provisional: false });
+    assert_eq!(missing(&world), [("js".to_owned(), due)]);
+    world.until(Timestamp(at("2026-02-25", 0).0 - 1));
+    assert_eq!(world.alerts_of(SH, "acknowledge it by"), 0);
+    world.until(at("2026-02-25", 1));
+    assert_eq!(world.alerts_of(SH, "`js` was to acknowledge it by 2026-02-24"), 1);
+    world.until(at("2026-02-26", 1));
+    assert_eq!(world.alerts_of(SH, "acknowledge it by"), 1, "said once, and sent on");
+    world.cut.clear();
+    world.until(at("2026-02-26", 2));
+    assert_eq!(missing(&world), []);
+    assert_eq!(world.status(JS, record), Status::Disputed);
+
+    world.cut.insert(SH);
+    world.apply(JS, "G-1", 1);
+    world.until(at("2026-02-28", 23)); // Friday the 27th and the make-up Saturday
+    assert_eq!(world.alerts_of(JS, "was to have it by"), 0);
+    world.until(at("2026-03-01", 0));
+    assert_eq!(world.alerts_of(JS, "`sh` was to have it by 2026-02-28"), 1);
+}
+
+#[test]
+fn retention_ends_where_the_region_says_when_and_nowhere_else() {
+    let mut world = World::with_region(at("2026-04-10", 9), "330000");
+    let penalty = Penalty { tier: Tier::Minor, ..Penalty::general("M-1", "2026-04-09") };
+    let serious = Penalty { tier: Tier::Serious, ..Penalty::general("S-1", "2026-04-09") };
+    let (minor, grave) = (world.collect(SH, &penalty), world.collect(SH, &serious));
+    world.collect(JS, &penalty);
+    world.collect(JS, &serious);
+    // Five years from recognition, at the copy in Zhejiang; an amended date moves the end.
+    world.collect(JS, &Penalty { decided: "2026-04-20", ..penalty });
+    world.until(at("2031-04-19", 23));
+    assert!(!world.erased(JS, minor));
+    world.until(at("2031-04-20", 0));
+    assert!(world.erased(JS, minor));
+    assert_eq!(world.status(SH, minor), Status::Expired, "its publicity was over long before");
+    // In Shanghai the five years count from the end of the act, which no record tells: nothing is assumed.
+    // A serious matter may be on a list that is kept longer: people are asked, once.
+    world.until(at("2040-01-01", 0));
+    assert!(!world.erased(SH, minor) && !world.erased(SH, grave) && !world.erased(JS, grave));
+    assert_eq!(world.alerts_of(JS, "its retention ended on 2031-04-09"), 1);
+    assert_eq!(world.alerts_of(SH, "retention"), 0);
+
+    // A region whose regulation is not provided ends nothing.
+    let mut world = World::with_region(at("2026-04-10", 9), "320000");
+    let record = world.collect(JS, &Penalty::general("G-1", "2026-04-09"));
+    world.until(at("2050-01-01", 0));
+    assert!(!world.erased(JS, record));
 }

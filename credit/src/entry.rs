@@ -18,7 +18,9 @@ use crate::{
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     policy::RuleName,
     predicate::Kind,
+    repair::{Application, Deadline},
     status::Change,
+    value::Date,
 };
 
 /// One entry of a log.
@@ -203,15 +205,15 @@ pub enum StatusFact {
     /// The authority changed a record's standing.
     #[n(0)]
     Changed(#[n(0)] Changed),
-    /// A counter received an application and forwarded it to the authority.
+    /// A counter received an application, as it signed it for the authority.
     #[n(1)]
-    Applied(#[n(0)] CaseStep),
+    Applied(#[n(0)] Signed<Application>),
     /// The authority accepted an application.
     #[n(2)]
     Accepted(#[n(0)] CaseStep),
     /// The authority did not grant it; the record stays.
     #[n(3)]
-    NotGranted(#[n(0)] CaseStep),
+    NotGranted(#[n(0)] NotGranted),
     /// This member has verified another member's change and acts on it.
     #[n(4)]
     Acknowledged(#[n(0)] Acknowledged),
@@ -227,6 +229,9 @@ pub enum StatusFact {
     /// The collector's subject lets a paused grant be used again.
     #[n(8)]
     GrantResumed(#[n(0)] Digest),
+    /// The authority took an application: the first of a case opens it, a further one joins it.
+    #[n(10)]
+    Joined(#[n(0)] Joining),
 }
 
 impl StatusFact {
@@ -275,7 +280,25 @@ pub struct Changed {
     pub paper: Option<Digest>,
 }
 
-/// One step of a case.
+/// An application as the authority took it into a case. With it the case comes back from the log alone.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Joining {
+    /// The case it opened or joined; the counter chose the id of the first application only.
+    #[n(0)]
+    pub case: CaseId,
+    /// What the counter signed, without its signature, which stands in the counter's log.
+    #[n(1)]
+    pub application: Application,
+    /// Digest of the application as signed.
+    #[n(2)]
+    pub digest: Digest,
+    /// Last day for acceptance, of the first application and where the rule set gives one.
+    #[n(3)]
+    pub due: Option<Deadline>,
+}
+
+/// Acceptance of a case.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct CaseStep {
@@ -288,9 +311,46 @@ pub struct CaseStep {
     /// Digest of the application; of the first one, where several joined.
     #[n(2)]
     pub application: Digest,
-    /// Reason, for a refusal; empty otherwise. At most 200 bytes, and no personal data.
+    /// Last day for the decision, where the rule set gives one.
+    #[n(4)]
+    pub due: Option<Deadline>,
+}
+
+/// A repair that was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct NotGranted {
+    /// The case.
+    #[n(0)]
+    pub case: CaseId,
+    /// The record it is about.
+    #[n(1)]
+    pub record: RecordId,
+    /// Digest of the application; of the first one, where several joined.
+    #[n(2)]
+    pub application: Digest,
+    /// Why. At most 200 bytes, and no personal data.
     #[n(3)]
     pub reason: String,
+    /// The rule set decided under.
+    #[n(5)]
+    pub rule: String,
+    /// The material was false, and its subject may not apply again for a time.
+    #[n(6)]
+    pub ban: Option<Ban>,
+}
+
+/// That a subject may not apply again for a time, in a form that names the subject to the authority alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Ban {
+    /// Its last day.
+    #[n(0)]
+    pub until: Date,
+    /// Keyed digest of the case under the subject's tag ([`crypto::pseudonym::ban_mark`]): no two bans of one subject can be
+    /// linked without the tag, and with it each is recognised.
+    #[n(1)]
+    pub mark: Digest,
 }
 
 /// Verified and acted on.

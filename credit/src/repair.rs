@@ -18,6 +18,9 @@ use crate::{
 /// Most applications that join one case; each further one is refused, so that a case stays small.
 pub const APPLICATIONS_PER_CASE_MAX: usize = 16;
 
+/// Most papers of one application: more than any order asks for, and with it an application stays a few kilobytes.
+pub const MATERIALS_MAX: usize = 64;
+
 /// Working days left at which a deadline is near: whoever looks once a working day sees it in time.
 pub const NEAR_WORKING_DAYS: u32 = 1;
 
@@ -66,6 +69,18 @@ pub enum Denial {
     },
     /// The case has as many applications as it can hold.
     TooManyApplications,
+    /// The ban ends on another day than was stated.
+    OtherBan {
+        /// By the rule set.
+        until: Date,
+        /// Which.
+        rule: String,
+    },
+    /// The rule set does not provide how long false material bars.
+    NoBan {
+        /// Which.
+        rule: String,
+    },
 }
 
 impl fmt::Display for Denial {
@@ -76,6 +91,11 @@ impl fmt::Display for Denial {
             }
             Self::WrongState { state } => write!(f, "the case is already {state}"),
             Self::TooManyApplications => write!(f, "the case holds {APPLICATIONS_PER_CASE_MAX} applications"),
+            Self::OtherBan { until, rule } => write!(f, "under `{rule}` the ban lasts until {until}"),
+            Self::NoBan { rule } => write!(
+                f,
+                "`{rule}` does not provide how long false material bars from applying; state the last day by the order itself"
+            ),
         }
     }
 }
@@ -124,6 +144,42 @@ pub struct Joined {
     /// When the counter took it.
     #[n(2)]
     pub at: Timestamp,
+    /// SHA-256 of each paper handed in with it.
+    #[n(3)]
+    pub materials: Vec<Digest>,
+}
+
+impl Joined {
+    fn of(application: &Application, digest: Digest) -> Self {
+        let Application { counter, applied_at, materials, .. } = application;
+        Self { counter: counter.clone(), application: digest, at: *applied_at, materials: materials.clone() }
+    }
+}
+
+/// What a decision finds besides refusing: the material was false, or the pledge broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct FalseMaterial {
+    /// Last day of the ban, stated by who decides; only where the rule set does not provide the period.
+    #[n(0)]
+    pub barred_until: Option<Date>,
+}
+
+impl FalseMaterial {
+    /// The last day on which the subject may not apply, for a decision of `today`.
+    ///
+    /// Errors: the rule set gives a period and another day is stated; it gives none and no later day is stated. Nothing is
+    /// guessed.
+    pub fn until(&self, rule: &Rule, today: Date) -> Result<Date, Denial> {
+        let rule_set = rule.set_id.clone();
+        match (rule.ban_months.map(|months| today.plus_months(months)), self.barred_until) {
+            (Some(until), None) => Ok(until),
+            (Some(until), Some(stated)) if until == stated => Ok(until),
+            (Some(until), Some(_)) => Err(Denial::OtherBan { until, rule: rule_set }),
+            (None, Some(stated)) if stated > today => Ok(stated),
+            (None, _) => Err(Denial::NoBan { rule: rule_set }),
+        }
+    }
 }
 
 /// A legal deadline; provisional when no calendar of that year is published yet.
@@ -229,89 +285,83 @@ pub struct Decided {
 }
 
 impl Applied {
-    /// A new case from its first application.
-    pub fn open(application: &Application, digest: Digest, rule: Option<&Rule>, calendar: &Calendar) -> Self {
-        let first =
-            Joined { counter: application.counter.clone(), application: digest, at: application.applied_at };
-        let mut applied = Self {
+    /// A new case from its first application, with the last day for acceptance.
+    pub fn open(application: &Application, digest: Digest, accept_due: Option<Deadline>) -> Self {
+        Self {
             case: application.case,
             record: application.record,
-            applications: vec![first],
-            accept_due: None,
-        };
-        applied.set_due(rule, calendar);
-        applied
+            applications: vec![Joined::of(application, digest)],
+            accept_due,
+        }
     }
 
-    /// Counts the days for acceptance, from the first application.
-    fn set_due(&mut self, rule: Option<&Rule>, calendar: &Calendar) {
-        let days = rule.and_then(|r| r.accept_working_days).zip(self.applications.first());
-        self.accept_due =
-            days.map(|(days, first)| Deadline::after(Date::from_timestamp(first.at), days, calendar));
+    /// Whether an application is among those that joined.
+    pub fn holds(&self, digest: &Digest) -> bool {
+        self.applications.iter().any(|joined| joined.application == *digest)
     }
 
     /// The same application through another counter joins; a retry changes nothing.
     pub fn join(&mut self, application: &Application, digest: Digest) -> Result<(), Denial> {
-        if self.applications.iter().any(|j| j.application == digest) {
+        if self.holds(&digest) {
             return Ok(());
         }
         if self.applications.len() >= APPLICATIONS_PER_CASE_MAX {
             return Err(Denial::TooManyApplications);
         }
-        self.applications.push(Joined {
-            counter: application.counter.clone(),
-            application: digest,
-            at: application.applied_at,
-        });
+        self.applications.push(Joined::of(application, digest));
         Ok(())
     }
 
-    /// Acceptance (受理).
+    /// Acceptance (受理), with the last day for the decision.
     #[must_use]
-    pub fn accept(self, now: Timestamp, rule: Option<&Rule>, calendar: &Calendar) -> Accepted {
-        let mut accepted = Accepted { applied: self, at: now, decide_due: None };
-        accepted.set_due(rule, calendar);
-        accepted
+    pub fn accept(self, now: Timestamp, decide_due: Option<Deadline>) -> Accepted {
+        Accepted { applied: self, at: now, decide_due }
+    }
+
+    /// The last day for the decision, if it is accepted at `at`; counted from where the rule says.
+    pub fn decide_due(&self, at: Timestamp, rule: Option<&Rule>, calendar: &Calendar) -> Option<Deadline> {
+        let from = match rule.and_then(|r| r.decide_from) {
+            Some(DecideFrom::Application) => self.applications.first().map_or(at, |j| j.at),
+            _ => at,
+        };
+        let days = rule.and_then(|r| r.decide_working_days);
+        days.map(|days| Deadline::after(Date::from_timestamp(from), days, calendar))
     }
 }
 
 impl Accepted {
-    /// Counts the days for the decision, from where the rule says.
-    fn set_due(&mut self, rule: Option<&Rule>, calendar: &Calendar) {
-        let from = match rule.and_then(|r| r.decide_from) {
-            Some(DecideFrom::Application) => self.applied.applications.first().map_or(self.at, |j| j.at),
-            _ => self.at,
-        };
-        let days = rule.and_then(|r| r.decide_working_days);
-        self.decide_due = days.map(|days| Deadline::after(Date::from_timestamp(from), days, calendar));
-    }
-
-    /// Granting (准予修复): only after the minimum publicity of the rule set of the decision's day.
-    pub fn grant(
-        self,
+    /// Whether a repair may be granted (准予修复): only after the minimum publicity of the rule set of the decision's day.
+    pub fn may_grant(
+        &self,
         now: Timestamp,
         rule: &Rule,
         decided: Date,
         published: Date,
-    ) -> Result<Decided, Denial> {
+    ) -> Result<(), Denial> {
         let earliest = rule.earliest_repair(decided, published);
         if Date::from_timestamp(now) < earliest {
             return Err(Denial::TooEarly { earliest, rule: rule.set_id.clone() });
         }
-        Ok(Decided {
-            accepted: self,
-            at: now,
-            granted: true,
-            rule: rule.set_id.clone(),
-            reason: String::new(),
-        })
+        Ok(())
+    }
+
+    /// The granted repair.
+    #[must_use]
+    pub fn grant(self, at: Timestamp, rule: String) -> Decided {
+        Decided { accepted: self, at, granted: true, rule, reason: String::new() }
     }
 
     /// Refusal (不予修复), with the reason the subject is told.
     #[must_use]
-    pub fn refuse(self, now: Timestamp, rule: String, reason: String) -> Decided {
-        Decided { accepted: self, at: now, granted: false, rule, reason }
+    pub fn refuse(self, at: Timestamp, rule: String, reason: String) -> Decided {
+        Decided { accepted: self, at, granted: false, rule, reason }
     }
+}
+
+/// The last day for the acceptance of an application, where the rule set gives one.
+pub fn accept_due(applied_at: Timestamp, rule: Option<&Rule>, calendar: &Calendar) -> Option<Deadline> {
+    let days = rule.and_then(|r| r.accept_working_days);
+    days.map(|days| Deadline::after(Date::from_timestamp(applied_at), days, calendar))
 }
 
 impl Case {
@@ -346,10 +396,28 @@ impl Case {
     /// Counts that deadline again: a provisional one moves when the calendar of its year is published.
     pub fn count_again(&mut self, rule: Option<&Rule>, calendar: &Calendar) {
         match self {
-            Case::Applied(applied) => applied.set_due(rule, calendar),
-            Case::Accepted(accepted) => accepted.set_due(rule, calendar),
+            Case::Applied(applied) => {
+                let first = applied.applications.first();
+                applied.accept_due = first.and_then(|first| accept_due(first.at, rule, calendar));
+            }
+            Case::Accepted(accepted) => {
+                accepted.decide_due = accepted.applied.decide_due(accepted.at, rule, calendar);
+            }
             Case::Decided(_) => {}
         }
+    }
+
+    /// The same without deadlines, which are counted again when a calendar is published: what the log alone tells.
+    #[must_use]
+    pub fn without_deadlines(mut self) -> Self {
+        match &mut self {
+            Case::Applied(applied) => applied.accept_due = None,
+            Case::Accepted(accepted) => (accepted.decide_due, accepted.applied.accept_due) = (None, None),
+            Case::Decided(Decided { accepted, .. }) => {
+                (accepted.decide_due, accepted.applied.accept_due) = (None, None);
+            }
+        }
+        self
     }
 
     /// The state in a word.
@@ -402,7 +470,8 @@ mod tests {
         };
         let book = RuleBook::builtin();
         let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
-        Case::Applied(Applied::open(&application, Digest::ZERO, Some(rule), calendar))
+        let due = accept_due(application.applied_at, Some(rule), calendar);
+        Case::Applied(Applied::open(&application, Digest::ZERO, due))
     }
 
     #[test]
@@ -422,7 +491,9 @@ mod tests {
             assert_eq!(case.deadline(), expected(accept), "{day}");
             // However late it is accepted, the days for the decision count from the application.
             let late = date("2026-12-01").start();
-            let accepted = case.into_applied().unwrap().accept(late, Some(rule), &calendar);
+            let applied = case.into_applied().unwrap();
+            let due = applied.decide_due(late, Some(rule), &calendar);
+            let accepted = applied.accept(late, due);
             assert_eq!(Case::Accepted(accepted).deadline(), expected(decide), "{day}");
         }
     }
@@ -456,5 +527,21 @@ mod tests {
         let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
         case.count_again(Some(rule), &later);
         assert_eq!(case.deadline(), Some(Deadline { date: date("2027-01-06"), provisional: false }));
+    }
+
+    #[test]
+    fn a_ban_is_the_rule_sets_or_stated_by_who_decides_and_never_guessed() {
+        let book = RuleBook::builtin();
+        let (today, stated) = (date("2026-11-25"), date("2027-11-24"));
+        let found = |barred_until| FalseMaterial { barred_until };
+        let old = book.rule(AuthorityKind::General, date("2026-03-31"), Tier::General).unwrap();
+        assert_eq!(found(None).until(old, today), Ok(date("2029-11-25")));
+        assert_eq!(found(Some(date("2029-11-25"))).until(old, today), Ok(date("2029-11-25")));
+        assert!(matches!(found(Some(stated)).until(old, today), Err(Denial::OtherBan { .. })));
+        // The number in Order 36 was not legible.
+        let new = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        assert!(matches!(found(None).until(new, today), Err(Denial::NoBan { .. })));
+        assert!(matches!(found(Some(today)).until(new, today), Err(Denial::NoBan { .. })));
+        assert_eq!(found(Some(stated)).until(new, today), Ok(stated));
     }
 }

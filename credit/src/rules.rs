@@ -12,6 +12,7 @@ use crypto::Digest;
 use crypto::codec::{Decode, Encode};
 
 use crate::catalog::{CatalogError, Line, digest_of, table};
+use crate::status::Change;
 use crate::value::Date;
 
 /// Whose rules a decision falls under.
@@ -185,6 +186,10 @@ pub struct Rule {
     pub decide_working_days: Option<u32>,
     /// What `decide_working_days` counts from.
     pub decide_from: Option<DecideFrom>,
+    /// Months for which a subject that handed in false material may not apply again.
+    pub ban_months: Option<u32>,
+    /// What a granted repair brings about, in the order's words.
+    pub effect: String,
     /// The order, in Chinese.
     pub source: String,
     /// How well the months are attested (marks as in docs/SOURCES.md).
@@ -251,8 +256,107 @@ pub struct Retention {
     pub from: RetentionFrom,
     /// What happens then.
     pub effect: RetentionEffect,
+    /// Records of this tier may be kept longer; people decide about them.
+    pub longer: Option<Tier>,
+    /// First day on which the rule is in force.
+    pub valid_from: Date,
+    /// Last day; `None` = in force.
+    pub valid_until: Option<Date>,
     /// The regulation, in Chinese.
     pub source: String,
+}
+
+impl Retention {
+    /// The first day on which a record of a matter recognised on `decided` is kept no more; `None` where the years count
+    /// from the end of the act or event, which a record does not tell.
+    pub fn end(&self, decided: Date) -> Option<Date> {
+        match self.from {
+            RetentionFrom::Recognition => Some(decided.plus_months(self.years.saturating_mul(12))),
+            RetentionFrom::End => None,
+        }
+    }
+}
+
+/// One of the two national publicity systems, to which a platform belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum System {
+    /// 信用中国, with its regional sites.
+    #[n(0)]
+    CreditChina,
+    /// 国家企业信用信息公示系统, with its regional sites.
+    #[n(1)]
+    Gsxt,
+}
+
+impl System {
+    /// The code, as in the data file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CreditChina => "credit-china",
+            Self::Gsxt => "gsxt",
+        }
+    }
+
+    /// Reads the code.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::CreditChina, Self::Gsxt].into_iter().find(|system| system.as_str() == text)
+    }
+}
+
+/// How one system takes a result of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recognition<'a> {
+    /// On conflict the own result stands.
+    pub prevails: bool,
+    /// The order, in Chinese.
+    pub source: &'a str,
+}
+
+/// A system's place in the recognition of one kind of result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    system: System,
+    change: Change,
+    rank: u32,
+    from: Date,
+    until: Option<Date>,
+    source: String,
+}
+
+/// Something a member must do within working days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Duty {
+    /// Erase a record whose act was revoked.
+    EraseWithdrawn,
+    /// Acknowledge a decision and stop using the record.
+    Acknowledge,
+    /// Bring an application to the member that decides.
+    Forward,
+}
+
+impl Duty {
+    /// The code, as in the data file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EraseWithdrawn => "erase-withdrawn",
+            Self::Acknowledge => "acknowledge",
+            Self::Forward => "forward",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::EraseWithdrawn, Self::Acknowledge, Self::Forward].into_iter().find(|d| d.as_str() == text)
+    }
+}
+
+/// How long a duty takes, for what happened in a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Term {
+    duty: Duty,
+    from: Date,
+    until: Option<Date>,
+    working_days: u32,
 }
 
 /// Every rule set and retention rule, with the digest that entries name.
@@ -261,23 +365,27 @@ pub struct RuleBook {
     sets: Vec<RuleSet>,
     /// By region; `Err` keeps the name of a region whose rule is known to be missing.
     retention: Vec<Result<Retention, (String, String)>>,
+    terms: Vec<Term>,
+    places: Vec<Place>,
     digest: Digest,
 }
 
 impl RuleBook {
     /// The rules this build carries.
     pub fn builtin() -> Self {
-        match Self::parse(REPAIR, RETENTION) {
+        match Self::parse([REPAIR, RETENTION, DEADLINES, RECOGNITION]) {
             Ok(book) => book,
             // INVARIANT: the embedded files are fixed at build time and a test parses them.
             Err(e) => unreachable!("embedded rules: {e}"),
         }
     }
 
-    /// Reads the texts of `repair.csv` and `retention.csv`.
+    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv` and `recognition.csv`, in this order.
     ///
-    /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind that rule over the same day.
-    pub fn parse(repair: &str, retention: &str) -> Result<Self, CatalogError> {
+    /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind, two rules of one region or two terms of
+    /// one duty for the same day.
+    pub fn parse(texts: [&str; 4]) -> Result<Self, CatalogError> {
+        let [repair, retention, deadlines, recognition] = texts;
         let mut sets: Vec<RuleSet> = Vec::new();
         for line in table("repair.csv", repair, &REPAIR_COLUMNS)? {
             let set = RuleSet {
@@ -298,24 +406,96 @@ impl RuleBook {
                 known.rules.push(rule);
                 continue;
             }
-            let end = |set: &RuleSet| set.until.unwrap_or(Date(i32::MAX));
-            if end(&set) < set.from {
+            if set.until.is_some_and(|until| until < set.from) {
                 return Err(line.error("until", "lies before `from`"));
             }
             // Two sets for one decision would let the order of lines decide a case.
-            if sets.iter().any(|s| s.kind == set.kind && s.from <= end(&set) && set.from <= end(s)) {
+            if sets.iter().any(|s| s.kind == set.kind && overlap((s.from, s.until), (set.from, set.until))) {
                 return Err(line.error("from", "overlaps another set of the same kind"));
             }
             sets.push(RuleSet { rules: vec![rule], ..set });
         }
-        let mut regions = Vec::new();
+        let mut regions: Vec<Result<Retention, (String, String)>> = Vec::new();
         for line in table("retention.csv", retention, &RETENTION_COLUMNS)? {
-            regions.push(parse_retention(&line)?);
+            let rule = parse_retention(&line)?;
+            let clash = |known: &Retention, rule: &Retention| {
+                known.region == rule.region
+                    && overlap((known.valid_from, known.valid_until), (rule.valid_from, rule.valid_until))
+            };
+            if let Ok(rule) = &rule
+                && regions.iter().flatten().any(|known| clash(known, rule))
+            {
+                return Err(line.error("valid_from", "overlaps another rule of the region"));
+            }
+            regions.push(rule);
         }
-        Ok(Self { sets, retention: regions, digest: digest_of(&[repair, retention]) })
+        let mut terms: Vec<Term> = Vec::new();
+        for line in table("deadlines.csv", deadlines, &DEADLINE_COLUMNS)? {
+            let term = Term {
+                duty: line.parse("id", Duty::parse)?,
+                from: line.parse("valid_from", Date::parse)?,
+                until: line.optional("valid_until", Date::parse)?,
+                working_days: line
+                    .parse("working_days", |text| text.parse().ok().filter(|n| *n <= WORKING_DAYS_MAX))?,
+            };
+            line.required("source")?;
+            if terms
+                .iter()
+                .any(|t| t.duty == term.duty && overlap((t.from, t.until), (term.from, term.until)))
+            {
+                return Err(line.error("valid_from", "overlaps another term of the duty"));
+            }
+            terms.push(term);
+        }
+        let mut places: Vec<Place> = Vec::new();
+        for line in table("recognition.csv", recognition, &RECOGNITION_COLUMNS)? {
+            let place = Place {
+                system: line.parse("system", System::parse)?,
+                change: line.parse("change", |text| (text == "repair").then_some(Change::Repair))?,
+                rank: line.parse("rank", |text| text.parse().ok())?,
+                from: line.parse("valid_from", Date::parse)?,
+                until: line.optional("valid_until", Date::parse)?,
+                source: line.required("source")?,
+            };
+            let clash = |p: &Place| {
+                (p.change == place.change && overlap((p.from, p.until), (place.from, place.until)))
+                    && (p.system == place.system || p.rank == place.rank)
+            };
+            if places.iter().any(clash) {
+                return Err(line.error("rank", "is another's, or overlaps another line of the system"));
+            }
+            places.push(place);
+        }
+        let digest = digest_of(&texts);
+        Ok(Self { sets, retention: regions, terms, places, digest })
     }
 
-    /// SHA-256 over both texts, each with its length before it (8 bytes, big endian).
+    /// How system `own` takes a result of `other` that was decided on `day`; `None` = it does not.
+    pub fn recognition(
+        &self,
+        own: System,
+        other: System,
+        change: Change,
+        day: Date,
+    ) -> Option<Recognition<'_>> {
+        let place = |system| {
+            let covers = |p: &&Place| {
+                (p.system, p.change) == (system, change) && overlap((p.from, p.until), (day, Some(day)))
+            };
+            self.places.iter().find(covers)
+        };
+        let (own, other) = (place(own)?, place(other)?);
+        (own.system != other.system)
+            .then_some(Recognition { prevails: own.rank < other.rank, source: &own.source })
+    }
+
+    /// Working days in which a duty is to be done after what happened on `day`; `None` = not provided.
+    pub fn working_days(&self, duty: Duty, day: Date) -> Option<u32> {
+        let covers = |t: &&Term| t.duty == duty && overlap((t.from, t.until), (day, Some(day)));
+        self.terms.iter().find(covers).map(|term| term.working_days)
+    }
+
+    /// SHA-256 over the four texts, each with its length before it (8 bytes, big endian).
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -347,12 +527,12 @@ impl RuleBook {
         self.sets.iter().find(|set| set.id == set_id)?.rules.iter().find(|rule| rule.tier == tier)
     }
 
-    /// How long a region (`310000` or `sh`) lets a record be queried.
+    /// How long a region (`310000` or `sh`) lets a record be queried, by the rule in force on `day`.
     ///
     /// Errors: [`RuleError::NoRetention`] for an unknown region and for one whose regulation was not available.
-    pub fn retention(&self, region: &str) -> Result<&Retention, RuleError> {
-        let found = self.retention.iter().filter_map(|r| r.as_ref().ok());
-        let mut found = found.filter(|r| r.region == region || r.label == region);
+    pub fn retention(&self, region: &str, day: Date) -> Result<&Retention, RuleError> {
+        let found = self.retention.iter().flatten().filter(|r| r.region == region || r.label == region);
+        let mut found = found.filter(|r| overlap((r.valid_from, r.valid_until), (day, Some(day))));
         found.next().ok_or_else(|| RuleError::NoRetention { region: region.to_owned() })
     }
 
@@ -433,6 +613,11 @@ impl fmt::Display for RuleError {
 
 impl std::error::Error for RuleError {}
 
+/// Whether two periods have a day in common; without an end a period goes on.
+fn overlap(a: (Date, Option<Date>), b: (Date, Option<Date>)) -> bool {
+    b.1.is_none_or(|end| a.0 <= end) && a.1.is_none_or(|end| b.0 <= end)
+}
+
 fn parse_rule(line: &Line) -> Result<Rule, CatalogError> {
     let number = |max: u32| move |text: &str| text.parse::<u32>().ok().filter(|n| *n <= max);
     let rule = Rule {
@@ -455,6 +640,8 @@ fn parse_rule(line: &Line) -> Result<Rule, CatalogError> {
             "acceptance" => Some(DecideFrom::Acceptance),
             _ => None,
         })?,
+        ban_months: line.optional("ban_months", number(MONTHS_MAX))?,
+        effect: line.required("effect")?,
         source: line.required("source")?,
         confidence: line.required("confidence")?,
         days_confidence: line.get("days_confidence").to_owned(),
@@ -487,6 +674,9 @@ fn parse_retention(line: &Line) -> Result<Result<Retention, (String, String)>, C
             "delete" => Some(RetentionEffect::Delete),
             _ => None,
         })?,
+        longer: line.optional("longer_tier", Tier::parse)?,
+        valid_from: line.parse("valid_from", Date::parse)?,
+        valid_until: line.optional("valid_until", Date::parse)?,
         source,
     }))
 }
@@ -513,7 +703,7 @@ const MONTHS_MAX: u32 = 600;
 /// About two years of working days; also bounds the loop of `Calendar::add_working_days`.
 const WORKING_DAYS_MAX: u32 = 500;
 
-const REPAIR_COLUMNS: [&str; 15] = [
+const REPAIR_COLUMNS: [&str; 17] = [
     "id",
     "authority_kind",
     "from",
@@ -526,16 +716,38 @@ const REPAIR_COLUMNS: [&str; 15] = [
     "accept_working_days",
     "decide_working_days",
     "decide_from",
+    "ban_months",
+    "effect",
     "source",
     "confidence",
     "days_confidence",
 ];
 
-const RETENTION_COLUMNS: [&str; 9] =
-    ["region", "label", "name", "years", "from", "effect", "note", "source", "confidence"];
+const RETENTION_COLUMNS: [&str; 12] = [
+    "region",
+    "label",
+    "name",
+    "years",
+    "from",
+    "effect",
+    "longer_tier",
+    "note",
+    "valid_from",
+    "valid_until",
+    "source",
+    "confidence",
+];
+
+const RECOGNITION_COLUMNS: [&str; 7] =
+    ["system", "change", "rank", "valid_from", "valid_until", "source", "confidence"];
+
+const DEADLINE_COLUMNS: [&str; 6] =
+    ["id", "valid_from", "valid_until", "working_days", "source", "confidence"];
 
 const REPAIR: &str = include_str!("../data/rules/repair.csv");
 const RETENTION: &str = include_str!("../data/rules/retention.csv");
+const DEADLINES: &str = include_str!("../data/rules/deadlines.csv");
+const RECOGNITION: &str = include_str!("../data/rules/recognition.csv");
 
 #[cfg(test)]
 mod tests {
@@ -619,25 +831,89 @@ mod tests {
     #[test]
     fn neighbouring_regions_do_not_inherit_each_others_retention() {
         let book = RuleBook::builtin();
-        let (sh, zj) = (book.retention("sh").unwrap(), book.retention("330000").unwrap());
+        let today = date("2026-11-25");
+        let (sh, zj) = (book.retention("sh", today).unwrap(), book.retention("330000", today).unwrap());
         assert_eq!((sh.years, sh.from, sh.effect), (5, RetentionFrom::End, RetentionEffect::Stop));
         assert_eq!((zj.years, zj.from, zj.effect), (5, RetentionFrom::Recognition, RetentionEffect::Delete));
-        assert_eq!(book.retention("js").unwrap_err().code(), "no_retention_rule");
+        assert_eq!(
+            (sh.end(date("2020-02-29")), zj.end(date("2020-02-29"))),
+            (None, Some(date("2025-02-28")))
+        );
+        assert_eq!((sh.longer, zj.longer), (None, Some(Tier::Serious)));
+        // Known to be missing, never heard of, and not yet in force: nobody's rule is taken instead.
+        for (region, day) in [("js", today), ("440000", today), ("", today), ("zj", date("2017-12-31"))] {
+            let refused = book.retention(region, day).unwrap_err();
+            assert_eq!(refused.code(), "no_retention_rule", "{region}");
+            assert!(refused.zh().contains("不作推定"));
+        }
         assert_eq!(book.retention_not_provided().map(|(_, label)| label).collect::<Vec<_>>(), ["js", "ah"]);
+    }
+
+    #[test]
+    fn another_order_is_another_line_and_no_code() {
+        let next =
+            "ndrc-99,general,2030-01-01,,decision,general,1,6,1,2,5,application,24,终止公示,示例令,K,K\n";
+        let ended = REPAIR.replace("ndrc-36,general,2026-04-01,,", "ndrc-36,general,2026-04-01,2029-12-31,");
+        let term = "acknowledge,2030-01-01,,1,示例条例,K\n";
+        let deadlines = DEADLINES.replace("acknowledge,2024-09-27,,", "acknowledge,2024-09-27,2029-12-31,");
+        let book = RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION]).unwrap();
+        let rule = |day| book.rule(AuthorityKind::General, date(day), Tier::General).unwrap();
+        assert_eq!((rule("2029-12-31").set_id.as_str(), rule("2029-12-31").ban_months), ("ndrc-36", None));
+        assert_eq!(
+            (rule("2030-01-01").set_id.as_str(), rule("2030-01-01").ban_months),
+            ("ndrc-99", Some(24))
+        );
+        assert_eq!(rule("2030-01-01").decide_working_days, Some(5));
+        let days = |day| book.working_days(Duty::Acknowledge, date(day));
+        assert_eq!((days("2024-09-26"), days("2029-12-31"), days("2030-01-01")), (None, Some(3), Some(1)));
+        assert_ne!(book.digest(), RuleBook::builtin().digest());
+    }
+
+    #[test]
+    fn of_two_systems_one_prevails_and_none_recognises_before_the_order() {
+        let book = RuleBook::builtin();
+        let of = |own, other, day| book.recognition(own, other, Change::Repair, date(day));
+        let prevails = |own, other| of(own, other, "2026-04-01").map(|r| r.prevails);
+        assert_eq!(prevails(System::CreditChina, System::Gsxt), Some(true));
+        assert_eq!(prevails(System::Gsxt, System::CreditChina), Some(false));
+        assert_eq!(prevails(System::Gsxt, System::Gsxt), None);
+        assert_eq!(of(System::Gsxt, System::CreditChina, "2026-03-31"), None);
+        let change = Change::Withdraw;
+        assert_eq!(book.recognition(System::Gsxt, System::CreditChina, change, date("2026-04-01")), None);
+        let same = RECOGNITION.replace("gsxt,repair,2", "gsxt,repair,1");
+        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same]).unwrap_err().column, "rank");
     }
 
     #[test]
     fn refuses_rule_files_that_contradict_themselves() {
         let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
-        assert_eq!(RuleBook::parse(&overlap, RETENTION).unwrap_err().column, "from");
+        assert_eq!(
+            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column,
+            "from"
+        );
         let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
-        assert_eq!(RuleBook::parse(&split, RETENTION).unwrap_err().column, "from");
+        assert_eq!(RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column, "from");
         let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
-        assert_eq!(RuleBook::parse(&min, RETENTION).unwrap_err().column, "max_months");
+        assert_eq!(
+            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column,
+            "max_months"
+        );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
-        assert_eq!(RuleBook::parse(&tier, RETENTION).unwrap_err().column, "tier");
+        assert_eq!(RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column, "tier");
+        let twice = format!("{DEADLINES}forward,2020-01-01,,1,示例,K\n");
+        assert_eq!(
+            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION]).unwrap_err().column,
+            "valid_from"
+        );
+        let twice = format!("{RETENTION}310000,sh,上海市,3,end,stop,,,2020-01-01,,示例,K\n");
+        assert_eq!(
+            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION]).unwrap_err().column,
+            "valid_from"
+        );
         assert_ne!(
-            RuleBook::parse(REPAIR, &RETENTION.replace('5', "6")).unwrap().digest(),
+            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION])
+                .unwrap()
+                .digest(),
             RuleBook::builtin().digest()
         );
     }

@@ -62,6 +62,8 @@ labels! {
     SubjectAccessKey = "xinqiao/v1/subject-access-key",
     /// The n-th link of a subject in the access log: keyed BLAKE3.
     SubjectLink = "xinqiao/v1/subject-link",
+    /// Mark of a ban from the subject's tag and the case: keyed BLAKE3.
+    BanMark = "xinqiao/v1/ban-mark",
     /// Associated data of a keystore: AES-256-GCM.
     Keystore = "xinqiao/v1/keystore",
     /// Associated data of the key tree's file: AES-256-GCM.
@@ -92,6 +94,8 @@ labels! {
     SignApplication = "application/vnd.xinqiao.v1.application+cbor",
     /// Content type of the statement in an erasure certificate.
     SignErasure = "application/vnd.xinqiao.v1.erasure+cbor",
+    /// Content type of the statement in a repair certificate.
+    SignRepair = "application/vnd.xinqiao.v1.repair+cbor",
     /// Content type of the registry signed by a governor.
     SignRegistry = "application/vnd.xinqiao.v1.registry+cbor",
     /// Content type of a member's request to be admitted.

@@ -1,7 +1,7 @@
 //! Keyed identifiers. All are BLAKE3 keyed hashes of a label and length-prefixed parts: without the key they say
 //! nothing, although what they name (a credit code, a document number) could be guessed.
 
-use crate::{label::Label, secret::Secret};
+use crate::{Digest, label::Label, secret::Secret};
 
 /// Keyed BLAKE3(key, label ‖ 0x00 ‖ len(part) ‖ part …), lengths as 8 bytes big endian.
 pub fn keyed(key: &Secret, label: Label, parts: &[&[u8]]) -> [u8; 32] {
@@ -44,6 +44,11 @@ crate::id! {
 /// The tag of `subject` (its normalised text) under the node's pepper.
 pub fn subject_tag(pepper: &Secret, subject: &str) -> SubjectTag {
     SubjectTag(keyed(pepper, Label::SubjectTag, &[subject.as_bytes()]))
+}
+
+/// The mark of a ban that a case has brought upon the subject of `tag`.
+pub fn ban_mark(tag: &SubjectTag, case: &[u8]) -> Digest {
+    Digest(keyed(&Secret::new(tag.0), Label::BanMark, &[case]))
 }
 
 /// The key with which a subject recognises its own entries in a node's access log.

@@ -16,6 +16,7 @@ use ledger::{proof::verify_inclusion, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    certificate::RepairCertificate,
     evidence::Evidence,
     logs::LogName,
     receipt::{Proven, Receipt},
@@ -55,6 +56,9 @@ pub enum Artifact {
     /// That a record was erased.
     #[n(6)]
     Erasure(#[n(0)] ErasureCertificate),
+    /// That a repair was granted.
+    #[n(10)]
+    Repair(#[n(0)] Box<RepairCertificate>),
 }
 
 /// Propagation certificate (传播证明): a change of standing, who has acknowledged it, who is still missing.

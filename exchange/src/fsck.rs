@@ -11,14 +11,15 @@
 //! Shape: streaming. Memory holds a page of rows, one bundle of entries and the leaf hashes of one run; the scratch store
 //! grows with the projected rows. Nothing in `view` is written.
 
+mod cases;
+
 use core::fmt;
 use std::collections::BTreeMap;
 
 use credit::{
     entry::{Entry, Fact, Recorded, StatusFact},
     grant::GrantLife,
-    id::{CaseId, MemberId, RecordId},
-    repair::Case,
+    id::{MemberId, RecordId},
     status::{Standing, Status},
 };
 use crypto::{Digest, Timestamp, codec, keytree::Slot, merkle, seal::RecordKey};
@@ -41,8 +42,8 @@ use crate::{
     receipt::Receipt,
     refusal::{Fault, Halt},
     tables::{
-        self, DeliveryRow, ErasureRow, ForwardRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow,
-        RecordRow, Table, Told, Work, decode,
+        self, DeliveryRow, ErasureRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow, RecordRow, Table,
+        Told, Work, decode,
     },
     turn::{Kept, Turn},
     wire::SubmitReport,
@@ -429,7 +430,9 @@ impl Check<'_> {
             Table::Erased => {
                 read(same(self.complete(&own, LogName::Records)).or_else(|| self.destroyed(rest)))
             }
-            Table::Registry => read(same(self.complete(&own, LogName::Status))),
+            Table::Registry | Table::Ban | Table::OpenCase => {
+                read(same(self.complete(&own, LogName::Status)))
+            }
             Table::Handled => {
                 if let Some(bytes) = stored {
                     decode::<HandledRow>(key, bytes)?;
@@ -466,6 +469,8 @@ impl Check<'_> {
                 let fits = if complete { made == row } else { row.clone().merge(made) == row };
                 read((!fits).then_some(Wrong::RowDiffers))
             }
+            Table::Case => self.case(key, stored, made),
+            Table::Forward => self.forward(key, stored, made),
             Table::Counter => {
                 let made: u64 = made.map(|m| decode(key, m)).transpose()?.unwrap_or(0);
                 match stored {
@@ -535,17 +540,6 @@ impl Check<'_> {
                 });
                 return Ok((!fits || row.plan.question != row.question).then_some(Wrong::RowDiffers));
             }
-            Table::OpenCase => {
-                let case: CaseId = decode(key, bytes)?;
-                let known: Option<Case> = tables::row(self.view, &Key::case(&case))?;
-                return Ok(known.is_none().then_some(Wrong::RowDiffers));
-            }
-            Table::Forward => {
-                let row: ForwardRow = decode(key, bytes)?;
-                let holds = self.context.registry.verify(&row.application).is_ok();
-                return Ok((!holds).then_some(Wrong::RowDiffers));
-            }
-            Table::Case => drop(decode::<Case>(key, bytes)?),
             Table::Erasure => {
                 let row: ErasureRow = decode(key, bytes)?;
                 let record = RecordId(<[u8; 32]>::try_from(rest).unwrap_or_default());
@@ -571,6 +565,7 @@ impl Check<'_> {
                 let row: EvidenceRow = decode(key, bytes)?;
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
+            Table::Twin => return self.twin(key, bytes),
             Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
             Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
             Table::Grant => drop(decode::<MemberId>(key, bytes)?),

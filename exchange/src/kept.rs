@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(found(Some(&place("a", 200, 8)), 2), [(9, 9), (1, 1)]);
         assert_eq!(found(Some(&place("a", 300, 1)), 2), []);
         assert_eq!(answers(turn.view(), "b", None, 9).unwrap(), []);
-        store.apply(turn.finish().rows).unwrap();
+        store.apply(&turn.finish().rows).unwrap();
         let due = store.scan_prefix(Space::Row, Key::due_first().as_bytes(), 9).unwrap();
         assert_eq!(due.len(), 4, "each answer is forgotten once");
     }

@@ -31,6 +31,7 @@
 pub mod answer;
 pub mod artifact;
 pub mod backup;
+pub mod certificate;
 pub mod check;
 pub mod context;
 pub mod erase;
@@ -48,6 +49,7 @@ pub mod query;
 pub mod quota;
 pub mod read;
 pub mod receipt;
+pub mod recognise;
 pub mod refusal;
 pub mod registry;
 pub mod repair;

@@ -10,7 +10,7 @@ use credit::{
     grant::{Grant, GrantChange},
     id::{CaseId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     question::Question,
-    repair::Application,
+    repair::{Application, FalseMaterial},
     status::Change,
 };
 use crypto::{Digest, Timestamp, sign::Verified};
@@ -142,6 +142,15 @@ pub enum Input {
         grant: bool,
         /// Reason of a refusal.
         reason: String,
+    },
+    /// Refuse a case whose material was found false, and bar its subject.
+    RefuseFalse {
+        /// The case.
+        case: CaseId,
+        /// Reason.
+        reason: String,
+        /// What was found.
+        found: FalseMaterial,
     },
     /// Dispute mark, mask, withdrawal, expiry by the authority.
     ChangeStanding {
@@ -395,7 +404,13 @@ impl Member {
             Input::Forwarded { case, outcome } => repair::forwarded(turn, case, outcome),
             Input::AcceptRepair(case) => repair::accept(context, turn, token, case),
             Input::DecideRepair { case, grant, reason } => {
-                repair::decide(context, turn, token, case, grant, reason)
+                let refusal = repair::Decision::Refuse { reason, false_material: None };
+                let decision = if grant { repair::Decision::Grant } else { refusal };
+                repair::decide(context, turn, token, case, decision)
+            }
+            Input::RefuseFalse { case, reason, found } => {
+                let refusal = repair::Decision::Refuse { reason, false_material: Some(found) };
+                repair::decide(context, turn, token, case, refusal)
             }
             Input::ChangeStanding { record, change, reason, paper } => {
                 let changed = Changed { record, change, case: None, rule: reason, paper };

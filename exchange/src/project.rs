@@ -6,6 +6,7 @@ use crate::{
     logs::LogName,
     propagation,
     refusal::Halt,
+    repair,
     step::Effect,
     tables::{self, HandledRow, Key, OutcomeRow, RecordRow, Told},
     timer,
@@ -61,7 +62,9 @@ pub fn own(
         Fact::Status(signed) if log == LogName::Status => {
             // Our own statement: signed here, or proven to be ours by the checkpoint it was replayed under.
             let fact = context.registry.verify(signed)?.into_inner();
-            status(context, turn, &context.own.id, &fact, Told { index, at: entry.at })?;
+            let told = Told { index, at: entry.at };
+            status(context, turn, &context.own.id, &fact, told)?;
+            repair::own_entry(context, turn, &fact, told)?;
             match &fact {
                 fact if propagation::concerns_others(fact) => {
                     propagation::schedule(context, turn, index, entry.at, fact)?;

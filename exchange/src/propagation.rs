@@ -10,9 +10,17 @@ use std::collections::BTreeSet;
 use credit::{
     entry::{Acknowledged, Changed, Fact, StatusFact},
     id::MemberId,
+    repair::Deadline,
+    rules::Duty,
+    value::Date,
 };
 use crypto::{Bytes, Timestamp, codec, merkle::leaf_hash};
-use ledger::{log, store::Space, tree::LeafIndex};
+use ledger::{
+    log,
+    store::{Space, View},
+    tree::LeafIndex,
+};
+use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
@@ -20,7 +28,8 @@ use crate::{
     logs::LogName,
     project,
     receipt::Proven,
-    refusal::{Code, Halt},
+    recognise,
+    refusal::{Code, Fault, Halt},
     step::{Effect, Reply, Token},
     tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Told, Work},
     timer,
@@ -56,7 +65,10 @@ pub fn schedule(
         recipients.extend(grantee.filter(|m| m != own && listens(m)));
     }
     for to in recipients {
-        turn.put(&Key::delivery(event, &to), &DeliveryRow { since, tries: 1, ack: None, acked_at: None });
+        turn.put(
+            &Key::delivery(event, &to),
+            &DeliveryRow { since, tries: 1, ack: None, acked_at: None, told: false },
+        );
         turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Deliver(event, to.clone())), &());
         turn.effect(Effect::Deliver { event, to });
     }
@@ -70,8 +82,8 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
         turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
     for (key, _) in found {
         // Key layout: table, time, work.
-        let work: Work = codec::from_slice(&key[9..])
-            .map_err(|e| crate::refusal::Fault(format!("due queue is damaged: {e}")))?;
+        let work: Work =
+            codec::from_slice(&key[9..]).map_err(|e| Fault(format!("due queue is damaged: {e}")))?;
         let was = Timestamp(key[1..9].iter().fold(0, |t, b| t << 8 | u64::from(*b)));
         turn.delete(&Key::due(was, &work));
         let tries = match &work {
@@ -81,6 +93,11 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
                     continue;
                 };
                 row.tries += 1;
+                if let Some(last) = passed(context, turn, Duty::Acknowledge, row.since, &mut row.told) {
+                    turn.effect(Effect::Alert(format!(
+                        "status entry {event}: `{to}` was to acknowledge it by {last}, and has not / 该成员应于{last}前确认同步而尚未确认"
+                    )));
+                }
                 turn.put(&key, &row);
                 turn.effect(Effect::Deliver { event: *event, to: to.clone() });
                 row.tries
@@ -90,6 +107,12 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
                 let open = |row: &ForwardRow| row.case.is_none() && row.refused.is_none();
                 let Some(mut row) = turn.row::<ForwardRow>(&key)?.filter(open) else { continue };
                 row.tries += 1;
+                if let Some(last) = passed(context, turn, Duty::Forward, row.since, &mut row.told) {
+                    turn.effect(Effect::Alert(format!(
+                        "application {case}: `{}` was to have it by {last}, and has not answered / 申请应于{last}前转达而尚未获回执",
+                        row.to
+                    )));
+                }
                 turn.put(&key, &row);
                 turn.effect(Effect::Forward {
                     to: row.to.clone(),
@@ -100,6 +123,10 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
             }
             Work::Expire(record) => {
                 timer::expire(context, turn, record)?;
+                continue;
+            }
+            Work::Retain(record) => {
+                timer::retain(context, turn, record)?;
                 continue;
             }
             Work::Erase(record) => {
@@ -122,6 +149,47 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
         turn.put(&Key::due(turn.now.plus_ms(backoff_ms(tries)), &work), &());
     }
     Ok(())
+}
+
+/// The last day of a duty that is over and was not reported; it counts as reported from now on.
+fn passed(context: &Context, turn: &Turn<'_>, duty: Duty, since: Timestamp, told: &mut bool) -> Option<Date> {
+    let due = timer::deadline(context, duty, since).filter(|due| !*told && turn.now >= due.passed_at())?;
+    *told = true;
+    Some(due.date)
+}
+
+/// A recipient that has not acknowledged a status entry.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Missing {
+    /// Index of the entry in this member's status log.
+    #[n(0)]
+    pub event: u64,
+    /// The recipient.
+    #[n(1)]
+    pub to: MemberId,
+    /// When it was decided.
+    #[n(2)]
+    pub since: Timestamp,
+    /// The last day, where the rules give one.
+    #[n(3)]
+    pub due: Option<Deadline>,
+    /// How often it was sent.
+    #[n(4)]
+    pub tries: u32,
+}
+
+/// Every recipient that has not acknowledged, the oldest entry first.
+pub fn missing(context: &Context, view: &dyn View) -> Result<Vec<Missing>, Fault> {
+    let mut missing = Vec::new();
+    for (rest, row) in tables::rows::<DeliveryRow>(view, &Key::all_deliveries(), usize::MAX)? {
+        let Some((event, to)) = rest.split_at_checked(8).filter(|_| row.ack.is_none()) else { continue };
+        let Some(to) = tables::key_text(to).and_then(MemberId::parse) else { continue };
+        let event = event.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+        let due = timer::deadline(context, Duty::Acknowledge, row.since);
+        missing.push(Missing { event, to, since: row.since, due, tries: row.tries });
+    }
+    Ok(missing)
 }
 
 /// Acts on another member's status entry and acknowledges it.
@@ -180,6 +248,9 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
     let (index, _) = turn.append(context, LogName::Status, Fact::Status(signed))?;
     if !context.role()?.mirrors_status() {
         turn.put(&Key::news(index), fact);
+    }
+    if let StatusFact::Changed(changed) = fact {
+        recognise::repaired(context, turn, &proven.member, changed, proven.leaf)?;
     }
     Ok(index)
 }

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use credit::{id::MemberId, policy::Role};
+use credit::{id::MemberId, policy::Role, rules::System};
 use crypto::{
     Bytes, Digest, Timestamp, codec,
     label::Label,
@@ -130,6 +130,9 @@ pub struct MemberRequest {
     /// Ed25519 key of its cosignatures: of its own, because a cosignature does not name its witness.
     #[n(11)]
     pub witness: PublicKey,
+    /// Which of the two publicity systems its platform belongs to, for mutual recognition within its region.
+    #[n(12)]
+    pub system: Option<System>,
 }
 
 impl Statement for MemberRequest {

@@ -1,16 +1,24 @@
 //! Repair (信用修复) from any counter to the authority's decision.
+//!
+//! Every step of a case is an entry first: the counter's `Applied`, the authority's `Joined`, `Accepted`, `NotGranted`, and
+//! the change of standing that grants. The rows are folds over them ([`own_entry`]), so that a member that lost its disk
+//! has its cases again, with their deadlines, once its mirrors have given its log back.
 
 use credit::{
-    entry::{CaseStep, Changed, Fact, StatusFact},
+    entry::{Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
     id::{CaseId, MemberId, RecordId},
     normalize::normalize_document_number,
     record::RecordFacts,
-    repair::{Application, Applied, Case, Decided, Denial},
+    repair::{self, Application, Applied, Case, Denial, FalseMaterial, MATERIALS_MAX},
     rules::{Clock, Rule, Tier},
     status::{Change, Standing},
     value::Date,
 };
-use crypto::{Digest, sign::Verified};
+use crypto::{
+    Digest, Timestamp,
+    pseudonym::ban_mark,
+    sign::{Signed, Verified},
+};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -20,7 +28,7 @@ use crate::{
     propagation::backoff_ms,
     refusal::{Code, Halt, Refusal},
     step::{Effect, Reply, Token},
-    tables::{self, ForwardRow, Key, OutcomeRow, RecordRow, Work},
+    tables::{self, ForwardRow, Key, OutcomeRow, RecordRow, Told, Work},
     timer,
     turn::Turn,
     wire::{RepairDraft, Response},
@@ -51,13 +59,16 @@ pub struct Forwarded {
     /// How the case fares, as the authority's status log tells.
     #[n(4)]
     pub outcome: Option<OutcomeRow>,
+    /// When it was taken.
+    #[n(5)]
+    pub since: Timestamp,
 }
 
 /// Takes an application at this member's counter.
 ///
 /// 1. This member takes applications, and the authority is a member that decides: `caller.not-allowed`,
-///    `member.unknown`.
-/// 2. The counter signs the application and writes `Applied` into its own status log.
+///    `member.unknown`. At most [`MATERIALS_MAX`] papers: `case.denied`.
+/// 2. The counter signs the application and writes it into its own status log as `Applied`.
 /// 3. At the authority itself the case opens at once; otherwise a row carries the application until the authority
 ///    has answered.
 pub fn apply(
@@ -74,6 +85,7 @@ pub fn apply(
     if !context.registry.member(&draft.authority)?.stated.role.collects() {
         return Halt::refuse(Code::MemberUnknown, format!("`{}` decides no records", draft.authority));
     }
+    within_limit(&draft.materials)?;
     // 2
     let document = normalize_document_number(&draft.document);
     let application = Application {
@@ -85,29 +97,13 @@ pub fn apply(
         applied_at: turn.now,
     };
     let signed = context.sign(turn.now, &application);
-    let step =
-        CaseStep { case, record: application.record, application: signed.digest(), reason: String::new() };
+    say(context, turn, &StatusFact::Applied(signed.clone()))?;
+    // 3
     if draft.authority == context.own.id {
         let case = open(context, turn, &application, signed.digest())?;
-        turn.append(
-            context,
-            LogName::Status,
-            Fact::Status(context.sign(turn.now, &StatusFact::Applied(step))),
-        )?;
         turn.reply(token, Reply::ready(Response::Case(case)));
         return Ok(());
     }
-    turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &StatusFact::Applied(step))))?;
-    // 3
-    let row = ForwardRow {
-        application: signed.clone(),
-        to: draft.authority.clone(),
-        tries: 1,
-        case: None,
-        refused: None,
-    };
-    turn.put(&Key::forward(&case), &row);
-    turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Forward(case)), &());
     turn.effect(Effect::Forward { to: draft.authority, case, application: signed });
     turn.reply(token, Reply::ready(Response::Case(case)));
     Ok(())
@@ -131,6 +127,7 @@ pub fn application(
     if !context.registry.member(caller)?.stated.role.mirrors_status() {
         return Halt::refuse(Code::CallerNotAllowed, "applications are taken by public platforms");
     }
+    within_limit(&asked.materials)?;
     let case = open(context, turn, asked, application.signed().digest())?;
     turn.reply(token, Reply::ready(Response::Case(case)));
     Ok(())
@@ -138,37 +135,34 @@ pub fn application(
 
 /// Opens a case or joins the one that is open for the record.
 ///
-/// 1. This member is the record's authority and holds it: `authority.other`, `record.unknown`.
-/// 2. The record's item can be repaired, and it is not repaired, withdrawn or expired already: `case.denied`.
-/// 3. The same application through several counters is normal and joins one case.
+/// 1. This member is the record's authority: `authority.other`.
+/// 2. The same application through several counters is normal and joins the one case.
+/// 3. It holds the record: `record.unknown`. The record's item can be repaired, it is not repaired, withdrawn or expired
+///    already, and its subject is not barred for false material: `case.denied`.
+///
+/// What opens or joins is written as `Joined`, the acknowledgement that stays; a retry writes nothing.
 fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Digest) -> Result<CaseId, Halt> {
     // 1
-    let facts = facts(context, turn, &asked.record)?;
     if asked.authority != context.own.id {
         return Halt::refuse(Code::NotAuthority, format!("`{}`", asked.authority));
     }
-    // 3, before 2: a retry of an application whose case is decided by now finds that case.
+    // 2, before the record itself: a retry finds its case, decided by now or come back from a mirror without the record.
     if let Some(id) = turn.row::<CaseId>(&Key::open_case(&asked.record))?
         && let Some(case) = turn.row::<Case>(&Key::case(&id))?
     {
-        match case {
-            Case::Applied(mut applied) => {
-                applied.join(asked, digest)?;
-                turn.put(&Key::case(&id), &Case::Applied(applied));
-                return Ok(id);
-            }
-            Case::Accepted(mut accepted) => {
-                accepted.applied.join(asked, digest)?;
-                turn.put(&Key::case(&id), &Case::Accepted(accepted));
-                return Ok(id);
-            }
-            Case::Decided(d) if d.accepted.applied.applications.iter().any(|j| j.application == digest) => {
-                return Ok(id);
-            }
-            _ => {}
+        if case.applied().holds(&digest) {
+            return Ok(id);
+        }
+        if !matches!(case, Case::Decided(_)) {
+            // Whether it still may; the row follows from the entry.
+            case.applied().clone().join(asked, digest)?;
+            let joining = Joining { case: id, application: asked.clone(), digest, due: None };
+            say(context, turn, &StatusFact::Joined(joining))?;
+            return Ok(id);
         }
     }
-    // 2
+    // 3
+    let facts = facts(context, turn, &asked.record)?;
     if !context.catalog.item(&facts.item).is_some_and(|i| i.repairable) {
         return Halt::refuse(Code::CaseDenied, format!("item `{}` knows no repair", facts.item));
     }
@@ -179,16 +173,135 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
             format!("the record is {} already", standing.status().as_str()),
         );
     }
+    if let Some((case, until)) = barred(turn, &asked.record)? {
+        return Halt::refuse(
+            Code::CaseDenied,
+            format!(
+                "the subject may not apply until {until} has passed: case {case} found its material false / 因材料不实，{until}前不得再次申请"
+            ),
+        );
+    }
     // The counter chose the id; it must not fall on another case.
     if turn.row::<Case>(&Key::case(&asked.case))?.is_some() {
         return Halt::refuse(Code::CaseDenied, "this case id is taken");
     }
-    let rule = rule(context, &facts).ok();
-    let case = Case::Applied(Applied::open(asked, digest, rule, &context.calendar));
-    turn.put(&Key::case(&asked.case), &case);
-    timer::of_case(turn, &case);
-    turn.put(&Key::open_case(&asked.record), &asked.case);
+    let due = repair::accept_due(asked.applied_at, rule(context, &facts).ok(), &context.calendar);
+    let joining = Joining { case: asked.case, application: asked.clone(), digest, due };
+    say(context, turn, &StatusFact::Joined(joining))?;
     Ok(asked.case)
+}
+
+/// The case that bars the record's subject today, and until when. A ban counts as long as it lasts, whatever record it
+/// came with.
+fn barred(turn: &Turn<'_>, record: &RecordId) -> Result<Option<(CaseId, Date)>, Halt> {
+    let Some(tag) = turn.row::<RecordRow>(&Key::record(record))?.and_then(|row| row.tag) else {
+        return Ok(None);
+    };
+    let today = Date::from_timestamp(turn.now);
+    for (case, ban) in tables::rows::<Ban>(turn.view(), &Key::bans(), usize::MAX)? {
+        let Ok(case) = case.try_into().map(CaseId) else { continue };
+        if ban.until >= today && ban.mark == ban_mark(&tag, &case.0) {
+            return Ok(Some((case, ban.until)));
+        }
+    }
+    Ok(None)
+}
+
+fn within_limit(materials: &[Digest]) -> Result<(), Halt> {
+    if materials.len() > MATERIALS_MAX {
+        return Halt::refuse(Code::CaseDenied, format!("an application has at most {MATERIALS_MAX} papers"));
+    }
+    Ok(())
+}
+
+/// Writes a statement into the own status log; its rows follow from the entry.
+fn say(context: &Context, turn: &mut Turn<'_>, fact: &StatusFact) -> Result<u64, Halt> {
+    let signed = context.sign(turn.now, fact);
+    turn.append(context, LogName::Status, Fact::Status(signed)).map(|(index, _)| index)
+}
+
+/// Folds an own statement about a case into rows: written a moment ago, taken back from a mirror, or read again.
+pub(crate) fn own_entry(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    fact: &StatusFact,
+    told: Told,
+) -> Result<(), Halt> {
+    match fact {
+        StatusFact::Applied(signed) => forward(context, turn, signed),
+        StatusFact::Joined(Joining { case, application, digest, due }) => {
+            let case = match turn.row::<Case>(&Key::case(case))? {
+                None => {
+                    turn.put(&Key::open_case(&application.record), case);
+                    Case::Applied(Applied { case: *case, ..Applied::open(application, *digest, *due) })
+                }
+                Some(Case::Applied(mut applied)) => {
+                    applied.join(application, *digest)?;
+                    Case::Applied(applied)
+                }
+                Some(Case::Accepted(mut accepted)) => {
+                    accepted.applied.join(application, *digest)?;
+                    Case::Accepted(accepted)
+                }
+                Some(decided) => decided,
+            };
+            put(turn, &case);
+            Ok(())
+        }
+        StatusFact::Accepted(step) => {
+            if let Some(Case::Applied(applied)) = turn.row(&Key::case(&step.case))? {
+                put(turn, &Case::Accepted(applied.accept(told.at, step.due)));
+            }
+            Ok(())
+        }
+        StatusFact::NotGranted(said) => {
+            if let Some(Case::Accepted(accepted)) = turn.row(&Key::case(&said.case))? {
+                let decided = accepted.refuse(told.at, said.rule.clone(), said.reason.clone());
+                put(turn, &Case::Decided(decided));
+            }
+            if let Some(ban) = &said.ban {
+                turn.put(&Key::ban(&said.case), ban);
+            }
+            Ok(())
+        }
+        StatusFact::Changed(Changed { change: Change::Repair, case: Some(case), rule, .. }) => {
+            let accepted = match turn.row(&Key::case(case))? {
+                Some(Case::Accepted(accepted)) => accepted,
+                // Another platform's result was recognised before this one had accepted.
+                Some(Case::Applied(applied)) => applied.accept(told.at, None),
+                _ => return Ok(()),
+            };
+            put(turn, &Case::Decided(accepted.grant(told.at, rule.clone())));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn put(turn: &mut Turn<'_>, case: &Case) {
+    turn.put(&Key::case(&case.id()), case);
+    timer::of_case(turn, case);
+}
+
+/// An application taken here is on its way until its authority has answered. Sent twice, it joins nothing twice.
+fn forward(context: &Context, turn: &mut Turn<'_>, signed: &Signed<Application>) -> Result<(), Halt> {
+    let application = context.registry.verify(signed)?.into_inner();
+    let key = Key::forward(&application.case);
+    if application.authority == context.own.id || turn.row::<ForwardRow>(&key)?.is_some() {
+        return Ok(());
+    }
+    let row = ForwardRow {
+        application: signed.clone(),
+        to: application.authority,
+        tries: 1,
+        case: None,
+        refused: None,
+        since: application.applied_at,
+        told: false,
+    };
+    turn.put(&key, &row);
+    turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Forward(application.case)), &());
+    Ok(())
 }
 
 /// Keeps the authority's answer to a forwarded application.
@@ -212,12 +325,10 @@ pub fn forwarded(turn: &mut Turn<'_>, case: CaseId, outcome: Result<CaseId, Refu
 pub fn accept(context: &Context, turn: &mut Turn<'_>, token: Token, id: CaseId) -> Result<(), Halt> {
     let applied = case(turn, &id)?.into_applied()?;
     let facts = facts(context, turn, &applied.record)?;
-    let accepted = applied.accept(turn.now, rule(context, &facts).ok(), &context.calendar);
-    let step = step(id, &accepted.applied, String::new());
-    turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &StatusFact::Accepted(step))))?;
-    let case = Case::Accepted(accepted);
-    turn.put(&Key::case(&id), &case);
-    timer::of_case(turn, &case);
+    let due = applied.decide_due(turn.now, rule(context, &facts).ok(), &context.calendar);
+    let step = CaseStep { case: id, record: applied.record, application: first(&applied), due };
+    say(context, turn, &StatusFact::Accepted(step))?;
+    let case = case(turn, &id)?;
     turn.reply(token, Reply::ready(Response::Decided { case, event: None }));
     Ok(())
 }
@@ -227,47 +338,77 @@ pub fn accept(context: &Context, turn: &mut Turn<'_>, token: Token, id: CaseId) 
 /// 1. The case is accepted and not decided: `case.denied`.
 /// 2. The rule set of the decision's day allows it now: `case.denied`.
 /// 3. The decision, the new standing and one delivery per recipient are one batch.
+///
+/// A refusal may find that the material was false: then the subject is barred from applying to this authority for the
+/// time that the rule set says or, where it says none, until the day that who decides has stated.
 pub fn decide(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
     id: CaseId,
-    grant: bool,
-    reason: String,
+    decision: Decision,
 ) -> Result<(), Halt> {
-    let reason = checked_reason(reason)?;
     // 1
     let accepted = case(turn, &id)?.into_accepted()?;
     let facts = facts(context, turn, &accepted.applied.record)?;
     // 2
     let rule = rule(context, &facts)?;
-    let decided: Decided = if grant {
-        let (day, published) = starts(rule, &facts)?;
-        accepted.grant(turn.now, rule, day, published)?
-    } else {
-        if reason.is_empty() {
-            return Halt::refuse(Code::CaseDenied, "a refusal states its reason");
+    let (record, ground) = (accepted.applied.record, rule.set_id.clone());
+    let granted = matches!(decision, Decision::Grant);
+    let fact = match decision {
+        Decision::Grant => {
+            let (day, published) = starts(rule, &facts)?;
+            accepted.may_grant(turn.now, rule, day, published)?;
+            let (change, case) = (Change::Repair, Some(id));
+            StatusFact::Changed(Changed { record, change, case, rule: ground, paper: None })
         }
-        accepted.refuse(turn.now, rule.set_id.clone(), reason.clone())
+        Decision::Refuse { reason, false_material } => {
+            let reason = checked_reason(reason)?;
+            if reason.is_empty() {
+                return Halt::refuse(Code::CaseDenied, "a refusal states its reason");
+            }
+            let ban = match false_material {
+                Some(found) => Some(ban(turn, &id, &record, rule, found)?),
+                None => None,
+            };
+            let application = first(&accepted.applied);
+            StatusFact::NotGranted(NotGranted { case: id, record, application, reason, rule: ground, ban })
+        }
     };
     // 3
-    let record = decided.accepted.applied.record;
-    let fact = if grant {
-        StatusFact::Changed(Changed {
-            record,
-            change: Change::Repair,
-            case: Some(id),
-            rule: decided.rule.clone(),
-            paper: None,
-        })
-    } else {
-        StatusFact::NotGranted(step(id, &decided.accepted.applied, reason))
-    };
-    let (index, _) = turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &fact)))?;
-    let case = Case::Decided(decided);
-    turn.put(&Key::case(&id), &case);
-    turn.reply(token, Reply::ready(Response::Decided { case, event: grant.then_some(index) }));
+    let index = say(context, turn, &fact)?;
+    let case = case(turn, &id)?;
+    turn.reply(token, Reply::ready(Response::Decided { case, event: granted.then_some(index) }));
     Ok(())
+}
+
+/// What is decided of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// 准予修复.
+    Grant,
+    /// 不予修复.
+    Refuse {
+        /// The reason the subject is told.
+        reason: String,
+        /// The material was false.
+        false_material: Option<FalseMaterial>,
+    },
+}
+
+/// The ban that false material brings upon the record's subject.
+fn ban(
+    turn: &Turn<'_>,
+    case: &CaseId,
+    record: &RecordId,
+    rule: &Rule,
+    found: FalseMaterial,
+) -> Result<Ban, Halt> {
+    let until = found.until(rule, Date::from_timestamp(turn.now))?;
+    match turn.row::<RecordRow>(&Key::record(record))?.and_then(|row| row.tag) {
+        Some(tag) => Ok(Ban { until, mark: ban_mark(&tag, &case.0) }),
+        None => Halt::refuse(Code::RecordUnknown, format!("`{record}` is without its subject here")),
+    }
 }
 
 /// Dispute mark, mask, withdrawal or expiry by the record's authority. A repair goes through its case; a mask names the
@@ -309,9 +450,9 @@ fn case(turn: &Turn<'_>, id: &CaseId) -> Result<Case, Halt> {
     }
 }
 
-fn step(case: CaseId, applied: &Applied, reason: String) -> CaseStep {
-    let application = applied.applications.first().map_or(Digest::ZERO, |j| j.application);
-    CaseStep { case, record: applied.record, application, reason }
+/// Digest of the application that opened a case.
+fn first(applied: &Applied) -> Digest {
+    applied.applications.first().map_or(Digest::ZERO, |j| j.application)
 }
 
 /// The facts of a record of which this member is the authority.

@@ -63,6 +63,8 @@ pub enum Effect {
     Puncture(Vec<Slot>),
     /// Erase these records: a withdrawal has made it due.
     Erase(Vec<RecordId>),
+    /// Erase these records: their retention has ended.
+    Retire(Vec<RecordId>),
     /// Something an operator must see.
     Alert(String),
 }

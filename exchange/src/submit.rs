@@ -3,7 +3,7 @@
 use credit::{
     csv::error::RowError,
     entry::{Batch, Fact, Recorded, RowCounts, Version},
-    id::{ItemId, SourceId},
+    id::{ItemId, MemberId, RecordId, SourceId},
     record::{RecordFacts, SealedRecord},
 };
 use crypto::{Digest, codec, merkle, pseudonym::SubjectTag};
@@ -12,6 +12,7 @@ use crate::{
     context::Context,
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
+    recognise,
     refusal::{Code, Halt},
     step::{Reply, Token},
     tables::{IntakeRow, Key, RecordRow},
@@ -85,13 +86,22 @@ pub struct SealedRow {
     tag: SubjectTag,
     /// The encoded [`SealedRecord`].
     payload: Vec<u8>,
+    /// Ids under which other platforms of the region know it.
+    twins: Vec<(MemberId, RecordId)>,
 }
 
 impl SealedRow {
     /// Encodes the sealed record of a file's row about the subject with this index key.
     pub fn new(row: FileRow, sealed: SealedRecord, tag: SubjectTag) -> Self {
         let payload = codec::to_vec(&sealed);
-        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload }
+        let twins = Vec::new();
+        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload, twins }
+    }
+
+    /// The same with the ids under which other platforms of the region know it ([`crate::recognise::twins`]).
+    #[must_use]
+    pub fn known_as(self, twins: Vec<(MemberId, RecordId)>) -> Self {
+        Self { twins, ..self }
     }
 }
 
@@ -162,6 +172,7 @@ pub fn submit(
     let RunRows { rows, prefix, duplicate, rejected, mut normalised, mut late, mut reasons } = run;
     let mut counts = RowCounts { duplicate, rejected, ..RowCounts::default() };
     let mut leaves = Vec::with_capacity(records.len());
+    let mut stored = Vec::new();
     for row in records {
         let known: Option<RecordRow> = turn.row(&Key::record(&row.facts.record))?;
         match &known {
@@ -186,7 +197,9 @@ pub fn submit(
         late += u64::from(row.row.late);
         if known.as_ref().is_none_or(|known| known.content != Some(row.facts.content)) {
             timer::of_version(context, turn, &row.facts)?;
+            let (id, twins) = (row.facts.record, row.twins.clone());
             leaves.push(record(turn, row, known));
+            stored.extend(twins.into_iter().map(|twin| (id, twin)));
         }
     }
     // 4
@@ -201,6 +214,9 @@ pub fn submit(
     };
     let signed = context.sign(turn.now, &batch);
     turn.append(context, LogName::Records, Fact::Batched(signed))?;
+    for (id, twin) in &stored {
+        recognise::keep(context, turn, id, twin)?;
+    }
     // 5
     intake.rows += rows;
     intake.prefix = prefix;
@@ -227,7 +243,7 @@ pub fn submit(
 }
 
 fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Digest {
-    let SealedRow { facts, fields_root, tag, payload, row: _ } = row;
+    let SealedRow { facts, fields_root, tag, payload, .. } = row;
     turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
     let recorded = Recorded {
         record: facts.record,

@@ -82,6 +82,8 @@ tables! {
     CosignedNote = 42;
     Erasure = 50;
     Outcome = 51;
+    Ban = 52;
+    Twin = 53;
     Asked = 70;
     Kept = 71;
     KeptGrant = 72;
@@ -190,7 +192,7 @@ impl Key {
         let (asker, item) = (text(asker.as_str()), text(item.as_str()));
         key(Table::Budget, &[&tag.0, &asker, &item, &field.0.to_be_bytes(), &[family as u8]])
     }
-    /// A case at its authority: [`credit::repair::Case`].
+    /// A case at its authority: [`credit::repair::Case`]; projected but for its deadlines.
     pub fn case(id: &CaseId) -> Self {
         key(Table::Case, &[&id.0])
     }
@@ -198,9 +200,21 @@ impl Key {
     pub fn cases() -> Self {
         key(Table::Case, &[])
     }
-    /// The case of a record that is not decided yet: [`CaseId`].
+    /// The newest case of a record: [`CaseId`]; projected.
     pub fn open_case(record: &RecordId) -> Self {
         key(Table::OpenCase, &[&record.0])
+    }
+    /// An own record, by the id under which another platform of the region knows it: [`TwinRow`].
+    pub fn twin(id: &RecordId) -> Self {
+        key(Table::Twin, &[&id.0])
+    }
+    /// A ban that false material has brought, by the case that found it: [`credit::entry::Ban`]; projected.
+    pub fn ban(case: &CaseId) -> Self {
+        key(Table::Ban, &[&case.0])
+    }
+    /// Every ban.
+    pub fn bans() -> Self {
+        key(Table::Ban, &[])
     }
     /// An application this counter forwards: [`ForwardRow`].
     pub fn forward(id: &CaseId) -> Self {
@@ -428,6 +442,12 @@ pub struct ForwardRow {
     /// The authority's refusal, if it refused.
     #[n(4)]
     pub refused: Option<String>,
+    /// When the counter took it.
+    #[n(5)]
+    pub since: Timestamp,
+    /// It was reported that the time for forwarding is over.
+    #[n(6)]
+    pub told: bool,
 }
 
 /// One status entry's way to one recipient.
@@ -446,6 +466,9 @@ pub struct DeliveryRow {
     /// When it arrived.
     #[n(3)]
     pub acked_at: Option<Timestamp>,
+    /// It was reported that the time for it is over.
+    #[n(4)]
+    pub told: bool,
 }
 
 /// An erasure that a withdrawal has made due.
@@ -464,6 +487,18 @@ pub struct ErasureRow {
     /// It was reported that this day is over.
     #[n(3)]
     pub told: bool,
+}
+
+/// An own record that another platform of the region holds as its own, too.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TwinRow {
+    /// The own record.
+    #[n(0)]
+    pub own: RecordId,
+    /// The other platform.
+    #[n(1)]
+    pub author: MemberId,
 }
 
 /// How a case fares, folded from its authority's status log. Of two entries of one kind the first counts, so that
@@ -551,6 +586,9 @@ pub enum Work {
     /// Look whether a step of a case is late: the decision, or else the acceptance.
     #[n(4)]
     Step(#[n(0)] CaseId, #[n(1)] bool),
+    /// Look whether a record's retention is over.
+    #[n(10)]
+    Retain(#[n(0)] RecordId),
     /// Forget an answer whose time to be kept is over.
     #[n(20)]
     ForgetAnswer(#[n(0)] KeptAt),

@@ -1,5 +1,5 @@
 //! Clocks of the law, as rows of the due queue: publicity that ends, steps of a case that are late, erasures that a
-//! withdrawal makes due.
+//! withdrawal makes due, and the end of retention in this member's region.
 //!
 //! A row only says when to look. What is done then follows from what is stored at that moment, so a row that comes
 //! twice, late, or back from an old disk does nothing wrong. Days begin and end in Asia/Shanghai.
@@ -15,7 +15,7 @@ use credit::{
     id::{CaseId, MemberId, RecordId},
     record::RecordFacts,
     repair::{Case, Deadline},
-    rules::Rule,
+    rules::{Duty, Retention, RetentionEffect, Rule},
     status::{Change, Standing, Status},
     value::Date,
 };
@@ -35,12 +35,18 @@ use crate::{
     turn::Turn,
 };
 
-/// Working days in which a record is deleted whose act was revoked. Source: 上海市社会信用条例 art. 37; of the regions'
-/// regulations that name a number of days it is the only one.
-pub const ERASE_WORKING_DAYS: u32 = 3;
-
 /// Reason in the `Erased` entry of a withdrawn record, at whichever member: 39 bytes of at most 200.
 pub const WITHDRAWN: &str = "withdrawn by its authority / 原行政行为已撤销";
+
+/// Reason in the `Erased` entry of a record whose time is over: 48 bytes of at most 200.
+pub const RETIRED: &str = "end of retention in this region / 保存期限届满";
+
+/// The last day of a duty that something brings which happened at `since`; `None` where the rules give no time.
+pub fn deadline(context: &Context, duty: Duty, since: Timestamp) -> Option<Deadline> {
+    let day = Date::from_timestamp(since);
+    let days = context.rules.working_days(duty, day)?;
+    Some(Deadline::after(day, days, &context.calendar))
+}
 
 /// A withdrawn record that is to be erased here.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -79,6 +85,9 @@ pub fn of_version(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -
         // At the start of that day: longer than the maximum would be the graver error.
         turn.put(&Key::due(end.start(), &Work::Expire(facts.record)), &());
     }
+    if let Some((end, _)) = retention_end(context, facts, turn.now) {
+        turn.put(&Key::due(end.start(), &Work::Retain(facts.record)), &());
+    }
     let standing: Option<Standing> = turn.row(&Key::standing(&facts.authority, &facts.record))?;
     if standing.is_some_and(|s| s.status() == Status::Withdrawn) {
         schedule_erasure(context, turn, &facts.authority, &facts.record, turn.now)?;
@@ -111,7 +120,9 @@ fn schedule_erasure(
     if turn.row::<ErasureRow>(&key)?.is_some() {
         return Ok(());
     }
-    let due = Deadline::after(Date::from_timestamp(at), ERASE_WORKING_DAYS, &context.calendar);
+    // Without a rule there is no time to wait for.
+    let today = Deadline { date: Date::from_timestamp(at), provisional: false };
+    let due = deadline(context, Duty::EraseWithdrawn, at).unwrap_or(today);
     turn.put(&key, &ErasureRow { authority: authority.clone(), since: at, due, told: false });
     turn.put(&Key::due(erase_at(&due), &Work::Erase(*record)), &());
     Ok(())
@@ -179,6 +190,58 @@ pub fn erase(turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Halt> {
     }
     turn.effect(Effect::Erase(vec![*record]));
     turn.put(&Key::due(turn.now.plus_ms(RETRY_MS_MAX), &Work::Erase(*record)), &());
+    Ok(())
+}
+
+/// When a record is kept no more by the rule of this member's region, and that rule; `None` where the region has none, or
+/// counts from what a record does not tell.
+fn retention_end<'a>(
+    context: &'a Context,
+    facts: &RecordFacts,
+    now: Timestamp,
+) -> Option<(Date, &'a Retention)> {
+    let region = &context.registry.member(&context.own.id).ok()?.stated.region;
+    let rule = context.rules.retention(region, Date::from_timestamp(now)).ok()?;
+    Some((rule.end(facts.decided?)?, rule))
+}
+
+/// Ends the retention of a record here: erased, or as its authority no longer answered, as the region's rule says.
+///
+/// Nothing happens to a record that is erased or without facts. A rule that is another one by now, or a newer version, is
+/// looked at again on its own day. Where the rule lets records of a tier be kept longer, people are told once.
+pub fn retain(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Halt> {
+    let row: Option<RecordRow> = turn.row(&Key::record(record))?;
+    let Some(row) = row.filter(|row| !row.erased) else { return Ok(()) };
+    let Some(facts) = tables::payload(turn.view(), row.newest.slot)?.map(|sealed| sealed.facts) else {
+        return Ok(());
+    };
+    let Some((end, rule)) = retention_end(context, &facts, turn.now) else { return Ok(()) };
+    if turn.now < end.start() {
+        turn.put(&Key::due(end.start(), &Work::Retain(*record)), &());
+        return Ok(());
+    }
+    if facts.tier.is_some() && facts.tier == rule.longer {
+        turn.effect(Effect::Alert(format!(
+            "record {record}: its retention ended on {end} unless it is on a list of serious dishonesty; erase it or keep it / 保存期限已届满，是否仍在严重失信名单请人工核对"
+        )));
+        return Ok(());
+    }
+    match rule.effect {
+        RetentionEffect::Delete => {
+            turn.effect(Effect::Retire(vec![*record]));
+            turn.put(&Key::due(turn.now.plus_ms(RETRY_MS_MAX), &Work::Retain(*record)), &());
+        }
+        RetentionEffect::Stop => {
+            let standing: Standing = turn.row(&Key::standing(&facts.authority, record))?.unwrap_or_default();
+            if facts.authority == context.own.id && !standing.has_ended() {
+                let rule = format!("保存期限届满：{}", rule.source);
+                let changed =
+                    Changed { record: *record, change: Change::Expire, case: None, rule, paper: None };
+                let signed = context.sign(turn.now, &StatusFact::Changed(changed));
+                turn.append(context, LogName::Status, Fact::Status(signed))?;
+            }
+        }
+    }
     Ok(())
 }
 

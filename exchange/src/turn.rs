@@ -133,6 +133,16 @@ impl<'a> Turn<'a> {
                     None => Effect::Erase(more),
                 }
             }
+            Effect::Retire(more) => {
+                let earlier = self.effects.iter_mut().find_map(|e| match e {
+                    Effect::Retire(records) => Some(records),
+                    _ => None,
+                });
+                match earlier {
+                    Some(records) => return records.extend(more),
+                    None => Effect::Retire(more),
+                }
+            }
             Effect::Puncture(more) => {
                 let earlier = self.effects.iter_mut().find_map(|e| match e {
                     Effect::Puncture(slots) => Some(slots),

@@ -12,7 +12,7 @@ use credit::{
     policy::Role,
     predicate::Check,
     question::{Question, Want},
-    repair::{Application, Case},
+    repair::{Application, Case, FalseMaterial},
     status::{Change, Status},
     subject::SubjectId,
 };
@@ -24,8 +24,10 @@ use crate::{
     answer::{Answer, OpenedAnswer},
     artifact::{Certificate, ErasureCertificate},
     backup::{BackupContent, BackupId, BackupItem},
+    certificate::RepairCertificate,
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
+    propagation::Missing,
     receipt::Receipt,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
@@ -162,6 +164,25 @@ pub enum Operation {
         #[n(2)]
         reason: String,
     },
+    /// Refuse a case whose material was found false, and bar its subject.
+    #[n(40)]
+    RefuseFalse {
+        /// The case.
+        #[n(0)]
+        case: CaseId,
+        /// Reason.
+        #[n(1)]
+        reason: String,
+        /// What was found.
+        #[n(2)]
+        found: FalseMaterial,
+    },
+    /// Every recipient that has not acknowledged a status entry.
+    #[n(42)]
+    Missing,
+    /// The repair certificate of an own status entry.
+    #[n(41)]
+    RepairCertificate(#[n(0)] u64),
     /// Every case and every application taken here.
     #[n(10)]
     Cases,
@@ -553,6 +574,12 @@ pub enum Response {
         #[n(2)]
         erasures: Vec<DueErasure>,
     },
+    /// Recipients that have not acknowledged.
+    #[n(41)]
+    Missing(#[n(0)] Vec<Missing>),
+    /// A repair certificate.
+    #[n(40)]
+    RepairCertificate(#[n(0)] Box<RepairCertificate>),
     /// A propagation certificate.
     #[n(17)]
     Certificate(#[n(0)] Box<Certificate>),

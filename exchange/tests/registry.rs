@@ -31,6 +31,7 @@ fn member(id: &str, seed: u8) -> MemberEntry {
         collector: false,
         bodies: Vec::new(),
         witness: public(seed + 3),
+        system: None,
     };
     MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false }
 }

@@ -41,6 +41,7 @@ fn member(name: &str, seed: u8, http: &str) -> MemberEntry {
         collector: false,
         bodies: Vec::new(),
         witness: public(seed + 50),
+        system: None,
     };
     MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false }
 }

@@ -20,7 +20,7 @@ use exchange::{
     logs::LogName,
     member::Input,
     pass::{self, Pass},
-    read, timer,
+    propagation, read, timer,
     wire::Response as Reply,
     witness,
 };
@@ -140,6 +140,10 @@ async fn metrics(Extract(shared): Shown) -> String {
     let today = Date::from_timestamp(clock::now());
     if let Ok(late) = timer::cases_overdue(&shared.store, today, &shared.context().calendar) {
         out.push_str(&format!("xinqiao_cases_overdue {late}\n"));
+    }
+    if let Ok(missing) = propagation::missing(&shared.context(), &shared.store) {
+        let late = missing.iter().filter(|m| m.due.is_some_and(|due| due.date < today)).count();
+        out.push_str(&format!("xinqiao_acknowledgements_overdue {late}\n"));
     }
     if let Ok(due) = read::erasures_due(&shared.store) {
         out.push_str(&format!("xinqiao_erasures_due {due}\n"));

@@ -16,11 +16,11 @@ use crypto::{
     sign::{Signed, Verified},
 };
 use exchange::{
-    answer, erase, evidence, grant,
+    answer, certificate, erase, evidence, grant,
     kept::{self, Keep, KeptAt, KeptRow},
     logs::LogName,
     member::Input,
-    read,
+    propagation, read,
     refusal::{Code, Fault, Refusal},
     wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
 };
@@ -82,6 +82,19 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             })
             .await;
         }
+        Operation::Missing => {
+            return blocking(move || {
+                propagation::missing(&shared.context(), &shared.store).map(Response::Missing)
+            })
+            .await;
+        }
+        Operation::RepairCertificate(event) => {
+            return blocking(move || {
+                let drawn = certificate::draw_up(&shared.context(), &shared.store, event, clock::now())?;
+                Ok(drawn.map_or_else(Response::Refused, |c| Response::RepairCertificate(Box::new(c))))
+            })
+            .await;
+        }
         Operation::RecordStatus(record) => {
             return blocking(move || {
                 read::record_status(&shared.context(), &shared.store, record).map(Response::RecordStatus)
@@ -111,6 +124,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
         Operation::AcceptRepair(case) => Input::AcceptRepair(case),
         Operation::DecideRepair { case, grant, reason } => Input::DecideRepair { case, grant, reason },
+        Operation::RefuseFalse { case, reason, found } => Input::RefuseFalse { case, reason, found },
         Operation::ChangeStanding { record, change, reason, paper } => {
             Input::ChangeStanding { record, change, reason, paper }
         }

@@ -12,6 +12,7 @@ use credit::{
 };
 use crypto::{Timestamp, keytree::Slot};
 use exchange::{
+    recognise,
     refusal::Fault,
     submit::{FileRow, RunRows, SealedRow},
     tables::{self, Key, RecordRow},
@@ -76,8 +77,14 @@ impl Prepare<'_> {
             let tag = context.own.naming.subject_tag(&plain.subject);
             // Slots are handed out once, and only what is in the log is erased.
             let key = key.ok_or_else(|| Fault(format!("key slot {slot} was handed out and is erased")))?;
+            // Another's record has one authority for all; an own one may be another platform's own, too.
+            let twins = if facts.authority == context.own.id {
+                recognise::twins(context, &self.item.id, &plain.document, &plain.subject)
+            } else {
+                Vec::new()
+            };
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
-            sealed.push(SealedRow::new(row, record, tag));
+            sealed.push(SealedRow::new(row, record, tag).known_as(twins));
         }
         if look && run.duplicate == 0 {
             self.look.store(false, Ordering::Relaxed);

@@ -11,7 +11,12 @@ use std::{
 };
 
 use credit::{
-    calendar::Calendar, catalog::Catalog, id::MemberId, policy::Policy, record::NamingKeys, rules::RuleBook,
+    calendar::Calendar,
+    catalog::Catalog,
+    id::{MemberId, RecordId},
+    policy::Policy,
+    record::NamingKeys,
+    rules::RuleBook,
 };
 use crypto::{codec, keystore::Credential};
 use exchange::{
@@ -457,17 +462,20 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                 Effect::AskWitness { witness, log, old } => ask_witness(&server, witness, log, old).await,
                 Effect::AskHeads(peer) => ask_heads(&server, &peer, PEER_WAIT).await,
                 Effect::Prove(doubt) => prove(&server, *doubt).await,
-                Effect::Erase(records) => {
-                    let erased = operate::erase_records(&server, records, timer::WITHDRAWN.to_owned()).await;
-                    // It stays due, and is tried again.
-                    if let Ok(Response::Refused(refusal)) | Err(refusal) = erased {
-                        tracing::warn!(alert = %refusal, "withdrawn records are not erased");
-                    }
-                }
+                Effect::Erase(records) => erase(&server, records, timer::WITHDRAWN).await,
+                Effect::Retire(records) => erase(&server, records, timer::RETIRED).await,
                 // The writer carries out the others itself.
                 Effect::Reply { .. } | Effect::Puncture(_) | Effect::Alert(_) => {}
             }
         });
+    }
+}
+
+/// Erases what a clock has made due. What fails stays due, and is tried again.
+async fn erase(server: &Server, records: Vec<RecordId>, reason: &str) {
+    let erased = operate::erase_records(server, records, reason.to_owned()).await;
+    if let Ok(Response::Refused(refusal)) | Err(refusal) = erased {
+        tracing::warn!(alert = %refusal, reason, "records that are due are not erased");
     }
 }
 

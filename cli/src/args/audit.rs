@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::{Args as ClapArgs, Subcommand, builder::ArgPredicate};
 
 use super::{Dir, Unlock};
 
@@ -113,7 +113,11 @@ pub(crate) enum Audit {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Verify {
     /// A file of this system, an exported log's directory, or the URL of a published log.
+    #[arg(default_value_if("text", ArgPredicate::IsPresent, ""))]
     pub(crate) what: String,
+    /// The text of a printed code, as a scanner reads it.
+    #[arg(long, conflicts_with_all = ["what", "policy"])]
+    pub(crate) text: Option<String>,
     /// The registry to trust.
     #[arg(long, required_unless_present = "policy")]
     pub(crate) registry: Option<PathBuf>,

@@ -42,11 +42,19 @@ pub(crate) enum Repair {
         /// Refuse, with this reason; otherwise the repair is granted.
         #[arg(long)]
         refuse: Option<String>,
+        /// The material was false or the pledge broken: bar the subject for the time that the rule set says.
+        #[arg(long, requires = "refuse")]
+        false_material: bool,
+        /// Last day of that time (YYYY-MM-DD), where the rule set does not provide it.
+        #[arg(long, requires = "false_material", value_name = "DATE")]
+        barred_until: Option<String>,
         #[command(flatten)]
         node: Dir,
     },
     /// Cases decided here and applications taken here.
     List(Dir),
+    /// The repair certificate for the subject (信用修复证明).
+    Certify(Certify),
     /// The propagation certificate of a decision.
     Certificate {
         /// Index of the decision in this member's status log, as `decide` printed it.
@@ -57,6 +65,32 @@ pub(crate) enum Repair {
         #[command(flatten)]
         node: Dir,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Certify {
+    /// Index of the decision in this member's status log, as `decide` printed it.
+    pub(crate) event: u64,
+    /// page (HTML to be printed, with a code), json, or cose (a signed statement, with FILE.receipt and FILE.entry).
+    #[arg(long, default_value = "page")]
+    pub(crate) form: String,
+    /// Where to write it.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// Name of the subject, for the page only.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Credit code of the subject, for the page only; held against the record id.
+    #[arg(long, requires_all = ["document", "item"])]
+    pub(crate) subject: Option<String>,
+    /// Document number as written on the decision, for the page only; held against the record id.
+    #[arg(long, requires = "subject")]
+    pub(crate) document: Option<String>,
+    /// Catalog item of the record.
+    #[arg(long, requires = "subject")]
+    pub(crate) item: Option<String>,
+    #[command(flatten)]
+    pub(crate) node: Dir,
 }
 
 #[derive(Debug, Subcommand)]

@@ -122,6 +122,9 @@ pub(crate) struct MemberRequest {
     /// Credit code of a deciding body this member is the authority for; may be repeated.
     #[arg(long = "body")]
     pub(crate) bodies: Vec<String>,
+    /// The publicity system its platform belongs to, credit-china or gsxt: platforms of one region recognise repairs.
+    #[arg(long)]
+    pub(crate) system: Option<String>,
     /// Where to write the request.
     #[arg(long)]
     pub(crate) out: PathBuf,

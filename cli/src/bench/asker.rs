@@ -68,6 +68,7 @@ impl Guest {
             collector: false,
             bodies: Vec::new(),
             witness: PublicKey(SigningKey::from_seed(&clock::secret()).verifying_key().to_bytes()),
+            system: None,
         };
         let path = root.join(format!("{}.request", self.id));
         write(&path, Signed::new(&self.signing, self.id.as_str(), clock::now(), &stated).as_bytes())?;

@@ -1,4 +1,5 @@
-//! Cases and their deadlines, applications and their outcomes, withdrawn records and their erasure.
+//! Cases and their deadlines, applications and their outcomes, withdrawn records and their erasure, recipients that have
+//! not acknowledged.
 
 use ::node::{Problem, clock};
 use credit::{
@@ -9,6 +10,7 @@ use credit::{
 };
 use crypto::Timestamp;
 use exchange::{
+    propagation::Missing,
     repair::Forwarded,
     timer::DueErasure,
     wire::{Operation, Response},
@@ -27,6 +29,8 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
     let client = Client::open(&node.dir)?;
     let response = client.operate(Operation::Cases).await?;
     let Response::Cases { cases, forwarded, erasures } = response else { return Err(unexpected(&response)) };
+    let response = client.operate(Operation::Missing).await?;
+    let Response::Missing(missing) = response else { return Err(unexpected(&response)) };
     let of = |member: &MemberId| wanted.as_ref().is_none_or(|wanted| wanted == member);
     let days = Days { today: Date::from_timestamp(clock::now()), calendar: Calendar::builtin() };
     let mut cases: Vec<&Case> = cases
@@ -39,16 +43,24 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
     let mut erasures: Vec<&DueErasure> = erasures.iter().filter(|e| of(&e.authority)).collect();
     erasures.sort_by_key(|e| e.due.date);
     let taken: Vec<&Forwarded> = forwarded.iter().filter(|f| !due && of(&f.to)).collect();
+    let mut missing: Vec<&Missing> = missing
+        .iter()
+        .filter(|_| of(&client.member))
+        .filter(|m| !due || m.due.is_some_and(|d| days.urgency(&d) > Urgency::Open))
+        .collect();
+    missing.sort_by_key(|m| (m.due.map_or(Date::LONG_TERM, |d| d.date), m.event));
     let late = |deadline: Option<Deadline>| deadline.is_some_and(|d| days.urgency(&d) == Urgency::Overdue);
     let overdue = cases.iter().filter(|case| late(case.deadline())).count()
-        + erasures.iter().filter(|e| late(Some(e.due))).count();
+        + erasures.iter().filter(|e| late(Some(e.due))).count()
+        + missing.iter().filter(|m| late(m.due)).count();
 
     let mut text = format!(
-        "{}: {} cases, {} applications taken here, {} withdrawn records to erase; {overdue} overdue / 逾期 {overdue} 件",
+        "{}: {} cases, {} applications taken here, {} withdrawn records to erase, {} acknowledgements missing; {overdue} overdue / 逾期 {overdue} 件",
         days.today,
         cases.len(),
         taken.len(),
-        erasures.len()
+        erasures.len(),
+        missing.len()
     );
     for case in &cases {
         let step = if matches!(case, Case::Applied(_)) { "accept 受理" } else { "decide 决定" };
@@ -70,12 +82,20 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
             days.text(&e.due)
         ));
     }
+    for m in &missing {
+        let when = m.due.map_or("no deadline provided / 无期限规定".to_owned(), |due| days.text(&due));
+        text.push_str(&format!(
+            "\n  entry {} not acknowledged by `{}` 未确认: {when}; sent {} times",
+            m.event, m.to, m.tries
+        ));
+    }
     let value = json!({
         "today": days.today.to_string(),
         "overdue": overdue,
         "cases": cases.iter().map(|case| days.case(case, &client.member)).collect::<Vec<_>>(),
         "taken": taken.iter().map(|f| application(f)).collect::<Vec<_>>(),
         "erasures": erasures.iter().map(|e| days.erasure(e)).collect::<Vec<_>>(),
+        "missing": missing.iter().map(|m| days.missing(m)).collect::<Vec<_>>(),
     });
     Ok(Output::new(value, text))
 }
@@ -148,6 +168,13 @@ impl Days {
             "case": case.id().to_string(), "record": case.record().to_string(), "authority": authority.as_str(),
             "counters": counters, "state": case.state(), "step": step,
             "due": step.map(|_| self.value(case.deadline())),
+        })
+    }
+
+    fn missing(&self, m: &Missing) -> Value {
+        json!({
+            "event": m.event, "recipient": m.to.as_str(), "decided_at": m.since.rfc3339(), "tries": m.tries,
+            "due": self.value(m.due),
         })
     }
 

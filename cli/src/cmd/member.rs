@@ -1,7 +1,7 @@
 //! Becoming a member: keys, and a request signed with them.
 
 use ::node::{Problem, clock, home::Home, keys::Keys, tls};
-use credit::policy::Role;
+use credit::{policy::Role, rules::System};
 use crypto::sign::{PublicKey, Signed};
 use exchange::registry::MemberRequest as Stated;
 use serde_json::json;
@@ -33,6 +33,16 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
     for body in &args.bodies {
         subject(body)?;
     }
+    let system = match args.system.as_deref() {
+        Some(code) => Some(System::parse(code).ok_or_else(|| {
+            Problem::new(
+                format!("`{code}` is no publicity system"),
+                "use credit-china (信用中国) or gsxt (公示系统), or leave it out",
+                "请使用 credit-china（信用中国）或 gsxt（公示系统），或不填写",
+            )
+        })?),
+        None => None,
+    };
     let id = member_id(&args.id)?;
     let home = Home::create(&args.at.dir, &id)?;
     let keys = Keys::create(home.dir(), &pass)?;
@@ -49,6 +59,7 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
         collector: args.collector,
         bodies: args.bodies.clone(),
         witness: PublicKey(keys.witness().verifying_key().to_bytes()),
+        system,
     };
     let signed = Signed::new(&keys.signing(), id.as_str(), clock::now(), &stated);
     if let Err(problem) = write(&args.out, signed.as_bytes()) {

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod cases;
+pub(crate) mod certify;
 pub(crate) mod collect;
 pub(crate) mod doctor;
 pub(crate) mod erase;
@@ -26,6 +27,7 @@ use credit::{
     catalog::{Catalog, Item, Purpose},
     id::{CaseId, FieldId, ItemId, RecordId},
     subject::SubjectId,
+    value::Date,
 };
 use crypto::{keystore::Credential, secret::Secret};
 use exchange::logs::LogName;
@@ -141,6 +143,17 @@ pub(crate) fn subject(text: &str) -> Result<SubjectId, Problem> {
     SubjectId::parse(text).map_err(|e| {
         let (zh, en) = e.hint().split_once(" / ").unwrap_or((e.hint(), e.hint()));
         Problem::new(format!("subject: {e}"), en, zh)
+    })
+}
+
+/// Reads a day.
+pub(crate) fn date(text: &str) -> Result<Date, Problem> {
+    Date::parse(text).ok_or_else(|| {
+        Problem::new(
+            format!("`{text}` is no day"),
+            "write it as 2026-11-25",
+            "请按 2026-11-25 的格式填写日期",
+        )
     })
 }
 

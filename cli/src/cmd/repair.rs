@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ::node::Problem;
 use credit::{
     catalog::Catalog,
-    repair::{Case, Deadline},
+    repair::{Case, Deadline, FalseMaterial},
     status::Change,
 };
 use crypto::{Digest, codec};
@@ -21,7 +21,7 @@ use crate::{
     cmd::{
         case,
         cases::{application, progress},
-        item, read, record, subject, write,
+        certify, date, item, read, record, subject, write,
     },
     output::Output,
 };
@@ -51,15 +51,20 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
         Repair::Accept { case: id, node } => {
             decided(Client::open(&node.dir)?.operate(Operation::AcceptRepair(case(&id)?)).await?)
         }
-        Repair::Decide { case: id, refuse, node } => {
-            let operation = Operation::DecideRepair {
-                case: case(&id)?,
-                grant: refuse.is_none(),
-                reason: refuse.unwrap_or_default(),
+        Repair::Decide { case: id, refuse, false_material, barred_until, node } => {
+            let case = case(&id)?;
+            let barred_until = barred_until.as_deref().map(date).transpose()?;
+            let operation = match refuse {
+                Some(reason) if false_material => {
+                    Operation::RefuseFalse { case, reason, found: FalseMaterial { barred_until } }
+                }
+                Some(reason) => Operation::DecideRepair { case, grant: false, reason },
+                None => Operation::DecideRepair { case, grant: true, reason: String::new() },
             };
             decided(Client::open(&node.dir)?.operate(operation).await?)
         }
         Repair::List(node) => list(&node.dir).await,
+        Repair::Certify(args) => certify::run(args).await,
         Repair::Certificate { event, out, node } => {
             let certificate = certificate(&node.dir, event).await?;
             if let Some(out) = &out {

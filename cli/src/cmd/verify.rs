@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Verify,
     cmd::{
-        audit, erase, proof,
+        audit, certify, erase, proof,
         query::{answer_text, answer_value},
         read, read_passphrase,
     },
@@ -37,9 +37,17 @@ use crate::{
 };
 
 pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
+    if let Some(text) = &args.text {
+        return certify::verify_text(text, args.registry.as_deref());
+    }
     let path = Path::new(&args.what);
     let url = args.what.starts_with("http://");
     let file = if url || path.is_dir() { None } else { Some(read(path)?) };
+    if let Some(bytes) = &file
+        && let Some(verified) = certify::verify_file(&args, path, bytes)
+    {
+        return verified;
+    }
     if let Some(bytes) = &file
         && let Some(form) = proof::Form::of(bytes)
     {
@@ -319,6 +327,11 @@ pub(crate) fn artifact(
                 demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
             }
             Ok(erase::shown(&certificate.verify(registry)?))
+        }
+        Artifact::Repair(certificate) => {
+            let receipt = &certificate.receipt;
+            demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
+            certify::proven(certificate, registry)
         }
         Artifact::Evidence(evidence) => Ok(audit::conviction(&evidence.verify(registry)?)),
         Artifact::Registry(signed) => {

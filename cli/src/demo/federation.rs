@@ -128,6 +128,7 @@ impl Federation {
                 http: address(free_port(&mut taken)?),
                 collector: matches!(id, "js" | "xyd"),
                 bodies: sample::bodies(id),
+                system: None,
                 out: request.clone(),
                 at: self.unlock(id),
             })?;

@@ -379,6 +379,7 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
                 collector: matches!(role, Role::Bank | Role::Platform),
                 bodies: at.map(body).into_iter().collect(),
                 witness: public("witness"),
+                system: None,
             };
             let wrapped = Wrapped::new(&record_key, &seal, own, &secret("wrap"));
             let record_key = wrapped.filter(|_| *role != Role::Bank);

@@ -376,7 +376,7 @@ impl Sim {
                 }
                 Ok(())
             }
-            Effect::Erase(records) => self.erase_withdrawn(at, &records),
+            Effect::Erase(records) | Effect::Retire(records) => self.erase_withdrawn(at, &records),
             Effect::Alert(what) => {
                 self.say(|| format!("node {at} alert: {what}"));
                 Ok(())

@@ -1,0 +1,191 @@
+//! A case is in the log step by step: it survives the loss of a disk, takes applications through several counters, and
+//! keeps a ban after false material.
+
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod world;
+
+use credit::{
+    entry::StatusFact,
+    id::CaseId,
+    repair::{Case, Deadline, FalseMaterial},
+    status::{Change, Status},
+};
+use crypto::{Digest, Timestamp};
+use exchange::{member::Input, refusal::Code, wire::Response};
+use world::{JS, Penalty, SH, World, at, date};
+
+fn refused(response: Response) -> (Option<Code>, String) {
+    match response {
+        Response::Refused(refusal) => (refusal.known(), refusal.to_string()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_member_whose_disk_is_lost_has_its_cases_and_deadlines_again_from_a_mirror() {
+    let mut world = World::new(at("2026-02-12", 9));
+    for document in ["G-1", "G-2", "G-3"] {
+        world.collect(SH, &Penalty::general(document, "2025-06-03"));
+    }
+    // One applied for, one accepted, one refused; a second application joins the first.
+    world.apply(JS, "G-1", 1);
+    world.apply(SH, "G-1", 9);
+    world.apply(JS, "G-2", 2);
+    world.apply(JS, "G-3", 3);
+    for case in [2, 3] {
+        world.step(SH, Input::AcceptRepair(CaseId([case; 16])));
+    }
+    let reason = "义务未履行（示例）".to_owned();
+    world.step(SH, Input::DecideRepair { case: CaseId([3; 16]), grant: false, reason });
+    let before = world.decided_by(SH);
+    assert_eq!(before.iter().map(Case::state).collect::<Vec<_>>(), ["applied", "accepted", "refused"]);
+    assert_eq!(before[0].applied().applications.len(), 2);
+    assert_eq!(before[0].deadline(), Some(Deadline { date: date("2026-02-24"), provisional: false }));
+    world.until(at("2026-02-12", 10));
+    let (taken, _) = world.cases(JS);
+
+    world.lose_disk(SH);
+    assert_eq!(world.decided_by(SH), before);
+    // It copies the counter's logs again; then the counter loses its disk, too.
+    world.until(at("2026-02-12", 11));
+    world.lose_disk(JS);
+    world.until(at("2026-02-12", 12));
+    let (again, _) = world.cases(JS);
+    assert_eq!(again, taken, "the counter sends what it took once more, and learns the same");
+    assert_eq!(world.decided_by(SH), before, "which opens and joins nothing anew");
+
+    // The clocks are set again: the acceptance is late after its last day, the decision after its own.
+    world.until(Timestamp(at("2026-02-25", 0).0 - 1));
+    assert_eq!((world.overdue(SH), world.alerts_of(SH, "next step was due")), (0, 0));
+    world.until(at("2026-02-25", 0));
+    assert_eq!((world.overdue(SH), world.alerts_of(SH, "due by 2026-02-24")), (1, 1));
+
+    // The sealed fields were in no mirror. With the file handed in again the cases go on where they stood.
+    assert_eq!(
+        refused(world.step(SH, Input::AcceptRepair(CaseId([1; 16]))).unwrap()).0,
+        Some(Code::RecordUnknown)
+    );
+    let record = world.collect(SH, &Penalty::general("G-2", "2025-06-03"));
+    world.step(SH, Input::DecideRepair { case: CaseId([2; 16]), grant: true, reason: String::new() });
+    assert_eq!(world.status(JS, record), Status::Repaired);
+    assert_eq!(world.decided_by(SH)[1].state(), "granted");
+}
+
+#[test]
+fn one_penalty_is_one_case_however_many_counters_it_comes_through() {
+    let mut world = World::new(at("2026-05-06", 9));
+    let record = world.collect(SH, &Penalty::general("G-1", "2026-01-05"));
+    for (counter, case) in [(JS, 1), (SH, 2), (JS, 3)] {
+        world.apply(counter, "G-1", case);
+    }
+    let cases = world.decided_by(SH);
+    let [case] = &cases[..] else { panic!("{cases:?}") };
+    let joined = &case.applied().applications;
+    let counters: Vec<&str> = joined.iter().map(|j| j.counter.as_str()).collect();
+    assert_eq!((case.id(), case.record(), counters), (CaseId([1; 16]), record, vec!["js", "sh", "js"]));
+    assert_eq!(joined.iter().flat_map(|j| &j.materials).count(), 3, "each with its papers");
+    // The counter's forwarding is acknowledged with the case it joined.
+    let (taken, _) = world.cases(JS);
+    assert!(taken.iter().all(|f| f.case == Some(CaseId([1; 16])) && f.refused.is_none()), "{taken:?}");
+    // One decision answers all of them.
+    world.step(SH, Input::AcceptRepair(case.id()));
+    world.step(SH, Input::DecideRepair { case: case.id(), grant: true, reason: String::new() });
+    world.until(at("2026-05-06", 10));
+    let (taken, _) = world.cases(JS);
+    assert!(taken.iter().all(|f| f.outcome.as_ref().unwrap().granted.is_some()), "{taken:?}");
+    assert_eq!(world.status(JS, record), Status::Repaired);
+}
+
+#[test]
+fn false_material_bars_the_subject_for_the_time_the_rule_set_says() {
+    let mut world = World::new(at("2026-03-02", 9));
+    for document in ["G-1", "G-2"] {
+        world.collect(SH, &Penalty::general(document, "2025-06-03"));
+    }
+    world.apply(JS, "G-1", 1);
+    world.step(SH, Input::AcceptRepair(CaseId([1; 16])));
+    let refuse = |case: u8, barred_until| Input::RefuseFalse {
+        case: CaseId([case; 16]),
+        reason: "履行证明系伪造（示例）".into(),
+        found: FalseMaterial { barred_until },
+    };
+    // Order 58 gives three years; another day than that is no mistake to be overlooked.
+    let (code, why) = refused(world.step(SH, refuse(1, Some(date("2027-01-01")))).unwrap());
+    assert_eq!(code, Some(Code::CaseDenied), "{why}");
+    world.step(SH, refuse(1, None));
+    let banned: Vec<_> = world
+        .statements(SH)
+        .into_iter()
+        .filter_map(|(_, fact)| match fact {
+            StatusFact::NotGranted(said) => said.ban,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(banned.iter().map(|ban| ban.until).collect::<Vec<_>>(), [date("2029-03-02")]);
+    assert_ne!(banned[0].mark, Digest::ZERO);
+
+    // Another record of the same subject, at the authority's own counter and through another one.
+    let barred = |response: Response| refused(response).1.contains("2029-03-02");
+    assert!(barred(world.apply(SH, "G-2", 2)));
+    world.apply(JS, "G-2", 3);
+    let (taken, _) = world.cases(JS);
+    let told = taken.iter().find(|f| f.application == CaseId([3; 16])).unwrap();
+    assert!(told.refused.as_ref().unwrap().contains("2029-03-02"), "{told:?}");
+
+    // It holds on a disk that only a mirror gave back, as soon as the record itself is handed in again.
+    world.until(at("2026-03-02", 10));
+    world.lose_disk(SH);
+    world.collect(SH, &Penalty::general("G-2", "2025-06-03"));
+    assert!(barred(world.apply(SH, "G-2", 4)));
+    // Its last day counts; the day after is free.
+    world.collect(SH, &Penalty::general("G-3", "2029-02-20"));
+    world.until(at("2029-03-02", 23));
+    assert!(barred(world.apply(SH, "G-3", 5)));
+    world.until(at("2029-03-03", 0));
+    assert!(matches!(world.apply(SH, "G-3", 6), Response::Case(_)));
+}
+
+#[test]
+fn an_order_that_does_not_tell_the_ban_leaves_its_last_day_to_who_decides() {
+    let mut world = World::new(at("2026-09-01", 9));
+    world.collect(SH, &Penalty::general("G-1", "2026-04-10"));
+    world.apply(SH, "G-1", 1);
+    world.step(SH, Input::AcceptRepair(CaseId([1; 16])));
+    let refuse = |barred_until| Input::RefuseFalse {
+        case: CaseId([1; 16]),
+        reason: "虚假材料（示例）".into(),
+        found: FalseMaterial { barred_until },
+    };
+    let (code, why) = refused(world.step(SH, refuse(None)).unwrap());
+    assert_eq!(code, Some(Code::CaseDenied));
+    assert!(why.contains("`ndrc-36` does not provide"), "{why}");
+    assert_eq!(world.decided_by(SH)[0].state(), "accepted", "nothing was decided");
+    world.step(SH, refuse(Some(date("2027-08-31"))));
+    assert_eq!(world.decided_by(SH)[0].state(), "refused");
+    assert!(refused(world.apply(SH, "G-1", 2)).1.contains("2027-08-31"));
+}
+
+#[test]
+fn a_superseding_record_carries_the_standing_on() {
+    let mut world = World::new(at("2026-05-06", 9));
+    let penalty = Penalty::general("G-1", "2026-01-05");
+    let record = world.collect(SH, &penalty);
+    world.collect(JS, &penalty);
+    world.change(SH, record, Change::Dispute, None);
+    // The correction: another date under the same number is another version of the same record.
+    let corrected = Penalty { decided: "2026-01-06", ..penalty.clone() };
+    assert_eq!(world.collect(SH, &corrected), record);
+    assert_eq!(world.status(JS, record), Status::Disputed);
+    world.change(SH, record, Change::EndDispute, None);
+    world.apply(JS, "G-1", 1);
+    world.step(SH, Input::AcceptRepair(CaseId([1; 16])));
+    world.step(SH, Input::DecideRepair { case: CaseId([1; 16]), grant: true, reason: String::new() });
+    // Corrected once more, at the authority and by a holder's old file: repaired it stays.
+    world.collect(SH, &Penalty { decided: "2026-01-07", ..penalty.clone() });
+    world.collect(JS, &corrected);
+    for member in [SH, JS] {
+        assert_eq!(world.status(member, record), Status::Repaired);
+    }
+    assert!(refused(world.apply(SH, "G-1", 2)).1.contains("repaired"));
+}

@@ -1,0 +1,111 @@
+//! Two platforms of one region hold the same penalty, each as its own, and recognise each other's repair.
+
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod world;
+
+use credit::{
+    entry::StatusFact,
+    id::{CaseId, RecordId},
+    repair::Case,
+    rules::System,
+    status::Status,
+};
+use exchange::{certificate, member::Input};
+use world::{JS, Penalty, SH, World, at};
+
+/// `sh` is the region's site of 信用中国, `js` of the 公示系统, in one region.
+fn world() -> World {
+    World::with(at("2026-09-01", 9), |member| {
+        member.system = match member.id.as_str() {
+            "sh" => Some(System::CreditChina),
+            "js" => Some(System::Gsxt),
+            _ => None,
+        };
+    })
+}
+
+/// Both hold the penalty, under different ids.
+fn held(world: &mut World) -> [RecordId; 2] {
+    let penalty = Penalty::general("G-1", "2026-04-10");
+    let ids = [world.collect_own(SH, &penalty), world.collect_own(JS, &penalty)];
+    assert_ne!(ids[0], ids[1]);
+    ids
+}
+
+fn decide(world: &mut World, at: usize, case: u8, grant: bool) {
+    let id = CaseId([case; 16]);
+    world.apply_to(at, at, "G-1", case);
+    world.step(at, Input::AcceptRepair(id));
+    let reason = if grant { String::new() } else { "义务未履行（示例）".to_owned() };
+    world.step(at, Input::DecideRepair { case: id, grant, reason });
+}
+
+#[test]
+fn a_repair_by_one_is_a_repair_by_the_other_with_its_own_entry() {
+    let mut world = world();
+    let [sh, js] = held(&mut world);
+    // An application waits at the other one, too.
+    world.apply_to(JS, JS, "G-1", 2);
+    decide(&mut world, SH, 1, true);
+    assert_eq!(world.status_by(SH, SH, sh), Status::Repaired);
+    assert_eq!(world.status_by(SH, JS, js), Status::Repaired, "and `sh` has heard of it");
+    // Its own decision: it names the order, rests on the other's entry, and answers the open case.
+    let said: Vec<_> = world
+        .statements(JS)
+        .into_iter()
+        .filter_map(|(_, fact)| match fact {
+            StatusFact::Changed(changed) => Some(changed),
+            _ => None,
+        })
+        .collect();
+    let [changed] = &said[..] else { panic!("{said:?}") };
+    assert!(
+        changed.rule.starts_with("互认：国家发展改革委令第36号") && changed.paper.is_some(),
+        "{changed:?}"
+    );
+    assert_eq!(changed.case, Some(CaseId([2; 16])));
+    assert!(matches!(&world.decided_by(JS)[0], Case::Decided(decided) if decided.granted));
+    // It ends there: `sh` recognises nothing back.
+    assert_eq!(world.statements(SH).iter().filter(|(_, f)| matches!(f, StatusFact::Changed(_))).count(), 1);
+    // The subject can take it home from either.
+    let event = world.statements(JS).iter().position(|(_, f)| matches!(f, StatusFact::Changed(_))).unwrap();
+    let node = &world.nodes[JS];
+    let drawn = certificate::draw_up(&node.context, &node.disk, event as u64, world.now).unwrap().unwrap();
+    assert_eq!(drawn.verify(&world.nodes[SH].context.registry).unwrap().0.record, js);
+}
+
+#[test]
+fn on_conflict_credit_china_prevails() {
+    // 公示系统 has refused and 信用中国 grants: both are repaired.
+    let mut one = world();
+    let [_, js] = held(&mut one);
+    decide(&mut one, JS, 1, false);
+    decide(&mut one, SH, 2, true);
+    assert_eq!(one.status_by(JS, JS, js), Status::Repaired);
+    assert_eq!(one.alerts_of(JS, "result stands"), 0);
+
+    // 信用中国 has refused and 公示系统 grants: each keeps its own, and people at 信用中国 are told.
+    let mut other = world();
+    let [sh, js] = held(&mut other);
+    decide(&mut other, SH, 1, false);
+    decide(&mut other, JS, 2, true);
+    assert_eq!(other.status_by(JS, JS, js), Status::Repaired);
+    assert_eq!(other.status_by(SH, SH, sh), Status::Active);
+    assert_eq!(other.alerts_of(SH, "result stands"), 1);
+}
+
+#[test]
+fn a_record_that_comes_after_the_other_platforms_repair_is_repaired_at_once() {
+    let mut world = world();
+    let penalty = Penalty::general("G-1", "2026-04-10");
+    world.collect_own(JS, &penalty);
+    decide(&mut world, JS, 1, true);
+    let sh = world.collect_own(SH, &penalty);
+    assert_eq!(world.status_by(SH, SH, sh), Status::Repaired);
+    // Without a system there is nothing to recognise, in one region or not.
+    let mut none = World::new(at("2026-09-01", 9));
+    let [sh, _] = held(&mut none);
+    decide(&mut none, JS, 1, true);
+    assert_eq!(none.status_by(SH, SH, sh), Status::Active);
+}

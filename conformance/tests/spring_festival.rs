@@ -1,0 +1,141 @@
+//! The whole road of one penalty across the Spring Festival of 2026: decided in Shanghai against a company registered in
+//! Jiangsu, pushed and published there, received by a bank, disputed, corrected, repaired in step, and proven.
+
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod world;
+
+use credit::{
+    calendar::Calendar,
+    entry::StatusFact,
+    id::CaseId,
+    repair::{Case, Deadline},
+    status::{Change, Status},
+};
+use crypto::{Timestamp, codec};
+use exchange::{
+    artifact::Artifact, certificate, limits::REASON_BYTES_MAX, member::Input, propagation, read,
+    wire::Response,
+};
+use world::{BANK, JS, OUTLET, Penalty, SH, World, at, date};
+
+fn due(day: &str) -> Option<Deadline> {
+    Some(Deadline { date: date(day), provisional: false })
+}
+
+#[test]
+fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
+    let calendar = Calendar::builtin();
+    // Decided on a Wednesday. Shanghai publishes within seven working days and pushes to the place of registration within
+    // ten, which publishes within ten of receipt: SAMR Order 45, art. 13.
+    let decided = date("2025-11-12");
+    assert_eq!(calendar.add_working_days(decided, 7).date, date("2025-11-21"));
+    assert_eq!(calendar.add_working_days(decided, 10).date, date("2025-11-26"));
+    let penalty = Penalty::general("沪示罚2025第1号", "2025-11-12");
+    let mut world = World::new(at("2025-11-21", 10));
+    let record = world.collect(SH, &penalty);
+    world.until(at("2025-11-26", 10));
+    assert_eq!(world.collect(JS, &penalty), record, "the same penalty under the same id");
+
+    // A bank looks, under the company's grant, on the Monday before the festival.
+    world.until(at("2026-02-09", 10));
+    let received = world.ask(1);
+    assert_eq!(received.iter().map(|r| (r.record, r.disputed)).collect::<Vec<_>>(), [(record, false)]);
+
+    // The company disputes; the mark is everywhere at once, and the bank, which received the record, is told.
+    world.change(SH, record, Change::Dispute, None);
+    for member in [SH, JS, OUTLET, BANK] {
+        assert_eq!(world.status(member, record), Status::Disputed);
+    }
+    world.until(at("2026-02-10", 10));
+    assert!(world.ask(2)[0].disputed);
+    // The date was wrong: a superseding record, and the mark is taken off.
+    let corrected = Penalty { decided: "2025-11-11", ..penalty };
+    assert_eq!(world.collect(SH, &corrected), record);
+    world.change(SH, record, Change::EndDispute, None);
+
+    // Three months after the decision, on the Thursday before the festival, it applies at home, in Jiangsu.
+    world.until(at("2026-02-12", 16));
+    let case = CaseId([1; 16]);
+    assert!(matches!(world.apply(JS, "沪示罚2025第1号", 1), Response::Case(_)));
+    // Friday 13, the make-up Saturday 14, then the first day after the festival.
+    assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-02-24"));
+    world.until(at("2026-02-24", 17));
+    world.step(SH, Input::AcceptRepair(case));
+    // Seven working days by Order 58, which rules over a decision of 2025: 25, 26, 27, the make-up Saturday 28, 2, 3, 4 March.
+    assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-03-04"));
+    assert_eq!(world.overdue(SH), 0, "nothing was late");
+
+    // Granted on its last day, while the bank is away.
+    world.until(at("2026-03-04", 15));
+    world.cut.insert(BANK);
+    let granted = world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new() });
+    let Some(Response::Decided { case: Case::Decided(said), event: Some(event) }) = granted else {
+        panic!("{granted:?}")
+    };
+    assert_eq!((said.granted, said.rule.as_str()), (true, "ndrc-58"));
+    assert!(said.rule.len() <= REASON_BYTES_MAX);
+    for member in [SH, JS, OUTLET] {
+        assert_eq!(world.status(member, record), Status::Repaired);
+    }
+    let missing = |world: &World| {
+        let node = &world.nodes[SH];
+        propagation::missing(&node.context, &node.disk).unwrap()
+    };
+    let late = missing(&world);
+    assert_eq!(
+        (late.len(), late[0].event, late[0].to.as_str(), late[0].due),
+        (1, event, "bank-a", due("2026-03-09"))
+    );
+    world.until(Timestamp(at("2026-03-10", 0).0 - 1));
+    assert_eq!(world.alerts_of(SH, "`bank-a` was to acknowledge"), 0);
+    world.until(at("2026-03-10", 1));
+    assert_eq!(world.alerts_of(SH, "`bank-a` was to acknowledge it by 2026-03-09"), 1);
+    let drawn = |world: &World| {
+        let node = &world.nodes[SH];
+        read::certificate(&node.context, &node.disk, event, world.now).unwrap().unwrap()
+    };
+    assert_eq!(drawn(&world).missing, [world.nodes[BANK].id.clone()], "the certificate names it");
+
+    // Back again it acknowledges in its own log, which convicts it if it uses the record after that.
+    world.cut.clear();
+    world.until(at("2026-03-10", 9));
+    assert_eq!(world.status(BANK, record), Status::Repaired);
+    assert!(missing(&world).is_empty());
+    let acknowledged = world.statements(BANK).into_iter().any(
+        |(_, fact)| matches!(fact, StatusFact::Acknowledged(ack) if ack.index == event && ack.origin.as_str() == "sh"),
+    );
+    assert!(acknowledged);
+    assert!(world.ask(3).is_empty(), "and asks in vain");
+
+    // Read as a judge would, with the registry alone.
+    let registry = world.nodes[JS].context.registry.clone();
+    let propagated = drawn(&world);
+    let checked = propagated.verify(&registry).unwrap();
+    let names: Vec<&str> = checked.acknowledged.iter().map(|(member, _)| member.as_str()).collect();
+    assert_eq!((names, propagated.missing.len()), (vec!["js", "xyd", "bank-a"], 0));
+    assert!(codec::to_vec(&Artifact::Certificate(propagated)).len() < 10_000);
+    let node = &world.nodes[SH];
+    let certificate = certificate::draw_up(&node.context, &node.disk, event, world.now).unwrap().unwrap();
+    let (said, proven) = certificate.verify(&registry).unwrap();
+    assert_eq!((said.record, said.case, said.index, proven.index), (record, Some(case), event, event));
+    assert_eq!((said.decided_at, proven.member.as_str()), (at("2026-03-04", 15), "sh"));
+    assert!(certificate.statement.as_bytes().len() < 400, "it fits a code that can be scanned");
+    // Of another decision there is none, and two halves of different certificates do not hold.
+    assert!(certificate::draw_up(&node.context, &node.disk, event + 1_000, world.now).unwrap().is_err());
+    let (other, _) = read_receipt(&world, 0);
+    assert!(certificate::RepairCertificate { receipt: other, ..certificate }.verify(&registry).is_err());
+
+    // The minimum of another rule set would have been another day; the record stays repaired when its old file comes again.
+    world.collect(JS, &Penalty::general("沪示罚2025第1号", "2025-11-12"));
+    assert_eq!(world.status(JS, record), Status::Repaired);
+    assert!(world.ask(4).is_empty());
+}
+
+/// The receipt of an entry of `sh`'s status log, and its proof.
+fn read_receipt(world: &World, index: u64) -> (exchange::receipt::Receipt, exchange::receipt::Proven) {
+    let node = &world.nodes[SH];
+    let receipt = read::notice(&node.context, &node.disk, index).unwrap();
+    let proven = receipt.verify(&node.context.registry).unwrap();
+    (receipt, proven)
+}

@@ -1,0 +1,120 @@
+//! Mutual recognition (互认): two platforms of one region, 信用中国 and 公示系统, hold the same penalty, each as its own
+//! authority, and recognise each other's repair.
+//!
+//! Where the registry gives a deciding body to one member there is one record and one status log, and nothing to
+//! recognise. Where it gives it to none, each platform names the record after itself. A platform then keeps, with each own
+//! record, the ids under which the other platforms of its region know it. When one of them repairs it, this one writes a
+//! repair of its own, which rests on the other's entry and goes to its own recipients like any other. On conflict (this
+//! platform has refused the repair) the rule data say which of the two prevails.
+
+use credit::{
+    entry::{Changed, Fact, StatusFact},
+    id::{CaseId, ItemId, MemberId, RecordId},
+    repair::Case,
+    status::{Change, Standing, Status},
+    subject::SubjectId,
+    value::Date,
+};
+use crypto::Digest;
+
+use crate::{
+    context::Context,
+    logs::LogName,
+    refusal::Halt,
+    step::Effect,
+    tables::{Key, TwinRow},
+    turn::Turn,
+};
+
+/// The ids under which other platforms of this member's region know an own record.
+pub fn twins(
+    context: &Context,
+    item: &ItemId,
+    document: &str,
+    subject: &SubjectId,
+) -> Vec<(MemberId, RecordId)> {
+    let Ok(own) = context.registry.member(&context.own.id).map(|entry| &entry.stated) else {
+        return Vec::new();
+    };
+    let (Some(system), false) = (own.system, own.region.is_empty()) else { return Vec::new() };
+    let other = |m: &&crate::registry::MemberRequest| {
+        m.region == own.region && m.system.is_some_and(|other| other != system)
+    };
+    let named = |id: &MemberId| context.own.naming.record_id(id, item, document, subject);
+    context.registry.active().filter(other).map(|m| (m.id.clone(), named(&m.id))).collect()
+}
+
+/// Keeps a twin of an own record, and recognises at once what its authority has repaired before.
+pub fn keep(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    own: &RecordId,
+    (author, twin): &(MemberId, RecordId),
+) -> Result<(), Halt> {
+    let key = Key::twin(twin);
+    if turn.row::<TwinRow>(&key)?.is_some() {
+        return Ok(());
+    }
+    turn.put(&key, &TwinRow { own: *own, author: author.clone() });
+    let standing: Standing = turn.row(&Key::standing(author, twin))?.unwrap_or_default();
+    if standing.status() == Status::Repaired {
+        recognise(context, turn, twin, None)?;
+    }
+    Ok(())
+}
+
+/// Acts on a repair of `twin` by the member that decides it; `leaf` is the leaf hash of its entry, where it is at hand.
+///
+/// 1. The record is a twin of an own one, and the rules of the day let these two systems recognise each other.
+/// 2. The own record has not ended. If this platform has refused its repair and prevails, its result stands, and people
+///    are told.
+/// 3. `Changed`, as its own decision: an open case is decided by it.
+pub fn repaired(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    author: &MemberId,
+    changed: &Changed,
+    leaf: Digest,
+) -> Result<(), Halt> {
+    let twin: Option<TwinRow> = turn.row(&Key::twin(&changed.record))?;
+    if changed.change == Change::Repair && twin.is_some_and(|twin| twin.author == *author) {
+        recognise(context, turn, &changed.record, Some(leaf))?;
+    }
+    Ok(())
+}
+
+fn recognise(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    twin: &RecordId,
+    leaf: Option<Digest>,
+) -> Result<(), Halt> {
+    // 1
+    let Some(TwinRow { own: record, author }) = turn.row(&Key::twin(twin))? else { return Ok(()) };
+    let system = |id: &MemberId| context.registry.member(id).ok().and_then(|m| m.stated.system);
+    let (Some(own), Some(other)) = (system(&context.own.id), system(&author)) else { return Ok(()) };
+    let today = Date::from_timestamp(turn.now);
+    let Some(rule) = context.rules.recognition(own, other, Change::Repair, today) else { return Ok(()) };
+    // 2
+    let standing: Standing = turn.row(&Key::standing(&context.own.id, &record))?.unwrap_or_default();
+    if standing.has_ended() {
+        return Ok(());
+    }
+    let case: Option<Case> = match turn.row::<CaseId>(&Key::open_case(&record))? {
+        Some(id) => turn.row(&Key::case(&id))?,
+        None => None,
+    };
+    if rule.prevails && matches!(&case, Some(Case::Decided(decided)) if !decided.granted) {
+        turn.effect(Effect::Alert(format!(
+            "record {record}: `{author}` has repaired it and this member has refused to; this member's result stands / 修复结果不一致，以本平台为准"
+        )));
+        return Ok(());
+    }
+    // 3
+    let case = case.filter(|case| !matches!(case, Case::Decided(_))).map(|case| case.id());
+    let rule = format!("互认：{}", rule.source);
+    let changed = Changed { record, change: Change::Repair, case, rule, paper: leaf };
+    let signed = context.sign(turn.now, &StatusFact::Changed(changed));
+    turn.append(context, LogName::Status, Fact::Status(signed))?;
+    Ok(())
+}
