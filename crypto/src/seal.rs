@@ -7,6 +7,8 @@
 //! | wrapped secret | one HPKE context | label, and to whom (info string) |
 //! | box | a key of the caller, random nonce | label |
 
+use std::sync::Arc;
+
 use aes_gcm::{
     Aes256Gcm, KeyInit,
     aead::{Aead, Payload},
@@ -15,7 +17,7 @@ use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGc
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, UnboundKey};
 
-use crate::{Bytes, label::Label, pseudonym, secret::Secret, sign::PublicKey, suite::Suite};
+use crate::{Bytes, label::Label, pseudonym, recent::Recent, secret::Secret, sign::PublicKey, suite::Suite};
 
 type Kem = hpke::kem::X25519HkdfSha256;
 /// The asker's end of a context.
@@ -98,18 +100,28 @@ fn nonce(number: u16) -> ring::aead::Nonce {
 }
 
 /// An asker's private X25519 key.
-pub struct OpeningKey(<Kem as hpke::Kem>::PrivateKey, PublicKey);
+pub struct OpeningKey {
+    private: <Kem as hpke::Kem>::PrivateKey,
+    public: PublicKey,
+    epochs: Recent<Epoch, Arc<AnswerEpoch>, EPOCHS>,
+}
+
+/// What names an epoch at the asker: binding and encapsulated key.
+type Epoch = (Vec<u8>, Vec<u8>);
+
+/// Epochs remembered by an asker: every member of a federation has one or two at a time.
+const EPOCHS: usize = 64;
 
 impl OpeningKey {
     /// The key pair derived from a seed (RFC 9180 §7.1.3).
     pub fn from_seed(seed: &Secret) -> Self {
         let (private, public) = Kem::derive_keypair(seed.expose());
-        Self(private, PublicKey(public.to_bytes().into()))
+        Self { private, public: PublicKey(public.to_bytes().into()), epochs: Recent::default() }
     }
 
     /// The public half, as it stands in the registry.
     pub fn public(&self) -> PublicKey {
-        self.1
+        self.public
     }
 
     /// Opens what [`wrap`] sealed to this key under the same label and binding.
@@ -124,14 +136,24 @@ impl OpeningKey {
     }
 
     /// The asker's end of what [`AnswerEpoch::begin`] began with the same binding.
-    pub fn epoch(&self, bound_to: &[u8], encapsulated: &[u8]) -> Result<AnswerEpoch, SealError> {
+    ///
+    /// One that was opened before is remembered. Nobody but the members can fill this memory, and then only their own
+    /// answers take longer.
+    pub fn epoch(&self, bound_to: &[u8], encapsulated: &[u8]) -> Result<Arc<AnswerEpoch>, SealError> {
+        let name = (bound_to.to_vec(), encapsulated.to_vec());
+        if let Some(epoch) = self.epochs.get(&name) {
+            return Ok(epoch);
+        }
         let context = self.context(Label::AnswerEpoch, bound_to, encapsulated)?;
-        AnswerEpoch::exported(|secret| context.export(EXPORT, secret))
+        let epoch = Arc::new(AnswerEpoch::exported(|secret| context.export(EXPORT, secret))?);
+        self.epochs.put(name, epoch.clone());
+        Ok(epoch)
     }
 
     fn context(&self, label: Label, bound_to: &[u8], encapsulated: &[u8]) -> Result<Opener, SealError> {
         let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| SealError)?;
-        hpke::setup_receiver(&OpModeR::Base, &self.0, &enc, &info(label, bound_to)).map_err(|_| SealError)
+        hpke::setup_receiver(&OpModeR::Base, &self.private, &enc, &info(label, bound_to))
+            .map_err(|_| SealError)
     }
 }
 

@@ -16,6 +16,7 @@ use ::node::{
     intake::{Rows, Taking},
     keys::Keys,
     run::context,
+    seal::Sealing,
     store::DiskStore,
 };
 use credit::{
@@ -125,6 +126,7 @@ impl Bench {
             keys,
             store,
             state: RwLock::new(State::default()),
+            sealing: Sealing::default(),
         });
         let (outgoing, _) = tokio::sync::mpsc::unbounded_channel();
         let (core, writer) =

@@ -21,15 +21,16 @@ use crypto::{
     label::Label,
     seal::OpeningKey,
     secret::Secret,
-    sign::{PublicKey, Signed, SigningKey},
+    sign::{PublicKey, Seen, Signed, SigningKey},
 };
 use exchange::{
+    answer::{self, Answer, AnswerNumber, Epoch, Plan, Provers},
     context::{Context, Identity},
     evidence::Doubt,
     logs::LogName,
     member::{Input, Member},
     read,
-    refusal::Fault,
+    refusal::{Fault, Refusal},
     registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
     step::Token,
     wire::Part,
@@ -209,6 +210,20 @@ impl Node {
         Ok(())
     }
 
+    /// Opens and seals the fields of a plan.
+    pub fn seal(
+        &self,
+        plan: &Plan,
+        seed: &Secret,
+        number: AnswerNumber,
+    ) -> Result<Result<Answer, Refusal>, Fault> {
+        let key = |slot| self.tree.key(slot);
+        match Epoch::begin(&self.context.registry, &self.id, &plan.asker, seed) {
+            Ok(epoch) => answer::seal(&self.disk, &Provers::default(), &self.id, &epoch, &key, plan, number),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
     /// Ends the process: what is not on the disk is gone.
     pub fn down(&mut self) {
         self.member = None;
@@ -369,6 +384,7 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
     let witnesses =
         members.iter().filter(|m| m.stated.role.mirrors_status()).map(|m| m.stated.id.clone()).collect();
     let registry = Registry {
+        seen: Seen::default(),
         federation: "sim".to_owned(),
         version: 1,
         previous: Digest::ZERO,
