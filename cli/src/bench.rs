@@ -12,6 +12,7 @@ mod pgbench;
 mod postgres;
 mod primitives;
 mod query;
+mod service;
 
 use std::path::{Path, PathBuf};
 

@@ -24,13 +24,12 @@ use crypto::{
     Digest, Timestamp, codec,
     commit::Opening,
     keytree::Slot,
-    label::Label,
-    seal::AnswerSealer,
+    seal::AnswerEpoch,
     secret::Secret,
     sign::{Signed, Verified},
 };
 use exchange::{
-    answer::{self, Answer, OpenedAnswer, Plan, SealedOpening},
+    answer::{self, Answer, AnswerNumber, OpenedAnswer, Plan, SealedOpening},
     check,
     logs::LogName,
     member::Input,
@@ -222,10 +221,7 @@ impl Stage {
     }
 
     fn seal(&self, plan: &Plan) -> Answer {
-        let node = &self.nodes[SH];
-        let key = |slot| node.tree.key(slot);
-        let seed = Secret::new([9; 32]);
-        answer::seal(&node.disk, &node.id, &node.context.registry, &key, plan, &seed).unwrap().unwrap()
+        self.nodes[SH].seal(plan, &Secret::new([9; 32]), AnswerNumber([9; 16])).unwrap().unwrap()
     }
 
     fn open(&self, question: &Verified<Question>, sealed: &Answer) -> Result<OpenedAnswer, String> {
@@ -463,9 +459,9 @@ fn a_mask_is_committed_to_as_well() {
         disclosure::masked(&sealed, &[FieldId(7)], &node.id, &key, &plan.question).unwrap().remove(0);
     let seal = |mask: &Opening| {
         let to = &stage.nodes[SH].context.registry.member(&stage.nodes[BANK].id).unwrap().stated.seal;
-        let bound = codec::to_vec(&(plan.question, &node.id));
-        let (mut sealer, enc) =
-            AnswerSealer::new(to, Label::AnswerSeal, &bound, &Secret::new([8; 32])).unwrap();
+        let bound = codec::to_vec(&(&node.id, &stage.nodes[BANK].id));
+        let (epoch, enc) = AnswerEpoch::begin(to, &bound, &Secret::new([8; 32])).unwrap();
+        let mut sealer = epoch.answer(&honest.number.0, &codec::to_vec(&plan.question));
         let mut answer = Answer { enc, ..honest.clone() };
         let parts = [(SUBJECT_FIELD, Mode::Value, &subject), (field, Mode::Mask, mask)];
         answer.records[0].fields = parts

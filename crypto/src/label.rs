@@ -50,8 +50,10 @@ labels! {
     FieldSalt = "xinqiao/v1/field-salt",
     /// Associated data of a field sealed at rest: AES-256-GCM.
     FieldAtRest = "xinqiao/v1/seal-at-rest",
-    /// Info string of an answer's HPKE context.
-    AnswerSeal = "xinqiao/v1/seal-answer",
+    /// Info string of the HPKE context of one member's answers to one asker, and its exported secret.
+    AnswerEpoch = "xinqiao/v1/answer-epoch",
+    /// Key of one answer from its epoch's secret: keyed BLAKE3.
+    AnswerKey = "xinqiao/v1/answer-key",
     /// Info string of the federation record key wrapped to a member.
     RecordKeyWrap = "xinqiao/v1/wrap-record-key",
     /// Record id from the federation record key: keyed BLAKE3.

@@ -14,6 +14,7 @@
 //! | [`seal`] | field sealing at rest; HPKE to an asker |
 //! | [`keytree`] | the puncturable key tree: erasing a key for good |
 //! | [`pseudonym`] | keyed identifiers: record ids, subject tags, subject links |
+//! | [`recent`] | a bounded memory of results |
 //! | [`keystore`] | secrets under a passphrase or a key file |
 //! | [`stream`] | long contents sealed in chunks |
 //! | [`secret`] | bytes that wipe themselves and cannot be printed |
@@ -27,6 +28,7 @@ pub mod keytree;
 pub mod label;
 pub mod merkle;
 pub mod pseudonym;
+pub mod recent;
 pub mod seal;
 pub mod secret;
 pub mod sign;

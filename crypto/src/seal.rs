@@ -3,8 +3,11 @@
 //! | seal | key | bound by associated data to |
 //! |---|---|---|
 //! | field at rest | BLAKE3(record key); the nonce is the field | suite, and what the caller passes: member, record, catalog version, slot |
-//! | answer | one HPKE context per answer | question digest and member (info string); version index, field, mode (per seal) |
+//! | answer | BLAKE3(secret exported from the HPKE context of an epoch, answer's number and question); the nonce counts the fields | member and asker (info string); question digest (key); version index, field, mode (per seal) |
+//! | wrapped secret | one HPKE context | label, and to whom (info string) |
 //! | box | a key of the caller, random nonce | label |
+
+use std::sync::Arc;
 
 use aes_gcm::{
     Aes256Gcm, KeyInit,
@@ -14,7 +17,9 @@ use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable, aead::AesGc
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, UnboundKey};
 
-use crate::{Bytes, Digest, label::Label, pseudonym, secret::Secret, sign::PublicKey, suite::Suite};
+use crate::{
+    Bytes, Digest, label::Label, pseudonym, recent::Recent, secret::Secret, sign::PublicKey, suite::Suite,
+};
 
 type Kem = hpke::kem::X25519HkdfSha256;
 /// The asker's end of a context.
@@ -69,11 +74,7 @@ impl RecordKey {
         let mut aad = Label::FieldAtRest.as_str().as_bytes().to_vec();
         aad.extend_from_slice(&[0, Suite::Standard.number()]);
         aad.extend_from_slice(bound_to);
-        match UnboundKey::new(&AES_256_GCM, key.expose()) {
-            Ok(key) => FieldCipher { key: LessSafeKey::new(key), aad },
-            // INVARIANT: the only error is a key of another length than 32 bytes.
-            Err(_) => unreachable!("a key of 32 bytes"),
-        }
+        FieldCipher { key: aes(&key), aad }
     }
 }
 
@@ -100,85 +101,175 @@ impl FieldCipher {
 
     /// Opens what [`FieldCipher::seal`] sealed for the same field and binding.
     pub fn open(&self, field: u16, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        let mut content = sealed.to_vec();
-        let opened = self.key.open_in_place(nonce(field), Aad::from(&self.aad), &mut content);
-        let len = opened.map_err(|_| SealError)?.len();
-        content.truncate(len);
-        Ok(content)
+        open(&self.key, nonce(field), &self.aad, sealed)
     }
 }
 
-fn nonce(field: u16) -> ring::aead::Nonce {
+fn nonce(number: u16) -> ring::aead::Nonce {
     let mut nonce = [0; NONCE_LEN];
-    nonce[NONCE_LEN - 2..].copy_from_slice(&field.to_be_bytes());
+    nonce[NONCE_LEN - 2..].copy_from_slice(&number.to_be_bytes());
     ring::aead::Nonce::assume_unique_for_key(nonce)
 }
 
 /// An asker's private X25519 key.
-pub struct OpeningKey(<Kem as hpke::Kem>::PrivateKey, PublicKey);
+pub struct OpeningKey {
+    private: <Kem as hpke::Kem>::PrivateKey,
+    public: PublicKey,
+    epochs: Recent<Epoch, Arc<AnswerEpoch>, EPOCHS>,
+}
+
+/// What names an epoch at the asker: binding and encapsulated key.
+type Epoch = (Vec<u8>, Vec<u8>);
+
+/// Epochs remembered by an asker: every member of a federation has one or two at a time.
+const EPOCHS: usize = 64;
 
 impl OpeningKey {
     /// The key pair derived from a seed (RFC 9180 §7.1.3).
     pub fn from_seed(seed: &Secret) -> Self {
         let (private, public) = Kem::derive_keypair(seed.expose());
-        Self(private, PublicKey(public.to_bytes().into()))
+        Self { private, public: PublicKey(public.to_bytes().into()), epochs: Recent::default() }
     }
 
     /// The public half, as it stands in the registry.
     pub fn public(&self) -> PublicKey {
-        self.1
+        self.public
     }
 
-    /// Opens the context that a member set up with [`AnswerSealer::new`] for the same label and binding.
-    pub fn open(
+    /// Opens what [`wrap`] sealed to this key under the same label and binding.
+    pub fn unwrap(
         &self,
         label: Label,
         bound_to: &[u8],
         encapsulated: &[u8],
-    ) -> Result<AnswerOpener, SealError> {
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        self.context(label, bound_to, encapsulated)?.open(sealed, &[]).map_err(|_| SealError)
+    }
+
+    /// The asker's end of what [`AnswerEpoch::begin`] began with the same binding.
+    ///
+    /// One that was opened before is remembered. Nobody but the members can fill this memory, and then only their own
+    /// answers take longer.
+    pub fn epoch(&self, bound_to: &[u8], encapsulated: &[u8]) -> Result<Arc<AnswerEpoch>, SealError> {
+        let name = (bound_to.to_vec(), encapsulated.to_vec());
+        if let Some(epoch) = self.epochs.get(&name) {
+            return Ok(epoch);
+        }
+        let context = self.context(Label::AnswerEpoch, bound_to, encapsulated)?;
+        let epoch = Arc::new(AnswerEpoch::exported(|secret| context.export(EXPORT, secret))?);
+        self.epochs.put(name, epoch.clone());
+        Ok(epoch)
+    }
+
+    fn context(&self, label: Label, bound_to: &[u8], encapsulated: &[u8]) -> Result<Opener, SealError> {
         let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| SealError)?;
-        hpke::setup_receiver(&OpModeR::Base, &self.0, &enc, &info(label, bound_to))
-            .map(AnswerOpener)
+        hpke::setup_receiver(&OpModeR::Base, &self.private, &enc, &info(label, bound_to))
             .map_err(|_| SealError)
     }
 }
 
-/// Seals the fields of one answer, in order, to one asker.
-pub struct AnswerSealer(Sealer);
+/// Exporter context of an epoch's secret (RFC 9180 §5.3).
+const EXPORT: &[u8] = Label::AnswerEpoch.as_str().as_bytes();
 
-impl AnswerSealer {
-    /// One encapsulation to `asker`; returns the encapsulated key that travels with the answer. `seed` must be fresh.
-    pub fn new(
-        asker: &PublicKey,
-        label: Label,
-        bound_to: &[u8],
-        seed: &Secret,
-    ) -> Result<(Self, Bytes), SealError> {
-        let public = <Kem as hpke::Kem>::PublicKey::from_bytes(&asker.0).map_err(|_| SealError)?;
-        let (enc, sealer) = hpke::setup_sender_with_rng(
-            &OpModeS::Base,
-            &public,
-            &info(label, bound_to),
-            &mut SeedRng::new(seed),
-        )
-        .map_err(|_| SealError)?;
-        Ok((Self(sealer), Bytes(enc.to_bytes().to_vec())))
+/// Seals `content` to `to` once; returns the encapsulated key and the ciphertext. `seed` must be fresh.
+pub fn wrap(
+    to: &PublicKey,
+    label: Label,
+    bound_to: &[u8],
+    seed: &Secret,
+    content: &[u8],
+) -> Result<(Bytes, Bytes), SealError> {
+    let (enc, mut context) = encapsulate(to, label, bound_to, seed)?;
+    Ok((enc, Bytes(context.seal(content, &[]).map_err(|_| SealError)?)))
+}
+
+fn encapsulate(
+    to: &PublicKey,
+    label: Label,
+    bound_to: &[u8],
+    seed: &Secret,
+) -> Result<(Bytes, Sealer), SealError> {
+    let public = <Kem as hpke::Kem>::PublicKey::from_bytes(&to.0).map_err(|_| SealError)?;
+    let info = info(label, bound_to);
+    let made = hpke::setup_sender_with_rng(&OpModeS::Base, &public, &info, &mut SeedRng::new(seed));
+    let (enc, context): (<Kem as hpke::Kem>::EncappedKey, Sealer) = made.map_err(|_| SealError)?;
+    Ok((Bytes(enc.to_bytes().to_vec()), context))
+}
+
+/// What one member's answers to one asker are sealed with for a while: one encapsulation serves many answers, each of
+/// which has a key of its own. Whoever learns it reads the answers of the epoch and no others.
+pub struct AnswerEpoch(Secret);
+
+impl AnswerEpoch {
+    /// The answering member's end; returns also the encapsulated key, which travels with each answer. `bound_to` names
+    /// both ends; `seed` must be fresh.
+    pub fn begin(asker: &PublicKey, bound_to: &[u8], seed: &Secret) -> Result<(Self, Bytes), SealError> {
+        let (enc, context) = encapsulate(asker, Label::AnswerEpoch, bound_to, seed)?;
+        Ok((Self::exported(|secret| context.export(EXPORT, secret))?, enc))
     }
 
-    /// Seals the next field.
-    pub fn seal(&mut self, bound_to: &[u8], content: &[u8]) -> Result<Bytes, SealError> {
-        self.0.seal(content, bound_to).map(Bytes).map_err(|_| SealError)
+    fn exported(export: impl FnOnce(&mut [u8]) -> Result<(), hpke::HpkeError>) -> Result<Self, SealError> {
+        let mut secret = [0; 32];
+        export(&mut secret).map_err(|_| SealError)?;
+        Ok(Self(Secret::new(secret)))
+    }
+
+    /// What seals, or opens, the fields of one answer, in order. Of the sealing end each `number` must be fresh: chance
+    /// makes it so.
+    pub fn answer(&self, number: &[u8; 16], bound_to: &[u8]) -> AnswerCipher {
+        let key = Secret::new(pseudonym::keyed(&self.0, Label::AnswerKey, &[number, bound_to]));
+        AnswerCipher { key: aes(&key), next: 0 }
     }
 }
 
-/// Opens the fields of one answer, in the order they were sealed.
-pub struct AnswerOpener(Opener);
+/// Seals or opens the fields of one answer in order: one key, and the place in the order as the nonce.
+pub struct AnswerCipher {
+    key: LessSafeKey,
+    next: u16,
+}
 
-impl AnswerOpener {
+impl AnswerCipher {
+    /// Seals the next field. An answer has at most 65,535.
+    pub fn seal(&mut self, bound_to: &[u8], content: &[u8]) -> Result<Bytes, SealError> {
+        let mut sealed = Vec::with_capacity(content.len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(content);
+        let nonce = self.nonce()?;
+        self.key.seal_in_place_append_tag(nonce, Aad::from(bound_to), &mut sealed).map_err(|_| SealError)?;
+        Ok(Bytes(sealed))
+    }
+
     /// Opens the next field.
     pub fn open(&mut self, bound_to: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
-        self.0.open(sealed, bound_to).map_err(|_| SealError)
+        let nonce = self.nonce()?;
+        open(&self.key, nonce, bound_to, sealed)
     }
+
+    fn nonce(&mut self) -> Result<ring::aead::Nonce, SealError> {
+        let place = self.next;
+        self.next = place.checked_add(1).ok_or(SealError)?;
+        Ok(nonce(place))
+    }
+}
+
+fn aes(key: &Secret) -> LessSafeKey {
+    match UnboundKey::new(&AES_256_GCM, key.expose()) {
+        Ok(key) => LessSafeKey::new(key),
+        // INVARIANT: the only error is a key of another length than 32 bytes.
+        Err(_) => unreachable!("a key of 32 bytes"),
+    }
+}
+
+fn open(
+    key: &LessSafeKey,
+    nonce: ring::aead::Nonce,
+    bound_to: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, SealError> {
+    let mut content = sealed.to_vec();
+    let len = key.open_in_place(nonce, Aad::from(bound_to), &mut content).map_err(|_| SealError)?.len();
+    content.truncate(len);
+    Ok(content)
 }
 
 fn info(label: Label, bound_to: &[u8]) -> Vec<u8> {
@@ -262,16 +353,37 @@ mod tests {
     #[test]
     fn an_answer_opens_only_for_the_asker_and_in_order() {
         let asker = OpeningKey::from_seed(&secret(5));
-        let (mut sealer, enc) =
-            AnswerSealer::new(&asker.public(), Label::AnswerSeal, b"q", &secret(9)).unwrap();
+        let (epoch, enc) = AnswerEpoch::begin(&asker.public(), b"sh to bank", &secret(9)).unwrap();
+        let mut sealer = epoch.answer(&[1; 16], b"q");
         let (a, b) = (sealer.seal(b"1", b"first").unwrap(), sealer.seal(b"2", b"second").unwrap());
-        let mut opener = asker.open(Label::AnswerSeal, b"q", &enc).unwrap();
+        let theirs = asker.epoch(b"sh to bank", &enc).unwrap();
+        let mut opener = theirs.answer(&[1; 16], b"q");
         assert_eq!(opener.open(b"1", &a).unwrap(), b"first");
         assert_eq!(opener.open(b"2", &b).unwrap(), b"second");
-        let mut other = OpeningKey::from_seed(&secret(6)).open(Label::AnswerSeal, b"q", &enc).unwrap();
-        assert!(other.open(b"1", &a).is_err());
-        let mut elsewhere = asker.open(Label::AnswerSeal, b"other question", &enc).unwrap();
-        assert!(elsewhere.open(b"1", &a).is_err());
+        let elsewhere = [
+            theirs.answer(&[1; 16], b"other question"),
+            theirs.answer(&[2; 16], b"q"),
+            asker.epoch(b"js to bank", &enc).unwrap().answer(&[1; 16], b"q"),
+            OpeningKey::from_seed(&secret(6)).epoch(b"sh to bank", &enc).unwrap().answer(&[1; 16], b"q"),
+        ];
+        for mut other in elsewhere {
+            assert!(other.open(b"1", &a).is_err());
+        }
+        let mut out_of_order = theirs.answer(&[1; 16], b"q");
+        assert!(out_of_order.open(b"2", &b).is_err());
+        // Equal contents of two answers do not look equal.
+        assert_ne!(epoch.answer(&[2; 16], b"q").seal(b"1", b"first").unwrap(), a);
+    }
+
+    #[test]
+    fn a_wrapped_secret_opens_only_for_its_member_and_purpose() {
+        let member = OpeningKey::from_seed(&secret(5));
+        let (enc, sealed) = wrap(&member.public(), Label::RecordKeyWrap, b"sh", &secret(9), b"key").unwrap();
+        assert_eq!(member.unwrap(Label::RecordKeyWrap, b"sh", &enc, &sealed).unwrap(), b"key");
+        assert!(member.unwrap(Label::BackupKeyWrap, b"sh", &enc, &sealed).is_err());
+        assert!(member.unwrap(Label::RecordKeyWrap, b"js", &enc, &sealed).is_err());
+        let other = OpeningKey::from_seed(&secret(6));
+        assert!(other.unwrap(Label::RecordKeyWrap, b"sh", &enc, &sealed).is_err());
     }
 
     #[test]

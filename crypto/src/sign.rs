@@ -13,7 +13,7 @@ use coset::{
 use ed25519_dalek::Signer;
 use minicbor::{Decode, Encode};
 
-use crate::{Bytes, Digest, Timestamp, codec, label::Label, secret::Secret, suite::Suite};
+use crate::{Bytes, Digest, Timestamp, codec, label::Label, recent::Recent, secret::Secret, suite::Suite};
 
 /// Longest signed object: a question or grant is below 8 KiB; a batch statement below 1 KiB.
 pub const SIGNED_BYTES_MAX: usize = 60 * 1024;
@@ -87,6 +87,46 @@ impl VerifyingKey {
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "VerifyingKey({})", self.id())
+    }
+}
+
+/// Signatures that were good before, and keys that were read before: what comes again is not computed again.
+///
+/// Bad ones are not remembered: whoever sends them pays with a whole verification each time, and crowds out nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    good: Recent<Digest, (), SEEN_SIGNATURES>,
+    keys: Recent<[u8; 32], VerifyingKey, SEEN_KEYS>,
+}
+
+/// Signatures remembered; about 100 bytes each.
+const SEEN_SIGNATURES: usize = 16_384;
+/// Keys remembered; a federation has at most a few hundred.
+const SEEN_KEYS: usize = 1_024;
+
+impl Seen {
+    /// [`VerifyingKey::from_bytes`].
+    pub fn key(&self, bytes: [u8; 32]) -> Option<VerifyingKey> {
+        if let Some(key) = self.keys.get(&bytes) {
+            return Some(key);
+        }
+        let key = VerifyingKey::from_bytes(bytes)?;
+        self.keys.put(bytes, key);
+        Some(key)
+    }
+
+    /// [`VerifyingKey::verify`].
+    pub fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) -> bool {
+        // The first two have a fixed length, so the parts cannot be read otherwise.
+        let seen = Digest::of_parts(&[&key.to_bytes(), signature, message]);
+        if self.good.get(&seen).is_some() {
+            return true;
+        }
+        let good = key.verify(message, signature);
+        if good {
+            self.good.put(seen, ());
+        }
+        good
     }
 }
 
@@ -213,6 +253,19 @@ impl<T: Statement> Signed<T> {
 
     /// Checks the signature and gives access to the statement.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Verified<T>, SignError> {
+        self.verify_by(key, |message, signature| key.verify(message, signature))
+    }
+
+    /// As [`Signed::verify`], for statements that come again and again.
+    pub fn verify_seen(&self, key: &VerifyingKey, seen: &Seen) -> Result<Verified<T>, SignError> {
+        self.verify_by(key, |message, signature| seen.verify(key, message, signature))
+    }
+
+    fn verify_by(
+        &self,
+        key: &VerifyingKey,
+        verify: impl FnOnce(&[u8], &[u8; 64]) -> bool,
+    ) -> Result<Verified<T>, SignError> {
         if key.id() != self.key {
             return Err(SignError::WrongKey);
         }
@@ -220,7 +273,7 @@ impl<T: Statement> Signed<T> {
             .map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
         cose.verify_signature(&[], |signature, message| {
             let signature = signature.try_into().map_err(|_| SignError::BadSignature)?;
-            key.verify(message, signature).then_some(()).ok_or(SignError::BadSignature)
+            verify(message, signature).then_some(()).ok_or(SignError::BadSignature)
         })?;
         let payload = cose.payload.as_deref().unwrap_or_default();
         let statement =
@@ -369,6 +422,25 @@ mod tests {
 
     fn key(seed: u8) -> SigningKey {
         SigningKey::from_seed(&Secret::new([seed; 32]))
+    }
+
+    #[test]
+    fn what_was_seen_is_good_for_the_same_bytes_and_key_only() {
+        let seen = Seen::default();
+        let (one, two) = (key(1).verifying_key(), key(2).verifying_key());
+        let signature = key(1).sign(b"message");
+        for _ in 0..2 {
+            assert!(seen.verify(&one, b"message", &signature));
+            assert!(!seen.verify(&one, b"messagf", &signature));
+            assert!(!seen.verify(&two, b"message", &signature));
+            assert!(!seen.verify(&one, b"message", &[0; 64]));
+            assert_eq!(seen.key(one.to_bytes()), Some(one));
+        }
+        let signed = Signed::new(&key(1), "sh", Timestamp(5_000), &Note(7));
+        for _ in 0..2 {
+            assert_eq!(signed.verify_seen(&one, &seen).unwrap().get(), &Note(7));
+            assert_eq!(signed.verify_seen(&two, &seen).unwrap_err(), SignError::WrongKey);
+        }
     }
 
     #[test]

@@ -16,13 +16,14 @@ use crypto::{
     Bytes, Digest, Timestamp, codec,
     commit::{FieldsProof, Opening},
     keytree::Slot,
-    label::Label,
     merkle::leaf_hash,
-    seal::{AnswerOpener, AnswerSealer, OpeningKey, RecordKey},
+    seal::{AnswerCipher, AnswerEpoch, OpeningKey, RecordKey},
     secret::Secret,
-    sign::Verified,
+    sign::{PublicKey, Verified},
 };
-use ledger::{checkpoint::SignedCheckpoint, log, proof::verify_inclusion, store::View, tree::LeafIndex};
+use ledger::{
+    checkpoint::SignedCheckpoint, log, proof::verify_inclusion, prover::Prover, store::View, tree::LeafIndex,
+};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -92,7 +93,7 @@ pub struct Answer {
     /// Checkpoint of its `records` log that the paths of `records` lead to; absent without records.
     #[n(3)]
     pub checkpoint: Option<SignedCheckpoint>,
-    /// Encapsulated key of the answer's HPKE context.
+    /// Encapsulated key of the epoch's HPKE context.
     #[n(4)]
     pub enc: Bytes,
     /// The records, in the order of the access entry.
@@ -101,6 +102,14 @@ pub struct Answer {
     /// The outcomes, in the order of the access entry.
     #[n(6)]
     pub checks: Vec<SealedCheck>,
+    /// Number of the answer within the epoch, by chance.
+    #[n(7)]
+    pub number: AnswerNumber,
+}
+
+crypto::id! {
+    /// Number of an answer within its epoch: its key depends on it, so no two answers share one.
+    pub struct AnswerNumber(16);
 }
 
 /// One record of an answer.
@@ -206,26 +215,62 @@ pub struct OpenedField {
     pub value: Value,
 }
 
+/// This member's end of an epoch towards one asker. The shell ends it after [`crate::limits::EPOCH_MS`].
+pub struct Epoch {
+    to: PublicKey,
+    enc: Bytes,
+    secret: AnswerEpoch,
+}
+
+impl Epoch {
+    /// Begins an epoch. `seed` must be fresh.
+    ///
+    /// Errors: `member.unknown` when the asker is no member any more; `signature.invalid` when its key is no point.
+    pub fn begin(
+        registry: &Registry,
+        own: &MemberId,
+        asker: &MemberId,
+        seed: &Secret,
+    ) -> Result<Self, Refusal> {
+        let to = registry.member(asker)?.stated.seal;
+        let (secret, enc) = AnswerEpoch::begin(&to, &epoch_binding(own, asker), seed)
+            .map_err(|_| Refusal::new(Code::SignatureInvalid, "the asker's sealing key is no valid point"))?;
+        Ok(Self { to, enc, secret })
+    }
+
+    /// Whether the asker is still a member, with the key that the epoch is sealed to.
+    pub fn stands(&self, registry: &Registry, asker: &MemberId) -> bool {
+        registry.member(asker).is_ok_and(|member| member.stated.seal == self.to)
+    }
+}
+
+/// Makes the paths of answers, and remembers what they have in common.
+pub struct Provers {
+    records: Prover,
+    access: Prover,
+}
+
+impl Default for Provers {
+    fn default() -> Self {
+        let prover = |log: LogName| Prover::new(log.as_str());
+        Self { records: prover(LogName::Records), access: prover(LogName::Access) }
+    }
+}
+
 /// Opens the planned fields and seals them to the asker. Runs after the access entry is durable, on any thread.
 ///
 /// `key` gives the key of a slot, or `None` when it was erased in between: such a record is refused, not skipped.
-/// `seed` must be fresh.
+/// `number` must be fresh.
 pub fn seal(
     view: &dyn View,
+    provers: &Provers,
     own: &MemberId,
-    registry: &Registry,
+    epoch: &Epoch,
     key: &dyn Fn(Slot) -> Option<RecordKey>,
     plan: &Plan,
-    seed: &Secret,
+    number: AnswerNumber,
 ) -> Result<Result<Answer, Refusal>, Fault> {
-    let asker = match registry.member(&plan.asker) {
-        Ok(member) => member.stated.seal,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let bound = answer_binding(&plan.question, own);
-    let Ok((mut sealer, enc)) = AnswerSealer::new(&asker, Label::AnswerSeal, &bound, seed) else {
-        return Ok(Err(Refusal::new(Code::SignatureInvalid, "the asker's sealing key is no valid point")));
-    };
+    let mut sealer = epoch.secret.answer(&number.0, &answer_binding(&plan.question));
     let checkpoint = if plan.records.is_empty() { None } else { log::head(view, LogName::Records.as_str())? };
     let mut records = Vec::with_capacity(plan.records.len());
     for planned in &plan.records {
@@ -251,19 +296,20 @@ pub fn seal(
                 .map_err(|_| Fault("sealing an answer failed".into()))?;
             fields.push(SealedOpening { field, mode, sealed });
         }
-        let size = checkpoint.as_ref().map(|c| c.claimed().size).unwrap_or_default();
         let index = LeafIndex(planned.version);
         let missing = || Fault(format!("entry {index} of `records` is missing"));
+        let head = checkpoint.as_ref().ok_or_else(missing)?;
         records.push(AnswerRecord {
             entry: log::entry(view, LogName::Records.as_str(), index)?.ok_or_else(missing)?.into(),
-            path: log::inclusion(view, LogName::Records.as_str(), index, size)?,
+            path: provers.records.inclusion(view, index, head)?,
             proof: opened.proof,
             fields,
         });
     }
     let checks = check::seal(&mut sealer, &plan.checks, &plan.openings)?;
-    let access = Receipt::build(view, own, LogName::Access, plan.index)?;
-    Ok(Ok(Answer { member: own.clone(), question: plan.question, access, checkpoint, enc, records, checks }))
+    let access = Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?;
+    let (member, question, enc) = (own.clone(), plan.question, epoch.enc.clone());
+    Ok(Ok(Answer { member, question, access, checkpoint, enc, records, checks, number }))
 }
 
 /// Opens an answer and checks everything it claims: the access entry, every record's entry and every value.
@@ -297,19 +343,16 @@ pub fn open(
     if disclosed.len() != answer.records.len() {
         return Err(refuse("it has not the records its entry names"));
     }
-    let bound = answer_binding(&answer.question, &answer.member);
     let mut opener = match answer.records.is_empty() && answer.checks.is_empty() {
         true => None,
-        false => Some(
-            key.open(Label::AnswerSeal, &bound, &answer.enc)
-                .map_err(|_| refuse("it is not sealed to this key"))?,
-        ),
+        false => {
+            let bound = epoch_binding(&answer.member, &question.get().asker);
+            let epoch = key.epoch(&bound, &answer.enc).map_err(|_| refuse("it is not sealed to this key"))?;
+            Some(epoch.answer(&answer.number.0, &answer_binding(&answer.question)))
+        }
     };
     let checkpoint = match (&answer.checkpoint, answer.records.is_empty()) {
-        (Some(note), false) => {
-            let note_key = registry.note_key(&answer.member, LogName::Records)?;
-            Some(note.verify(&note_key).map_err(|e| refuse(&e.to_string()))?)
-        }
+        (Some(note), false) => Some(registry.verify_checkpoint(&answer.member, LogName::Records, note)?),
         (None, true) => None,
         _ => return Err(refuse("records and checkpoint do not go together")),
     };
@@ -360,7 +403,7 @@ pub fn open(
 /// Opens one record's fields and checks them against its root, its access entry and the question.
 fn open_fields(
     (question, digest): (&Question, &Digest),
-    opener: &mut AnswerOpener,
+    opener: &mut AnswerCipher,
     sent: &AnswerRecord,
     named: &DisclosedRecord,
     root: &Digest,
@@ -409,8 +452,12 @@ fn open_fields(
     Ok(fields)
 }
 
-fn answer_binding(question: &Digest, member: &MemberId) -> Vec<u8> {
-    codec::to_vec(&(question, member))
+fn epoch_binding(member: &MemberId, asker: &MemberId) -> Vec<u8> {
+    codec::to_vec(&(member, asker))
+}
+
+fn answer_binding(question: &Digest) -> Vec<u8> {
+    codec::to_vec(question)
 }
 
 fn field_binding(version: u64, field: FieldId, mode: Mode) -> Vec<u8> {

@@ -25,7 +25,7 @@ use crypto::{
     label::Label,
     merkle::leaf_hash,
     pseudonym::{SubjectTag, keyed},
-    seal::{AnswerOpener, AnswerSealer, RecordKey, SealError},
+    seal::{AnswerCipher, RecordKey, SealError},
     sign::Verified,
 };
 use ledger::{log, store::View, tree::LeafIndex};
@@ -369,7 +369,7 @@ pub struct OpenedCheck {
 
 /// Seals the outcomes to the asker, after the records of the answer.
 pub(crate) fn seal(
-    sealer: &mut AnswerSealer,
+    sealer: &mut AnswerCipher,
     checks: &[PlanCheck],
     openings: &[CheckOpening],
 ) -> Result<Vec<SealedCheck>, Fault> {
@@ -389,7 +389,7 @@ pub(crate) fn seal(
 /// withheld.
 pub(crate) fn open(
     question: &Verified<Question>,
-    opener: Option<&mut AnswerOpener>,
+    opener: Option<&mut AnswerCipher>,
     sent: &[SealedCheck],
     judged: &[Judged],
     withheld: &[Withheld],

@@ -8,6 +8,9 @@ pub const OPERATOR_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const OPERATOR_RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest part of a file that is handed in: large enough that waiting for the node's word costs nothing.
 pub const FILE_PART_BYTES_MAX: usize = 1024 * 1024;
+/// Time for which answers to one asker share an encapsulated key: it costs as much as half an answer, and whoever takes
+/// it out of a node's memory reads no other answers than those of this time.
+pub const EPOCH_MS: u64 = 60_000;
 /// Most records in one answer; beyond it the newest are given and the answer says that there are more.
 pub const RECORDS_PER_ANSWER_MAX: usize = 64;
 /// Records of one subject and item that are looked at for an answer: bounds the work of one question.

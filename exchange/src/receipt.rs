@@ -10,6 +10,7 @@ use ledger::{
     log,
     proof::verify_inclusion,
     proof_file::ProofFile,
+    prover::Prover,
     store::View,
     tree::LeafIndex,
 };
@@ -65,10 +66,21 @@ pub struct Proven {
 impl Receipt {
     /// The receipt of one of the member's own durable entries under its newest checkpoint.
     pub fn build(view: &dyn View, member: &MemberId, log: LogName, index: u64) -> Result<Self, Fault> {
+        Self::build_by(&Prover::new(log.as_str()), view, member, log, index)
+    }
+
+    /// As [`Receipt::build`], by a prover of the log that remembers what earlier receipts needed.
+    pub fn build_by(
+        prover: &Prover,
+        view: &dyn View,
+        member: &MemberId,
+        log: LogName,
+        index: u64,
+    ) -> Result<Self, Fault> {
         let missing = || Fault(format!("entry {index} of `{log}` has no receipt yet"));
         let checkpoint = log::head(view, log.as_str())?.ok_or_else(missing)?;
         let entry = log::entry(view, log.as_str(), LeafIndex(index))?.ok_or_else(missing)?;
-        let path = log::inclusion(view, log.as_str(), LeafIndex(index), checkpoint.claimed().size)?;
+        let path = prover.inclusion(view, LeafIndex(index), &checkpoint)?;
         Ok(Self { member: member.clone(), log, index, entry: entry.into(), path, checkpoint })
     }
 
@@ -98,8 +110,7 @@ impl Receipt {
                 format!("receipt for entry {} of `{}/{}`: {why}", self.index, self.member, self.log),
             )
         };
-        let key = registry.note_key(&self.member, self.log)?;
-        let checkpoint = self.checkpoint.verify(&key).map_err(|e| refuse(e.to_string()))?;
+        let checkpoint = registry.verify_checkpoint(&self.member, self.log, &self.checkpoint)?;
         let leaf = leaf_hash(&self.entry);
         verify_inclusion(LeafIndex(self.index), checkpoint.size, &leaf, &checkpoint.root, &self.path)
             .map_err(|e| refuse(e.to_string()))?;

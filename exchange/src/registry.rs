@@ -9,11 +9,15 @@ use credit::{id::MemberId, policy::Role, rules::System};
 use crypto::{
     Bytes, Digest, Timestamp, codec,
     label::Label,
-    seal::{AnswerSealer, OpeningKey},
+    seal::{self, OpeningKey},
     secret::Secret,
-    sign::{PublicKey, Signed, SigningKey, Statement, Verified, VerifyingKey},
+    sign::{PublicKey, Seen, SignError, Signed, SigningKey, Statement, Verified, VerifyingKey},
 };
-use ledger::{note::NoteKey, witness::COMMITTEE_MAX};
+use ledger::{
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    note::NoteKey,
+    witness::COMMITTEE_MAX,
+};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -59,6 +63,9 @@ pub struct Registry {
     /// The committee of witnesses, ascending; at most [`ledger::witness::COMMITTEE_MAX`].
     #[n(10)]
     pub witnesses: Vec<MemberId>,
+    /// Signatures of its members that were good before: computed, not stated.
+    #[cbor(skip)]
+    pub seen: Seen,
 }
 
 /// One who may approve registry versions.
@@ -154,14 +161,15 @@ impl Wrapped {
     /// Wraps `secret` to `member`; `seed` must be fresh. `None` when the member's key is not a valid point.
     pub fn new(secret: &Secret, to: &PublicKey, member: &MemberId, seed: &Secret) -> Option<Self> {
         let bound = member.as_str().as_bytes();
-        let (mut sealer, enc) = AnswerSealer::new(to, Label::RecordKeyWrap, bound, seed).ok()?;
-        Some(Self { enc, sealed: sealer.seal(&[], secret.expose()).ok()? })
+        let (enc, sealed) = seal::wrap(to, Label::RecordKeyWrap, bound, seed, secret.expose()).ok()?;
+        Some(Self { enc, sealed })
     }
 
     /// Unwraps it with the member's key.
     pub fn open(&self, key: &OpeningKey, member: &MemberId) -> Option<Secret> {
-        let mut opener = key.open(Label::RecordKeyWrap, member.as_str().as_bytes(), &self.enc).ok()?;
-        let bytes: [u8; 32] = opener.open(&[], &self.sealed).ok()?.try_into().ok()?;
+        let bound = member.as_str().as_bytes();
+        let bytes = key.unwrap(Label::RecordKeyWrap, bound, &self.enc, &self.sealed).ok()?;
+        let bytes: [u8; 32] = bytes.try_into().ok()?;
         Some(Secret::new(bytes))
     }
 }
@@ -346,7 +354,8 @@ impl Registry {
     /// The signing key of a member.
     pub fn signing_key(&self, id: &MemberId) -> Result<VerifyingKey, Refusal> {
         let key = self.member(id)?.stated.sign;
-        VerifyingKey::from_bytes(key.0)
+        self.seen
+            .key(key.0)
             .ok_or_else(|| Refusal::new(Code::MemberUnknown, format!("`{id}`: key is no point")))
     }
 
@@ -359,7 +368,7 @@ impl Registry {
     pub fn past_note_key(&self, id: &MemberId, log: LogName) -> Result<NoteKey, Refusal> {
         let unknown = || Refusal::new(Code::MemberUnknown, format!("`{id}`"));
         let entry = self.members.iter().find(|m| m.stated.id == *id).ok_or_else(unknown)?;
-        let key = VerifyingKey::from_bytes(entry.stated.sign.0).ok_or_else(unknown)?;
+        let key = self.seen.key(entry.stated.sign.0).ok_or_else(unknown)?;
         Ok(log.note_key(&self.federation, id, key))
     }
 
@@ -373,11 +382,34 @@ impl Registry {
 
     /// Checks a statement against its issuer's registered key.
     pub fn verify<T: Statement>(&self, signed: &Signed<T>) -> Result<Verified<T>, Refusal> {
+        self.verify_by(signed, |key| signed.verify(key))
+    }
+
+    /// As [`Registry::verify`], for statements that come again and again.
+    pub fn verify_seen<T: Statement>(&self, signed: &Signed<T>) -> Result<Verified<T>, Refusal> {
+        self.verify_by(signed, |key| signed.verify_seen(key, &self.seen))
+    }
+
+    fn verify_by<T>(
+        &self,
+        signed: &Signed<T>,
+        verify: impl FnOnce(&VerifyingKey) -> Result<Verified<T>, SignError>,
+    ) -> Result<Verified<T>, Refusal> {
         let issuer = MemberId::parse(signed.issuer())
             .ok_or_else(|| Refusal::new(Code::SignatureInvalid, "issuer is not a member id"))?;
-        signed
-            .verify(&self.signing_key(&issuer)?)
+        verify(&self.signing_key(&issuer)?)
             .map_err(|e| Refusal::new(Code::SignatureInvalid, format!("statement of `{issuer}`: {e}")))
+    }
+
+    /// Checks the checkpoint of a member's log against the member's registered key.
+    pub fn verify_checkpoint(
+        &self,
+        owner: &MemberId,
+        log: LogName,
+        note: &SignedCheckpoint,
+    ) -> Result<Checkpoint, Refusal> {
+        note.verify_seen(&self.note_key(owner, log)?, &self.seen)
+            .map_err(|e| Refusal::new(Code::SignatureInvalid, format!("checkpoint of `{owner}/{log}`: {e}")))
     }
 }
 

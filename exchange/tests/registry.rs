@@ -5,7 +5,7 @@ use credit::{id::MemberId, policy::Role};
 use crypto::{
     Digest, Timestamp,
     secret::Secret,
-    sign::{PublicKey, SigningKey},
+    sign::{PublicKey, Seen, SigningKey},
 };
 use exchange::registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry};
 
@@ -38,6 +38,7 @@ fn member(id: &str, seed: u8) -> MemberEntry {
 
 fn registry() -> Registry {
     Registry {
+        seen: Seen::default(),
         federation: "test".into(),
         version: 1,
         previous: Digest::ZERO,

@@ -5,7 +5,7 @@ use credit::{id::MemberId, policy::Role};
 use crypto::{
     Digest, Timestamp,
     secret::Secret,
-    sign::{PublicKey, SigningKey},
+    sign::{PublicKey, Seen, SigningKey},
 };
 use exchange::{
     logs::LogName,
@@ -52,6 +52,7 @@ fn registry() -> Registry {
     let members =
         (1..).zip(members).map(|(n, name)| member(name, n, &format!("{name}.example:80"))).collect();
     Registry {
+        seen: Seen::default(),
         federation: "test".into(),
         version: 7,
         previous: Digest::ZERO,

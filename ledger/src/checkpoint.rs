@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crypto::{
     Digest,
     codec::{Decode, Encode},
-    sign::SigningKey,
+    sign::{Seen, SigningKey},
 };
 
 use crate::{
@@ -105,11 +105,21 @@ impl SignedCheckpoint {
     ///
     /// Errors: `WrongOrigin`, `Unsigned`, `BadSignature`.
     pub fn verify(&self, key: &NoteKey) -> Result<Checkpoint, NoteError> {
+        self.note_of(key)?.verify(key)?;
+        Ok(self.claimed.clone())
+    }
+
+    /// As [`SignedCheckpoint::verify`], for checkpoints that come again and again.
+    pub fn verify_seen(&self, key: &NoteKey, seen: &Seen) -> Result<Checkpoint, NoteError> {
+        self.note_of(key)?.verify_seen(key, seen)?;
+        Ok(self.claimed.clone())
+    }
+
+    fn note_of(&self, key: &NoteKey) -> Result<Note, NoteError> {
         if self.claimed.origin != key.name {
             return Err(NoteError::WrongOrigin { origin: self.claimed.origin.clone() });
         }
-        self.note()?.verify(key)?;
-        Ok(self.claimed.clone())
+        self.note()
     }
 
     /// The same checkpoint with one more cosignature line, which is verified first: a forged line once stored would

@@ -20,7 +20,7 @@
 //! | [`note`] | signed notes and cosignatures |
 //! | [`checkpoint`] | the three lines a log signs |
 //! | [`store`] | `View`, `Batch`, `Store`, `Overlay`; the in-memory store and the suite for every store |
-//! | [`log`] | one log in a store: append, seal, read |
+//! | [`log`], [`prover`] | one log in a store: append, seal, read; paths for many askers |
 //! | [`witness`] | quorum rule and its verification |
 //! | [`policy`] | trust as a file (tlog-policy) and what it makes of a checkpoint |
 //! | [`proof_file`], [`cose_receipt`] | a proof as a file: tlog-proof, and COSE receipt (RFC 9942) |
@@ -36,6 +36,7 @@ pub mod note;
 pub mod policy;
 pub mod proof;
 pub mod proof_file;
+pub mod prover;
 pub mod store;
 pub mod tile;
 pub mod tree;

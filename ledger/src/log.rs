@@ -544,6 +544,18 @@ pub fn resource(view: &dyn View, name: &str, at: &Tile) -> Result<Option<Vec<u8>
     }
 }
 
+/// Hashes of the stored tile; none when there is none.
+pub(crate) fn stored_tile(
+    view: &dyn View,
+    name: &str,
+    level: u8,
+    index: u64,
+) -> Result<Vec<Digest>, StoreError> {
+    let bytes = view.get(Space::Tile, &tile_key(name, level, index))?.unwrap_or_default();
+    decode_hashes(&bytes)
+        .ok_or_else(|| corrupt(format!("tile {level}/{index} of `{name}` has a wrong length")))
+}
+
 /// Hashes of a tile, read once and looked at by several nodes.
 type Hashes = Rc<[Digest]>;
 
@@ -564,10 +576,7 @@ impl<'a> StoredNodes<'a> {
         if let Some(hashes) = self.read.borrow().get(&(level, index)) {
             return Ok(hashes.clone());
         }
-        let bytes = self.view.get(Space::Tile, &tile_key(self.name, level, index))?.unwrap_or_default();
-        let hashes: Hashes = decode_hashes(&bytes)
-            .ok_or_else(|| corrupt(format!("tile {level}/{index} of `{}` has a wrong length", self.name)))?
-            .into();
+        let hashes: Hashes = stored_tile(self.view, self.name, level, index)?.into();
         self.read.borrow_mut().insert((level, index), hashes.clone());
         Ok(hashes)
     }

@@ -10,7 +10,7 @@ use core::fmt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crypto::{
     Digest,
-    sign::{SigningKey, VerifyingKey},
+    sign::{Seen, SigningKey, VerifyingKey},
 };
 
 /// Most signature lines read. Verifiers must accept at least 16; the limit is that of the Go reference.
@@ -203,10 +203,19 @@ impl Note {
     ///
     /// Errors: `Unsigned` when there is none, `BadSignature` when any line under this name and id fails.
     pub fn verify(&self, key: &NoteKey) -> Result<(), NoteError> {
+        self.verify_by(key, |message, signature| key.key.verify(message, signature))
+    }
+
+    /// As [`Note::verify`], for notes that come again and again.
+    pub fn verify_seen(&self, key: &NoteKey, seen: &Seen) -> Result<(), NoteError> {
+        self.verify_by(key, |message, signature| seen.verify(&key.key, message, signature))
+    }
+
+    fn verify_by(&self, key: &NoteKey, verify: impl Fn(&[u8], &[u8; 64]) -> bool) -> Result<(), NoteError> {
         let mut found = false;
         for line in self.lines_of(&key.name, key.id()) {
             let good = <&[u8; 64]>::try_from(line.bytes.as_slice())
-                .is_ok_and(|signature| key.key.verify(self.text.as_bytes(), signature));
+                .is_ok_and(|signature| verify(self.text.as_bytes(), signature));
             if !good {
                 return Err(NoteError::BadSignature { name: key.name.clone() });
             }

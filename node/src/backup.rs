@@ -25,7 +25,7 @@ use crypto::{
     Bytes, Timestamp, codec,
     keystore::{Credential, Unlocked},
     label::Label,
-    seal::{AnswerSealer, OpeningKey},
+    seal::{OpeningKey, wrap},
     secret::Secret,
     sign::PublicKey,
     stream::{CHUNK_BYTES, StreamOpener, StreamSealer, TAG_BYTES},
@@ -236,7 +236,7 @@ pub enum OpenWith {
     /// The passphrase it was made with.
     Passphrase(Credential),
     /// The keys of the member it was sealed to.
-    Member(MemberId, OpeningKey),
+    Member(MemberId, Arc<OpeningKey>),
 }
 
 /// Writes a backup: under `<name>.part` until it is complete, so that nothing half has the final name.
@@ -272,15 +272,9 @@ impl Writer {
                 Wrapped::Passphrase(unlocked.seal_for(Label::BackupKey, clock::random(), key.expose()).into())
             }
             SealTo::Member(to, public) => {
-                let sealed = AnswerSealer::new(
-                    &public,
-                    Label::BackupKeyWrap,
-                    to.as_str().as_bytes(),
-                    &clock::secret(),
-                )
-                .and_then(|(mut sealer, enc)| Ok((enc, sealer.seal(&[], key.expose())?)));
-                let (encapsulated, sealed) =
-                    sealed.map_err(|e| Problem::fault(format!("sealing key of `{to}`: {e}")))?;
+                let (bound, seed) = (to.as_str().as_bytes(), clock::secret());
+                let (encapsulated, sealed) = wrap(&public, Label::BackupKeyWrap, bound, &seed, key.expose())
+                    .map_err(|e| Problem::fault(format!("sealing key of `{to}`: {e}")))?;
                 Wrapped::Member(to, encapsulated, sealed)
             }
         };
@@ -402,8 +396,7 @@ impl Reader {
                 opened.map_err(|e| no(e.to_string()))?.0.to_vec()
             }
             (Wrapped::Member(to, encapsulated, sealed), OpenWith::Member(member, key)) if to == member => key
-                .open(Label::BackupKeyWrap, to.as_str().as_bytes(), encapsulated)
-                .and_then(|mut opener| opener.open(&[], sealed))
+                .unwrap(Label::BackupKeyWrap, to.as_str().as_bytes(), encapsulated, sealed)
                 .map_err(|e| no(e.to_string()))?,
             (Wrapped::Passphrase(_), OpenWith::Member(..)) => {
                 return Err(no("it is sealed under a passphrase, not to a member".into()));
@@ -759,12 +752,12 @@ mod tests {
     fn a_backup_opens_for_whom_it_was_sealed_and_for_nobody_else() {
         let dir = tempfile::tempdir().unwrap();
         let (by_words, to_member) = (dir.path().join("words"), dir.path().join("member"));
-        let key = || OpeningKey::from_seed(&Secret::new([5; 32]));
+        let key = || Arc::new(OpeningKey::from_seed(&Secret::new([5; 32])));
         written(&by_words, SealTo::Passphrase(words("backup passphrase")));
         written(&to_member, SealTo::Member(member(), key().public()));
         assert_eq!(read(&by_words, &OpenWith::Passphrase(words("backup passphrase"))).unwrap(), items());
         assert_eq!(read(&to_member, &OpenWith::Member(member(), key())).unwrap(), items());
-        let other = OpeningKey::from_seed(&Secret::new([6; 32]));
+        let other = Arc::new(OpeningKey::from_seed(&Secret::new([6; 32])));
         for (path, with) in [
             (&by_words, OpenWith::Passphrase(words("another passphrase"))),
             (&by_words, OpenWith::Member(member(), key())),
@@ -780,7 +773,7 @@ mod tests {
     fn every_cut_and_every_changed_byte_of_a_backup_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("backup");
-        let key = || OpeningKey::from_seed(&Secret::new([5; 32]));
+        let key = || Arc::new(OpeningKey::from_seed(&Secret::new([5; 32])));
         written(&path, SealTo::Member(member(), key().public()));
         let whole = fs::read(&path).unwrap();
         let damaged = dir.path().join("damaged");

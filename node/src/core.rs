@@ -19,7 +19,12 @@ use exchange::{
 use ledger::store::Store;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::{clock, keys::Keys, seal, store::DiskStore};
+use crate::{
+    clock,
+    keys::Keys,
+    seal::{self, Sealing},
+    store::DiskStore,
+};
 
 /// Inputs that may wait; beyond it callers are told that the node is busy.
 pub const QUEUE_MAX: usize = 4_096;
@@ -36,6 +41,8 @@ pub struct Shared {
     pub store: DiskStore,
     /// What the member last said about itself.
     pub state: RwLock<State>,
+    /// What answers have in common.
+    pub sealing: Sealing,
 }
 
 impl Shared {
@@ -136,6 +143,13 @@ impl Core {
     }
 }
 
+/// A decided reply and who waits for it.
+type Completing = (oneshot::Sender<Response>, Reply);
+
+/// Replies of one step that are completed one after the other: together they take about a millisecond, so that handing
+/// them to a thread costs little beside it and nobody waits long for a neighbour.
+const COMPLETED_TOGETHER: usize = 8;
+
 struct Writer {
     shared: Arc<Shared>,
     member: Member,
@@ -185,54 +199,62 @@ impl Writer {
         let step = self.member.handle(clock::now(), inputs, &self.shared.store)?;
         let effects = step.commit(&self.shared.store as &dyn Store)?;
         self.report(count);
+        let mut complete = Vec::new();
         for effect in effects {
-            self.release(effect)?;
+            complete.extend(self.release(effect)?);
         }
+        self.complete(complete);
         Ok(())
     }
 
-    fn release(&mut self, effect: Effect) -> Result<(), Fault> {
+    /// Completes replies: proofs and seals are arithmetic, off the writer, and on no more threads than there are cores.
+    /// A step releases up to 256 at once, and as many threads would only stand in each other's way.
+    fn complete(&self, mut replies: Vec<Completing>) {
+        while !replies.is_empty() {
+            let rest = replies.split_off(replies.len().min(COMPLETED_TOGETHER));
+            let together = core::mem::replace(&mut replies, rest);
+            let (shared, sealing) = (self.shared.clone(), self.sealing.clone());
+            let again = self.again.clone();
+            let complete = move || {
+                for (caller, reply) in together {
+                    let response = match reply {
+                        Reply::Answer(plan) => seal::answer(&shared, &plan),
+                        Reply::Judge(judging) => match seal::judge(&shared, *judging) {
+                            Ok(Ok(input)) => {
+                                // A closed queue drops the caller's reply, which ends its wait.
+                                if let Some(jobs) = again.upgrade() {
+                                    let _ = jobs.blocking_send(Job::Input(input, Some(caller)));
+                                }
+                                continue;
+                            }
+                            Ok(Err(refusal)) => Ok(Response::Refused(refusal)),
+                            Err(fault) => Err(fault),
+                        },
+                        reply => read::complete(&shared.context(), &shared.store, reply),
+                    };
+                    let response = response.unwrap_or_else(|fault| {
+                        tracing::error!(%fault, "a decided reply could not be completed");
+                        Response::Refused(Refusal::new(Code::Busy, "the node has a fault; see its log"))
+                    });
+                    drop(caller.send(response));
+                }
+            };
+            self.runtime.spawn(async move {
+                let _place = sealing.acquire().await;
+                // A panic there has ended its callers' wait already, by dropping their replies.
+                let _ = tokio::task::spawn_blocking(complete).await;
+            });
+        }
+    }
+
+    /// Lets an effect out; a reply that is still to be completed comes back.
+    fn release(&mut self, effect: Effect) -> Result<Option<Completing>, Fault> {
         match effect {
             Effect::Reply { token, reply } => {
-                let Some(caller) = self.waiting.remove(&token) else { return Ok(()) };
+                let Some(caller) = self.waiting.remove(&token) else { return Ok(None) };
                 match reply {
                     Reply::Ready(response) => drop(caller.send(*response)),
-                    reply => {
-                        // Proofs and seals are arithmetic: off the writer, and on no more threads than there are cores.
-                        // A step releases up to 256 at once, and as many threads would only stand in each other's way.
-                        let (shared, sealing) = (self.shared.clone(), self.sealing.clone());
-                        let again = self.again.clone();
-                        let complete = move || {
-                            let response = match reply {
-                                Reply::Answer(plan) => seal::answer(&shared, &plan),
-                                Reply::Judge(judging) => match seal::judge(&shared, *judging) {
-                                    Ok(Ok(input)) => {
-                                        // A closed queue drops the caller's reply, which ends its wait.
-                                        if let Some(jobs) = again.upgrade() {
-                                            let _ = jobs.blocking_send(Job::Input(input, Some(caller)));
-                                        }
-                                        return;
-                                    }
-                                    Ok(Err(refusal)) => Ok(Response::Refused(refusal)),
-                                    Err(fault) => Err(fault),
-                                },
-                                reply => read::complete(&shared.context(), &shared.store, reply),
-                            };
-                            let response = response.unwrap_or_else(|fault| {
-                                tracing::error!(%fault, "a decided reply could not be completed");
-                                Response::Refused(Refusal::new(
-                                    Code::Busy,
-                                    "the node has a fault; see its log",
-                                ))
-                            });
-                            drop(caller.send(response));
-                        };
-                        self.runtime.spawn(async move {
-                            let _place = sealing.acquire().await;
-                            // A panic there has ended its caller's wait already, by dropping its reply.
-                            let _ = tokio::task::spawn_blocking(complete).await;
-                        });
-                    }
+                    reply => return Ok(Some((caller, reply))),
                 }
             }
             Effect::Puncture(slots) => self.shared.keys.puncture(&slots).map_err(|p| Fault(p.what))?,
@@ -247,7 +269,7 @@ impl Writer {
             // A closed channel means the carrier has stopped; what is due stays due in the store.
             carried => drop(self.outgoing.send(Outgoing(carried))),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn report(&self, inputs: u64) {

@@ -19,7 +19,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -71,6 +71,8 @@ pub struct Keys {
     files: Mutex<Option<Prepared>>,
     /// The state was found under its new name: a crash fell between keystore and rename.
     unfinished: AtomicBool,
+    /// One for all, because it remembers what it has opened.
+    opening: OnceLock<Arc<OpeningKey>>,
 }
 
 /// The key tree without some slots, and both digests.
@@ -99,6 +101,7 @@ impl Keys {
             tree: RwLock::new(KeyTree::new(clock::secret())),
             files: Mutex::new(None),
             unfinished: AtomicBool::new(false),
+            opening: OnceLock::new(),
         };
         keys.write(&keys.read(KeyTree::clone))?;
         write_private(&dir.join(OPERATOR), codec::hex(keys.derived(b"operator").expose()).as_bytes())?;
@@ -127,7 +130,8 @@ impl Keys {
             let unfinished = AtomicBool::new(old.is_none());
             if let Some(tree) = old.or(new) {
                 let (tree, files) = (RwLock::new(tree), Mutex::new(None));
-                return Ok(Self { dir: dir.to_owned(), seed, unlocked, tree, files, unfinished });
+                let opening = OnceLock::new();
+                return Ok(Self { dir: dir.to_owned(), seed, unlocked, tree, files, unfinished, opening });
             }
         }
         Err(Problem::new(
@@ -212,8 +216,8 @@ impl Keys {
     }
 
     /// Opens answers sealed to this member.
-    pub fn opening(&self) -> OpeningKey {
-        OpeningKey::from_seed(&self.derived(b"open"))
+    pub fn opening(&self) -> Arc<OpeningKey> {
+        self.opening.get_or_init(|| Arc::new(OpeningKey::from_seed(&self.derived(b"open")))).clone()
     }
 
     /// The pepper of subject tags.

@@ -46,6 +46,7 @@ use crate::{
     keys::Keys,
     operate,
     quic::{self, Peers},
+    seal::Sealing,
     serve::{Places, Server},
     store::DiskStore,
 };
@@ -138,6 +139,7 @@ pub async fn run(
         keys,
         store,
         state: RwLock::new(State { phase: "catching-up", ..State::default() }),
+        sealing: Sealing::default(),
     });
     let (outgoing, carried) = mpsc::unbounded_channel();
     let (core, writer) =

@@ -240,7 +240,7 @@ impl Server {
     /// is passed as none, and the policy refuses it by its rule.
     fn grant(&self, question: &Question) -> Result<Option<Verified<Grant>>, Refusal> {
         match &question.basis {
-            Basis::Grant(signed) => match self.shared.context().registry.verify(signed) {
+            Basis::Grant(signed) => match self.shared.context().registry.verify_seen(signed) {
                 Ok(grant) => Ok(Some(grant)),
                 Err(refusal) if refusal.code == Code::MemberUnknown.as_str() => Ok(None),
                 Err(refusal) => Err(refusal),

@@ -32,6 +32,8 @@ usage: cargo xtask <check>
   ci                        everything the pipeline runs, quick to slow, stops at the first failure
   soak kill --rounds N [--seed S]
                             kills a node under load N times and asks for everything it acknowledged
+  bench query --postgres URL [ARGS]
+                            `xinqiao bench query` beside a plain HTTPS and JSON service over the same database
   foreign                   Tessera's fsck and torchwood's litewitness over a log of 70,000 entries (needs OpenSSH)
   sim --seed S [--seeds N] [--members M] [--verbose]
                             replays N federation histories from seed S (N is 1 when not given) with M members (3 to 40;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(&root()),
         ["ci"] => ci::run(&root()),
         ["soak", "kill", rest @ ..] => ci::soak(&root(), rest),
+        ["bench", "query", rest @ ..] => setup::bench_query(&root(), rest),
         ["foreign"] => setup::foreign(&root()),
         ["partition", rest @ ..] => ci::partition(&root(), rest),
         ["sim", rest @ ..] => ci::sim(&root(), rest),

@@ -70,6 +70,19 @@ pub(crate) fn foreign(root: &Path) -> Result<(), String> {
     cargo(root, &run)
 }
 
+/// Builds the plain service of `conformance/service` and measures our questions beside it.
+pub(crate) fn bench_query(root: &Path, args: &[&str]) -> Result<(), String> {
+    let place = Place::of(root)?;
+    let go = place.go().ok_or("there is no Go; run `cargo xtask setup`")?;
+    let service = place.python.with_file_name("service").display().to_string();
+    let source = root.join("conformance/service");
+    timed("go build service", || {
+        succeed(Command::new(go).args(["build", "-o", &service, "."]).current_dir(source))
+    })?;
+    let run = ["run", "--release", "-p", "cli", "--", "bench", "query", "--service", &service];
+    cargo(root, &[&run, args].concat())
+}
+
 /// Names what is missing.
 pub(crate) fn missing(root: &Path) -> Result<(), String> {
     let place = Place::of(root)?;

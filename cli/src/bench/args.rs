@@ -29,6 +29,10 @@ pub(crate) struct BenchQuery {
     /// A PostgreSQL database to compare with, as psql takes it; tables `xinqiao_bench…` are made there and removed.
     #[arg(long, value_name = "URL")]
     pub(crate) postgres: Option<String>,
+    /// A plain HTTPS and JSON service over that database to compare with: the program that `go build` makes of
+    /// conformance/service. `cargo xtask bench query` builds it and passes it on.
+    #[arg(long, value_name = "FILE", requires = "postgres")]
+    pub(crate) service: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -16,6 +16,7 @@ use ::node::{
     intake::{Rows, Taking},
     keys::Keys,
     run::context,
+    seal::Sealing,
     store::DiskStore,
 };
 use credit::{
@@ -54,8 +55,10 @@ impl Penalties {
     pub(super) fn new(per_subject: u64) -> Result<Self, Problem> {
         let catalog = Catalog::builtin();
         let item = item(&catalog)?;
+        // Of today: publicity of an older one may have ended, and then nothing is told of it.
+        let today = Date::from_timestamp(clock::now());
         let value = |ty: &FieldType| match ty {
-            FieldType::Date => Date::parse("2026-04-01").map(Value::Date),
+            FieldType::Date => Some(Value::Date(today)),
             FieldType::Amount => Amount::parse("0.2").map(Value::Amount),
             FieldType::Integer => Some(Value::Integer(1)),
             FieldType::Code(list) => list.first().cloned().map(Value::Text),
@@ -70,7 +73,7 @@ impl Penalties {
             item: item.id.clone(),
             document: String::new(),
             authority_code: None,
-            decided: Date::parse("2026-04-01"),
+            decided: Some(today),
             fields,
         };
         Ok(Self { template, text: item.key, per_subject })
@@ -123,6 +126,7 @@ impl Bench {
             keys,
             store,
             state: RwLock::new(State::default()),
+            sealing: Sealing::default(),
         });
         let (outgoing, _) = tokio::sync::mpsc::unbounded_channel();
         let (core, writer) =

@@ -3,18 +3,14 @@
 
 use std::{fmt, hint::black_box, sync::Arc, time::Instant};
 
-use ::node::{Problem, clock, home::Home, keys::Keys, run::context, store::DiskStore};
+use ::node::{Problem, clock, home::Home, keys::Keys, run::context, seal::Sealing, store::DiskStore};
 use credit::{
     grant::Grant,
     question::{Basis, Question},
 };
-use crypto::{
-    label::Label,
-    seal::AnswerSealer,
-    sign::{Signed, Verified},
-};
+use crypto::sign::{Signed, Verified};
 use exchange::{
-    answer::{self, Answer, Plan},
+    answer::{self, Answer, AnswerNumber, Epoch, Plan},
     limits::FRAME_BYTES_MAX,
     logs::LogName,
     member::{Input, Member},
@@ -25,7 +21,7 @@ use exchange::{
     tables,
     wire::{Request, Response, from_frame, to_frame},
 };
-use ledger::{log, tree::LeafIndex};
+use ledger::{log, prover::Prover, tree::LeafIndex};
 use serde_json::{Value, json};
 
 use super::{
@@ -181,22 +177,24 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
         return Err(Problem::fault("not every question was planned"));
     }
 
+    let (sealing, own) = (Sealing::default(), &context.own.id);
     let start = Spent::now();
     let key = |slot| keys.record_key(slot);
     let answers: Vec<Answer> = plans
         .iter()
         .map(|(_, _, plan)| {
-            let sealed = answer::seal(&store, &context.own.id, &registry, &key, plan, &clock::secret());
+            let epoch = sealing.epoch(&registry, own, &plan.asker)?;
+            let number = AnswerNumber(clock::random());
+            let sealed = answer::seal(&store, &sealing.provers, own, &epoch, &key, plan, number);
             Ok(sealed.map_err(fault)??)
         })
         .collect::<Result<_, Problem>>()?;
     node.push(("making the answer", per(start), false));
     let start = Spent::now();
     for (_, _, plan) in &plans {
-        let to = registry.member(&plan.asker)?.stated.seal;
-        black_box(AnswerSealer::new(&to, Label::AnswerSeal, &plan.question.0, &clock::secret()).is_ok());
+        black_box(Epoch::begin(&registry, own, &plan.asker, &clock::secret())?);
     }
-    node.push(("HPKE encapsulation", per(start), true));
+    node.push(("an HPKE encapsulation, but only once a minute for each asker:", per(start), true));
     let start = Spent::now();
     for (_, _, plan) in &plans {
         for record in &plan.records {
@@ -211,21 +209,22 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
     node.push(("opening the stored record", per(start), true));
     let start = Spent::now();
     let records = LogName::Records.as_str();
+    let prover = Prover::new(records);
     for (_, _, plan) in &plans {
-        let size = log::head(&store, records)
-            .map_err(|e| fault(e.into()))?
-            .map(|c| c.claimed().size)
-            .unwrap_or_default();
+        let head = log::head(&store, records).map_err(|e| fault(e.into()))?;
+        let head = head.ok_or_else(|| Problem::fault("the log of records has no checkpoint"))?;
         for record in &plan.records {
             let index = LeafIndex(record.version);
             black_box(log::entry(&store, records, index).map_err(|e| fault(e.into()))?);
-            black_box(log::inclusion(&store, records, index, size).map_err(|e| fault(e.into()))?);
+            black_box(prover.inclusion(&store, index, &head).map_err(|e| fault(e.into()))?);
         }
     }
     node.push(("the record's entry and proof", per(start), true));
     let start = Spent::now();
+    let prover = Prover::new(LogName::Access.as_str());
     for (_, _, plan) in &plans {
-        black_box(Receipt::build(&store, &context.own.id, LogName::Access, plan.index).map_err(fault)?);
+        let built = Receipt::build_by(&prover, &store, own, LogName::Access, plan.index);
+        black_box(built.map_err(fault)?);
     }
     node.push(("the access entry and proof", per(start), true));
     let start = Spent::now();

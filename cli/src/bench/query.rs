@@ -40,7 +40,7 @@ use super::{
     asker::{FIELDS, Guest, grant},
     found,
     ingest::{Bench, Penalties, item},
-    machine, parts, pgbench,
+    machine, parts, pgbench, service,
 };
 use crate::{
     args::Unlock,
@@ -145,18 +145,39 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         let baseline = measured.map_err(|e| Problem::fault(e.to_string()))??;
         text.push(format!("\n{baseline}"));
         for (ours, theirs) in runs.iter().zip(&baseline.runs) {
-            text.push(format!(
-                "  {:>4} at once: {:>7.0}/s, p50 {:>6.2} ms, p99 {:>6.2} ms; ours gives {:.2} times the answers",
-                theirs.concurrency, theirs.rate, theirs.p50, theirs.p99, ours.rate() / theirs.rate
-            ));
+            text.push(beside(ours, theirs.concurrency, theirs.rate, (theirs.p50, theirs.p99)));
         }
         plain = baseline.runs.iter().map(|r| r.json(&baseline.version)).collect();
     }
+    let mut service = Vec::new();
+    if let Some((program, url)) = args.service.clone().zip(args.postgres.clone()) {
+        say("a plain HTTPS service …");
+        let (subjects, seconds) = (args.subjects, args.seconds);
+        let measured =
+            tokio::task::spawn_blocking(move || service::measure(&program, &url, subjects, seconds)).await;
+        service = measured.map_err(|e| Problem::fault(e.to_string()))??;
+        text.push(
+            "\na plain service over HTTP/1.1, mutual TLS 1.3, JSON and the same database: grant, five columns in clear and \
+             an audit row; no signature, no proof, no sealing:"
+                .to_owned(),
+        );
+        for (ours, theirs) in runs.iter().zip(&service) {
+            text.push(beside(ours, theirs.concurrency, theirs.rate, (theirs.p50, theirs.p99)));
+        }
+    }
     let value = json!({
-        "machine": machine, "subjects": args.subjects, "askers": args.askers, "seconds": args.seconds,
+        "machine": machine, "service": service, "subjects": args.subjects, "askers": args.askers, "seconds": args.seconds,
         "runs": runs.iter().map(Ran::json).collect::<Vec<_>>(), "parts": parts.json(), "postgres": plain,
     });
     Ok(Output::new(value, text.join("\n")))
+}
+
+/// Another way to answer, in a line; times in milliseconds.
+fn beside(ours: &Ran, concurrency: usize, rate: f64, (p50, p99): (f64, f64)) -> String {
+    format!(
+        "  {concurrency:>4} at once: {rate:>7.0}/s, p50 {p50:>6.2} ms, p99 {p99:>6.2} ms; ours gives {:.2} times the answers",
+        ours.rate() / rate
+    )
 }
 
 /// Founds the federation, takes the records in and signs the grants.

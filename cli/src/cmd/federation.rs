@@ -8,7 +8,7 @@ use crypto::{
     Digest, codec,
     keystore::{Credential, Unlocked},
     secret::Secret,
-    sign::{PublicKey, Signed, SigningKey},
+    sign::{PublicKey, Seen, Signed, SigningKey},
 };
 use exchange::{
     artifact::Artifact,
@@ -73,6 +73,7 @@ pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Res
     }
     write_sealed(&at.dir.join(RECORD_KEY), &pass, &clock::secret())?;
     let draft = Registry {
+        seen: Seen::default(),
         federation: name.to_owned(),
         version: 1,
         previous: Digest::ZERO,

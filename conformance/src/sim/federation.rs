@@ -21,15 +21,16 @@ use crypto::{
     label::Label,
     seal::OpeningKey,
     secret::Secret,
-    sign::{PublicKey, Signed, SigningKey},
+    sign::{PublicKey, Seen, Signed, SigningKey},
 };
 use exchange::{
+    answer::{self, Answer, AnswerNumber, Epoch, Plan, Provers},
     context::{Context, Identity},
     evidence::Doubt,
     logs::LogName,
     member::{Input, Member},
     read,
-    refusal::Fault,
+    refusal::{Fault, Refusal},
     registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
     step::Token,
     wire::Part,
@@ -225,6 +226,20 @@ impl Node {
         Ok(())
     }
 
+    /// Opens and seals the fields of a plan.
+    pub fn seal(
+        &self,
+        plan: &Plan,
+        seed: &Secret,
+        number: AnswerNumber,
+    ) -> Result<Result<Answer, Refusal>, Fault> {
+        let key = |slot| self.tree.key(slot);
+        match Epoch::begin(&self.context.registry, &self.id, &plan.asker, seed) {
+            Ok(epoch) => answer::seal(&self.disk, &Provers::default(), &self.id, &epoch, &key, plan, number),
+            Err(refusal) => Ok(Err(refusal)),
+        }
+    }
+
     /// Ends the process: what is not on the disk is gone.
     pub fn down(&mut self) {
         self.member = None;
@@ -389,6 +404,7 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
     members.sort_by(|a, b| a.stated.id.cmp(&b.stated.id));
     let witnesses = committee(&members);
     let registry = Registry {
+        seen: Seen::default(),
         federation: "sim".to_owned(),
         version: 1,
         previous: Digest::ZERO,

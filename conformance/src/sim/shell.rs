@@ -14,7 +14,7 @@ use crypto::{
     sign::{Signed, Verified},
 };
 use exchange::{
-    answer,
+    answer::AnswerNumber,
     artifact::status_fact,
     evidence::{self, Settled},
     limits::FRAME_BYTES_MAX,
@@ -389,11 +389,8 @@ impl Sim {
         match reply {
             Reply::Answer(plan) => {
                 self.checker.durable(at, LogName::Access, plan.index, &self.nodes[at])?;
-                let seed = self.rng.secret();
-                let node = &self.nodes[at];
-                let key = |slot| node.tree.key(slot);
-                let sealed = answer::seal(&node.disk, &node.id, &node.context.registry, &key, &plan, &seed);
-                match sealed.map_err(fault)? {
+                let (seed, number) = (self.rng.secret(), AnswerNumber(self.rng.bytes()));
+                match self.nodes[at].seal(&plan, &seed, number).map_err(fault)? {
                     Ok(answer) => {
                         self.figures.answers += 1;
                         self.checker.disclosed(at, &plan, self.clock(at), before.standing)?;

@@ -30,7 +30,7 @@ use crypto::{
     secret::Secret,
 };
 use exchange::{
-    answer::{self, OpenedAnswerRecord},
+    answer::{self, AnswerNumber, OpenedAnswerRecord},
     artifact::status_fact,
     logs::LogName,
     member::Input,
@@ -146,10 +146,8 @@ impl World {
                     let node = &self.nodes[at];
                     answer = Some(match reply {
                         Reply::Answer(plan) => {
-                            let (registry, key) = (&node.context.registry, |slot| node.tree.key(slot));
-                            let seed = Secret::new([7; 32]);
-                            let sealed =
-                                answer::seal(&node.disk, &node.id, registry, &key, &plan, &seed).unwrap();
+                            let (seed, number) = (Secret::new([7; 32]), AnswerNumber([7; 16]));
+                            let sealed = node.seal(&plan, &seed, number).unwrap();
                             sealed.map_or_else(Response::Refused, |a| Response::Answer(Box::new(a)))
                         }
                         reply => read::complete(&node.context, &node.disk, reply).unwrap(),

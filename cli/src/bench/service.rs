@@ -1,0 +1,48 @@
+//! What people build today, for comparison: a query service over HTTP/1.1, mutual TLS, JSON and PostgreSQL, as
+//! `conformance/service` is one. It is a program of its own, in another language, with its own clients.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use ::node::Problem;
+use serde::{Deserialize, Serialize};
+
+use super::query::CONCURRENCY;
+
+/// What one concurrency gave.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Ran {
+    pub(super) concurrency: usize,
+    pub(super) answers: u64,
+    #[serde(rename = "answers_per_second")]
+    pub(super) rate: f64,
+    /// Milliseconds.
+    #[serde(rename = "p50_ms")]
+    pub(super) p50: f64,
+    #[serde(rename = "p99_ms")]
+    pub(super) p99: f64,
+}
+
+/// Measures `seconds` at each concurrency over as many subjects.
+pub(super) fn measure(program: &Path, url: &str, subjects: u64, seconds: u64) -> Result<Vec<Ran>, Problem> {
+    let no = |why: String| {
+        Problem::new(
+            format!("{}: {why}", program.display()),
+            "build it with `go build` in conformance/service, give the database as a URL, or leave --service out",
+            "请在 conformance/service 中用 go build 生成该程序，以 URL 形式给出数据库，或省略 --service",
+        )
+    };
+    let concurrency = CONCURRENCY.map(|n| n.to_string()).join(",");
+    let output = Command::new(program)
+        .args(["--postgres", url, "--concurrency", &concurrency])
+        .args(["--subjects", &subjects.to_string(), "--seconds", &seconds.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| no(e.to_string()))?;
+    if !output.status.success() {
+        return Err(no(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|e| no(e.to_string()))
+}
