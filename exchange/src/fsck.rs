@@ -11,6 +11,8 @@
 //! Shape: streaming. Memory holds a page of rows, one bundle of entries and the leaf hashes of one run; the scratch store
 //! grows with the projected rows. Nothing in `view` is written.
 
+mod standing;
+
 use core::fmt;
 use std::collections::BTreeMap;
 
@@ -37,6 +39,7 @@ use crate::{
     logs::LogName,
     project,
     receipt::Receipt,
+    reconcile::FindingRow,
     refusal::{Fault, Halt},
     tables::{
         self, DeliveryRow, ErasureRow, ForwardRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow,
@@ -197,6 +200,7 @@ pub fn fsck<'a>(context: &'a Context, view: &'a dyn View, tools: Tools<'a>) -> R
         }
     }
     check.rows()?;
+    check.nodes();
     check.payloads()?;
     Ok(check.checked)
 }
@@ -427,6 +431,8 @@ impl Check<'_> {
             Table::Erased => {
                 read(same(self.complete(&own, LogName::Records)).or_else(|| self.destroyed(rest)))
             }
+            // Held against the standings that are stored: see `nodes`.
+            Table::StandingNode => read(None),
             Table::Registry => read(same(self.complete(&own, LogName::Status))),
             Table::Handled => {
                 if let Some(bytes) = stored {
@@ -570,6 +576,7 @@ impl Check<'_> {
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
             Table::Frozen => drop(decode::<Timestamp>(key, bytes)?),
+            Table::Finding => drop(decode::<FindingRow>(key, bytes)?),
             // Grants and departments; what can be made again is looked at by the other function.
             _ => decode::<()>(key, bytes)?,
         }

@@ -19,6 +19,11 @@
 //! acknowledges with an entry of its own; the acknowledgements make the certificate. [`sync`] brings what a push
 //! missed, and brings a restored member back to where its peers have seen it, before it answers anything.
 //!
+//! # When two members differ
+//!
+//! [`summary`] keeps a digest of the standings under each authority; [`reconcile`] compares it with a peer's, finds the
+//! records that differ, and mends them by the authority's log.
+//!
 //! # What happens by itself
 //!
 //! [`timer`] keeps the clocks of the law as rows of the due queue; a `Tick` ends publicity, reports steps of cases that
@@ -46,13 +51,17 @@ pub mod query;
 pub mod quota;
 pub mod read;
 pub mod receipt;
+pub mod reconcile;
 pub mod refusal;
 pub mod registry;
 pub mod repair;
 pub mod step;
 pub mod submit;
+pub mod summary;
 pub mod sync;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod timer;
 pub mod trust;
 pub mod turn;

@@ -7,6 +7,7 @@ use crate::{
     propagation,
     refusal::Halt,
     step::Effect,
+    summary,
     tables::{self, HandledRow, Key, OutcomeRow, RecordRow, Told},
     timer,
     turn::Turn,
@@ -112,9 +113,11 @@ pub fn status(
     }
     match fact {
         StatusFact::Changed(changed) => {
-            let key = Key::standing(author, &changed.record);
-            let before: Standing = turn.row(&key)?.unwrap_or_default();
-            turn.put(&key, &before.merge(Standing::of(changed.change, told.index)));
+            let before: Option<Standing> = turn.row(&Key::standing(author, &changed.record))?;
+            let after = before.unwrap_or_default().merge(Standing::of(changed.change, told.index));
+            if before != Some(after) {
+                summary::put(turn, author, &changed.record, Some(&after))?;
+            }
             if changed.change == Change::Withdraw {
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;
             }

@@ -19,7 +19,7 @@ use crate::{
     logs::LogName,
     project,
     receipt::Proven,
-    refusal::{Code, Halt},
+    refusal::{Code, Fault, Halt},
     step::{Effect, Reply, Token},
     tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Told, Work},
     timer,
@@ -61,10 +61,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
     let found =
         turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
     for (key, _) in found {
-        // Key layout: table, time, work.
-        let work: Work = codec::from_slice(&key[9..])
-            .map_err(|e| crate::refusal::Fault(format!("due queue is damaged: {e}")))?;
-        let was = Timestamp(key[1..9].iter().fold(0, |t, b| t << 8 | u64::from(*b)));
+        let (was, work) = read_due(&key[1..])?;
         turn.delete(&Key::due(was, &work));
         let tries = match &work {
             Work::Deliver(event, to) => {
@@ -106,6 +103,34 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
         turn.put(&Key::due(turn.now.plus_ms(backoff_ms(tries)), &work), &());
     }
     Ok(())
+}
+
+/// Makes everything due now that waits for a peer which was away: it is there again, and the next try may lie a minute
+/// ahead.
+pub fn hurry(turn: &mut Turn<'_>, peer: &MemberId) -> Result<(), Halt> {
+    for (rest, ()) in tables::rows::<()>(turn.view(), &Key::due_first(), usize::MAX)? {
+        let (at, work) = read_due(&rest)?;
+        let waits = match &work {
+            Work::Deliver(_, to) => to == peer,
+            Work::Forward(case) => {
+                turn.row::<ForwardRow>(&Key::forward(case))?.is_some_and(|r| r.to == *peer)
+            }
+            Work::Expire(_) | Work::Erase(_) | Work::Step(..) => false,
+        };
+        if waits && at > turn.now {
+            turn.delete(&Key::due(at, &work));
+            turn.put(&Key::due(turn.now, &work), &());
+        }
+    }
+    Ok(())
+}
+
+/// Time and work of a key of the due queue, without its table.
+fn read_due(rest: &[u8]) -> Result<(Timestamp, Work), Fault> {
+    let damaged = |why: String| Fault(format!("due queue is damaged: {why}"));
+    let (at, work) = rest.split_at_checked(8).ok_or_else(|| damaged("a key is short".into()))?;
+    let at = Timestamp(at.iter().fold(0, |t, b| t << 8 | u64::from(*b)));
+    Ok((at, codec::from_slice(work).map_err(|e| damaged(e.to_string()))?))
 }
 
 /// Acts on another member's status entry and acknowledges it.

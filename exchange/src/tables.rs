@@ -79,6 +79,8 @@ tables! {
     CosignedNote = 42;
     Erasure = 50;
     Outcome = 51;
+    StandingNode = 52;
+    Finding = 53;
 }
 
 fn key(table: Table, parts: &[&[u8]]) -> Key {
@@ -125,6 +127,22 @@ impl Key {
     /// Every standing under one authority.
     pub fn standings(authority: &MemberId) -> Self {
         key(Table::Standing, &[&text(authority.as_str())])
+    }
+    /// The standings under one authority whose record ids begin with these 16 bits.
+    pub fn standings_in(authority: &MemberId, bucket: u16) -> Self {
+        key(Table::Standing, &[&text(authority.as_str()), &bucket.to_be_bytes()])
+    }
+    /// A node above the standings under one authority: [`crate::summary::Children`]; projected.
+    pub fn standing_node(authority: &MemberId, depth: u8, node: u16) -> Self {
+        key(Table::StandingNode, &[&text(authority.as_str()), &[depth], &node.to_be_bytes()])
+    }
+    /// Every node above the standings under one authority.
+    pub fn standing_nodes(authority: &MemberId) -> Self {
+        key(Table::StandingNode, &[&text(authority.as_str())])
+    }
+    /// What was found last when standings were compared with a peer: [`crate::reconcile::FindingRow`].
+    pub fn finding(authority: &MemberId, peer: &MemberId) -> Self {
+        key(Table::Finding, &[&text(authority.as_str()), &text(peer.as_str())])
     }
     /// A file handed in before: [`crate::wire::SubmitReport`].
     pub fn file(source: &str, item: &ItemId, digest: &Digest) -> Self {

@@ -26,6 +26,7 @@ use crate::{
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
     receipt::Receipt,
+    reconcile,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
     repair::Forwarded,
@@ -87,6 +88,9 @@ pub enum Request {
         #[n(3)]
         new: u64,
     },
+    /// Standings, to be compared.
+    #[n(8)]
+    Standings(#[n(0)] reconcile::Ask),
     /// Something the node's own operator asks for.
     #[n(10)]
     Operate(#[n(0)] Operation),
@@ -199,9 +203,9 @@ pub enum Operation {
     /// A subject's access key and the number of accesses about it.
     #[n(15)]
     SubjectAccess(#[n(0)] SubjectId),
-    /// Fetch what is new from every peer now, and report.
+    /// Fetch what is new from one peer or every one, compare standings with it, and report.
     #[n(16)]
-    Reconcile,
+    Reconcile(#[n(0)] Option<MemberId>),
     /// The id under which a record is known, from what stands on the decision.
     #[n(17)]
     NameRecord {
@@ -610,6 +614,12 @@ pub enum Response {
     /// How a grant stands here.
     #[n(26)]
     GrantStanding(#[n(0)] GrantStanding),
+    /// Standings.
+    #[n(27)]
+    Standings(#[n(0)] reconcile::Answered),
+    /// What reconciling has shown, per peer.
+    #[n(28)]
+    Reconciled(#[n(0)] Vec<reconcile::Report>),
     /// An own entry, proven in every form.
     #[n(30)]
     Proof {
