@@ -324,6 +324,10 @@ pub struct Disclosed {
     /// Whether more records may be disclosed than one answer holds; the newest are given.
     #[n(3)]
     pub more: bool,
+    /// Days from this entry on which the asker may keep what it received, as its grant says; absent where it has none,
+    /// and the law alone ends it. So long it is told of whatever happens to the records.
+    #[n(4)]
+    pub keep_days: Option<u32>,
 }
 
 /// A question refused as a whole.

@@ -8,7 +8,7 @@ use credit::{
     disclosure,
     entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
-    question::Question,
+    question::{Basis, Question},
     record::{SUBJECT_FIELD, field_content, read_content},
     value::Value,
 };
@@ -276,7 +276,14 @@ pub fn open(
     let mut more = false;
     let (asked, disclosed, withheld, refused): (AskedBy, Vec<DisclosedRecord>, Vec<Withheld>, bool) =
         match access.entry.fact {
-            Fact::Disclosed(Disclosed { asked, records, withheld, more: m }) => {
+            Fact::Disclosed(Disclosed { asked, records, withheld, more: m, keep_days }) => {
+                let granted = match &question.get().basis {
+                    Basis::Grant(grant) => Some(registry.verify(grant)?.get().keep_days),
+                    _ => None,
+                };
+                if keep_days != granted {
+                    return Err(refuse("its entry names another time to keep it than the grant"));
+                }
                 more = m;
                 (asked, records, withheld, false)
             }

@@ -44,6 +44,7 @@ pub mod grant;
 pub mod limits;
 pub mod logs;
 pub mod member;
+pub mod misuse;
 pub mod pass;
 pub mod project;
 pub mod propagation;

@@ -8,7 +8,7 @@ use crate::{
     refusal::Halt,
     step::Effect,
     summary,
-    tables::{self, HandledRow, Key, OutcomeRow, RecordRow, Told},
+    tables::{self, HandledRow, Key, OutcomeRow, RecipientRow, RecordRow, Told},
     timer,
     turn::Turn,
 };
@@ -18,6 +18,9 @@ use credit::{
     id::MemberId,
     status::{Change, Standing},
 };
+
+/// A day, in milliseconds.
+const DAY_MS: u64 = 86_400_000;
 
 /// Projects an entry of one of this member's own logs.
 pub fn own(
@@ -87,8 +90,11 @@ pub fn own(
                 uses.count(entry.at);
                 turn.put(&Key::grant_use(digest), &uses);
             }
+            let until = disclosed.keep_days.map(|days| entry.at.plus_ms(u64::from(days) * DAY_MS));
             for record in &disclosed.records {
-                turn.put(&Key::recipient(&record.record, &disclosed.asked.asker), &entry.at);
+                let key = Key::recipient(&record.record, &disclosed.asked.asker);
+                let before: Option<RecipientRow> = turn.row(&key)?;
+                turn.put(&key, &RecipientRow::of(before, entry.at, until));
             }
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),

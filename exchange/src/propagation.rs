@@ -1,6 +1,7 @@
 //! A status entry to every recipient until each has acknowledged it.
 //!
-//! Recipients are every public platform, and every asker to whom the access log says the record was disclosed.
+//! Recipients are every public platform, and every asker to whom the access log says that something of the record was
+//! disclosed, as long as it may keep that: a value, a part of one, or whether it equals another.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
@@ -21,7 +22,7 @@ use crate::{
     receipt::Proven,
     refusal::{Code, Fault, Halt},
     step::{Effect, Reply, Token},
-    tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Told, Work},
+    tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, RecipientRow, Told, Work},
     timer,
     turn::Turn,
 };
@@ -43,8 +44,9 @@ pub fn schedule(
     let mut recipients: BTreeSet<MemberId> =
         context.registry.status_peers(own).filter(|m| !m.quic.is_empty()).map(|m| m.id.clone()).collect();
     if let Some(record) = record {
-        for (rest, _) in tables::rows::<Timestamp>(turn.view(), &Key::recipients(record), usize::MAX)? {
-            recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
+        for (rest, row) in tables::rows::<RecipientRow>(turn.view(), &Key::recipients(record), usize::MAX)? {
+            let asker = tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own);
+            recipients.extend(asker.filter(|_| row.keeps(since)));
         }
     }
     for to in recipients {
@@ -221,3 +223,6 @@ pub fn acknowledgement(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

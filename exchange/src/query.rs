@@ -192,7 +192,8 @@ pub fn answer(
         found.truncate(RECORDS_PER_ANSWER_MAX);
         // 7
         let (planned, disclosed) = found.into_iter().unzip();
-        let disclosed = Disclosed { asked: asked_by, records: disclosed, withheld, more };
+        let keep_days = grant.map(|grant| grant.get().keep_days);
+        let disclosed = Disclosed { asked: asked_by, records: disclosed, withheld, more, keep_days };
         turn.append(context, LogName::Access, Fact::Disclosed(disclosed))?;
         planned
     };

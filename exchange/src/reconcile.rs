@@ -474,9 +474,10 @@ fn read(context: &Context, bytes: &[u8]) -> Result<Option<(Entry, StatusFact)>, 
         Fact::Status(signed) => signed.clone(),
         _ => return Ok(None),
     };
-    // It was verified when it was taken in, perhaps with a key that its author has replaced since.
-    let fact = context.registry.verify(&fact).ok().map(|fact| fact.into_inner());
-    Ok(fact.map(|fact| (entry, fact)))
+    // It held when it was taken in. If it does not hold now, its author is suspended or has another key; what it said then
+    // must not count as never said, or an ended record would come back.
+    let unread = |refusal| Fault(format!("a statement that is kept here cannot be read now: {refusal}"));
+    Ok(Some((entry, context.registry.verify(&fact).map_err(unread)?.into_inner())))
 }
 
 /// What was found last between this member and a peer, under one authority.
@@ -510,6 +511,14 @@ pub fn mend(
     judged: &Judged,
 ) -> Result<(), Halt> {
     let authority = &judged.authority;
+    let name = stored(context, authority);
+    let mut statements = Vec::with_capacity(judged.replay.len());
+    for index in &judged.replay {
+        // The registry may be another one since; then nothing is changed.
+        let read = statement(context, turn.view(), &name, *index);
+        let read = read.or_else(|fault| Halt::refuse(Code::SignatureInvalid, fault.to_string()))?;
+        statements.extend(read.map(|(entry, fact)| (Told { index: *index, at: entry.at }, fact)));
+    }
     // 1
     for (record, was) in &judged.reset {
         if turn.row(&Key::standing(authority, record))? == Some(*was) {
@@ -517,12 +526,8 @@ pub fn mend(
         }
     }
     // 2
-    let name = stored(context, authority);
-    for index in &judged.replay {
-        if let Some((entry, fact)) = statement(context, turn.view(), &name, *index)? {
-            let told = Told { index: *index, at: entry.at };
-            project::status(context, turn, authority, &fact, told)?;
-        }
+    for (told, fact) in statements {
+        project::status(context, turn, authority, &fact, told)?;
     }
     // 3
     if judged.rebuild {

@@ -180,7 +180,7 @@ impl Key {
     pub fn grant_life(collector: &MemberId, grant: &Digest) -> Self {
         key(Table::GrantLife, &[&text(collector.as_str()), &grant.0])
     }
-    /// An asker that received a record: [`Timestamp`] of the last disclosure; projected.
+    /// An asker that received a record: [`RecipientRow`]; projected.
     pub fn recipient(record: &RecordId, asker: &MemberId) -> Self {
         key(Table::Recipient, &[&record.0, &text(asker.as_str())])
     }
@@ -402,6 +402,32 @@ pub struct ForwardRow {
     /// The authority's refusal, if it refused.
     #[n(4)]
     pub refused: Option<String>,
+}
+
+/// An asker that was told something of a record: a value, a part of one, or whether it equals another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecipientRow {
+    /// When last.
+    #[n(0)]
+    pub last: Timestamp,
+    /// Until when it may keep it; absent where no grant ends that.
+    #[n(1)]
+    pub until: Option<Timestamp>,
+}
+
+impl RecipientRow {
+    /// After a disclosure at `at` that may be kept until `until`: the longest of all counts.
+    pub fn of(before: Option<Self>, at: Timestamp, until: Option<Timestamp>) -> Self {
+        let Some(before) = before else { return Self { last: at, until } };
+        let until = before.until.zip(until).map(|(a, b)| a.max(b));
+        Self { last: before.last.max(at), until }
+    }
+
+    /// Whether it may still hold at `at` what it was told.
+    pub fn keeps(&self, at: Timestamp) -> bool {
+        self.until.is_none_or(|until| at <= until)
+    }
 }
 
 /// One status entry's way to one recipient.

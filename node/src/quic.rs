@@ -292,3 +292,55 @@ pub async fn send_frame(connection: &Connection, frame: &[u8], max: usize) -> Re
         Err(e) => Err(lost(written.err().map_or_else(|| e.to_string(), |w| w.to_string()))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+    use super::*;
+    use quinn::ConnectionError;
+
+    /// Opens an endpoint on a runtime of its own that accepts connections, as a process of its own would.
+    fn process(address: &str, seed: &Secret) -> (tokio::runtime::Runtime, String) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (address, seed) = (address.to_owned(), seed.clone());
+        let at = runtime.block_on(async move {
+            let endpoint = listen(&address, &seed).unwrap();
+            let at = endpoint.local_addr().unwrap().to_string();
+            tokio::spawn(async move {
+                while let Some(incoming) = endpoint.accept().await {
+                    tokio::spawn(async move { incoming.await.unwrap().closed().await });
+                }
+            });
+            at
+        });
+        (runtime, at)
+    }
+
+    #[test]
+    fn a_node_that_was_killed_and_is_back_ends_the_connections_it_no_longer_knows() {
+        let seed = Secret::new([7; 32]);
+        let (killed, at) = process("127.0.0.1:0", &seed);
+        let caller_runtime = tokio::runtime::Runtime::new().unwrap();
+        let connection = caller_runtime.block_on(async {
+            let endpoint = caller().unwrap();
+            connect(&endpoint, &Secret::new([8; 32]), &at, tls::public_key(&seed)).await.unwrap()
+        });
+        // Nobody says goodbye.
+        killed.shutdown_background();
+        let back = loop {
+            // The port is free once the tasks of the old runtime are gone.
+            if UdpSocket::bind(&at).is_ok() {
+                break process(&at, &seed);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let ended = caller_runtime.block_on(async {
+            let asking = connection.clone();
+            tokio::spawn(async move { call(&asking, &Request::Heads, FRAME_BYTES_MAX).await });
+            connection.closed().await
+        });
+        assert!(matches!(ended, ConnectionError::Reset), "{ended:?}");
+        drop(back);
+    }
+}

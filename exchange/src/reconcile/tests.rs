@@ -133,6 +133,30 @@ fn a_standing_that_no_entry_supports_is_made_again_from_the_log() {
 }
 
 #[test]
+fn what_a_suspended_authority_has_ended_stays_ended() {
+    let (_, mut a, b, _) = federation(30);
+    a.damage(|turn| {
+        let standing = Standing::of(Change::Repair, 7);
+        summary::put(turn, &id(AUTHORITY), &record(1), Some(&standing)).unwrap();
+    });
+    let mut found = Search::new(id(AUTHORITY), 7);
+    while let Some(ask) = found.next(&a.store).unwrap() {
+        let Response::Standings(answered) =
+            answer(&b.context(), &b.store, &a.context().own.id, &ask).unwrap()
+        else {
+            panic!("no answer");
+        };
+        found.heard(&a.store, &answered).unwrap().unwrap();
+    }
+    let mut context = a.context();
+    let mut registry = context.registry.as_ref().clone();
+    registry.members[0].suspended = true;
+    context.registry = std::sync::Arc::new(registry);
+    // Its statements cannot be checked any more, and nothing is made of that.
+    assert!(judge(&context, &a.store, &found).is_err());
+}
+
+#[test]
 fn a_standing_that_changed_since_it_was_judged_is_left_alone() {
     let (mut authority, mut a, b, _) = federation(60);
     a.damage(|turn| {
