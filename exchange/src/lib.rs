@@ -61,10 +61,11 @@ pub mod submit;
 pub mod summary;
 pub mod sync;
 pub mod tables;
-#[cfg(test)]
-mod testing;
 pub mod timer;
 pub mod trust;
 pub mod turn;
 pub mod wire;
 pub mod witness;
+
+#[cfg(test)]
+mod tests;

@@ -172,17 +172,17 @@ fn children(
 
 /// Answers a peer. `caller.not-allowed` about an authority whose status log it does not hold.
 pub fn answer(context: &Context, view: &dyn View, caller: &MemberId, ask: &Ask) -> Result<Response, Fault> {
-    let both = |authority: &MemberId| {
+    let barred = |authority: &MemberId| {
         let allowed = holds(context, caller, authority) && holds(context, &context.own.id, authority);
         let why = format!("`{caller}` and this member do not both hold `{authority}/status`");
-        if allowed { Ok(()) } else { Err(Response::Refused(Refusal::new(Code::CallerNotAllowed, why))) }
+        (!allowed).then(|| Response::Refused(Refusal::new(Code::CallerNotAllowed, why)))
     };
     let malformed = |why| Ok(Response::Refused(Refusal::new(Code::FrameMalformed, why)));
     Ok(Response::Standings(match ask {
         Ask::Overview => {
             let mut lines = Vec::new();
             for member in context.registry.active() {
-                if both(&member.id).is_ok() && !member.quic.is_empty() {
+                if barred(&member.id).is_none() && !member.quic.is_empty() {
                     let (size, root) = state(context, view, &member.id)?;
                     lines.push((member.id.clone(), size, root));
                 }
@@ -190,7 +190,7 @@ pub fn answer(context: &Context, view: &dyn View, caller: &MemberId, ask: &Ask) 
             Answered::Overview(lines)
         }
         Ask::Children { authority, salt, depth, nodes } => {
-            if let Err(refused) = both(authority) {
+            if let Some(refused) = barred(authority) {
                 return Ok(refused);
             }
             let ascending = nodes.windows(2).all(|pair| pair[0] < pair[1]);
@@ -203,7 +203,7 @@ pub fn answer(context: &Context, view: &dyn View, caller: &MemberId, ask: &Ask) 
             Answered::Children(Bytes(children(view, authority, *salt, *depth, nodes)?))
         }
         Ask::Buckets { authority, salt, buckets } => {
-            if let Err(refused) = both(authority) {
+            if let Some(refused) = barred(authority) {
                 return Ok(refused);
             }
             let ascending = buckets.windows(2).all(|pair| pair[0].0 < pair[1].0);
@@ -251,6 +251,7 @@ fn differing(
 /// Shape: 4 answers to the buckets, and one per [`BUCKETS_PER_ASK_MAX`] buckets. Holds the buckets and the differences.
 pub struct Search {
     authority: MemberId,
+    size: u64,
     salt: u64,
     depth: u8,
     open: Vec<u16>,
@@ -262,10 +263,10 @@ pub struct Search {
 }
 
 impl Search {
-    /// From the top; `salt` is fresh and random.
-    pub fn new(authority: MemberId, salt: u64) -> Self {
+    /// From the top. Both members hold `size` entries of the authority's status log; `salt` is fresh and random.
+    pub fn new(authority: MemberId, size: u64, salt: u64) -> Self {
         let (asked, found) = (Vec::new(), BTreeMap::new());
-        Self { authority, salt, depth: 0, open: vec![0], asked, found, more: false, hollow: false }
+        Self { authority, size, salt, depth: 0, open: vec![0], asked, found, more: false, hollow: false }
     }
 
     /// What to ask now; `None` at the end.
@@ -387,8 +388,10 @@ pub fn judge(context: &Context, view: &dyn View, search: &Search) -> Result<Judg
     let authority = search.authority.clone();
     let name = stored(context, &authority);
     let size = log::size(view, &name)?.0;
+    // What has come in on one side since is no difference.
+    let both = size.min(search.size);
     let claim = |record: &RecordId, (change, index): (Change, u64)| -> Result<Claim, Fault> {
-        if index >= size {
+        if index >= both {
             return Ok(Claim::Ahead);
         }
         let says = statement(context, view, &name, index)?.map(|(_, fact)| fact);

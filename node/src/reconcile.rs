@@ -7,6 +7,7 @@ use std::{
 };
 
 use credit::id::MemberId;
+use crypto::Digest;
 use exchange::{
     evidence,
     logs::LogName,
@@ -137,7 +138,7 @@ async fn compare(
     server: &Server,
     peer: &MemberRequest,
     authority: &MemberId,
-    (mut theirs, mut root): (u64, crypto::Digest),
+    (mut theirs, mut root): (u64, Digest),
     bytes: &mut u64,
 ) -> Result<Option<Compared>, Refusal> {
     let shared = &server.shared;
@@ -152,6 +153,9 @@ async fn compare(
     let before = here;
     if theirs > here && !own {
         advance(server, peer, authority, LogName::Status).await?;
+        if let Some(line) = overview(server, peer, authority, bytes).await? {
+            (theirs, root) = line;
+        }
         (here, digest) = reconcile::state(&context, &shared.store, authority).map_err(fault)?;
     }
     let mut compared = Compared {
@@ -178,7 +182,7 @@ async fn compare(
             break;
         }
         let salt = u64::from_be_bytes(clock::random());
-        let mut search = Search::new(authority.clone(), salt);
+        let mut search = Search::new(authority.clone(), here, salt);
         while let Some(question) = search.next(&shared.store).map_err(fault)? {
             let answered = ask(server, peer, question, bytes).await?;
             search.heard(&shared.store, &answered).map_err(fault)??;
@@ -215,14 +219,24 @@ async fn compare(
             break;
         }
         // Entries may have come in on both sides meanwhile.
-        let Answered::Overview(lines) = ask(server, peer, Ask::Overview, bytes).await? else {
-            return Err(misfit());
-        };
-        let Some(line) = lines.into_iter().find(|line| line.0 == *authority) else { break };
-        (theirs, root) = (line.1, line.2);
+        let Some(line) = overview(server, peer, authority, bytes).await? else { break };
+        (theirs, root) = line;
         (here, digest) = reconcile::state(&context, &shared.store, authority).map_err(fault)?;
     }
     Ok(Some(compared))
+}
+
+/// What the peer has under one authority: entries and digest.
+async fn overview(
+    server: &Server,
+    peer: &MemberRequest,
+    authority: &MemberId,
+    bytes: &mut u64,
+) -> Result<Option<(u64, Digest)>, Refusal> {
+    let Answered::Overview(lines) = ask(server, peer, Ask::Overview, bytes).await? else {
+        return Err(misfit());
+    };
+    Ok(lines.into_iter().find(|line| line.0 == *authority).map(|line| (line.1, line.2)))
 }
 
 async fn ask(

@@ -234,7 +234,7 @@ pub(super) fn run(args: &BenchReconcile) -> Result<Output, Problem> {
     let (mut differ, begun) = ((0, 0), Instant::now());
     let mut mended = 0;
     while !compare(&mut differ)? {
-        let mut search = Search::new(authority.clone(), u64::from_be_bytes(clock::random()));
+        let mut search = Search::new(authority.clone(), args.records, u64::from_be_bytes(clock::random()));
         while let Some(question) = search.next(&mine).map_err(fault)? {
             let answered = ask((&peer, &theirs), &here.own.id, question, &mut differ)?;
             search.heard(&mine, &answered).map_err(fault)??;

@@ -46,8 +46,8 @@ pub(crate) async fn reconcile(peer: Option<&str>, dir: &Path) -> Result<Output, 
 }
 
 fn in_step(report: &Report) -> bool {
-    // A peer that has fewer entries fetches them itself; this member has lost nothing by it.
-    let good = |c: &Compared| matches!(c.outcome, Outcome::Same | Outcome::Mended | Outcome::PeerBehind);
+    // A peer that has fewer entries fetches them itself, and entries that come in meanwhile are compared the next time.
+    let good = |c: &Compared| !matches!(c.outcome, Outcome::PeerDiffers | Outcome::Behind);
     report.standings.iter().all(good)
 }
 

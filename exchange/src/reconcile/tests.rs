@@ -7,7 +7,7 @@ use ledger::store::memory::MemoryStore;
 use super::*;
 use crate::{
     member::Input,
-    testing::{AUTHORITY, Authority, Place, contexts, id, record},
+    tests::{AUTHORITY, Authority, Place, contexts, id, record},
     wire::{Request, to_frame},
 };
 
@@ -32,7 +32,8 @@ fn standing_at(store: &dyn View, n: u64) -> Option<Standing> {
 
 /// One search of `at` with `peer`; what is judged, and the bytes that went both ways.
 fn search(at: &Place, peer: (&Context, &MemoryStore)) -> (Judged, usize) {
-    let (mut search, mut bytes) = (Search::new(id(AUTHORITY), 7), 0);
+    let (size, _) = state(&at.context(), &at.store, &id(AUTHORITY)).unwrap();
+    let (mut search, mut bytes) = (Search::new(id(AUTHORITY), size, 7), 0);
     while let Some(ask) = search.next(&at.store).unwrap() {
         let response = answer(peer.0, peer.1, &at.context().own.id, &ask).unwrap();
         bytes += to_frame(&Request::Standings(ask)).len() + to_frame(&response).len();
@@ -139,7 +140,7 @@ fn what_a_suspended_authority_has_ended_stays_ended() {
         let standing = Standing::of(Change::Repair, 7);
         summary::put(turn, &id(AUTHORITY), &record(1), Some(&standing)).unwrap();
     });
-    let mut found = Search::new(id(AUTHORITY), 7);
+    let mut found = Search::new(id(AUTHORITY), 30, 7);
     while let Some(ask) = found.next(&a.store).unwrap() {
         let Response::Standings(answered) =
             answer(&b.context(), &b.store, &a.context().own.id, &ask).unwrap()
@@ -232,13 +233,13 @@ fn answers_that_do_not_fit_end_the_search() {
         Answered::Buckets { standings: Vec::new(), not_here: vec![0], more: false },
     ];
     for answered in not {
-        let mut search = Search::new(id(AUTHORITY), 1);
+        let mut search = Search::new(id(AUTHORITY), 30, 1);
         search.next(&a.store).unwrap();
         assert!(search.heard(&a.store, &answered).unwrap().is_err());
     }
     // To the buckets, and then a record of another bucket, or one that was not named.
     for odd in [true, false] {
-        let mut search = Search::new(id(AUTHORITY), 1);
+        let mut search = Search::new(id(AUTHORITY), 30, 1);
         let ask = loop {
             match search.next(&a.store).unwrap().unwrap() {
                 Ask::Children { nodes, .. } => {
