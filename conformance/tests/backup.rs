@@ -129,7 +129,7 @@ fn a_restored_directory_waits_for_its_mirror_and_brings_nothing_back() {
     // Both go on writing down acknowledgements meanwhile; when that is over they are the same, and nothing was wrong.
     until("`js` and `sh` are the same", Duration::from_secs(60), || {
         let report = f.at("js", &["reconcile", "--peer", "sh"]).done().json();
-        let under = |line: &&serde_json::Value| line["authority"] == "sh";
+        let under = |line: &&Value| line["authority"] == "sh";
         let line = report["peers"][0]["standings"].as_array()?.iter().find(under)?.clone();
         assert_eq!(line["mended"], 0, "{report}");
         (line["outcome"] == "same").then_some(())
