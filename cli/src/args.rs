@@ -125,8 +125,14 @@ pub(crate) enum Verb {
         #[command(flatten)]
         node: Dir,
     },
-    /// Fetch what is new from every peer now.
-    Reconcile(Dir),
+    /// Fetch what is new from peers now, compare standings with them, and mend what differs by the log.
+    Reconcile {
+        /// With this peer only.
+        #[arg(long, value_name = "MEMBER")]
+        peer: Option<String>,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Destroy the keys and payloads of records for good.
     Erase(Erase),
     /// Read and check access logs.

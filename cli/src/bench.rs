@@ -12,6 +12,7 @@ mod pgbench;
 mod postgres;
 mod primitives;
 mod query;
+mod reconcile;
 mod service;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,10 @@ pub(crate) async fn run(verb: Bench) -> Result<Output, Problem> {
             measured.map_err(|e| Problem::fault(e.to_string()))?
         }
         Bench::Query(args) => query::run(args).await,
+        Bench::Reconcile(args) => {
+            let measured = tokio::task::spawn_blocking(move || reconcile::run(&args)).await;
+            measured.map_err(|e| Problem::fault(e.to_string()))?
+        }
     }
 }
 

@@ -389,6 +389,10 @@ pub struct Disclosed {
     /// to judge it on.
     #[n(4)]
     pub checks: Vec<Judged>,
+    /// Days from this entry on which the asker may keep what it received, as its grant says; absent where it has none,
+    /// and the law alone ends it. So long it is told of whatever happens to the records.
+    #[n(5)]
+    pub keep_days: Option<u32>,
 }
 
 /// A predicate judged, and a commitment to what was told of it.

@@ -138,6 +138,14 @@ impl Standing {
         }
     }
 
+    /// The entries it rests on: of these alone it can be made again.
+    pub fn told(&self) -> impl Iterator<Item = (Change, u64)> {
+        let mark = |mark: Option<Mark>, on, off| mark.map(|m| (if m.1 { on } else { off }, m.0));
+        let disputed = mark(self.disputed, Change::Dispute, Change::EndDispute);
+        let masked = mark(self.masked, Change::Mask, Change::Unmask);
+        [disputed, masked, self.end.map(|e| (e.0, e.1))].into_iter().flatten()
+    }
+
     /// Whether it has come to an end that is never undone: expired, repaired or withdrawn.
     pub fn has_ended(&self) -> bool {
         self.end.is_some()
@@ -186,6 +194,8 @@ mod tests {
             shuffled = (0..changes.len()).rev().map(one).fold(shuffled, Standing::merge);
             prop_assert_eq!(shuffled, in_order);
             prop_assert_eq!(in_order.merge(in_order), in_order);
+            let again = in_order.told().map(|(change, at)| Standing::of(change, at));
+            prop_assert_eq!(again.fold(Standing::default(), Standing::merge), in_order);
             // Once ended, never disclosable again.
             if changes.iter().any(|c| matches!(c, Change::Expire | Change::Repair | Change::Withdraw)) {
                 prop_assert!(!in_order.status().disclosable());

@@ -84,6 +84,14 @@ labels! {
     IdempotencyKey = "xinqiao/v1/idempotency-key",
     /// Derivation of independent secrets from a member's seed: keyed BLAKE3.
     MemberSeed = "xinqiao/v1/member-seed",
+    /// Tokens of QUIC stateless resets from the transport seed: keyed BLAKE3.
+    QuicReset = "xinqiao/v1/quic-reset",
+    /// Digest of the standings in one bucket: SHA-256.
+    StandingBucket = "xinqiao/v1/standing-bucket",
+    /// Digest of sixteen buckets or nodes of standings: SHA-256.
+    StandingNode = "xinqiao/v1/standing-node",
+    /// Short digests while standings are compared, salted for each comparison: SHA-256.
+    StandingShort = "xinqiao/v1/standing-short",
     /// Content type of a signed batch of records.
     SignBatch = "application/vnd.xinqiao.v1.batch+cbor",
     /// Content type of a signed status entry.

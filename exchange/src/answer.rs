@@ -8,7 +8,7 @@ use credit::{
     disclosure::{self, CheckOpening},
     entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
-    question::Question,
+    question::{Basis, Question},
     record::{SUBJECT_FIELD, read_content},
     value::Value,
 };
@@ -330,7 +330,14 @@ pub fn open(
     let (mut more, mut judged) = (false, Vec::new());
     let (asked, disclosed, withheld, refused): (AskedBy, Vec<DisclosedRecord>, Vec<Withheld>, bool) =
         match access.entry.fact {
-            Fact::Disclosed(Disclosed { asked, records, withheld, more: m, checks }) => {
+            Fact::Disclosed(Disclosed { asked, records, withheld, more: m, checks, keep_days }) => {
+                let granted = match &question.get().basis {
+                    Basis::Grant(grant) => Some(registry.verify_seen(grant)?.get().keep_days),
+                    _ => None,
+                };
+                if keep_days != granted {
+                    return Err(refuse("its entry names another time to keep it than the grant"));
+                }
                 (more, judged) = (m, checks);
                 (asked, records, withheld, false)
             }

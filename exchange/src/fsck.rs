@@ -12,6 +12,7 @@
 //! grows with the projected rows. Nothing in `view` is written.
 
 mod cases;
+mod standing;
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -40,6 +41,7 @@ use crate::{
     logs::LogName,
     project,
     receipt::Receipt,
+    reconcile::FindingRow,
     refusal::{Fault, Halt},
     tables::{
         self, DeliveryRow, ErasureRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow, RecordRow, Table,
@@ -200,6 +202,7 @@ pub fn fsck<'a>(context: &'a Context, view: &'a dyn View, tools: Tools<'a>) -> R
         }
     }
     check.rows()?;
+    check.nodes();
     check.payloads()?;
     Ok(check.checked)
 }
@@ -430,6 +433,8 @@ impl Check<'_> {
             Table::Erased => {
                 read(same(self.complete(&own, LogName::Records)).or_else(|| self.destroyed(rest)))
             }
+            // Held against the standings that are stored: see `nodes`.
+            Table::StandingNode => read(None),
             Table::Registry | Table::Ban | Table::OpenCase => {
                 read(same(self.complete(&own, LogName::Status)))
             }
@@ -569,6 +574,7 @@ impl Check<'_> {
             Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
             Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
             Table::Grant => drop(decode::<MemberId>(key, bytes)?),
+            Table::Finding => drop(decode::<FindingRow>(key, bytes)?),
             Table::Asked | Table::Kept | Table::KeptGrant | Table::News => {
                 return kept::check(self.context, self.view, table, key, bytes);
             }

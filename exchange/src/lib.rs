@@ -19,6 +19,11 @@
 //! acknowledges with an entry of its own; the acknowledgements make the certificate. [`sync`] brings what a push
 //! missed, and brings a restored member back to where its peers have seen it, before it answers anything.
 //!
+//! # When two members differ
+//!
+//! [`summary`] keeps a digest of the standings under each authority; [`reconcile`] compares it with a peer's, finds the
+//! records that differ, and mends them by the authority's log.
+//!
 //! # What happens by itself
 //!
 //! [`timer`] keeps the clocks of the law as rows of the due queue; a `Tick` ends publicity, reports steps of cases that
@@ -42,6 +47,7 @@ pub mod kept;
 pub mod limits;
 pub mod logs;
 pub mod member;
+pub mod misuse;
 pub mod pass;
 pub mod project;
 pub mod propagation;
@@ -50,11 +56,13 @@ pub mod quota;
 pub mod read;
 pub mod receipt;
 pub mod recognise;
+pub mod reconcile;
 pub mod refusal;
 pub mod registry;
 pub mod repair;
 pub mod step;
 pub mod submit;
+pub mod summary;
 pub mod sync;
 pub mod tables;
 pub mod timer;
@@ -62,3 +70,6 @@ pub mod trust;
 pub mod turn;
 pub mod wire;
 pub mod witness;
+
+#[cfg(test)]
+mod tests;

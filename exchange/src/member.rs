@@ -29,6 +29,7 @@ use crate::{
     logs::LogName,
     propagation, query,
     receipt::Proven,
+    reconcile::{self, Judged},
     refusal::{Code, Fault, Halt, Refusal},
     registry::Registry,
     repair,
@@ -224,6 +225,15 @@ pub enum Input {
     },
     /// A member is convicted of two histories.
     Evidence(Box<Convicted>),
+    /// A peer that could not be reached is there again.
+    Back(MemberId),
+    /// Standings that differ from a peer's are mended by the log.
+    Mend {
+        /// The peer.
+        peer: MemberId,
+        /// What is to be done.
+        judged: Box<Judged>,
+    },
     /// Trust a frozen member again.
     Unfreeze {
         /// The member.
@@ -375,7 +385,7 @@ impl Member {
     }
 
     fn dispatch(&mut self, turn: &mut Turn<'_>, token: Token, input: Input) -> Result<(), Halt> {
-        if matches!(input, Input::Tick) && self.phase != Phase::Ready {
+        if matches!(input, Input::Tick | Input::Back(_)) && self.phase != Phase::Ready {
             return Ok(());
         }
         self.admits(&input)?;
@@ -491,6 +501,8 @@ impl Member {
                 Ok(())
             }
             Input::Evidence(convicted) => evidence::convict(context, turn, &convicted),
+            Input::Back(peer) => propagation::hurry(turn, &peer),
+            Input::Mend { peer, judged } => reconcile::mend(context, turn, token, &peer, &judged),
             Input::Unfreeze { member, reason } => evidence::unfreeze(context, turn, token, &member, reason),
             Input::AddCheckpoint(body) => {
                 witness::add_checkpoint(context, turn, token, &body, &self.unheard, &mut self.rounds)
@@ -518,7 +530,11 @@ impl Member {
             || matches!(input, Input::Pulled { owner, .. } if owner == own);
         let syncing = matches!(
             input,
-            Input::Synced | Input::Pulled { .. } | Input::Notice { .. } | Input::Acknowledgement { .. }
+            Input::Synced
+                | Input::Pulled { .. }
+                | Input::Notice { .. }
+                | Input::Acknowledgement { .. }
+                | Input::Mend { .. }
         );
         match &self.phase {
             Phase::Ready => Ok(()),

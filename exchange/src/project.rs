@@ -8,7 +8,8 @@ use crate::{
     refusal::Halt,
     repair,
     step::Effect,
-    tables::{self, HandledRow, Key, OutcomeRow, RecordRow, Told},
+    summary,
+    tables::{self, HandledRow, Key, OutcomeRow, RecipientRow, RecordRow, Told},
     timer,
     turn::Turn,
 };
@@ -18,6 +19,9 @@ use credit::{
     id::MemberId,
     status::{Change, Standing},
 };
+
+/// A day, in milliseconds.
+const DAY_MS: u64 = 86_400_000;
 
 /// Projects an entry of one of this member's own logs.
 pub fn own(
@@ -86,8 +90,11 @@ pub fn own(
                 uses.count(entry.at);
                 turn.put(&Key::grant_use(digest), &uses);
             }
+            let until = disclosed.keep_days.map(|days| entry.at.plus_ms(u64::from(days) * DAY_MS));
             for record in &disclosed.records {
-                turn.put(&Key::recipient(&record.record, &disclosed.asked.asker), &entry.at);
+                let key = Key::recipient(&record.record, &disclosed.asked.asker);
+                let before: Option<RecipientRow> = turn.row(&key)?;
+                turn.put(&key, &RecipientRow::of(before, entry.at, until));
             }
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),
@@ -112,9 +119,11 @@ pub fn status(
     }
     match fact {
         StatusFact::Changed(changed) => {
-            let key = Key::standing(author, &changed.record);
-            let before: Standing = turn.row(&key)?.unwrap_or_default();
-            turn.put(&key, &before.merge(Standing::of(changed.change, told.index)));
+            let before: Option<Standing> = turn.row(&Key::standing(author, &changed.record))?;
+            let after = before.unwrap_or_default().merge(Standing::of(changed.change, told.index));
+            if before != Some(after) {
+                summary::put(turn, author, &changed.record, Some(&after))?;
+            }
             if changed.change == Change::Withdraw {
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;
             }

@@ -1,7 +1,8 @@
 //! A status entry to every recipient until each has acknowledged it.
 //!
-//! Recipients are every public platform, every asker to whom the access log says the record was disclosed, every asker that
-//! was told an outcome that rests on it, and of a grant the member it is for.
+//! Recipients are every public platform, every asker to whom the access log says that something of the record was
+//! disclosed, as long as it may keep that: a value, a part of one, or an outcome that rests on it; and of a grant the
+//! member it is for.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
@@ -31,7 +32,7 @@ use crate::{
     recognise,
     refusal::{Code, Fault, Halt},
     step::{Effect, Reply, Token},
-    tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, Told, Work},
+    tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, RecipientRow, Told, Work},
     timer,
     turn::Turn,
 };
@@ -53,10 +54,12 @@ pub fn schedule(
     let mut recipients: BTreeSet<MemberId> =
         context.registry.status_peers(own).filter(|m| !m.quic.is_empty()).map(|m| m.id.clone()).collect();
     if let StatusFact::Changed(Changed { record, .. }) = fact {
-        for told in [Key::recipients(record), Key::judged_on(record)] {
-            for (rest, _) in tables::rows::<Timestamp>(turn.view(), &told, usize::MAX)? {
-                recipients.extend(tables::key_text(&rest).and_then(MemberId::parse).filter(|m| m != own));
-            }
+        let asker = |rest: &[u8]| tables::key_text(rest).and_then(MemberId::parse).filter(|m| m != own);
+        for (rest, row) in tables::rows::<RecipientRow>(turn.view(), &Key::recipients(record), usize::MAX)? {
+            recipients.extend(asker(&rest).filter(|_| row.keeps(since)));
+        }
+        for (rest, _) in tables::rows::<Timestamp>(turn.view(), &Key::judged_on(record), usize::MAX)? {
+            recipients.extend(asker(&rest));
         }
     }
     if let Some((grant, _)) = fact.grant() {
@@ -81,10 +84,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
     let found =
         turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
     for (key, _) in found {
-        // Key layout: table, time, work.
-        let work: Work =
-            codec::from_slice(&key[9..]).map_err(|e| Fault(format!("due queue is damaged: {e}")))?;
-        let was = Timestamp(key[1..9].iter().fold(0, |t, b| t << 8 | u64::from(*b)));
+        let (was, work) = read_due(&key[1..])?;
         turn.delete(&Key::due(was, &work));
         let tries = match &work {
             Work::Deliver(event, to) => {
@@ -192,6 +192,39 @@ pub fn missing(context: &Context, view: &dyn View) -> Result<Vec<Missing>, Fault
     Ok(missing)
 }
 
+/// Makes everything due now that waits for a peer which was away: it is there again, and the next try may lie a minute
+/// ahead.
+pub fn hurry(turn: &mut Turn<'_>, peer: &MemberId) -> Result<(), Halt> {
+    for (rest, ()) in tables::rows::<()>(turn.view(), &Key::due_first(), usize::MAX)? {
+        let (at, work) = read_due(&rest)?;
+        let waits = match &work {
+            Work::Deliver(_, to) => to == peer,
+            Work::Forward(case) => {
+                turn.row::<ForwardRow>(&Key::forward(case))?.is_some_and(|r| r.to == *peer)
+            }
+            Work::Expire(_)
+            | Work::Erase(_)
+            | Work::Step(..)
+            | Work::Retain(_)
+            | Work::ForgetAnswer(_)
+            | Work::ForgetGrant(_) => false,
+        };
+        if waits && at > turn.now {
+            turn.delete(&Key::due(at, &work));
+            turn.put(&Key::due(turn.now, &work), &());
+        }
+    }
+    Ok(())
+}
+
+/// Time and work of a key of the due queue, without its table.
+fn read_due(rest: &[u8]) -> Result<(Timestamp, Work), Fault> {
+    let damaged = |why: String| Fault(format!("due queue is damaged: {why}"));
+    let (at, work) = rest.split_at_checked(8).ok_or_else(|| damaged("a key is short".into()))?;
+    let at = Timestamp(at.iter().fold(0, |t, b| t << 8 | u64::from(*b)));
+    Ok((at, codec::from_slice(work).map_err(|e| damaged(e.to_string()))?))
+}
+
 /// Acts on another member's status entry and acknowledges it.
 ///
 /// 1. The entry is of the caller's own log, and of a kind its author may tell others: `caller.not-allowed`. (A copy is
@@ -286,3 +319,6 @@ pub fn acknowledgement(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

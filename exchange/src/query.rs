@@ -250,7 +250,8 @@ pub fn answer(
         let (planned, records) = found.into_iter().unzip();
         let lines = check::lines(question, &ruled.allowed, judgement);
         let asked = asked_by(context, turn, question, via)?;
-        let disclosed = Disclosed { asked, records, withheld, more, checks: lines };
+        let keep_days = grant.as_ref().map(|grant| grant.get().keep_days);
+        let disclosed = Disclosed { asked, records, withheld, more, checks: lines, keep_days };
         turn.append(context, LogName::Access, Fact::Disclosed(disclosed))?;
         (planned, checks, judgement.openings.clone())
     };

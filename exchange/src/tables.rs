@@ -84,6 +84,8 @@ tables! {
     Outcome = 51;
     Ban = 52;
     Twin = 53;
+    StandingNode = 54;
+    Finding = 55;
     Asked = 70;
     Kept = 71;
     KeptGrant = 72;
@@ -135,6 +137,22 @@ impl Key {
     pub fn standings(authority: &MemberId) -> Self {
         key(Table::Standing, &[&text(authority.as_str())])
     }
+    /// The standings under one authority whose record ids begin with these 16 bits.
+    pub fn standings_in(authority: &MemberId, bucket: u16) -> Self {
+        key(Table::Standing, &[&text(authority.as_str()), &bucket.to_be_bytes()])
+    }
+    /// A node above the standings under one authority: [`crate::summary::Children`]; projected.
+    pub fn standing_node(authority: &MemberId, depth: u8, node: u16) -> Self {
+        key(Table::StandingNode, &[&text(authority.as_str()), &[depth], &node.to_be_bytes()])
+    }
+    /// Every node above the standings under one authority.
+    pub fn standing_nodes(authority: &MemberId) -> Self {
+        key(Table::StandingNode, &[&text(authority.as_str())])
+    }
+    /// What was found last when standings were compared with a peer: [`crate::reconcile::FindingRow`].
+    pub fn finding(authority: &MemberId, peer: &MemberId) -> Self {
+        key(Table::Finding, &[&text(authority.as_str()), &text(peer.as_str())])
+    }
     /// A file handed in before: [`crate::wire::SubmitReport`].
     pub fn file(source: &str, item: &ItemId, digest: &Digest) -> Self {
         key(Table::File, &[&text(source), &text(item.as_str()), &digest.0])
@@ -171,7 +189,7 @@ impl Key {
     pub fn grant_life(collector: &MemberId, grant: &Digest) -> Self {
         key(Table::GrantLife, &[&text(collector.as_str()), &grant.0])
     }
-    /// An asker that received a record: [`Timestamp`] of the last disclosure; projected.
+    /// An asker that received a record: [`RecipientRow`]; projected.
     pub fn recipient(record: &RecordId, asker: &MemberId) -> Self {
         key(Table::Recipient, &[&record.0, &text(asker.as_str())])
     }
@@ -448,6 +466,32 @@ pub struct ForwardRow {
     /// It was reported that the time for forwarding is over.
     #[n(6)]
     pub told: bool,
+}
+
+/// An asker that was told something of a record: a value, a part of one, or whether it equals another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecipientRow {
+    /// When last.
+    #[n(0)]
+    pub last: Timestamp,
+    /// Until when it may keep it; absent where no grant ends that.
+    #[n(1)]
+    pub until: Option<Timestamp>,
+}
+
+impl RecipientRow {
+    /// After a disclosure at `at` that may be kept until `until`: the longest of all counts.
+    pub fn of(before: Option<Self>, at: Timestamp, until: Option<Timestamp>) -> Self {
+        let Some(before) = before else { return Self { last: at, until } };
+        let until = before.until.zip(until).map(|(a, b)| a.max(b));
+        Self { last: before.last.max(at), until }
+    }
+
+    /// Whether it may still hold at `at` what it was told.
+    pub fn keeps(&self, at: Timestamp) -> bool {
+        self.until.is_none_or(|until| at <= until)
+    }
 }
 
 /// One status entry's way to one recipient.

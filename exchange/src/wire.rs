@@ -3,9 +3,10 @@
 //! One request and one response per QUIC stream. A frame is one version byte and one canonical CBOR value; the
 //! stream's end is the frame's end.
 
+mod report;
+
 use credit::{
     catalog::Purpose,
-    csv::error::RowError,
     entry::RowCounts,
     grant::{Frequency, Grant, GrantChange, GrantStatus, Scope},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
@@ -29,11 +30,14 @@ use crate::{
     logs::LogName,
     propagation::Missing,
     receipt::Receipt,
+    reconcile,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
     repair::Forwarded,
     timer::DueErasure,
 };
+
+pub use report::{ROW_REASONS_MAX, RowReason, SubmitReport};
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
 pub const VERSION: u8 = 1;
@@ -90,6 +94,9 @@ pub enum Request {
         #[n(3)]
         new: u64,
     },
+    /// Standings, to be compared.
+    #[n(8)]
+    Standings(#[n(0)] reconcile::Ask),
     /// Something the node's own operator asks for.
     #[n(10)]
     Operate(#[n(0)] Operation),
@@ -221,9 +228,9 @@ pub enum Operation {
     /// A subject's access key and the number of accesses about it.
     #[n(15)]
     SubjectAccess(#[n(0)] SubjectId),
-    /// Fetch what is new from every peer now, and report.
+    /// Fetch what is new from one peer or every one, compare standings with it, and report.
     #[n(16)]
-    Reconcile,
+    Reconcile(#[n(0)] Option<MemberId>),
     /// The id under which a record is known, from what stands on the decision.
     #[n(17)]
     NameRecord {
@@ -383,82 +390,6 @@ pub struct RepairDraft {
     /// SHA-256 of each paper handed in.
     #[n(4)]
     pub materials: Vec<Digest>,
-}
-
-impl From<RowError> for RowReason {
-    fn from(error: RowError) -> Self {
-        let RowError { row, column, code, zh, en } = error;
-        Self { row, column, code: code.to_owned(), zh, en }
-    }
-}
-
-/// What a department gets back for a file.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct SubmitReport {
-    /// BLAKE3 digest of the file.
-    #[n(0)]
-    pub file: Digest,
-    /// The same file was handed in before; nothing was done now.
-    #[n(1)]
-    pub repeated: bool,
-    /// Encoding the file was read in.
-    #[n(2)]
-    pub encoding: String,
-    /// How its rows fared.
-    #[n(3)]
-    pub rows: RowCounts,
-    /// Rows accepted after full-width characters or case were normalised.
-    #[n(4)]
-    pub normalised: u64,
-    /// Rows handed in later than seven working days after the decision.
-    #[n(5)]
-    pub late: u64,
-    /// Rejected rows with their reasons, at most [`ROW_REASONS_MAX`].
-    #[n(6)]
-    pub reasons: Vec<RowReason>,
-    /// When it was handed in.
-    #[n(7)]
-    pub at: Timestamp,
-}
-
-impl SubmitReport {
-    /// The report of a file of which nothing is taken in yet.
-    pub fn new(file: Digest, at: Timestamp) -> Self {
-        Self {
-            file,
-            repeated: false,
-            encoding: String::new(),
-            rows: RowCounts::default(),
-            normalised: 0,
-            late: 0,
-            reasons: Vec::new(),
-            at,
-        }
-    }
-}
-
-/// Most reasons a report spells out; the counts are always complete.
-pub const ROW_REASONS_MAX: usize = 1_000;
-
-/// Why one row was rejected.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct RowReason {
-    /// Line of the file, from 1.
-    #[n(0)]
-    pub row: u32,
-    /// Column.
-    #[n(1)]
-    pub column: String,
-    /// Stable code.
-    #[n(2)]
-    pub code: String,
-    /// Chinese wording.
-    #[n(3)]
-    pub zh: String,
-    /// English wording.
-    #[n(4)]
-    pub en: String,
 }
 
 /// One member's part of a relayed answer.
@@ -641,6 +572,12 @@ pub enum Response {
     /// How a grant stands here.
     #[n(26)]
     GrantStanding(#[n(0)] GrantStanding),
+    /// Standings.
+    #[n(27)]
+    Standings(#[n(0)] reconcile::Answered),
+    /// What reconciling has shown, per peer.
+    #[n(28)]
+    Reconciled(#[n(0)] Vec<reconcile::Report>),
     /// An own entry, proven in every form.
     #[n(30)]
     Proof {

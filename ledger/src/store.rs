@@ -288,7 +288,7 @@ impl View for Overlay<'_> {
 }
 
 /// The first key after all keys that begin with `prefix`; `None` when there is none.
-fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|b| *b != 0xff)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;

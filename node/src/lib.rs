@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod operate;
 pub mod prepare;
 pub mod quic;
+pub mod reconcile;
 pub mod run;
 pub mod seal;
 pub mod serve;

@@ -29,8 +29,8 @@ use ledger::log;
 use crate::{
     backup, clock,
     core::Shared,
-    intake,
-    run::{adopt, pull},
+    intake, reconcile,
+    run::adopt,
     serve::{Server, blocking},
 };
 
@@ -58,10 +58,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::ErasureCertificate(record) => return certificate_of(server, record).await,
         Operation::BackupBegin(content) => return backup::begin(server, content).await,
         Operation::BackupNext(id) => return backup::next(server, id).await,
-        Operation::Reconcile => {
-            reconcile(server).await;
-            return blocking(move || status(&shared)).await;
-        }
+        Operation::Reconcile(peer) => return reconcile(server, peer).await,
         Operation::Stop => {
             server.stop.notify_one();
             return Ok(Response::Done);
@@ -322,16 +319,18 @@ fn failed(why: &str) -> Refusal {
     Refusal::new(Code::Busy, "the node has a fault; see its log")
 }
 
-/// Fetches what is new of every log this member keeps a copy of, now.
-async fn reconcile(server: &Server) {
-    let context = &server.shared.context();
-    for owner in context.registry.active().filter(|m| !m.quic.is_empty() && m.id != context.own.id) {
-        for log in LogName::ALL {
-            if context.registry.keeps_copy(&context.own.id, &owner.id, log) {
-                pull(server, owner, log).await;
-            }
-        }
+/// Reconciles with one peer, or with every one, now.
+async fn reconcile(server: &Server, peer: Option<MemberId>) -> Result<Response, Refusal> {
+    let mut peers = reconcile::peers(server);
+    if let Some(peer) = peer {
+        server.shared.context().registry.member(&peer)?;
+        peers.retain(|p| p.id == peer);
     }
+    let mut reports = Vec::new();
+    for peer in peers {
+        reports.push(reconcile::with(server, &peer).await);
+    }
+    Ok(Response::Reconciled(reports))
 }
 
 fn status(shared: &Shared) -> Result<Response, Fault> {

@@ -1,9 +1,14 @@
 //! Frames in and out: one request and one response per stream. Decode and encode only.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{SocketAddr, UdpSocket},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use credit::id::MemberId;
-use crypto::{secret::Secret, sign::PublicKey};
+use crypto::{label::Label, pseudonym::keyed, secret::Secret, sign::PublicKey};
 use exchange::{
     limits::{FRAME_BYTES_MAX, OPERATOR_RESPONSE_BYTES_MAX, RELAYED_BYTES_MAX},
     refusal::{Code, Refusal},
@@ -11,10 +16,10 @@ use exchange::{
     wire::{Operation, Request, Response, from_frame, to_frame},
 };
 pub use quinn::Connection;
-use quinn::{Endpoint, VarInt};
-use tokio::sync::Mutex;
+use quinn::{ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, VarInt, crypto::HmacKey};
+use tokio::sync::{Mutex, mpsc};
 
-use crate::{Problem, tls};
+use crate::{Problem, clock, tls};
 
 /// Streams one peer may have open: a bank's busy hour, and far below what memory allows (each at most one frame).
 const STREAMS_MAX: u32 = 256;
@@ -45,17 +50,65 @@ fn transport() -> Arc<quinn::TransportConfig> {
 }
 
 /// Opens the node's endpoint.
+///
+/// A node that was killed said goodbye to nobody. Its peers go on sending into connections that only they know, and
+/// would do so until [`IDLE`] is over; the node that has come back answers them with a stateless reset (RFC 9000 §10.3),
+/// which they believe because its key is the same as before. They connect anew at once.
 pub fn listen(address: &str, seed: &Secret) -> Result<Endpoint, Problem> {
-    let mut config = tls::server(seed)?;
-    config.transport_config(transport());
+    let mut server = tls::server(seed)?;
+    server.transport_config(transport());
+    let mut config = EndpointConfig::new(Arc::new(ResetKey(Secret::new(keyed(seed, Label::QuicReset, &[])))));
+    config.cid_generator(|| Box::new(RandomIds));
     let at = resolve(address)?;
-    Endpoint::server(config, at).map_err(|e| {
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let opened = UdpSocket::bind(at).and_then(|socket| Endpoint::new(config, Some(server), socket, runtime));
+    opened.map_err(|e| {
         Problem::new(
             format!("cannot listen on {address}: {e}"),
             "stop what uses the port, or set another one in node.toml and the registry",
             "请停止占用该端口的程序，或在 node.toml 与登记表中更换端口",
         )
     })
+}
+
+/// Makes the tokens of stateless resets: keyed BLAKE3 of a connection id, from the transport seed, so that it outlives
+/// the process.
+struct ResetKey(Secret);
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], out: &mut [u8]) {
+        out.copy_from_slice(&keyed(&self.0, Label::QuicReset, &[data]));
+    }
+
+    fn signature_len(&self) -> usize {
+        32
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), quinn::crypto::CryptoError> {
+        let right = keyed(&self.0, Label::QuicReset, &[data]) == *signature;
+        if right { Ok(()) } else { Err(quinn::crypto::CryptoError) }
+    }
+}
+
+/// Connection ids without a mark of the process that made them: quinn's own carry one, and an id of the process before
+/// would be dropped in silence.
+struct RandomIds;
+
+/// Bytes of a connection id.
+const ID_BYTES: usize = 8;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&clock::random::<ID_BYTES>())
+    }
+
+    fn cid_len(&self) -> usize {
+        ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// An endpoint that only calls.
@@ -97,17 +150,20 @@ pub async fn write_response(stream: &mut quinn::SendStream, response: &Response)
     }
 }
 
-/// Connections to peers, opened when first needed and shared.
+/// Connections to peers, opened when first needed and shared; and who of them could not be reached.
 pub struct Peers {
     endpoint: Endpoint,
     seed: Secret,
     open: Mutex<BTreeMap<MemberId, Connection>>,
+    away: std::sync::Mutex<BTreeSet<MemberId>>,
+    back: mpsc::UnboundedSender<MemberId>,
 }
 
 impl Peers {
-    /// Calls from `endpoint` as the member with this transport seed.
-    pub fn new(endpoint: Endpoint, seed: Secret) -> Self {
-        Self { endpoint, seed, open: Mutex::new(BTreeMap::new()) }
+    /// Calls from `endpoint` as the member with this transport seed. A peer that was away and is heard again goes to
+    /// `back`, once.
+    pub fn new(endpoint: Endpoint, seed: Secret, back: mpsc::UnboundedSender<MemberId>) -> Self {
+        Self { endpoint, seed, open: Mutex::default(), away: std::sync::Mutex::default(), back }
     }
 
     /// Forgets every open connection: addresses and keys may be others now.
@@ -126,6 +182,7 @@ impl Peers {
         // Only the outlet's merged answer is larger than a frame.
         let max = if matches!(request, Request::Ask(_)) { RELAYED_BYTES_MAX } else { FRAME_BYTES_MAX };
         let known = self.open.lock().await.get(&peer.id).filter(|c| c.close_reason().is_none()).cloned();
+        let stale = known.as_ref().map(Connection::stable_id);
         let asked = async {
             if let Some(connection) = known {
                 match call(&connection, request, max).await {
@@ -138,9 +195,33 @@ impl Peers {
             self.open.lock().await.insert(peer.id.clone(), connection.clone());
             call(&connection, request, max).await
         };
-        tokio::time::timeout(wait, asked)
-            .await
-            .unwrap_or_else(|_| Err(unreachable("no answer in time".into())))
+        let asked = tokio::time::timeout(wait, asked).await;
+        match &asked {
+            Ok(Err(refusal)) if refusal.code == Code::Unreachable.as_str() => self.lost(&peer.id),
+            Ok(_) => self.heard(&peer.id),
+            Err(_) => {
+                // Perhaps the peer is slow; perhaps the network is another one now, and the connection waits ever longer
+                // before it tries again. A new one knows at once. Who waits on the old one keeps it.
+                let mut open = self.open.lock().await;
+                if open.get(&peer.id).map(Connection::stable_id) == stale {
+                    open.remove(&peer.id);
+                }
+                self.lost(&peer.id);
+            }
+        }
+        asked.unwrap_or_else(|_| Err(unreachable("no answer in time".into())))
+    }
+
+    fn lost(&self, peer: &MemberId) {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
+    }
+
+    /// Notes that a peer is there: it has answered, or asks something itself.
+    pub fn heard(&self, peer: &MemberId) {
+        if self.away.lock().unwrap_or_else(PoisonError::into_inner).remove(peer) {
+            // Nobody listens when the node stops.
+            let _ = self.back.send(peer.clone());
+        }
     }
 }
 
@@ -209,5 +290,57 @@ pub async fn send_frame(connection: &Connection, frame: &[u8], max: usize) -> Re
         },
         Ok(_) => Err(lost("the peer closed the stream".into())),
         Err(e) => Err(lost(written.err().map_or_else(|| e.to_string(), |w| w.to_string()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+    use super::*;
+    use quinn::ConnectionError;
+
+    /// Opens an endpoint on a runtime of its own that accepts connections, as a process of its own would.
+    fn process(address: &str, seed: &Secret) -> (tokio::runtime::Runtime, String) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (address, seed) = (address.to_owned(), seed.clone());
+        let at = runtime.block_on(async move {
+            let endpoint = listen(&address, &seed).unwrap();
+            let at = endpoint.local_addr().unwrap().to_string();
+            tokio::spawn(async move {
+                while let Some(incoming) = endpoint.accept().await {
+                    tokio::spawn(async move { incoming.await.unwrap().closed().await });
+                }
+            });
+            at
+        });
+        (runtime, at)
+    }
+
+    #[test]
+    fn a_node_that_was_killed_and_is_back_ends_the_connections_it_no_longer_knows() {
+        let seed = Secret::new([7; 32]);
+        let (killed, at) = process("127.0.0.1:0", &seed);
+        let caller_runtime = tokio::runtime::Runtime::new().unwrap();
+        let connection = caller_runtime.block_on(async {
+            let endpoint = caller().unwrap();
+            connect(&endpoint, &Secret::new([8; 32]), &at, tls::public_key(&seed)).await.unwrap()
+        });
+        // Nobody says goodbye.
+        killed.shutdown_background();
+        let back = loop {
+            // The port is free once the tasks of the old runtime are gone.
+            if UdpSocket::bind(&at).is_ok() {
+                break process(&at, &seed);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let ended = caller_runtime.block_on(async {
+            let asking = connection.clone();
+            tokio::spawn(async move { call(&asking, &Request::Heads, FRAME_BYTES_MAX).await });
+            connection.closed().await
+        });
+        assert!(matches!(ended, ConnectionError::Reset), "{ended:?}");
+        drop(back);
     }
 }

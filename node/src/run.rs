@@ -46,6 +46,7 @@ use crate::{
     keys::Keys,
     operate,
     quic::{self, Peers},
+    reconcile,
     seal::Sealing,
     serve::{Places, Server},
     store::DiskStore,
@@ -133,7 +134,8 @@ pub async fn run(
         Some(settings) => Some(gateway::listen(settings).await?),
         None => None,
     };
-    let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed()));
+    let (back, returned) = mpsc::unbounded_channel();
+    let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed(), back));
     let shared = Arc::new(Shared {
         context: RwLock::new(Arc::new(context)),
         keys,
@@ -176,6 +178,8 @@ pub async fn run(
         }
         tokio::spawn(carry(server.clone(), carried));
         tokio::spawn(tick(core.clone()));
+        tokio::spawn(welcome(server.clone(), returned));
+        tokio::spawn(reconcile::for_ever(server.clone()));
         match lost(&shared) {
             Some(what) => started(Started::Behind(Problem::behind(what))),
             None => started(Started::Ready(&config.quic, &config.http)),
@@ -328,13 +332,17 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
         let server = server.clone();
         asked.spawn(async move {
             // Before anything is cosigned: what this witness had cosigned of the peer's logs, and of others' that the
-            // peer has seen.
-            ask_heads(&server, &peer.id, START_WAIT).await;
-            for log in LogName::ALL {
-                if server.shared.context().registry.keeps_copy(&server.shared.context().own.id, &peer.id, log)
-                    && let Ok(Some(found)) = fetch(&server, &peer, &peer.id, log, START_WAIT).await
-                {
-                    hand_in(&server, found).await;
+            // peer has seen. Whoever is away is asked once, not for every log: its news come when it is back.
+            if !ask_heads(&server, &peer.id, START_WAIT).await {
+                return;
+            }
+            let context = server.shared.context();
+            let kept = |log: &LogName| context.registry.keeps_copy(&context.own.id, &peer.id, *log);
+            for log in LogName::ALL.iter().copied().filter(kept) {
+                match fetch(&server, &peer, &peer.id, log, START_WAIT).await {
+                    Ok(Some(found)) => hand_in(&server, found).await,
+                    Ok(None) => {}
+                    Err(Silent) => return,
                 }
             }
         });
@@ -372,14 +380,14 @@ async fn ask_for_own(server: &Server, peers: &[MemberRequest]) -> (Vec<Pulled>, 
 }
 
 /// Fetches what is new of a peer's `log` and hands it to the member.
-pub async fn pull(server: &Server, peer: &MemberRequest, log: LogName) {
+async fn pull(server: &Server, peer: &MemberRequest, log: LogName) {
     if let Ok(Some(found)) = fetch(server, peer, &peer.id, log, PEER_WAIT).await {
         hand_in(server, found).await;
     }
 }
 
 /// Hands pulled entries to the member. What it refuses is a peer's log that does not continue its copy: an alert.
-async fn hand_in(server: &Server, found: Pulled) {
+pub async fn hand_in(server: &Server, found: Pulled) {
     let from = format!("{}/{}", found.owner, found.log);
     if let Response::Refused(refusal) = server.core.ask_surely(found.into()).await {
         tracing::warn!(alert = %refusal, log = %from, "pulled entries are refused");
@@ -387,11 +395,11 @@ async fn hand_in(server: &Server, found: Pulled) {
 }
 
 /// The peer gave no answer that holds.
-struct Silent;
+pub struct Silent;
 
 /// Asks `peer` for what it has of `owner`'s `log` beyond what is here, until a checkpoint covers it; `None` when it has
 /// nothing of it.
-async fn fetch(
+pub async fn fetch(
     server: &Server,
     peer: &MemberRequest,
     owner: &MemberId,
@@ -433,6 +441,17 @@ async fn tick(core: Core) {
     }
 }
 
+/// A peer that was away is there again: what waits for it goes out, and what it has is fetched and compared.
+async fn welcome(server: Server, mut returned: mpsc::UnboundedReceiver<MemberId>) {
+    while let Some(peer) = returned.recv().await {
+        server.core.tell(Input::Back(peer.clone())).await;
+        let Ok(stated) = server.shared.context().registry.member(&peer).map(|m| m.stated.clone()) else {
+            continue;
+        };
+        reconcile::by_itself(&server, &stated).await;
+    }
+}
+
 /// Carries effects to peers, each in a task of its own. What fails stays due in the store.
 async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
     while let Some(Outgoing(effect)) = effects.recv().await {
@@ -462,7 +481,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
                     pull(&server, &peer, log).await;
                 }
                 Effect::AskWitness { witness, log, old } => ask_witness(&server, witness, log, old).await,
-                Effect::AskHeads(peer) => ask_heads(&server, &peer, PEER_WAIT).await,
+                Effect::AskHeads(peer) => drop(ask_heads(&server, &peer, PEER_WAIT).await),
                 Effect::Prove(doubt) => prove(&server, *doubt).await,
                 Effect::Erase(records) => erase(&server, records, timer::WITHDRAWN).await,
                 Effect::Retire(records) => erase(&server, records, timer::RETIRED).await,
@@ -503,13 +522,15 @@ async fn ask_witness(server: &Server, by: MemberId, log: LogName, old: u64) {
 /// Asks a peer for the heads it has seen: what speaks against them is evidence, and what this witness finds its own line
 /// on it has cosigned.
 ///
-/// A peer that decides under a newer registry is asked for it.
-async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
-    let Ok(stated) = server.shared.context().registry.member(peer).map(|m| m.stated.clone()) else { return };
+/// A peer that decides under a newer registry is asked for it. Returns whether the peer has answered.
+pub async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) -> bool {
+    let Ok(stated) = server.shared.context().registry.member(peer).map(|m| m.stated.clone()) else {
+        return false;
+    };
     let Ok(Response::Heads { heads, evidence, registry }) =
         server.peers.ask(&stated, &Request::Heads, wait).await
     else {
-        return;
+        return false;
     };
     if registry > server.shared.context().registry.version
         && let Ok(Response::Registry(signed)) = server.peers.ask(&stated, &Request::Registry, wait).await
@@ -526,8 +547,11 @@ async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
     });
     let (cosigned, examined) = match read.await {
         Ok(Ok(read)) => read,
-        Ok(Err(fault)) => return tracing::error!(%fault, "a read failed"),
-        Err(_) => return,
+        Ok(Err(fault)) => {
+            tracing::error!(%fault, "a read failed");
+            return true;
+        }
+        Err(_) => return true,
     };
     server.core.tell(Input::Heard { from: Some(peer.clone()), cosigned }).await;
     for convicted in examined.convicted {
@@ -536,6 +560,7 @@ async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) {
     for doubt in examined.doubts {
         prove(server, doubt).await;
     }
+    true
 }
 
 /// Takes over a successor of the registry in force: into the directory, then into the member, whose next input is decided

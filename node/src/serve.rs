@@ -37,7 +37,7 @@ use crate::{
     home::Home,
     intake, operate,
     quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
-    tls,
+    reconcile, tls,
 };
 
 /// What is left of a question's time for the way back through the outlet.
@@ -185,6 +185,7 @@ impl Server {
     }
 
     async fn request(&self, caller: &MemberId, request: Request) -> Result<Response, Refusal> {
+        self.peers.heard(caller);
         let registry = self.shared.context().registry.clone();
         match request {
             Request::Ask(signed) => {
@@ -220,6 +221,10 @@ impl Server {
                 let shared = self.shared.clone();
                 blocking(move || evidence::proof(&shared.context(), &shared.store, &owner, log, (old, new)))
                     .await
+            }
+            Request::Standings(question) => {
+                let (shared, caller) = (self.shared.clone(), caller.clone());
+                blocking(move || reconcile::answer(&shared, &caller, &question)).await
             }
             Request::Registry => Ok(Response::Registry(self.registry.borrow().as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(

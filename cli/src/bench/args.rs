@@ -10,6 +10,21 @@ pub(crate) enum Bench {
     Ledger(BenchLedger),
     /// Questions and sealed answers over QUIC, and where the time goes.
     Query(BenchQuery),
+    /// Comparing the standings of two members that hold the same log, with and without differences.
+    Reconcile(BenchReconcile),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchReconcile {
+    /// Records with a standing.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) records: u64,
+    /// Records of them whose standing one of the members has lost.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) differences: u64,
+    /// Directory to work under; what is made there is removed again. Default: the system's temporary directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -14,6 +14,7 @@ pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod proof;
 pub(crate) mod query;
+mod reconcile;
 pub(crate) mod repair;
 pub(crate) mod verify;
 
@@ -58,7 +59,7 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Dispute(verb) => repair::dispute(verb).await,
         Verb::Record(verb) => repair::standing(verb).await,
         Verb::Status { record, node } => repair::status(&record, &node.dir).await,
-        Verb::Reconcile(node) => node::reconcile(&node.dir).await,
+        Verb::Reconcile { peer, node } => reconcile::reconcile(peer.as_deref(), &node.dir).await,
         Verb::Erase(args) => erase::run(args).await,
         Verb::Audit(verb) => audit::run(verb).await,
         Verb::Verify(verify) => verify::run(verify).await,

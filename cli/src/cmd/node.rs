@@ -116,11 +116,6 @@ async fn stopped(dir: &Path) -> Result<(), Problem> {
     }
 }
 
-/// Fetches what is new from every peer.
-pub(crate) async fn reconcile(dir: &Path) -> Result<Output, Problem> {
-    show(Client::open(dir)?.operate(Operation::Reconcile).await?)
-}
-
 fn show(response: Response) -> Result<Output, Problem> {
     let Response::Status(status) = response else { return Err(unexpected(&response)) };
     let text = text(&status);

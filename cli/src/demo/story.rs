@@ -81,7 +81,7 @@ async fn found(fed: &mut Federation, teller: &mut Teller) -> Result<(), Problem>
     }
     // Seeing each other: every public platform has fetched a peer's checkpoint over mutual TLS.
     for member in COLLECTING {
-        operate(fed, member, Operation::Reconcile).await?;
+        operate(fed, member, Operation::Reconcile(None)).await?;
     }
     teller.expect(
         "nodes",
@@ -462,7 +462,7 @@ async fn never_back(
         json!({ "amended": report.rows.amended, "accepted": report.rows.accepted }),
     );
     // The mirrors fetch the last entries, then the directory of sh is replaced by the old copy.
-    operate(fed, "js", Operation::Reconcile).await?;
+    operate(fed, "js", Operation::Reconcile(None)).await?;
     let lost = status(fed, "sh").await?;
     fed.stop_one("sh").await?;
     fed.replace("sh", &fed.file("sh.before"))?;

@@ -1,0 +1,302 @@
+//! Status entries on their way to many, out of order, twice, and to who was away.
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+use credit::{
+    catalog::Purpose,
+    entry::{AskedBy, BasisRef, Disclosed, DisclosedRecord, Entry, Recorded, Version},
+    id::{ClerkId, ItemId, QuestionId},
+    normalize::normalize_document_number,
+    status::{Change, Standing, Status},
+    subject::SubjectId,
+};
+use crypto::{Digest, keytree::Slot, pseudonym::SubjectLink};
+use ledger::{
+    log::Log,
+    store::{Batch, Overlay, Store},
+};
+
+use super::*;
+use crate::{
+    artifact::{Certificate, status_fact},
+    member::Input,
+    misuse::misuse,
+    receipt::Receipt,
+    tables::{RecordRow, row},
+    tests::{AUTHORITY, Authority, Place, contexts, id, record},
+};
+
+/// Pushes an event to a member; its receipt.
+fn push(authority: &Authority, to: &mut Place, event: u64) -> Receipt {
+    let notice = authority.notice(event);
+    let registry = to.context().registry.clone();
+    let proven = notice.verify(&registry).unwrap();
+    let fact = status_fact(&registry, &proven).unwrap();
+    let effects = to.told(Input::Notice { caller: id(AUTHORITY), notice: Box::new(proven), fact });
+    let index = effects.iter().find_map(|e| match e {
+        Effect::Reply { reply: Reply::Receipt(index), .. } => Some(*index),
+        _ => None,
+    });
+    Receipt::build(&to.store, &to.context().own.id, LogName::Status, index.unwrap()).unwrap()
+}
+
+fn disclosed(n: u64, asker: &MemberId, keep_days: Option<u32>) -> Fact {
+    let asked = AskedBy {
+        id: QuestionId([n as u8; 16]),
+        question: Digest([n as u8; 32]),
+        signature: Bytes(vec![0; 64]),
+        asker: asker.clone(),
+        clerk: ClerkId::parse("clerk-1").unwrap(),
+        via: None,
+        purpose: Purpose::LoanReview,
+        basis: BasisRef::Duty("article 1".into()),
+        subject_link: SubjectLink([n as u8; 32]),
+        registry: 1,
+    };
+    // Not one value: only that the record answers a question.
+    let told = DisclosedRecord { version: 0, disputed: false, fields: Vec::new(), record: record(n) };
+    Fact::Disclosed(Disclosed {
+        asked,
+        records: vec![told],
+        withheld: Vec::new(),
+        more: false,
+        checks: Vec::new(),
+        keep_days,
+    })
+}
+
+#[test]
+fn a_certificate_of_31_members_is_small_beside_their_receipts() {
+    let contexts = contexts(33);
+    let mut authority = Authority::new(contexts[0].clone());
+    authority.decide((0..1_000).map(|n| (record(n), Change::Dispute)));
+    let event = authority.decide([(record(1), Change::Repair)]);
+    let acknowledged: Vec<Receipt> =
+        contexts[1..32].iter().map(|c| push(&authority, &mut Place::new(c.clone()), event)).collect();
+    let receipts: Vec<usize> = acknowledged.iter().map(|r| codec::to_vec(r).len()).collect();
+    let certificate = Certificate {
+        event: authority.notice(event),
+        acknowledged,
+        missing: vec![contexts[32].own.id.clone()],
+        at: Timestamp(1),
+    };
+    let checked = certificate.verify(&contexts[0].registry).unwrap();
+    assert_eq!(checked.acknowledged.len(), 31);
+    let bytes = codec::to_vec(&certificate).len();
+    let besides = bytes - receipts.iter().sum::<usize>();
+    assert!(receipts.iter().all(|receipt| *receipt < 2_000), "{receipts:?}");
+    assert!(besides <= 10_000, "{besides} bytes besides the receipts");
+}
+
+#[test]
+fn whatever_the_order_and_however_often_what_ended_stays_ended() {
+    let contexts = contexts(3);
+    let mut authority = Authority::new(contexts[0].clone());
+    let story = [Change::Dispute, Change::Mask, Change::Repair, Change::Unmask, Change::EndDispute];
+    authority.decide(story.map(|change| (record(1), change)));
+    let orders: [&[u64]; 5] = [
+        &[0, 1, 2, 3, 4],
+        &[4, 3, 2, 1, 0],
+        &[2, 0, 2, 3, 1, 4, 2, 0],
+        &[3, 2, 4, 1, 0, 0],
+        &[2, 1, 4, 3, 0, 3],
+    ];
+    let mut seen = Vec::new();
+    for order in orders {
+        let mut place = Place::new(contexts[1].clone());
+        for (n, event) in order.iter().enumerate() {
+            push(&authority, &mut place, *event);
+            if order[..=n].contains(&2) {
+                let known: Standing =
+                    row(&place.store, &Key::standing(&id(AUTHORITY), &record(1))).unwrap().unwrap();
+                assert_eq!(known.status(), Status::Repaired, "{order:?} after {n}");
+            }
+        }
+        // Each acknowledged once, and the pull of the same entries adds none.
+        let size = || log::size(&place.store, LogName::Status.as_str()).unwrap().0;
+        let before = size();
+        let copied = authority.pulled(0);
+        place.told(copied);
+        assert_eq!(log::size(&place.store, LogName::Status.as_str()).unwrap().0, before);
+        assert_eq!(before, 1 + 5);
+        seen.push(crate::summary::root(&place.store, &id(AUTHORITY)).unwrap());
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn an_amendment_of_a_repaired_record_is_repaired_too() {
+    let contexts = contexts(3);
+    let mut authority = Authority::new(contexts[0].clone());
+    let event = authority.decide([(record(1), Change::Repair)]);
+    let mut place = Place::new(contexts[1].clone());
+    push(&authority, &mut place, event);
+    for (index, supersedes) in [(0, None), (1, Some(0))] {
+        let entry = Entry {
+            prev: Digest::ZERO,
+            at: Timestamp(1),
+            fact: Fact::Recorded(Recorded {
+                record: record(1),
+                item: ItemId::parse("CF").unwrap(),
+                catalog: 1,
+                authority: id(AUTHORITY),
+                slot: Slot(index),
+                fields_root: Digest::ZERO,
+                supersedes,
+            }),
+        };
+        let context = place.context();
+        place.damage(|turn| project::own(&context, turn, LogName::Records, index, &entry).unwrap());
+    }
+    let held: RecordRow = row(&place.store, &Key::record(&record(1))).unwrap().unwrap();
+    assert_eq!(held.newest, Version { index: 1, slot: Slot(1) });
+    // Standing belongs to the record, not to a version of it.
+    let known: Standing = row(&place.store, &Key::standing(&id(AUTHORITY), &record(1))).unwrap().unwrap();
+    assert!(!known.status().disclosable());
+}
+
+#[test]
+fn a_repaired_record_handed_in_again_under_another_form_of_its_number_is_the_repaired_one() {
+    let contexts = contexts(3);
+    let subject = SubjectId::parse("91310000132260250X").unwrap();
+    let name = |document: &str| {
+        let document = normalize_document_number(document);
+        let item = ItemId::parse("CF").unwrap();
+        contexts[1].own.naming.record_id(&id(AUTHORITY), &item, &document, &subject)
+    };
+    let repaired = name("沪市监处〔2026〕A12号");
+    let mut authority = Authority::new(contexts[0].clone());
+    let event = authority.decide([(repaired, Change::Repair)]);
+    let mut place = Place::new(contexts[1].clone());
+    push(&authority, &mut place, event);
+    for form in [
+        "沪市监处[2026]A12号",
+        "沪市监处(2026)A12号",
+        "沪市监处（2026）A12号",
+        "沪市监处【2026】A12号",
+        "沪市监处［２０２６］Ａ１２号",
+        "沪市监处〔2026〕a12号",
+        " 沪市监处 〔2026〕\u{3000}A 12 号\u{200b}\n",
+    ] {
+        let known: Option<Standing> = row(&place.store, &Key::standing(&id(AUTHORITY), &name(form))).unwrap();
+        assert_eq!(known.map(|s| s.status()), Some(Status::Repaired), "{form}");
+    }
+    assert_ne!(name("沪市监处〔2026〕A13号"), repaired);
+}
+
+#[test]
+fn who_was_told_anything_of_a_record_is_told_of_its_end_as_long_as_it_may_keep_it() {
+    const DAY: u64 = 86_400_000;
+    let contexts = contexts(4);
+    let mut place = Place::new(contexts[1].clone());
+    let (context, bank) = (place.context(), contexts[3].own.id.clone());
+    let told = |n, at, keep| Entry { prev: Digest::ZERO, at: Timestamp(at), fact: disclosed(n, &bank, keep) };
+    // Record 1 for 30 days, record 2 for 30 days and again by law, record 3 for 30 days and then for 90.
+    let entries = [
+        told(1, DAY, Some(30)),
+        told(2, DAY, Some(30)),
+        told(2, 2 * DAY, None),
+        told(3, DAY, Some(90)),
+        told(3, 2 * DAY, Some(30)),
+    ];
+    place.damage(|turn| {
+        for (index, entry) in entries.iter().enumerate() {
+            project::own(&context, turn, LogName::Access, index as u64, entry).unwrap();
+        }
+    });
+    let recipients = |place: &mut Place, n: u64, day: u64| {
+        let mut to = Vec::new();
+        let context = place.context();
+        place.damage(|turn| {
+            let (record, change) = (record(n), Change::Repair);
+            let changed = Changed { record, change, case: None, rule: "a ground".into(), paper: None };
+            let fact = StatusFact::Changed(changed);
+            schedule(&context, turn, 100 + n, Timestamp(day * DAY), &fact).unwrap();
+        });
+        for (rest, _) in tables::rows::<DeliveryRow>(&place.store, &Key::deliveries(100 + n), 100).unwrap() {
+            to.push(tables::key_text(&rest).unwrap().to_owned());
+        }
+        place.damage(|turn| {
+            for member in &to {
+                turn.delete(&Key::delivery(100 + n, &id(member)));
+            }
+        });
+        to
+    };
+    let public = ["m000", "m002"].map(str::to_owned).to_vec();
+    let all = ["m000", "m002", "m003"].map(str::to_owned).to_vec();
+    for (n, day, expected) in
+        [(1, 31, &all), (1, 32, &public), (2, 32, &all), (2, 3_000, &all), (3, 91, &all), (3, 92, &public)]
+    {
+        assert_eq!(&recipients(&mut place, n, day), expected, "record {n} on day {day}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_peer_goes_out_when_it_is_back() {
+    let contexts = contexts(4);
+    let mut place = Place::new(contexts[1].clone());
+    let (away, other) = (id("m002"), id("m000"));
+    let far = Timestamp(50_000_000);
+    place.damage(|turn| {
+        for to in [&away, &other] {
+            let row = DeliveryRow { since: Timestamp(0), tries: 12, ack: None, acked_at: None, told: false };
+            turn.put(&Key::delivery(0, to), &row);
+            turn.put(&Key::due(far, &Work::Deliver(0, to.clone())), &());
+        }
+    });
+    let sent = |effects: Vec<Effect>| -> Vec<MemberId> {
+        let to = |e| if let Effect::Deliver { to, .. } = e { Some(to) } else { None };
+        effects.into_iter().filter_map(to).collect()
+    };
+    assert!(sent(place.told(Input::Tick)).is_empty());
+    place.told(Input::Back(away.clone()));
+    assert_eq!(sent(place.told(Input::Tick)), std::slice::from_ref(&away));
+    // Once: it is back in the queue, behind its wait.
+    assert!(sent(place.told(Input::Tick)).is_empty());
+    assert_eq!(tables::rows::<()>(&place.store, &Key::due_first(), 10).unwrap().len(), 2);
+}
+
+#[test]
+fn who_answers_with_what_it_has_acknowledged_as_ended_convicts_itself() {
+    let contexts = contexts(4);
+    let mut authority = Authority::new(contexts[0].clone());
+    let dispute = authority.decide([(record(1), Change::Dispute)]);
+    let event = authority.decide([(record(1), Change::Repair)]);
+    let mut place = Place::new(contexts[1].clone());
+    let (context, registry) = (place.context(), place.context().registry.clone());
+    let certificate = |authority: &Authority, place: &mut Place, event| Certificate {
+        event: authority.notice(event),
+        acknowledged: vec![push(authority, place, event)],
+        missing: Vec::new(),
+        at: Timestamp(1),
+    };
+    let marked = certificate(&authority, &mut place, dispute);
+    let repaired = certificate(&authority, &mut place, event);
+    let since = repaired.verify(&registry).unwrap().bound_since(&context.own.id).unwrap();
+    assert_eq!(repaired.verify(&registry).unwrap().bound_since(&id("m002")), None);
+    // Its access log: before, after, and after with another record.
+    let store = ledger::store::memory::MemoryStore::default();
+    let origin = LogName::Access.origin("unit", &context.own.id);
+    let mut access = Log::open(LogName::Access.as_str(), &origin, &store).unwrap();
+    for (n, at) in [(1, since.0 - 1), (1, since.0 + 1), (2, since.0 + 2)] {
+        let fact = disclosed(n, &contexts[3].own.id, None);
+        let entry = Entry { prev: access.last_leaf(), at: Timestamp(at), fact };
+        access.append(entry.to_bytes()).unwrap();
+    }
+    let (mut batch, kept) = (Batch::default(), Overlay::new(&store));
+    access.seal(&context.own.signing, &kept, &mut batch).unwrap();
+    store.apply(&batch).unwrap();
+    let used = |n| Receipt::build(&store, &context.own.id, LogName::Access, n).unwrap();
+    assert_eq!(misuse(&registry, &repaired, &used(0)).unwrap(), None);
+    assert_eq!(misuse(&registry, &repaired, &used(2)).unwrap(), None);
+    let found = misuse(&registry, &repaired, &used(1)).unwrap().unwrap();
+    assert_eq!(
+        (found.member, found.record, found.change),
+        (context.own.id.clone(), record(1), Change::Repair)
+    );
+    assert!(found.used > found.acknowledged);
+    // A mark that can be taken back ends nothing; and without its own acknowledgement nobody is convicted.
+    assert_eq!(misuse(&registry, &marked, &used(1)).unwrap(), None);
+    let silent = Certificate { acknowledged: Vec::new(), ..repaired };
+    assert_eq!(misuse(&registry, &silent, &used(1)).unwrap(), None);
+}

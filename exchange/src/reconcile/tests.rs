@@ -1,0 +1,280 @@
+//! Two members that have made different standings of one log.
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+use credit::status::Status;
+use ledger::store::memory::MemoryStore;
+
+use super::*;
+use crate::{
+    member::Input,
+    tests::{AUTHORITY, Authority, Place, contexts, id, record},
+    wire::{Request, to_frame},
+};
+
+/// An authority with `n` records, each third repaired, and two members that hold its log.
+fn federation(n: u64) -> (Authority, Place, Place, Vec<Context>) {
+    let contexts = contexts(4);
+    let mut authority = Authority::new(contexts[0].clone());
+    let change = |i: u64| [Change::Repair, Change::Dispute, Change::Mask][(i % 3) as usize];
+    authority.decide((0..n).map(|i| (record(i), change(i))));
+    let mut places = contexts[1..3].iter().map(|c| {
+        let mut place = Place::new(c.clone());
+        place.pull(&authority);
+        place
+    });
+    let (a, b) = (places.next().unwrap(), places.next().unwrap());
+    (authority, a, b, contexts)
+}
+
+fn standing_at(store: &dyn View, n: u64) -> Option<Standing> {
+    tables::row(store, &Key::standing(&id(AUTHORITY), &record(n))).unwrap()
+}
+
+/// One search of `at` with `peer`; what is judged, and the bytes that went both ways.
+fn search(at: &Place, peer: (&Context, &MemoryStore)) -> (Judged, usize) {
+    let (size, _) = state(&at.context(), &at.store, &id(AUTHORITY)).unwrap();
+    let (mut search, mut bytes) = (Search::new(id(AUTHORITY), size, 7), 0);
+    while let Some(ask) = search.next(&at.store).unwrap() {
+        let response = answer(peer.0, peer.1, &at.context().own.id, &ask).unwrap();
+        bytes += to_frame(&Request::Standings(ask)).len() + to_frame(&response).len();
+        let Response::Standings(answered) = response else { panic!("{response:?}") };
+        search.heard(&at.store, &answered).unwrap().unwrap();
+    }
+    (judge(&at.context(), &at.store, &search).unwrap(), bytes)
+}
+
+fn mended(at: &mut Place, judged: Judged) -> Vec<Effect> {
+    at.told(Input::Mend { peer: id("m002"), judged: Box::new(judged) })
+}
+
+fn root_at(store: &MemoryStore) -> Digest {
+    summary::root(store, &id(AUTHORITY)).unwrap()
+}
+
+#[test]
+fn members_that_made_the_same_of_a_log_see_it_in_less_than_a_kilobyte() {
+    let (authority, a, b, _) = federation(300);
+    assert_eq!(root_at(&a.store), root_at(&authority.store));
+    let ask = Ask::Overview;
+    let response = answer(&b.context(), &b.store, &a.context().own.id, &ask).unwrap();
+    let bytes = to_frame(&Request::Standings(ask)).len() + to_frame(&response).len();
+    let Response::Standings(Answered::Overview(lines)) = response else { panic!("{response:?}") };
+    let line = lines.iter().find(|line| line.0 == id(AUTHORITY)).unwrap();
+    let (size, root) = state(&a.context(), &a.store, &id(AUTHORITY)).unwrap();
+    assert_eq!((line.1, line.2), (size, root));
+    assert!(bytes < 1_000, "{bytes} bytes");
+}
+
+#[test]
+fn what_a_member_has_lost_is_found_and_mended_by_the_log() {
+    let (authority, mut a, b, _) = federation(3_000);
+    // Every thirtieth standing is gone, as if the entry had never been projected; all of these are repairs.
+    let lost: Vec<u64> = (0..3_000).step_by(30).collect();
+    a.damage(|turn| {
+        for n in &lost {
+            summary::put(turn, &id(AUTHORITY), &record(*n), None).unwrap();
+        }
+    });
+    assert_eq!(standing_at(&a.store, 30), None);
+    let (judged, bytes) = search(&a, (&b.context(), &b.store));
+    assert_eq!((judged.mine, judged.theirs, judged.ahead), (100, 0, 0));
+    assert!(bytes < 100 * 200, "{bytes} bytes for 100 records");
+    let effects = mended(&mut a, judged);
+    assert!(effects.iter().any(|e| matches!(e, Effect::Alert(what) if what.contains("100 were mended"))));
+    assert_eq!(root_at(&a.store), root_at(&authority.store));
+    for n in lost {
+        assert_eq!(standing_at(&a.store, n).unwrap().status(), Status::Repaired);
+    }
+    let finding: FindingRow =
+        tables::row(&a.store, &Key::finding(&id(AUTHORITY), &id("m002"))).unwrap().unwrap();
+    assert_eq!((finding.mine, finding.theirs, finding.named.len()), (100, 0, NAMED_MAX));
+    // And the peer, seen from the other side before that, would have been the one that differs.
+    let (again, _) = search(&a, (&b.context(), &b.store));
+    assert_eq!((again.mine, again.theirs, again.rebuild), (0, 0, false));
+}
+
+#[test]
+fn a_peers_stale_copy_brings_no_repaired_record_back() {
+    let (_, mut a, mut b, _) = federation(90);
+    b.damage(|turn| {
+        for n in (0..90).step_by(3) {
+            summary::put(turn, &id(AUTHORITY), &record(n), None).unwrap();
+        }
+        // A row that says a mask was taken off by an entry that repaired another record.
+        let lifted = Standing::of(Change::Unmask, 3);
+        summary::put(turn, &id(AUTHORITY), &record(2), Some(&lifted)).unwrap();
+    });
+    let before = root_at(&a.store);
+    let (judged, _) = search(&a, (&b.context(), &b.store));
+    assert_eq!((judged.mine, judged.theirs), (0, 31));
+    let effects = mended(&mut a, judged);
+    assert!(effects.iter().any(|e| matches!(e, Effect::Alert(what) if what.contains("31 are not"))));
+    assert_eq!(root_at(&a.store), before);
+    assert_eq!(standing_at(&a.store, 2).unwrap().status(), Status::Masked);
+    // The peer mends itself when its turn comes.
+    let (judged, _) = search(&b, (&a.context(), &a.store));
+    assert_eq!((judged.mine, judged.theirs), (31, 0));
+    b.told(Input::Mend { peer: id("m001"), judged: Box::new(judged) });
+    assert_eq!(root_at(&b.store), before);
+}
+
+#[test]
+fn a_standing_that_no_entry_supports_is_made_again_from_the_log() {
+    let (_, mut a, b, _) = federation(60);
+    a.damage(|turn| {
+        // Never repaired, by no entry of the log; and one whose dispute the row has forgotten.
+        let standing = Standing::of(Change::Repair, 7);
+        summary::put(turn, &id(AUTHORITY), &record(1), Some(&standing)).unwrap();
+    });
+    let (judged, _) = search(&a, (&b.context(), &b.store));
+    assert_eq!((judged.mine, judged.reset.len()), (1, 1));
+    mended(&mut a, judged);
+    assert_eq!(root_at(&a.store), root_at(&b.store));
+    assert_eq!(standing_at(&a.store, 1).unwrap().status(), Status::Disputed);
+}
+
+#[test]
+fn what_a_suspended_authority_has_ended_stays_ended() {
+    let (_, mut a, b, _) = federation(30);
+    a.damage(|turn| {
+        let standing = Standing::of(Change::Repair, 7);
+        summary::put(turn, &id(AUTHORITY), &record(1), Some(&standing)).unwrap();
+    });
+    let mut found = Search::new(id(AUTHORITY), 30, 7);
+    while let Some(ask) = found.next(&a.store).unwrap() {
+        let Response::Standings(answered) =
+            answer(&b.context(), &b.store, &a.context().own.id, &ask).unwrap()
+        else {
+            panic!("no answer");
+        };
+        found.heard(&a.store, &answered).unwrap().unwrap();
+    }
+    let mut context = a.context();
+    let mut registry = context.registry.as_ref().clone();
+    registry.members[0].suspended = true;
+    context.registry = std::sync::Arc::new(registry);
+    // Its statements cannot be checked any more, and nothing is made of that.
+    assert!(judge(&context, &a.store, &found).is_err());
+}
+
+#[test]
+fn a_standing_that_changed_since_it_was_judged_is_left_alone() {
+    let (mut authority, mut a, b, _) = federation(60);
+    a.damage(|turn| {
+        let standing = Standing::of(Change::Dispute, 7);
+        summary::put(turn, &id(AUTHORITY), &record(1), Some(&standing)).unwrap();
+    });
+    let (judged, _) = search(&a, (&b.context(), &b.store));
+    authority.decide([(record(1), Change::Withdraw)]);
+    a.pull(&authority);
+    mended(&mut a, judged);
+    assert_eq!(standing_at(&a.store, 1).unwrap().status(), Status::Withdrawn);
+}
+
+#[test]
+fn digests_that_are_not_those_of_the_standings_are_made_again() {
+    let (_, mut a, b, _) = federation(60);
+    let bucket = summary::bucket_of(&record(5));
+    a.damage(|turn| {
+        for depth in 0..DEPTH {
+            let node = (u32::from(bucket) >> (16 - 4 * u32::from(depth))) as u16;
+            turn.delete(&Key::standing_node(&id(AUTHORITY), depth, node));
+        }
+    });
+    assert_ne!(root_at(&a.store), root_at(&b.store));
+    let (judged, _) = search(&a, (&b.context(), &b.store));
+    assert_eq!((judged.mine, judged.theirs, judged.rebuild), (0, 0, true));
+    mended(&mut a, judged);
+    assert_eq!(root_at(&a.store), root_at(&b.store));
+}
+
+#[test]
+fn news_that_the_copy_does_not_have_yet_is_no_difference() {
+    let (mut authority, a, mut b, _) = federation(30);
+    let event = authority.decide([(record(1), Change::Repair)]);
+    let proven = authority.notice(event).verify(&b.context().registry).unwrap();
+    let fact = crate::artifact::status_fact(&b.context().registry, &proven).unwrap();
+    b.told(Input::Notice { caller: id(AUTHORITY), notice: Box::new(proven), fact });
+    assert_eq!(standing_at(&b.store, 1).unwrap().status(), Status::Repaired);
+    for (at, peer) in [(&a, &b), (&b, &a)] {
+        let (judged, _) = search(at, (&peer.context(), &peer.store));
+        assert_eq!((judged.mine, judged.theirs, judged.ahead), (0, 0, 1));
+    }
+}
+
+#[test]
+fn a_member_without_the_log_is_told_nothing() {
+    let (_, _, b, contexts) = federation(30);
+    let bank = &contexts[3].own.id;
+    let asks = [
+        Ask::Children { authority: id(AUTHORITY), salt: 1, depth: 0, nodes: vec![0] },
+        Ask::Buckets { authority: id(AUTHORITY), salt: 1, buckets: vec![(0, Bytes::default())] },
+    ];
+    for ask in asks {
+        let response = answer(&b.context(), &b.store, bank, &ask).unwrap();
+        let Response::Refused(refusal) = response else { panic!("{response:?}") };
+        assert_eq!(refusal.code, Code::CallerNotAllowed.as_str());
+    }
+    let Response::Standings(Answered::Overview(lines)) =
+        answer(&b.context(), &b.store, bank, &Ask::Overview).unwrap()
+    else {
+        panic!("no overview");
+    };
+    // Of its own log alone.
+    assert!(lines.iter().all(|line| line.0 == *bank));
+}
+
+#[test]
+fn answers_that_do_not_fit_end_the_search() {
+    let (_, a, _, _) = federation(30);
+    let not = [
+        Answered::Overview(Vec::new()),
+        Answered::Children(Bytes(vec![0; 47])),
+        Answered::Buckets { standings: Vec::new(), not_here: vec![0], more: false },
+    ];
+    for answered in not {
+        let mut search = Search::new(id(AUTHORITY), 30, 1);
+        search.next(&a.store).unwrap();
+        assert!(search.heard(&a.store, &answered).unwrap().is_err());
+    }
+    // To the buckets, and then a record of another bucket, or one that was not named.
+    for odd in [true, false] {
+        let mut search = Search::new(id(AUTHORITY), 30, 1);
+        let ask = loop {
+            match search.next(&a.store).unwrap().unwrap() {
+                Ask::Children { nodes, .. } => {
+                    let shorts = vec![0xa5; nodes.len() * FANOUT * SHORT_BYTES];
+                    search.heard(&a.store, &Answered::Children(Bytes(shorts))).unwrap().unwrap();
+                }
+                ask => break ask,
+            }
+        };
+        let Ask::Buckets { buckets, .. } = ask else { panic!("{ask:?}") };
+        let outside = (0..).map(|n| record(1_000 + n));
+        let mut outside = outside.filter(|r| buckets.iter().all(|(b, _)| *b != summary::bucket_of(r)));
+        let standings = odd.then(|| (outside.next().unwrap(), Standing::of(Change::Mask, 1)));
+        let not_here = if odd { Vec::new() } else { vec![u32::MAX] };
+        let answered =
+            Answered::Buckets { standings: standings.into_iter().collect(), not_here, more: false };
+        assert!(search.heard(&a.store, &answered).unwrap().is_err());
+    }
+}
+
+#[test]
+fn an_older_directory_is_brought_forward_before_it_answers() {
+    let (mut authority, a, b, contexts) = federation(30);
+    let old = MemoryStore::restore(a.store.snapshot());
+    let repaired: Vec<RecordId> = (0..30).map(record).collect();
+    authority.decide(repaired.iter().map(|r| (*r, Change::Repair)));
+    drop(a);
+    let mut restored = Place::over(contexts[1].clone(), old);
+    let mut b = b;
+    b.pull(&authority);
+    // Its copy is shorter: it fetches, and the standings come with the entries.
+    let (here, _) = state(&restored.context(), &restored.store, &id(AUTHORITY)).unwrap();
+    let (there, root) = state(&b.context(), &b.store, &id(AUTHORITY)).unwrap();
+    assert!(here < there);
+    restored.pull(&authority);
+    assert_eq!(state(&restored.context(), &restored.store, &id(AUTHORITY)).unwrap(), (there, root));
+    assert!((0..30).all(|n| !standing_at(&restored.store, n).unwrap().status().disclosable()));
+}
