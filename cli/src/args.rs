@@ -5,6 +5,7 @@ mod audit;
 mod cases;
 mod federation;
 mod node;
+mod policy;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use self::audit::{Audit, Verify};
 pub(crate) use self::cases::{Case, Dispute, Erase, Record, Repair};
 pub(crate) use self::federation::{Federation, Member, MemberRequest};
 pub(crate) use self::node::{BackupKeys, Node, NodeBackup, NodePassphrase, NodeRestore};
+pub(crate) use self::policy::{Explain, Policy};
 use crate::bench::args::Bench;
 
 /// 信桥 Xinqiao: a node for a federation of public-credit platforms.
@@ -99,6 +101,9 @@ pub(crate) enum Verb {
     Grant(Grant),
     /// Ask about a subject through the outlet.
     Query(Query),
+    /// The rules of disclosure: why a question would be answered or not, and whether they decide as they must.
+    #[command(subcommand)]
+    Policy(Policy),
     /// Repair cases: apply, accept, decide.
     #[command(subcommand)]
     Repair(Repair),

@@ -386,6 +386,9 @@ pub enum BasisRef {
     /// None was given.
     #[n(2)]
     None,
+    /// SHA-256 of the application that the subject signed at the asker's counter.
+    #[n(3)]
+    Own(#[n(0)] Digest),
 }
 
 /// One disclosed record.

@@ -53,7 +53,7 @@ pub fn ask(
         purpose: draft.purpose,
         subject: draft.subject,
         wants: draft.wants,
-        basis: draft.grant.map_or(Basis::None, Basis::Grant),
+        basis: draft.basis,
         asked_at: turn.now,
         deadline: turn.now.plus_ms(draft.wait_ms.min(DEADLINE_MS_MAX)),
     };
@@ -239,9 +239,17 @@ fn verdicts(
         }
         (Basis::Grant(_), _) => BasisFacts::UnknownCollector,
         (Basis::Duty(_), _) => BasisFacts::Duty,
+        (Basis::Own(_), _) => BasisFacts::Own,
         (Basis::None, _) => BasisFacts::None,
     };
-    let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject: &asked.subject, basis };
+    let asking = Asking {
+        role,
+        asker: &asked.asker,
+        purpose: asked.purpose,
+        subject: &asked.subject,
+        basis,
+        at: turn.now,
+    };
     let fields = asked.wants.iter().flat_map(|w| w.fields.iter().map(|f| (w.item.clone(), *f)));
     Ok(fields
         .map(|(item, field)| {
@@ -276,6 +284,7 @@ fn asked_by(
             None => BasisRef::None,
         },
         Basis::Duty(law) => BasisRef::Duty(law.clone()),
+        Basis::Own(paper) => BasisRef::Own(*paper),
         Basis::None => BasisRef::None,
     };
     Ok(AskedBy {

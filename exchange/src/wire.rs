@@ -10,7 +10,7 @@ use credit::{
     grant::{Frequency, Grant, GrantChange, GrantStatus, Scope},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
-    question::{Question, Want},
+    question::{Basis, Question, Want},
     repair::{Application, Case},
     status::{Change, Status},
     subject::SubjectId,
@@ -277,9 +277,9 @@ pub struct AskDraft {
     /// Items and fields.
     #[n(3)]
     pub wants: Vec<Want>,
-    /// The subject's grant, when there is one.
+    /// On whose word.
     #[n(4)]
-    pub grant: Option<Signed<Grant>>,
+    pub basis: Basis,
     /// Time for the answer in milliseconds.
     #[n(5)]
     pub wait_ms: u64,

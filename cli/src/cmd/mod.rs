@@ -10,6 +10,7 @@ pub(crate) mod federation;
 pub(crate) mod grant;
 pub(crate) mod member;
 pub(crate) mod node;
+pub(crate) mod policy;
 pub(crate) mod proof;
 pub(crate) mod query;
 pub(crate) mod repair;
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Quality(node) => collect::quality(&node.dir).await,
         Verb::Grant(verb) => grant::run(verb).await,
         Verb::Query(query) => query::run(query).await,
+        Verb::Policy(verb) => policy::run(verb).await,
         Verb::Repair(verb) => repair::run(verb).await,
         Verb::Case(verb) => cases::run(verb).await,
         Verb::Dispute(verb) => repair::dispute(verb).await,

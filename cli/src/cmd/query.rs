@@ -3,8 +3,13 @@
 use std::path::Path;
 
 use ::node::Problem;
-use credit::{catalog::Catalog, grant::Grant, id::ClerkId, question::Want};
-use crypto::codec;
+use credit::{
+    catalog::{Catalog, Purpose},
+    grant::Grant,
+    id::ClerkId,
+    question::{Basis, Want},
+};
+use crypto::{Digest, codec};
 use exchange::{
     answer::OpenedAnswer,
     artifact::Artifact,
@@ -17,7 +22,7 @@ use crate::{
     client::{Client, unexpected},
     cmd::{
         grant::{keep_until, read_grant},
-        item_fields, purpose, subject, write,
+        item_fields, purpose, read, subject, write,
     },
     output::Output,
 };
@@ -43,12 +48,18 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
             "请更换 --clerk",
         )
     })?;
+    let (basis, usual) = match (grant, args.duty, &args.own) {
+        (Some(grant), ..) => (Basis::Grant(grant), ""),
+        (None, Some(article), _) => (Basis::Duty(article), Purpose::Administration.as_str()),
+        (None, None, Some(paper)) => (Basis::Own(Digest::of(&read(paper)?)), Purpose::Self_.as_str()),
+        (None, None, None) => (Basis::None, ""),
+    };
     let draft = AskDraft {
         clerk,
-        purpose: purpose(&args.purpose)?,
+        purpose: purpose(args.purpose.as_deref().unwrap_or(usual))?,
         subject,
         wants,
-        grant,
+        basis,
         wait_ms: args.wait.saturating_mul(1000),
     };
     let result = ask(&args.node.dir, draft).await?;
@@ -82,7 +93,7 @@ pub(crate) async fn ask(dir: &Path, draft: AskDraft) -> Result<AskResult, Proble
 }
 
 /// What a grant names, as a question: every field of an item it names as a whole.
-fn granted_wants(catalog: &Catalog, grant: &Grant) -> Vec<Want> {
+pub(crate) fn granted_wants(catalog: &Catalog, grant: &Grant) -> Vec<Want> {
     let mut wants: Vec<Want> = grant
         .scope
         .iter()

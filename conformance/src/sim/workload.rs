@@ -549,7 +549,8 @@ fn ask_draft(
     wait_ms: u64,
 ) -> AskDraft {
     let wants = vec![want("CF", &PENALTY_FIELDS), want("NSXY", &TAX_FIELDS)];
-    AskDraft { clerk: clerk(), purpose, subject, wants, grant, wait_ms }
+    let basis = grant.map_or(Basis::None, Basis::Grant);
+    AskDraft { clerk: clerk(), purpose, subject, wants, basis, wait_ms }
 }
 
 fn want(item: &str, fields: &[u16]) -> Want {
