@@ -77,6 +77,20 @@ pub enum Fact {
     /// This member received and verified an answer.
     #[n(24)]
     Received(#[n(0)] Received),
+    /// Entries of a log of this member were read over HTTP.
+    #[n(25)]
+    Read(#[n(0)] Read),
+}
+
+impl Fact {
+    /// Who asked, of an answered or refused question.
+    pub fn asked_by(&self) -> Option<&AskedBy> {
+        match self {
+            Self::Disclosed(disclosed) => Some(&disclosed.asked),
+            Self::Refused(refused) => Some(&refused.asked),
+            _ => None,
+        }
+    }
 }
 
 /// A record version: what the ledger commits to.
@@ -489,4 +503,26 @@ pub struct Received {
     /// The records received.
     #[n(4)]
     pub records: Vec<RecordId>,
+}
+
+/// Entries were read over HTTP with a reading pass: written before the first byte leaves, once for a pass and a log as far as
+/// it then went, not for every tile.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Read {
+    /// Who reads.
+    #[n(0)]
+    pub reader: MemberId,
+    /// Digest of the signed pass.
+    #[n(1)]
+    pub pass: Digest,
+    /// Whose log: this member's own, or one it keeps a copy of.
+    #[n(2)]
+    pub owner: MemberId,
+    /// Name of the log.
+    #[n(3)]
+    pub log: String,
+    /// Entries it had: what the pass may read from here on without another line.
+    #[n(4)]
+    pub size: u64,
 }

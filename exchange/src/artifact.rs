@@ -16,6 +16,7 @@ use ledger::{proof::verify_inclusion, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    bundle::{AuditBundle, Discrepancy},
     evidence::Evidence,
     logs::LogName,
     receipt::{Proven, Receipt},
@@ -55,6 +56,12 @@ pub enum Artifact {
     /// That a record was erased.
     #[n(6)]
     Erasure(#[n(0)] ErasureCertificate),
+    /// An access that only one of two logs has.
+    #[n(10)]
+    Discrepancy(#[n(0)] Box<Discrepancy>),
+    /// What an auditor hands on about a member.
+    #[n(11)]
+    Bundle(#[n(0)] Box<AuditBundle>),
 }
 
 /// Propagation certificate (传播证明): a change of standing, who has acknowledged it, who is still missing.

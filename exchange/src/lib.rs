@@ -26,11 +26,13 @@
 //!
 //! # When a member lies
 //!
-//! [`evidence`] compares what peers have been shown; two signed histories convict their owner, who is then frozen.
+//! [`evidence`] compares what peers have been shown; two signed histories convict their owner, who is then frozen. [`bundle`] is
+//! what an auditor takes away: what only one of two access logs has, and a member's log in one file.
 
 pub mod answer;
 pub mod artifact;
 pub mod backup;
+pub mod bundle;
 pub mod context;
 pub mod erase;
 pub mod evidence;

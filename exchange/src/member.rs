@@ -6,7 +6,7 @@ use std::{
 };
 
 use credit::{
-    entry::{Changed, Received, StatusFact, Version},
+    entry::{Changed, Read, Received, StatusFact, Version},
     grant::{Grant, GrantChange},
     id::{CaseId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     question::Question,
@@ -90,6 +90,8 @@ pub enum Input {
         /// One line per answering member.
         lines: Vec<Received>,
     },
+    /// Entries are about to be read over HTTP.
+    Read(Read),
     /// Sign a grant, as a collector.
     IssueGrant {
         /// Its content.
@@ -371,6 +373,7 @@ impl Member {
             Input::Relay { caller, question } => query::relay(context, turn, token, &caller, &question),
             Input::Ask { draft, id } => query::ask(context, turn, token, draft, id),
             Input::Received { lines } => query::received(context, turn, token, lines),
+            Input::Read(read) => query::read(context, turn, token, read),
             Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
             Input::ChangeGrant(digest, change) => grant::change(context, turn, token, digest, change),
             Input::ApplyRepair { draft, case } => repair::apply(context, turn, token, draft, case),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use credit::{
     catalog::Mode,
     entry::{
-        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Received, Refused,
-        Relayed, Withheld,
+        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received,
+        Refused, Relayed, Withheld,
     },
     grant::{Grant, GrantStatus, Uses},
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
@@ -82,6 +82,13 @@ pub fn received(
     for line in lines {
         turn.append(context, LogName::Access, Fact::Received(line))?;
     }
+    turn.reply(token, Reply::ready(Response::Done));
+    Ok(())
+}
+
+/// Writes who reads entries over HTTP, before they leave.
+pub fn read(context: &Context, turn: &mut Turn<'_>, token: Token, read: Read) -> Result<(), Halt> {
+    turn.append(context, LogName::Access, Fact::Read(read))?;
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }

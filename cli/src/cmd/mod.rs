@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod bundle;
 pub(crate) mod cases;
 pub(crate) mod collect;
 pub(crate) mod doctor;
