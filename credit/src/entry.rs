@@ -16,6 +16,7 @@ use crate::{
     catalog::{Mode, Purpose},
     grant::GrantChange,
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId, SourceId},
+    mandate::Mandate,
     policy::RuleName,
     status::Change,
 };
@@ -80,6 +81,9 @@ pub enum Fact {
     /// Entries of a log of this member were read over HTTP.
     #[n(25)]
     Read(#[n(0)] Read),
+    /// An auditor is told whom accesses are about: in its own log before it asks, in the member's before it is told.
+    #[n(26)]
+    Mandated(#[n(0)] Signed<Mandate>),
 }
 
 impl Fact {

@@ -52,6 +52,9 @@ labels! {
     SubjectAccessKey = "xinqiao/v1/subject-access-key",
     /// The n-th link of a subject in the access log: keyed BLAKE3.
     SubjectLink = "xinqiao/v1/subject-link",
+    /// Key of a question's subject in the answering member's row, from the access secret, and its associated data: keyed
+    /// BLAKE3, AES-256-GCM.
+    AccessSubject = "xinqiao/v1/access-subject",
     /// Associated data of a keystore: AES-256-GCM.
     Keystore = "xinqiao/v1/keystore",
     /// Associated data of the key tree's file: AES-256-GCM.
@@ -84,6 +87,8 @@ labels! {
     SignRequest = "application/vnd.xinqiao.v1.member-request+cbor",
     /// Content type of a short-lived reading pass for log entries.
     SignPass = "application/vnd.xinqiao.v1.pass+cbor",
+    /// Content type of an auditor's mandate.
+    SignMandate = "application/vnd.xinqiao.v1.mandate+cbor",
 }
 
 #[cfg(test)]

@@ -162,7 +162,9 @@ impl Discrepancy {
         }
         let (from, to) =
             (entry.entry.at.0.saturating_sub(APART_MS_MAX), entry.entry.at.0.saturating_add(APART_MS_MAX));
-        let (Some(first), Some(last)) = (shown.first(), shown.last()) else { return Err(refuse("nothing shown")) };
+        let (Some(first), Some(last)) = (shown.first(), shown.last()) else {
+            return Err(refuse("nothing shown"));
+        };
         let ends = last.index + 1 == last.checkpoint.size.0;
         if (first.index > 0 && first.entry.at.0 >= from) || (!ends && last.entry.at.0 <= to) {
             return Err(refuse("too little of the other log is shown"));
@@ -250,7 +252,10 @@ impl AuditBundle {
         let refuse = |why: String| Refusal::new(Code::SignatureInvalid, format!("audit bundle: {why}"));
         let registry = self.registry.accept(None)?;
         if trusted.is_some_and(|trusted| *trusted != registry) {
-            return Err(refuse(format!("its registry, version {}, is not the one trusted here", registry.version)));
+            return Err(refuse(format!(
+                "its registry, version {}, is not the one trusted here",
+                registry.version
+            )));
         }
         let (mut heads, mut logs) = (Vec::new(), BTreeSet::new());
         for head in &self.heads {

@@ -40,6 +40,7 @@ pub mod fsck;
 pub mod grant;
 pub mod limits;
 pub mod logs;
+pub mod mandate;
 pub mod member;
 pub mod pass;
 pub mod project;

@@ -9,6 +9,7 @@ use credit::{
     entry::{Changed, Read, Received, StatusFact, Version},
     grant::{Grant, GrantChange},
     id::{CaseId, ItemId, MemberId, QuestionId, RecordId, SourceId},
+    mandate::Mandate,
     question::Question,
     repair::Application,
     status::Change,
@@ -26,6 +27,7 @@ use crate::{
     evidence::{self, Convicted, Rounds},
     grant,
     logs::LogName,
+    mandate::{self, MandateDraft},
     propagation, query,
     receipt::Proven,
     refusal::{Code, Fault, Halt, Refusal},
@@ -92,6 +94,15 @@ pub enum Input {
     },
     /// Entries are about to be read over HTTP.
     Read(Read),
+    /// Sign a mandate, as an auditor.
+    Mandate(MandateDraft),
+    /// An auditor's mandate, proven to be in its own log.
+    Mandated {
+        /// The auditor.
+        caller: MemberId,
+        /// The mandate.
+        mandate: Verified<Mandate>,
+    },
     /// Sign a grant, as a collector.
     IssueGrant {
         /// Its content.
@@ -373,6 +384,8 @@ impl Member {
             Input::Relay { caller, question } => query::relay(context, turn, token, &caller, &question),
             Input::Ask { draft, id } => query::ask(context, turn, token, draft, id),
             Input::Received { lines } => query::received(context, turn, token, lines),
+            Input::Mandate(draft) => mandate::give(context, turn, token, draft),
+            Input::Mandated { caller, mandate } => mandate::open(context, turn, token, &caller, &mandate),
             Input::Read(read) => query::read(context, turn, token, read),
             Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
             Input::ChangeGrant(digest, change) => grant::change(context, turn, token, digest, change),
@@ -526,9 +539,10 @@ fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
             let grant = grant.as_ref().map(|grant| &grant.get().collector);
             [caller, &question.get().asker].into_iter().chain(grant).collect()
         }
-        Input::Application { caller, .. } | Input::Relay { caller, .. } | Input::Notice { caller, .. } => {
-            vec![caller]
-        }
+        Input::Application { caller, .. }
+        | Input::Relay { caller, .. }
+        | Input::Mandated { caller, .. }
+        | Input::Notice { caller, .. } => vec![caller],
         Input::Acknowledgement { proven, .. } => vec![&proven.member],
         Input::Pulled { owner, .. } if owner != own => vec![owner],
         _ => Vec::new(),

@@ -96,7 +96,8 @@ pub fn own(
         | Fact::Relayed(_)
         | Fact::Asked(_)
         | Fact::Received(_)
-        | Fact::Read(_) => {}
+        | Fact::Read(_)
+        | Fact::Mandated(_) => {}
     }
     Ok(())
 }

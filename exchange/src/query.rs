@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use credit::{
     catalog::Mode,
     entry::{
-        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received,
-        Refused, Relayed, Withheld,
+        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused,
+        Relayed, Withheld,
     },
     grant::{Grant, GrantStatus, Uses},
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
@@ -27,6 +27,7 @@ use crate::{
     grant,
     limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
+    mandate,
     refusal::{Code, Halt},
     step::{Reply, Token},
     tables::{self, Key, QuestionRow, RecordRow},
@@ -86,10 +87,14 @@ pub fn received(
     Ok(())
 }
 
-/// Writes who reads entries over HTTP, before they leave.
-pub fn read(context: &Context, turn: &mut Turn<'_>, token: Token, read: Read) -> Result<(), Halt> {
-    turn.append(context, LogName::Access, Fact::Read(read))?;
-    turn.reply(token, Reply::ready(Response::Done));
+/// Writes who reads entries over HTTP, before they leave. A line about the access log itself covers itself too: else
+/// whoever reads the newest entries would make a newer one each time.
+pub fn read(context: &Context, turn: &mut Turn<'_>, token: Token, mut read: Read) -> Result<(), Halt> {
+    if read.owner == context.own.id && read.log == LogName::Access.as_str() {
+        read.size = read.size.max(turn.tail(LogName::Access).next + 1);
+    }
+    let (index, _) = turn.append(context, LogName::Access, Fact::Read(read))?;
+    turn.reply(token, Reply::ready(Response::Noted(index)));
     Ok(())
 }
 
@@ -205,7 +210,8 @@ pub fn answer(
     };
     let index = turn.tail(LogName::Access).next - 1;
     let plan = Plan { question: digest, asker: asked.asker.clone(), index, records };
-    turn.put(&Key::question(&asked.id), &QuestionRow { question: digest, plan: plan.clone() });
+    let subject = mandate::sealed(context, question);
+    turn.put(&Key::question(&asked.id), &QuestionRow { question: digest, plan: plan.clone(), subject });
     turn.reply(token, Reply::Answer(Box::new(plan)));
     Ok(())
 }

@@ -25,6 +25,7 @@ use crate::{
     backup::{BackupContent, BackupId, BackupItem},
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
+    mandate::{Identity, MandateDraft},
     receipt::Receipt,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
@@ -87,6 +88,9 @@ pub enum Request {
         #[n(3)]
         new: u64,
     },
+    /// Whom accesses are about, under the mandate that this receipt proves to be in the auditor's access log.
+    #[n(8)]
+    Identities(#[n(0)] Receipt),
     /// Something the node's own operator asks for.
     #[n(10)]
     Operate(#[n(0)] Operation),
@@ -240,6 +244,9 @@ pub enum Operation {
     /// How a grant stands at this member.
     #[n(22)]
     GrantStanding(#[n(0)] Signed<Grant>),
+    /// Learn from a member whom accesses are about, as an auditor.
+    #[n(40)]
+    Identities(#[n(0)] MandateDraft),
     /// Everything that proves an entry of an own log to outsiders.
     #[n(30)]
     Prove {
@@ -470,6 +477,12 @@ pub enum Response {
     /// Done.
     #[n(1)]
     Done,
+    /// Index of the own access entry that was written.
+    #[n(40)]
+    Noted(#[n(0)] u64),
+    /// Whom accesses are about.
+    #[n(41)]
+    Identities(#[n(0)] Vec<Identity>),
     /// One member's answer.
     #[n(2)]
     Answer(#[n(0)] Box<Answer>),

@@ -211,7 +211,11 @@ struct Reading {
 
 /// Of each pass that is still valid, and each log: how far a line in the access log says that it is read, and until when
 /// the pass is valid. Lost with the process: the next start writes another line.
-type Noted = BTreeMap<(Digest, MemberId, LogName), (u64, Timestamp)>;
+type Noted = BTreeMap<(MemberId, Digest, MemberId, LogName), (u64, Timestamp)>;
+
+/// Passes and logs of one reader that are noted at a time: an auditor makes a pass for each log that it exports, and
+/// exports every log some times a day. It bounds what a reader can make a node write and keep.
+pub const PASSES_MAX: usize = 256;
 
 async fn resource(
     Extract(reading): Extract<Reading>,
@@ -242,7 +246,9 @@ impl Reading {
                 Ok(pass) => pass,
                 Err(why) => {
                     let mut response = plain(StatusCode::UNAUTHORIZED, &format!("{why}\n"));
-                    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                    response
+                        .headers_mut()
+                        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                     return response;
                 }
             };
@@ -272,16 +278,25 @@ impl Reading {
             // Not in the log: nothing will be read.
             return Ok(());
         }
-        let key = (pass.digest(), served.owner.clone(), served.log);
+        let key = (reader.clone(), pass.digest(), served.owner.clone(), served.log);
         let mut noted = self.noted.lock().await;
         if noted.get(&key).is_some_and(|(size, _)| *size >= end) {
             return Ok(());
         }
+        noted.retain(|_, (_, until)| *until > now);
+        if noted.keys().filter(|(by, ..)| *by == reader).count() >= PASSES_MAX && !noted.contains_key(&key) {
+            return Err(plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many passes of this reader: use one for longer / 该读取方的通行证过多，请延长使用同一通行证\n",
+            ));
+        }
         let (owner, log) = (served.owner.clone(), served.log.as_str().to_owned());
+        let own = owner == context.own.id && served.log == LogName::Access;
         let read = Read { reader, pass: pass.digest(), owner, log, size };
         match self.core.ask(Input::Read(read)).await {
-            Reply::Done => {
-                noted.retain(|_, (_, until)| *until > now);
+            Reply::Noted(index) => {
+                // The line covers itself, see `query::read`.
+                let size = if own { size.max(index + 1) } else { size };
                 noted.insert(key, (size, now.plus_ms(pass::PASS_MS_MAX)));
                 Ok(())
             }

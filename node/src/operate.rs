@@ -15,8 +15,10 @@ use crypto::{
 use exchange::{
     answer, erase, evidence, grant,
     logs::LogName,
+    mandate::MandateDraft,
     member::Input,
     read,
+    receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
 };
@@ -43,6 +45,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::FilePart { upload, at, bytes } => return intake::part(server, upload, at, bytes).await,
         Operation::EndFile(upload) => return intake::end(server, upload).await,
         Operation::Ask(draft) => return ask(server, draft).await,
+        Operation::Identities(draft) => return identities(server, draft).await,
         Operation::Erase { records, reason } => return erase_records(server, records, reason).await,
         Operation::ErasureCertificate(record) => return certificate_of(server, record).await,
         Operation::BackupBegin(content) => return backup::begin(server, content).await,
@@ -173,6 +176,27 @@ fn open_parts(
         OpenedPart { member: part.member.clone(), answer, problem }
     };
     Ok(parts.iter().map(open).collect())
+}
+
+/// How long a member may take to tell whom accesses are about.
+const IDENTITIES_WAIT: Duration = Duration::from_secs(30);
+
+/// Learns whom accesses are about: the mandate stands in the own log first, and its proof is what the member is shown.
+async fn identities(server: &Server, draft: MandateDraft) -> Result<Response, Refusal> {
+    let shared = server.shared.clone();
+    let member = shared.context().registry.member(&draft.member)?.stated.clone();
+    let index = match server.core.ask(Input::Mandate(draft)).await {
+        Response::Noted(index) => index,
+        other => return Ok(other),
+    };
+    let receipt = blocking(move || {
+        let own = shared.context().own.id.clone();
+        Receipt::build(&shared.store, &own, LogName::Access, index).map(Response::Receipt)
+    });
+    let Response::Receipt(receipt) = receipt.await? else {
+        return Err(Refusal::new(Code::Busy, "the node has a fault; see its log"));
+    };
+    server.peers.ask(&member, &Request::Identities(receipt), IDENTITIES_WAIT).await
 }
 
 /// Tries of an erasure whose record got a new version in between: files come in while records are erased.

@@ -53,6 +53,29 @@ pub(crate) enum Audit {
         #[command(flatten)]
         at: Unlock,
     },
+    /// Learn whom accesses at a member are about, as an auditor: the mandate enters both access logs first.
+    Identities {
+        /// The member.
+        #[arg(long)]
+        member: String,
+        /// Index of the first access entry.
+        #[arg(long)]
+        first: u64,
+        /// Index of the last access entry, at most 4,096 of them.
+        #[arg(long)]
+        last: u64,
+        /// Why; it stands in both logs, so no personal data.
+        #[arg(long)]
+        reason: String,
+        /// The order it rests on; its digest enters the mandate.
+        #[arg(long, value_name = "FILE")]
+        paper: PathBuf,
+        /// Hours for which the mandate is valid.
+        #[arg(long, default_value_t = 24)]
+        hours: u64,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Write the proof that an entry is in a log of this member, and the entry beside it, as FILE and FILE.entry.
     Proof {
         /// records, status or access.

@@ -8,8 +8,9 @@ use std::{
 
 use ::node::{Problem, clock, home::Home, http::authorization, keys::Keys};
 use credit::{
-    entry::{AskedBy, Disclosed, Entry, Fact, Refused, Withheld},
+    entry::{AskedBy, Disclosed, Entry, Fact, Read, Refused, Withheld},
     id::MemberId,
+    subject::SubjectId,
     value::Date,
 };
 use crypto::{Digest, codec, pseudonym::subject_link, secret::Secret, sign::Signed};
@@ -17,6 +18,7 @@ use exchange::{
     artifact::Artifact,
     evidence::{Convicted, EvidenceRow},
     logs::LogName,
+    mandate::MandateDraft,
     pass::{PASS_MS_MAX, Pass},
     registry::Registry,
     wire::{Operation, Response},
@@ -28,13 +30,8 @@ use crate::{
     args::{Audit, Unlock},
     client::{Client, member_id, unexpected},
     cmd::{
-        bundle,
-        bundle::Provable,
-        erase, log_name, passphrase,
-        policy::date,
-        proof, purpose, subject, verify,
-        verify::Verified,
-        write,
+        bundle, bundle::Provable, erase, log_name, passphrase, policy::date, proof, purpose, read, subject,
+        verify, verify::Verified, write,
     },
     fetch::{Exported, Keeping, Published},
     output::Output,
@@ -82,6 +79,26 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
         Audit::Bundle { member, first, limit, with, out, at } => {
             bundle::write_bundle(bundle::Wanted { member, first, limit, with }, &out, &at).await
         }
+        Audit::Identities { member, first, last, reason, paper, hours, node } => {
+            let (paper, end) = (Digest::of(&read(&paper)?), last.saturating_add(1));
+            let (member, for_ms) = (member_id(&member)?, hours.saturating_mul(60 * 60 * 1000));
+            let draft = MandateDraft { member, first, end, reason, paper, for_ms };
+            let response = Client::open(&node.dir)?.operate(Operation::Identities(draft)).await?;
+            let Response::Identities(found) = response else { return Err(unexpected(&response)) };
+            let unknown = "not known any more / 已无法得知";
+            let lines: Vec<String> = found
+                .iter()
+                .map(|i| format!("\n  #{} {}", i.index, i.subject.as_ref().map_or(unknown, |s| s.as_str())))
+                .collect();
+            let values: Vec<Value> = found
+                .iter()
+                .map(|i| json!({ "index": i.index, "subject": i.subject.as_ref().map(SubjectId::as_str) }))
+                .collect();
+            Ok(Output::new(
+                json!({ "identities": values }),
+                format!("{} accesses / 条访问记录{}", found.len(), lines.concat()),
+            ))
+        }
         Audit::Search { log, asker, purpose: word, clerk, rule, from, to, start, limit } => {
             let wanted = word.as_deref().map(purpose).transpose()?;
             let from = from.as_deref().map(date).transpose()?.map(Date::start);
@@ -89,18 +106,28 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             let mut found: Vec<Value> = entries(&log)?
                 .iter()
                 .filter(|(index, _)| *index >= start)
-                .filter(|(_, e)| from.is_none_or(|from| e.at >= from) && until.is_none_or(|until| e.at < until))
-                .filter_map(|(index, entry)| Some((index, entry, Access::of(entry)?)))
-                .filter(|(_, _, a)| asker.as_ref().is_none_or(|w| a.asked.asker.as_str() == w))
-                .filter(|(_, _, a)| wanted.is_none_or(|w| a.asked.purpose == w))
-                .filter(|(_, _, a)| clerk.as_ref().is_none_or(|w| a.asked.clerk.as_str() == w))
-                .filter(|(_, _, a)| rule.as_ref().is_none_or(|w| a.rules().contains(&w.as_str())))
-                .map(|(index, entry, a)| a.value(*index, entry))
+                .filter(|(_, e)| {
+                    from.is_none_or(|from| e.at >= from) && until.is_none_or(|until| e.at < until)
+                })
+                .filter_map(|(index, entry)| {
+                    if let Fact::Read(read) = &entry.fact {
+                        let any = wanted.is_none() && clerk.is_none() && rule.is_none();
+                        let by = any && asker.as_ref().is_none_or(|w| read.reader.as_str() == w);
+                        return by.then(|| reading(*index, entry, read));
+                    }
+                    let access = Access::of(entry)?;
+                    let fits = asker.as_ref().is_none_or(|w| access.asked.asker.as_str() == w)
+                        && wanted.is_none_or(|w| access.asked.purpose == w)
+                        && clerk.as_ref().is_none_or(|w| access.asked.clerk.as_str() == w)
+                        && rule.as_ref().is_none_or(|w| access.rules().contains(&w.as_str()));
+                    fits.then(|| access.value(*index, entry))
+                })
                 .collect();
             let next = found.get(limit).map(|value| value["index"].clone());
             found.truncate(limit);
             let lines: Vec<String> = found.iter().map(access_line).collect();
-            let mut text = format!("{} entries / 条\n{}", lines.len(), lines.join("\n")).trim_end().to_owned();
+            let mut text =
+                format!("{} entries / 条\n{}", lines.len(), lines.join("\n")).trim_end().to_owned();
             if let Some(next) = &next {
                 text.push_str(&format!("\n  there are more: --start {next} / 尚有更多：--start {next}"));
             }
@@ -288,8 +315,20 @@ impl<'a> Access<'a> {
     }
 }
 
+/// A line about somebody who read entries of a log.
+fn reading(index: u64, entry: &Entry, read: &Read) -> Value {
+    json!({
+        "index": index, "at": entry.at.rfc3339(), "outcome": "read", "asker": read.reader.as_str(),
+        "log": format!("{}/{}", read.owner, read.log), "size": read.size, "pass": read.pass.to_string(),
+    })
+}
+
 fn access_line(value: &Value) -> String {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    if value["outcome"] == "read" {
+        let (index, size) = (&value["index"], &value["size"]);
+        return format!("  #{index} {} {} read `{}`, {size} entries", text("at"), text("asker"), text("log"));
+    }
     format!(
         "  #{} {} {} by {} ({}) for {}, {} records, rules {}",
         value["index"],
@@ -317,7 +356,7 @@ pub(crate) type Side = (MemberId, Vec<(u64, Digest, Entry)>);
 
 fn entries_of(dir: &Path) -> Result<Side, Problem> {
     let source = Exported::open(dir)?;
-    let checkpoint = ledger::checkpoint::SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| {
+    let checkpoint = SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| {
         Problem::new(format!("{}: {e}", dir.display()), "export the log again", "请重新导出日志")
     })?;
     let claimed = checkpoint.claimed();
@@ -433,8 +472,13 @@ fn against_copy(list: &mut Output, log: &Verified, copy: &Verified) {
     let ok = same_log && same && beyond == 0;
     list.text.push_str(&match (same_log, same, beyond) {
         (false, ..) => "\n  the copy is of another log / 副本属于另一日志".to_owned(),
-        (_, false, _) => "\n  the mirror's copy has other entries: two histories / 镜像副本内容不同：存在两个版本".to_owned(),
-        (_, _, 0) => format!("\n  the mirror's copy of {} entries is its beginning / 镜像副本一致", copy.entries.len()),
+        (_, false, _) => {
+            "\n  the mirror's copy has other entries: two histories / 镜像副本内容不同：存在两个版本"
+                .to_owned()
+        }
+        (_, _, 0) => {
+            format!("\n  the mirror's copy of {} entries is its beginning / 镜像副本一致", copy.entries.len())
+        }
         _ => format!("\n  the mirror has {beyond} entries more than are shown here / 镜像多出 {beyond} 条"),
     });
     list.json["copy"] = json!({ "entries": copy.entries.len(), "same": same_log && same, "beyond": beyond });

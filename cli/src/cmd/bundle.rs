@@ -85,7 +85,8 @@ pub(crate) fn discrepancy(
 
 /// What a verified discrepancy says.
 pub(crate) fn discrepancy_shown(checked: &CheckedDiscrepancy) -> Output {
-    let CheckedDiscrepancy { entry, question, other, differs, looked_at: (first, last), conclusive } = checked;
+    let CheckedDiscrepancy { entry, question, other, differs, looked_at: (first, last), conclusive } =
+        checked;
     let found = match differs {
         Some(index) => format!("entry {index} says otherwise"),
         None => "no entry mirrors it".to_owned(),
@@ -195,10 +196,17 @@ pub(crate) fn bundle_shown(bundle: &AuditBundle, checked: &CheckedBundle) -> Out
         witnessed.1,
     );
     for (log, head, (found, needed)) in heads {
-        text.push_str(&format!("\n  `{log}` has {} entries, cosigned by {found}, {needed} needed", head.size));
+        text.push_str(&format!(
+            "\n  `{log}` has {} entries, cosigned by {found}, {needed} needed",
+            head.size
+        ));
     }
     for c in certificates {
-        text.push_str(&format!("\n  entry {} of `status` acknowledged by {} members", c.event.index, c.acknowledged.len()));
+        text.push_str(&format!(
+            "\n  entry {} of `status` acknowledged by {} members",
+            c.event.index,
+            c.acknowledged.len()
+        ));
     }
     for e in erasures {
         text.push_str(&format!("\n  record {} erased at {}", e.record, e.at.rfc3339()));
@@ -213,7 +221,8 @@ pub(crate) fn bundle_shown(bundle: &AuditBundle, checked: &CheckedBundle) -> Out
         .iter()
         .map(|c| json!({ "event": c.event.index, "acknowledged": c.acknowledged.iter().map(|(m, _)| m.as_str()).collect::<Vec<_>>() }))
         .collect();
-    let erased: Vec<_> = erasures.iter().map(|e| json!({ "record": e.record.to_string(), "at": e.at.rfc3339() })).collect();
+    let erased: Vec<_> =
+        erasures.iter().map(|e| json!({ "record": e.record.to_string(), "at": e.at.rfc3339() })).collect();
     Output::new(
         json!({
             "ok": true, "kind": "bundle", "member": bundle.member.as_str(), "at": bundle.at.rfc3339(),
@@ -234,6 +243,7 @@ fn kind(fact: &Fact) -> &'static str {
         Fact::Asked(_) => "asked",
         Fact::Received(_) => "received",
         Fact::Read(_) => "read",
+        Fact::Mandated(_) => "mandated",
         Fact::Recorded(_) | Fact::Batched(_) | Fact::Erased(_) | Fact::Status(_) => "other",
     }
 }

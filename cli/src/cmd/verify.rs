@@ -340,7 +340,10 @@ pub(crate) fn artifact(
         }
         Artifact::Discrepancy(found) => {
             let checked = found.verify(registry)?;
-            let notes = [(&found.entry.member, &found.entry.checkpoint), (&found.other.member, &found.other.checkpoint)];
+            let notes = [
+                (&found.entry.member, &found.entry.checkpoint),
+                (&found.other.member, &found.other.checkpoint),
+            ];
             for (member, note) in notes {
                 demand(registry.witnessed(member, note)?, require_witnesses)?;
             }
