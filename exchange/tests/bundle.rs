@@ -216,7 +216,8 @@ fn an_access_that_the_other_log_has_not_is_told_from_one_that_it_has() {
     assert!(about(&bank, 3, &sh).verify(&registry).is_err());
     let empty = Log::new("sh", &[(minutes(-30), other()), (minutes(0), other()), (minutes(30), other())]);
     assert!(about(&bank, 3, &empty).verify(&registry).unwrap().conclusive);
-    let elsewhere = Log::new("sh", &[(minutes(-30), other()), (minutes(0), other()), (minutes(0), disclosed())]);
+    let elsewhere =
+        Log::new("sh", &[(minutes(-30), other()), (minutes(0), other()), (minutes(0), disclosed())]);
     assert_eq!(about(&bank, 3, &elsewhere).verify(&registry).unwrap().differs, Some(2));
 
     // A log that ends too soon may still get its line.
