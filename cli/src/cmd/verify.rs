@@ -43,6 +43,9 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     if let Some(bytes) = &file
         && let Some(form) = proof::Form::of(bytes)
     {
+        if args.registry.is_none() && args.policy.is_none() {
+            return Err(unjudged(&args.what));
+        }
         return proof::verify(&args, form, path, bytes);
     }
     let kind = file.as_deref().map(codec::from_slice::<Artifact>);
@@ -58,11 +61,7 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     }
     let registry = args.registry.as_ref().ok_or_else(|| {
         if args.policy.is_none() {
-            return Problem::new(
-                format!("{} needs a registry to be judged by", args.what),
-                "give --registry, or --policy for a tlog-proof or a COSE receipt",
-                "请给出 --registry；日志证明与 COSE 回执也可用 --policy",
-            );
+            return unjudged(&args.what);
         }
         Problem::new(
             format!(
@@ -101,6 +100,15 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
         _ => None,
     };
     self::artifact(&artifact, &registry, keys.as_ref(), args.require_witnesses)
+}
+
+/// What is to be verified brings no registry, and none was given.
+fn unjudged(what: &str) -> Problem {
+    Problem::new(
+        format!("{what} needs a registry to be judged by"),
+        "give --registry, or --policy for a tlog-proof or a COSE receipt",
+        "请给出 --registry；日志证明与 COSE 回执也可用 --policy",
+    )
 }
 
 fn log_output(
