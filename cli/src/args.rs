@@ -6,6 +6,7 @@ mod cases;
 mod federation;
 mod gateway;
 mod node;
+mod policy;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub(crate) use self::cases::{Case, Certify, Dispute, Erase, Record, Repair};
 pub(crate) use self::federation::{Federation, Member, MemberRequest};
 pub(crate) use self::gateway::{Gateway, Hook, Key, Sandbox};
 pub(crate) use self::node::{BackupKeys, Node, NodeBackup, NodePassphrase, NodeRestore};
+pub(crate) use self::policy::{Explain, Policy};
 use crate::bench::args::Bench;
 
 /// 信桥 Xinqiao: a node for a federation of public-credit platforms.
@@ -106,6 +108,9 @@ pub(crate) enum Verb {
     Grant(Grant),
     /// Ask about a subject through the outlet.
     Query(Query),
+    /// The rules of disclosure: why a question would be answered or not, and whether they decide as they must.
+    #[command(subcommand)]
+    Policy(Policy),
     /// Repair cases: apply, accept, decide.
     #[command(subcommand)]
     Repair(Repair),

@@ -6,7 +6,7 @@ use conformance::sim::federation::{Node, build};
 use credit::{
     catalog::Purpose,
     id::{ClerkId, FieldId, ItemId, MemberId, QuestionId},
-    question::Want,
+    question::{Basis, Want},
     subject::uscc_from_parts,
 };
 use crypto::{Timestamp, codec};
@@ -70,7 +70,7 @@ fn ask(node: &mut Node, salt: u8, times: u8) {
             purpose: Purpose::LoanReview,
             subject: uscc_from_parts("91", "310115", 31_u64.pow(7) * 29).unwrap(),
             wants: vec![Want { item: ItemId::parse("CF").unwrap(), fields: vec![FieldId(1)] }],
-            grant: None,
+            basis: Basis::None,
             wait_ms: 1_000,
             checks: Vec::new(),
         };

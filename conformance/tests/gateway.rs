@@ -28,7 +28,7 @@ use credit::{
     catalog::Purpose,
     entry::Received,
     id::{ClerkId, ItemId, MemberId, QuestionId},
-    question::Want,
+    question::{Basis, Want},
     subject::SubjectId,
 };
 use crypto::{Digest, Timestamp};
@@ -632,7 +632,7 @@ fn a_question_asked_again_is_the_same_and_an_answer_is_forgotten_in_time() {
             purpose: Purpose::LoanReview,
             subject: SubjectId::parse("91320505Y0LXM9KP2T").unwrap(),
             wants: vec![Want::whole(&item)],
-            grant: None,
+            basis: Basis::None,
             wait_ms: 10_000,
             checks: Vec::new(),
         },

@@ -140,4 +140,94 @@ fn a_grant_is_paused_while_a_node_is_down_and_obeyed_after_it_is_back() {
         assert_eq!(spent["members"][member]["withheld"][0]["rule"], "budget-spent", "{spent:#}");
     }
     ask(since, &[]).done();
+
+    other_bases(&federation, &subject);
+    // What a question would get, told without asking it: no entry is written.
+    let entries = federation.sizes("sh")[2];
+    let explained = federation.at("sh", &["policy", "explain", "--grant", &once, "--purpose", "pre-loan"]);
+    let explained = explained.done().json();
+    assert!(
+        explained["fields"].as_array().unwrap().iter().all(|f| f["rule"] == "grant-used-up"),
+        "{explained:#}"
+    );
+    assert_eq!(federation.sizes("sh")[2], entries);
+}
+
+/// What `sh` makes of a question that rests on no grant: how many records it tells, and the rules by which it withholds.
+fn without_grant(
+    federation: &Federation,
+    member: &str,
+    subject: &str,
+    basis: &[&str],
+) -> (usize, Vec<String>) {
+    let args = ["query", "--subject", subject, "--fields", "CF", "--wait", "60"];
+    let value = federation.at(member, &[&args[..], basis].concat()).json();
+    let part = value["members"].as_array().unwrap().iter().find(|m| m["member"] == "sh").unwrap();
+    let rule = |w: &serde_json::Value| w["rule"].as_str().unwrap().to_owned();
+    let mut rules: Vec<String> = part["withheld"].as_array().unwrap().iter().map(rule).collect();
+    rules.sort();
+    rules.dedup();
+    (part["records"].as_array().unwrap().len(), rules)
+}
+
+/// An authority asks under a duty, and for a subject that stands at its counter; a bank can do neither.
+fn other_bases(federation: &Federation, subject: &str) {
+    let paper = federation.file("own.letter", "an application of the subject (example)\n");
+    let duty = ["--duty", "政务数据共享条例 art. 20"];
+    let own = ["--own", &paper];
+    let entries = federation.sizes("sh")[2];
+    // Data shared between authorities is among what a duty opens; what can only be verified is told to nobody.
+    assert_eq!(without_grant(federation, "js", subject, &duty), (1, vec!["verify-only".to_owned()]));
+    assert_eq!(without_grant(federation, "js", subject, &own), (1, vec!["default-deny".to_owned()]));
+    let other = [&duty[..], &["--purpose", "pre-loan"]].concat();
+    for (member, basis) in [("bank-a", &duty[..]), ("bank-a", &own), ("js", &other)] {
+        assert_eq!(without_grant(federation, member, subject, basis), (0, vec!["default-deny".to_owned()]));
+    }
+    assert_eq!(federation.sizes("sh")[2], entries + 5, "every question has its entry");
+    federation
+        .at("js", &["query", "--subject", subject, "--fields", "CF", "--duty", ""])
+        .fails(1, &["question.malformed"]);
+}
+
+#[test]
+fn rules_are_explained_and_held_against_their_cases() {
+    let tested = run(&["policy", "test", "--json"]).done().json();
+    assert!(tested["cases"].as_u64().unwrap() >= tested["rules"].as_u64().unwrap(), "{tested:#}");
+    let explain = |basis: &str, role: &str| {
+        let args = ["policy", "explain", "--json", "--purpose", "administration", "--fields", "CF:X_CFCX"];
+        let value = run(&[&args[..], &["--role", role, "--basis", basis]].concat()).done().json();
+        value["fields"][0].clone()
+    };
+    let field = explain("duty", "region");
+    assert_eq!(
+        (&field["told"], &field["class"], &field["rule"]),
+        (&true.into(), &"government".into(), &"administration-duty".into())
+    );
+    for key in ["source", "zh", "en"] {
+        assert!(field[key].as_str().is_some_and(|text| !text.is_empty()), "{field:#}");
+    }
+    assert_eq!(
+        (&explain("duty", "bank")["rule"], &explain("none", "region")["told"]),
+        (&"default-deny".into(), &false.into())
+    );
+    // Rules and cases that cannot be read, or do not fit each other.
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, from: &str, to: &str| {
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../credit/data/policy/");
+        let text = std::fs::read_to_string(format!("{shipped}{name}")).unwrap();
+        let (changed, line) =
+            (text.replacen(from, to, 1), text.lines().position(|l| l.contains(from)).unwrap() + 1);
+        assert_ne!(changed, text);
+        let at = dir.path().join(name);
+        std::fs::write(&at, changed).unwrap();
+        (at.to_str().unwrap().to_owned(), format!("{name} line {line}"))
+    };
+    let (rules, place) = file("2026.csv", "deny,bank,", "deny,bnak,");
+    run(&["policy", "test", "--json", "--rules", &rules]).fails(1, &[&place, "bnak"]);
+    let (cases, place) = file("2026-cases.csv", "deny,grant-missing", "value,grant-missing");
+    let ran = run(&["policy", "test", "--json", "--cases", &cases]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.json()["wrong"][0].as_str().unwrap().contains(&place), "{ran:?}");
+    let (rules, _) = file("2026.csv", "allow,bank,", "deny,bank,");
+    assert_eq!(run(&["policy", "test", "--json", "--rules", &rules]).code, Some(1));
 }

@@ -241,6 +241,11 @@ fn a_stranger_verifies_every_published_log() {
     for member in ["sh", "js", "xyd", "bank-a"] {
         for name in ["records", "status", "access"] {
             let log = kept.log(member, name);
+            // Who reads entries leaves a line in the access log, and the line covers itself: before that log's size is looked
+            // at, all of it has been read once.
+            if let Some((size, _)) = log.checkpoint() {
+                log.entries(size);
+            }
             let Some((size, signed_root)) = log.checkpoint() else {
                 assert_eq!((member, name), ("bank-a", "records"), "nothing is published");
                 continue;

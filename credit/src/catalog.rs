@@ -446,11 +446,18 @@ pub(crate) fn table(file: &'static str, text: &str, columns: &[&str]) -> Result<
         let record = record.map_err(bad)?;
         lines.push(Line {
             file,
-            number: record.position().map_or(0, |p| p.line()),
+            number: record.position().map_or(0, |p| line_of(text, p)),
             cells: columns.iter().zip(&record).map(|(c, v)| ((*c).to_owned(), v.to_owned())).collect(),
         });
     }
     Ok(lines)
+}
+
+/// The line of a record: what the reader calls its position is where the comments before it begin.
+pub(crate) fn line_of(text: &str, at: &::csv::Position) -> u64 {
+    let from = usize::try_from(at.byte()).ok().and_then(|byte| text.get(byte..)).unwrap_or_default();
+    let passed = |line: &&str| line.starts_with('#') || line.trim().is_empty();
+    at.line() + from.split('\n').take_while(passed).count() as u64
 }
 
 /// SHA-256 over texts, each preceded by its length, so that no two lists of texts share a digest.

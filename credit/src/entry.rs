@@ -16,6 +16,7 @@ use crate::{
     catalog::{Mode, Purpose},
     grant::GrantChange,
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId, SourceId},
+    mandate::Mandate,
     policy::RuleName,
     predicate::Kind,
     repair::{Application, Deadline},
@@ -80,6 +81,23 @@ pub enum Fact {
     /// This member received and verified an answer.
     #[n(24)]
     Received(#[n(0)] Received),
+    /// Entries of a log of this member were read over HTTP.
+    #[n(25)]
+    Read(#[n(0)] Read),
+    /// An auditor is told whom accesses are about: in its own log before it asks, in the member's before it is told.
+    #[n(26)]
+    Mandated(#[n(0)] Signed<Mandate>),
+}
+
+impl Fact {
+    /// Who asked, of an answered or refused question.
+    pub fn asked_by(&self) -> Option<&AskedBy> {
+        match self {
+            Self::Disclosed(disclosed) => Some(&disclosed.asked),
+            Self::Refused(refused) => Some(&refused.asked),
+            _ => None,
+        }
+    }
 }
 
 /// A record version: what the ledger commits to.
@@ -478,6 +496,9 @@ pub enum BasisRef {
     /// None was given.
     #[n(2)]
     None,
+    /// SHA-256 of the application that the subject signed at the asker's counter.
+    #[n(3)]
+    Own(#[n(0)] Digest),
 }
 
 /// One disclosed record.
@@ -585,4 +606,26 @@ pub struct Received {
     /// The records received.
     #[n(4)]
     pub records: Vec<RecordId>,
+}
+
+/// Entries were read over HTTP with a reading pass: written before the first byte leaves, once for a pass and a log as far as
+/// it then went, not for every tile.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Read {
+    /// Who reads.
+    #[n(0)]
+    pub reader: MemberId,
+    /// Digest of the signed pass.
+    #[n(1)]
+    pub pass: Digest,
+    /// Whose log: this member's own, or one it keeps a copy of.
+    #[n(2)]
+    pub owner: MemberId,
+    /// Name of the log.
+    #[n(3)]
+    pub log: String,
+    /// Entries it had: what the pass may read from here on without another line.
+    #[n(4)]
+    pub size: u64,
 }

@@ -24,6 +24,7 @@ pub mod disclosure;
 pub mod entry;
 pub mod grant;
 pub mod id;
+pub mod mandate;
 pub mod normalize;
 pub mod policy;
 pub mod predicate;

@@ -1,22 +1,31 @@
 //! One verdict per field, each naming its rule.
 //!
-//! The rules are rows of `credit/data/policy/2026.csv`: a name, an effect, what it applies to, its legal source and
+//! The rules are rows of `credit/data/policy/2026.csv`: a name, an effect, what it applies to and when, its legal source and
 //! its wording in both languages. Rows with a `check` are the conditions below; the others are tried in order. What
-//! no row allows is denied by the last row.
+//! no row allows is denied by the last row. [`cases`] tries the rules out, and holds them against a table of cases.
+
+pub mod cases;
 
 use core::fmt;
 use std::collections::BTreeSet;
 
-use crypto::Digest;
+use crypto::{Digest, Timestamp};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    catalog::{Catalog, FieldClass, Mode, Purpose},
+    catalog::{Catalog, FieldClass, Mode, Purpose, line_of},
     grant::{Grant, GrantStatus},
     id::{FieldId, ItemId, MemberId},
     predicate,
     subject::SubjectId,
+    value::Date,
 };
+
+/// The columns of a policy file.
+const COLUMNS: [&str; 13] = [
+    "name", "effect", "roles", "purposes", "items", "classes", "basis", "mode", "from", "until", "source",
+    "zh", "en",
+];
 
 /// What a member of the federation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -169,6 +178,8 @@ pub enum BasisFacts<'a> {
     UnknownCollector,
     /// A duty set by law.
     Duty,
+    /// The subject itself asks, at a counter that has seen who it is.
+    Own,
     /// Nothing.
     None,
 }
@@ -186,6 +197,8 @@ pub struct Asking<'a> {
     pub subject: &'a SubjectId,
     /// On whose word.
     pub basis: BasisFacts<'a>,
+    /// When it is decided; the day decides which rules are in force.
+    pub at: Timestamp,
 }
 
 /// One field's verdict.
@@ -210,6 +223,8 @@ pub enum Verdict {
 pub struct Rule {
     /// Name in verdicts and entries.
     pub name: RuleName,
+    /// Line of the file.
+    pub line: u64,
     /// Legal source.
     pub source: String,
     /// Chinese wording for a clerk.
@@ -224,8 +239,61 @@ struct Applies {
     allow: bool,
     roles: BTreeSet<Role>,
     purposes: BTreeSet<Purpose>,
+    /// Empty: every item.
+    items: BTreeSet<ItemId>,
     classes: BTreeSet<FieldClass>,
-    basis: String,
+    /// `None`: any.
+    basis: Option<Word>,
+    /// The most it lets be said; the catalog may say less.
+    mode: Mode,
+    /// First day in force.
+    from: Option<Date>,
+    /// First day no longer in force.
+    until: Option<Date>,
+}
+
+/// What a rule asks of the basis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    Grant,
+    Duty,
+    Own,
+}
+
+impl Applies {
+    fn matches(&self, asking: &Asking<'_>, basis: Option<Word>, item: &ItemId, class: FieldClass) -> bool {
+        self.roles.contains(&asking.role)
+            && self.purposes.contains(&asking.purpose)
+            && self.classes.contains(&class)
+            && (self.items.is_empty() || self.items.contains(item))
+            && (self.basis.is_none() || self.basis == basis)
+            && self.in_force(Date::from_timestamp(asking.at))
+    }
+
+    fn in_force(&self, day: Date) -> bool {
+        self.from.is_none_or(|from| day >= from) && self.until.is_none_or(|until| day < until)
+    }
+
+    /// Whether nothing is left for `later` to decide.
+    fn covers(&self, later: &Self) -> bool {
+        let starts = match (self.from, later.from) {
+            (None, _) => true,
+            (Some(from), Some(later)) => from <= later,
+            (Some(_), None) => false,
+        };
+        let ends = match (self.until, later.until) {
+            (None, _) => true,
+            (Some(until), Some(later)) => until >= later,
+            (Some(_), None) => false,
+        };
+        self.roles.is_superset(&later.roles)
+            && self.purposes.is_superset(&later.purposes)
+            && self.classes.is_superset(&later.classes)
+            && (self.items.is_empty() || (!later.items.is_empty() && self.items.is_superset(&later.items)))
+            && (self.basis.is_none() || self.basis == later.basis)
+            && starts
+            && ends
+    }
 }
 
 /// The rules of one dated file.
@@ -238,69 +306,48 @@ pub struct Policy {
 impl Policy {
     /// The policy this build ships.
     pub fn builtin() -> Self {
-        match Self::parse(include_str!("../data/policy/2026.csv")) {
+        match Self::parse("2026.csv", include_str!("../data/policy/2026.csv")) {
             Ok(policy) => policy,
             // INVARIANT: the shipped file is parsed by the test below.
             Err(e) => unreachable!("shipped policy: {e}"),
         }
     }
 
-    /// Reads a policy file. Errors name the line and the column.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+    /// Reads a policy file that is called `file` in errors.
+    ///
+    /// Errors: the first line that cannot be read or can never decide, as `file line n, column: what`.
+    pub fn parse(file: &str, text: &str) -> Result<Self, String> {
         let mut rules: Vec<Rule> = Vec::new();
-        for row in reader.records() {
-            let row = row.map_err(|e| e.to_string())?;
-            let line = row.position().map_or(0, csv::Position::line);
-            let cell = |at: usize, column: &str| {
-                row.get(at).map(str::trim).ok_or_else(|| format!("line {line}: column `{column}` is missing"))
-            };
-            let words = |at: usize, column: &'static str| cell(at, column).map(|c| c.split_whitespace());
-            let name = cell(0, "name")?.to_owned();
-            if rules.iter().any(|r| r.name.0 == name) {
-                return Err(format!("line {line}: rule `{name}` stands twice"));
+        for row in rows(file, text, &COLUMNS)? {
+            let rule = parse_rule(&row)?;
+            if rules.iter().any(|r| r.name == rule.name) {
+                return Err(row.error("name", &format!("rule `{}` stands twice", rule.name)));
             }
-            let bad =
-                |column: &str, word: &str| format!("line {line}: column `{column}`: unknown word `{word}`");
-            let applies = match cell(1, "effect")? {
-                "check" => {
-                    if !Check::ALL.iter().any(|c| c.as_str() == name) {
-                        return Err(format!("line {line}: `{name}` is not a check this build knows"));
-                    }
-                    None
-                }
-                effect @ ("allow" | "deny") => Some(Applies {
-                    allow: effect == "allow",
-                    roles: words(2, "roles")?
-                        .map(|w| Role::parse(w).ok_or_else(|| bad("roles", w)))
-                        .collect::<Result<_, _>>()?,
-                    purposes: words(3, "purposes")?
-                        .map(|w| Purpose::parse(w).ok_or_else(|| bad("purposes", w)))
-                        .collect::<Result<_, _>>()?,
-                    classes: words(4, "classes")?
-                        .map(|w| FieldClass::parse(w).ok_or_else(|| bad("classes", w)))
-                        .collect::<Result<_, _>>()?,
-                    basis: match cell(5, "basis")? {
-                        word @ ("grant" | "duty" | "any") => word.to_owned(),
-                        word => return Err(bad("basis", word)),
-                    },
-                }),
-                word => return Err(bad("effect", word)),
+            let first = |applies: &Applies| {
+                rules.iter().find(|r| r.applies.as_ref().is_some_and(|earlier| earlier.covers(applies)))
             };
-            rules.push(Rule {
-                name: RuleName(name),
-                applies,
-                source: cell(6, "source")?.to_owned(),
-                zh: cell(7, "zh")?.to_owned(),
-                en: cell(8, "en")?.to_owned(),
-            });
+            if let Some(earlier) = rule.applies.as_ref().and_then(first) {
+                let why =
+                    format!("can never decide: rule `{}` of line {} comes first", earlier.name, earlier.line);
+                return Err(row.error("name", &why));
+            }
+            rules.push(rule);
         }
+        let end = text.lines().count();
         for check in Check::ALL {
             if !rules.iter().any(|r| r.name == RuleName::of(check)) {
-                return Err(format!("rule `{}` is missing", check.as_str()));
+                return Err(format!(
+                    "{file} line {end}: the file ends without the check `{}`",
+                    check.as_str()
+                ));
             }
         }
         Ok(Self { rules, digest: Digest::of(text.as_bytes()) })
+    }
+
+    /// Every rule, in the order of the file.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter()
     }
 
     /// Digest of the file, as the registry pins it.
@@ -359,27 +406,141 @@ impl Policy {
                 if let Some(check) = grant_fails(asking, grant, status, collector_registered, item, field) {
                     return deny(check);
                 }
-                "grant"
+                Some(Word::Grant)
             }
             BasisFacts::UnknownCollector => return deny(Check::GrantCollector),
-            BasisFacts::Duty => "duty",
+            BasisFacts::Duty => Some(Word::Duty),
+            BasisFacts::Own => Some(Word::Own),
             BasisFacts::None if asking.role == Role::Bank => return deny(Check::GrantMissing),
-            BasisFacts::None => "none",
+            BasisFacts::None => None,
         };
-        let matching = self.rules.iter().find_map(|rule| {
+        let decides = self.rules.iter().find_map(|rule| {
             let applies = rule.applies.as_ref()?;
-            (applies.roles.contains(&asking.role)
-                && applies.purposes.contains(&asking.purpose)
-                && applies.classes.contains(&field_row.class)
-                && (applies.basis == basis || applies.basis == "any"))
-                .then_some((rule, applies.allow))
+            applies.matches(asking, basis, item, field_row.class).then_some((rule, applies))
         });
-        match matching {
-            Some((rule, true)) => Verdict::Allow { rule: rule.name.clone(), mode: field_row.mode },
-            Some((rule, false)) => Verdict::Deny { rule: rule.name.clone() },
+        match decides {
+            Some((rule, applies)) if applies.allow => {
+                Verdict::Allow { rule: rule.name.clone(), mode: applies.mode.min(field_row.mode) }
+            }
+            Some((rule, _)) => Verdict::Deny { rule: rule.name.clone() },
             None => deny(Check::DefaultDeny),
         }
     }
+}
+
+/// One row of a table of this module, with its cells by column.
+struct Row<'a> {
+    file: &'a str,
+    line: u64,
+    columns: &'a [&'static str],
+    cells: Vec<String>,
+}
+
+impl Row<'_> {
+    fn cell(&self, column: &str) -> &str {
+        let at = self.columns.iter().position(|c| *c == column);
+        at.and_then(|at| self.cells.get(at)).map_or("", String::as_str)
+    }
+
+    fn error(&self, column: &str, what: &str) -> String {
+        format!("{} line {}, column `{column}`: {what}", self.file, self.line)
+    }
+
+    fn required(&self, column: &str) -> Result<String, String> {
+        match self.cell(column) {
+            "" => Err(self.error(column, "must not be empty")),
+            text => Ok(text.to_owned()),
+        }
+    }
+
+    /// The cell through `read`.
+    fn word<T>(&self, column: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
+        let word = self.cell(column);
+        read(word).ok_or_else(|| self.error(column, &format!("unknown word `{word}`")))
+    }
+
+    /// The cell's words through `read`.
+    fn words<T: Ord>(&self, column: &str, read: impl Fn(&str) -> Option<T>) -> Result<BTreeSet<T>, String> {
+        let one = |w: &str| read(w).ok_or_else(|| self.error(column, &format!("unknown word `{w}`")));
+        self.cell(column).split_whitespace().map(one).collect()
+    }
+
+    /// As [`Row::words`], and at least one.
+    fn some<T: Ord>(&self, column: &str, read: impl Fn(&str) -> Option<T>) -> Result<BTreeSet<T>, String> {
+        self.required(column)?;
+        self.words(column, read)
+    }
+
+    fn date(&self, column: &str) -> Result<Option<Date>, String> {
+        match self.cell(column) {
+            "" => Ok(None),
+            _ => self.word(column, Date::parse).map(Some),
+        }
+    }
+}
+
+/// Reads CSV with `#` comment lines and exactly these columns.
+fn rows<'a>(file: &'a str, text: &str, columns: &'a [&'static str]) -> Result<Vec<Row<'a>>, String> {
+    let mut reader =
+        csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let bad = |e: csv::Error| format!("{file} line {}: {e}", e.position().map_or(1, csv::Position::line));
+    if !reader.headers().map_err(bad)?.iter().eq(columns.iter().copied()) {
+        return Err(format!("{file} line 1: the header must be `{}`", columns.join(",")));
+    }
+    reader
+        .records()
+        .map(|row| {
+            let row = row.map_err(bad)?;
+            let line = row.position().map_or(0, |at| line_of(text, at));
+            Ok(Row { file, line, columns, cells: row.iter().map(str::to_owned).collect() })
+        })
+        .collect()
+}
+
+fn parse_rule(row: &Row<'_>) -> Result<Rule, String> {
+    let name = RuleName(row.required("name")?);
+    let applies = match row.cell("effect") {
+        "check" => {
+            if !Check::ALL.iter().any(|c| c.as_str() == name.0) {
+                return Err(row.error("name", &format!("`{name}` is not a check this build knows")));
+            }
+            None
+        }
+        effect @ ("allow" | "deny") => Some(Applies {
+            allow: effect == "allow",
+            roles: row.some("roles", Role::parse)?,
+            purposes: row.some("purposes", Purpose::parse)?,
+            items: row.words("items", ItemId::parse)?,
+            classes: row.some("classes", FieldClass::parse)?,
+            basis: row.word("basis", |word| match word {
+                "grant" => Some(Some(Word::Grant)),
+                "duty" => Some(Some(Word::Duty)),
+                "own" => Some(Some(Word::Own)),
+                "any" => Some(None),
+                _ => None,
+            })?,
+            mode: match row.cell("mode") {
+                "" => Mode::Value,
+                _ => row.word("mode", Mode::parse)?,
+            },
+            from: row.date("from")?,
+            until: row.date("until")?,
+        }),
+        word => return Err(row.error("effect", &format!("unknown word `{word}`"))),
+    };
+    if let Some(Applies { from: Some(from), until: Some(until), .. }) = &applies
+        && until <= from
+    {
+        return Err(row.error("until", "ends before it begins"));
+    }
+    Ok(Rule {
+        name,
+        line: row.line,
+        applies,
+        source: row.required("source")?,
+        zh: row.required("zh")?,
+        en: row.required("en")?,
+    })
 }
 
 fn grant_fails(
@@ -414,15 +575,55 @@ fn grant_fails(
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_shipped_policy_parses_and_every_rule_names_its_source() {
-        let policy = Policy::parse(include_str!("../data/policy/2026.csv")).unwrap();
-        assert!(policy.rules.iter().all(|r| !r.source.is_empty() && !r.zh.is_empty() && !r.en.is_empty()));
+    const TEXT: &str = include_str!("../data/policy/2026.csv");
+
+    fn refused(from: &str, to: &str) -> String {
+        let text = TEXT.replacen(from, to, 1);
+        assert_ne!(text, TEXT);
+        Policy::parse("rules.csv", &text).unwrap_err()
     }
 
     #[test]
-    fn an_unknown_word_is_refused_with_its_line() {
-        let text = include_str!("../data/policy/2026.csv").replace("bank", "bnak");
-        assert!(Policy::parse(&text).unwrap_err().contains("unknown word `bnak`"));
+    fn the_shipped_policy_parses() {
+        assert_eq!(Policy::parse("2026.csv", TEXT).unwrap().digest(), Policy::builtin().digest());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused_with_file_line_and_column() {
+        let line = |name: &str| TEXT.lines().position(|l| l.starts_with(name)).unwrap() + 1;
+        let at = |name: &str, column: &str| format!("rules.csv line {}, column `{column}`: ", line(name));
+        for (from, to, place, what) in [
+            ("deny,bank,", "deny,bnak,", at("bank-government", "roles"), "unknown word `bnak`"),
+            ("deny,bank,", "deny,,", at("bank-government", "roles"), "must not be empty"),
+            ("bank-government,deny", "bank-government,dney", at("bank-government", "effect"), "unknown word"),
+            ("2025-08-01", "2025-08-32", at("administration-duty", "from"), "unknown word"),
+            ("grant-used-up,", "grant-usedup,", at("grant-used-up", "name"), "not a check"),
+            ("grant-used-up,", "grant-paused,", at("grant-paused", "name"), "stands twice"),
+            (",the grant has expired", ",", at("grant-expired", "en"), "must not be empty"),
+        ] {
+            let why = refused(from, to);
+            assert!(why.starts_with(&place) && why.contains(what), "{why}");
+        }
+        assert!(refused("name,effect", "effect,name").starts_with("rules.csv line 1: the header"));
+        let without: String =
+            TEXT.lines().filter(|l| !l.starts_with("default-deny")).map(|l| format!("{l}\n")).collect();
+        assert!(
+            Policy::parse("rules.csv", &without).unwrap_err().contains("without the check `default-deny`")
+        );
+    }
+
+    #[test]
+    fn a_rule_that_an_earlier_one_leaves_nothing_is_refused() {
+        let rule = TEXT.lines().find(|l| l.starts_with("bank-granted")).unwrap();
+        for (from, to, never) in [
+            ("public authorised", "public", true),
+            (",,public", ",CF,public", true),
+            (",grant,", ",any,", false),
+            (",public authorised", ",public authorised government", false),
+        ] {
+            let added = rule.replacen("bank-granted", "bank-again", 1).replacen(from, to, 1);
+            let read = Policy::parse("rules.csv", &format!("{TEXT}{added}\n"));
+            assert_eq!(read.is_err_and(|e| e.contains("bank-granted")), never, "{added}");
+        }
     }
 }

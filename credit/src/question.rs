@@ -1,7 +1,7 @@
 //! What an asker signs: about whom, for what, on whose word, until when.
 
 use crypto::{
-    Timestamp,
+    Digest, Timestamp,
     label::Label,
     sign::{Signed, Statement},
 };
@@ -86,6 +86,9 @@ pub enum Basis {
     /// Nothing; such a question is refused and logged.
     #[n(2)]
     None,
+    /// The subject itself, at a counter that has seen who it is: SHA-256 of the application it signed there (本人查询申请).
+    #[n(3)]
+    Own(#[n(0)] Digest),
 }
 
 impl Want {

@@ -10,7 +10,8 @@ use credit::{
 };
 use crypto::{Digest, Timestamp};
 
-const NOW: u64 = 1_000_000;
+/// 2026-06-01 00:00 UTC.
+const NOW: u64 = 1_780_272_000_000;
 
 fn member(text: &str) -> MemberId {
     MemberId::parse(text).unwrap()
@@ -23,6 +24,9 @@ fn subject(n: u64) -> SubjectId {
 fn item(text: &str) -> ItemId {
     ItemId::parse(text).unwrap()
 }
+
+/// 2025-07-31: the day before the rules on sharing between authorities came into force.
+const BEFORE: u64 = 1_753_920_000_000;
 
 /// A grant to bank-a about subject 1 for pre-loan review: every field of NSXY, and CF's document number.
 fn grant() -> Grant {
@@ -55,6 +59,7 @@ enum Basis {
     Revoked,
     NotCollector,
     Duty,
+    Own,
     Nothing,
 }
 
@@ -64,7 +69,7 @@ type Line = (Role, &'static str, u64, Purpose, Basis, u64, &'static str, u16, &'
 #[test]
 fn every_verdict_names_the_rule_of_the_table() {
     use Basis::*;
-    use Purpose::{Administration, LoanReview, PostLoan};
+    use Purpose::{Administration, LoanReview, PostLoan, Self_};
     #[rustfmt::skip]
     let table: &[Line] = &[
         // role, asker, subject, purpose, basis, now, item, field, rule
@@ -90,6 +95,11 @@ fn every_verdict_names_the_rule_of_the_table() {
         (Role::Bank,     "bank-a", 1, LoanReview,     Granted,      NOW,      "CF",   11, "bank-government"),
         (Role::Bank,     "bank-a", 1, Administration, Duty,         NOW,      "CF",   14, "default-deny"),
         (Role::Region,   "zj",     1, Administration, Duty,         NOW,      "CF",   14, "administration-duty"),
+        (Role::Region,   "zj",     1, Administration, Duty,         NOW,      "CF",   31, "administration-duty"),
+        (Role::Region,   "zj",     1, Administration, Duty,         BEFORE,   "CF",   14, "default-deny"),
+        (Role::Region,   "zj",     1, Self_,          Own,          NOW,      "NSXY",  5, "own-report"),
+        (Role::Region,   "zj",     1, Self_,          Duty,         NOW,      "NSXY",  5, "default-deny"),
+        (Role::Bank,     "bank-a", 1, Self_,          Own,          NOW,      "NSXY",  5, "default-deny"),
         (Role::Region,   "zj",     1, Administration, Nothing,      NOW,      "CF",   14, "default-deny"),
         (Role::Region,   "zj",     1, Administration, Duty,         NOW,      "NSXY",  5, "default-deny"),
         (Role::Platform, "xyd",    1, LoanReview,     Nothing,      NOW,      "CF",   14, "default-deny"),
@@ -113,6 +123,7 @@ fn every_verdict_names_the_rule_of_the_table() {
         let (asker, subject) = (member(asker), subject(*about));
         let basis = match basis {
             Duty => BasisFacts::Duty,
+            Own => BasisFacts::Own,
             Nothing => BasisFacts::None,
             Stranger => BasisFacts::UnknownCollector,
             _ => BasisFacts::Grant {
@@ -122,7 +133,7 @@ fn every_verdict_names_the_rule_of_the_table() {
             },
         };
         let (role, purpose) = (*role, *purpose);
-        let asking = Asking { role, asker: &asker, purpose, subject: &subject, basis };
+        let asking = Asking { role, asker: &asker, purpose, subject: &subject, basis, at: Timestamp(*now) };
         let verdict = policy.decide(&asking, &catalog, &item(of), FieldId(*field));
         let (decided, allows) = match &verdict {
             Verdict::Allow { rule, mode } => {
@@ -132,7 +143,11 @@ fn every_verdict_names_the_rule_of_the_table() {
             Verdict::Deny { rule } => (rule, false),
         };
         assert_eq!(decided.0, *rule, "line {line}");
-        assert_eq!(allows, matches!(*rule, "bank-granted" | "administration-duty"), "line {line}");
+        assert_eq!(
+            allows,
+            matches!(*rule, "bank-granted" | "administration-duty" | "own-report"),
+            "line {line}"
+        );
         assert!(policy.rule(decided).is_some(), "line {line}: the rule stands in the file");
     }
 }

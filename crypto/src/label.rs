@@ -66,6 +66,9 @@ labels! {
     SubjectLink = "xinqiao/v1/subject-link",
     /// Mark of a ban from the subject's tag and the case: keyed BLAKE3.
     BanMark = "xinqiao/v1/ban-mark",
+    /// Key of a question's subject in the answering member's row, from the access secret, and its associated data: keyed
+    /// BLAKE3, AES-256-GCM.
+    AccessSubject = "xinqiao/v1/access-subject",
     /// Associated data of a keystore: AES-256-GCM.
     Keystore = "xinqiao/v1/keystore",
     /// Associated data of the key tree's file: AES-256-GCM.
@@ -112,6 +115,8 @@ labels! {
     SignRequest = "application/vnd.xinqiao.v1.member-request+cbor",
     /// Content type of a short-lived reading pass for log entries.
     SignPass = "application/vnd.xinqiao.v1.pass+cbor",
+    /// Content type of an auditor's mandate.
+    SignMandate = "application/vnd.xinqiao.v1.mandate+cbor",
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use ledger::{proof::verify_inclusion, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    bundle::{AuditBundle, Discrepancy},
     certificate::RepairCertificate,
     evidence::Evidence,
     logs::LogName,
@@ -59,6 +60,12 @@ pub enum Artifact {
     /// That a repair was granted.
     #[n(10)]
     Repair(#[n(0)] Box<RepairCertificate>),
+    /// An access that only one of two logs has.
+    #[n(11)]
+    Discrepancy(#[n(0)] Box<Discrepancy>),
+    /// What an auditor hands on about a member.
+    #[n(12)]
+    Bundle(#[n(0)] Box<AuditBundle>),
 }
 
 /// Propagation certificate (传播证明): a change of standing, who has acknowledged it, who is still missing.

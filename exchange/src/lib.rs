@@ -31,11 +31,13 @@
 //!
 //! # When a member lies
 //!
-//! [`evidence`] compares what peers have been shown; two signed histories convict their owner, who is then frozen.
+//! [`evidence`] compares what peers have been shown; two signed histories convict their owner, who is then frozen. [`bundle`] is
+//! what an auditor takes away: what only one of two access logs has, and a member's log in one file.
 
 pub mod answer;
 pub mod artifact;
 pub mod backup;
+pub mod bundle;
 pub mod certificate;
 pub mod check;
 pub mod context;
@@ -46,6 +48,7 @@ pub mod grant;
 pub mod kept;
 pub mod limits;
 pub mod logs;
+pub mod mandate;
 pub mod member;
 pub mod misuse;
 pub mod pass;

@@ -6,9 +6,10 @@ use std::{
 };
 
 use credit::{
-    entry::{Changed, Received, StatusFact, Version},
+    entry::{Changed, Read, Received, StatusFact, Version},
     grant::{Grant, GrantChange},
     id::{CaseId, ItemId, MemberId, QuestionId, RecordId, SourceId},
+    mandate::Mandate,
     question::Question,
     repair::{Application, FalseMaterial},
     status::Change,
@@ -27,6 +28,7 @@ use crate::{
     evidence::{self, Convicted, Rounds},
     grant, kept,
     logs::LogName,
+    mandate::{self, MandateDraft},
     propagation, query,
     receipt::Proven,
     reconcile::{self, Judged},
@@ -102,6 +104,17 @@ pub enum Input {
         digest: Digest,
         /// The grant, sealed.
         row: kept::KeptGrantRow,
+    },
+    /// Entries are about to be read over HTTP.
+    Read(Read),
+    /// Sign a mandate, as an auditor.
+    Mandate(MandateDraft),
+    /// An auditor's mandate, proven to be in its own log.
+    Mandated {
+        /// The auditor.
+        caller: MemberId,
+        /// The mandate.
+        mandate: Verified<Mandate>,
     },
     /// Sign a grant, as a collector.
     IssueGrant {
@@ -405,6 +418,9 @@ impl Member {
                 query::received(context, turn, token, lines, keep.map(|keep| *keep))
             }
             Input::KeepGrant { digest, row } => kept::keep_grant(turn, token, &digest, &row),
+            Input::Mandate(draft) => mandate::give(context, turn, token, draft),
+            Input::Mandated { caller, mandate } => mandate::open(context, turn, token, &caller, &mandate),
+            Input::Read(read) => query::read(context, turn, token, read),
             Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
             Input::ChangeGrant(digest, change) => grant::change(context, turn, token, digest, change),
             Input::ApplyRepair { draft, case } => repair::apply(context, turn, token, draft, case),
@@ -569,9 +585,10 @@ fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
             let grant = grant.as_ref().map(|grant| &grant.get().collector);
             [caller, &question.get().asker].into_iter().chain(grant).collect()
         }
-        Input::Application { caller, .. } | Input::Relay { caller, .. } | Input::Notice { caller, .. } => {
-            vec![caller]
-        }
+        Input::Application { caller, .. }
+        | Input::Relay { caller, .. }
+        | Input::Mandated { caller, .. }
+        | Input::Notice { caller, .. } => vec![caller],
         Input::Acknowledgement { proven, .. } => vec![&proven.member],
         Input::Pulled { owner, .. } if owner != own => vec![owner],
         _ => Vec::new(),

@@ -98,7 +98,13 @@ pub fn own(
             }
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),
-        Fact::Batched(_) | Fact::Status(_) | Fact::Relayed(_) | Fact::Asked(_) | Fact::Received(_) => {}
+        Fact::Batched(_)
+        | Fact::Status(_)
+        | Fact::Relayed(_)
+        | Fact::Asked(_)
+        | Fact::Received(_)
+        | Fact::Read(_)
+        | Fact::Mandated(_) => {}
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use credit::{
     catalog::Mode,
     entry::{
-        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Received, Refused,
+        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused,
         Relayed, Withheld,
     },
     grant::{Grant, GrantStatus, Uses},
@@ -30,6 +30,7 @@ use crate::{
     kept::{self, AskedRow, Keep},
     limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
+    mandate,
     refusal::{Code, Halt},
     step::{Reply, Token},
     tables::{self, Key, QuestionRow, RecordRow},
@@ -61,7 +62,7 @@ pub fn ask(
         purpose: draft.purpose,
         subject: draft.subject,
         wants: draft.wants,
-        basis: draft.grant.map_or(Basis::None, Basis::Grant),
+        basis: draft.basis,
         asked_at: at,
         deadline: at.plus_ms(draft.wait_ms.min(DEADLINE_MS_MAX)),
         checks: draft.checks,
@@ -103,6 +104,17 @@ pub fn received(
         turn.append(context, LogName::Access, Fact::Received(line))?;
     }
     turn.reply(token, Reply::ready(Response::Done));
+    Ok(())
+}
+
+/// Writes who reads entries over HTTP, before they leave. A line about the access log itself covers itself too: else
+/// whoever reads the newest entries would make a newer one each time.
+pub fn read(context: &Context, turn: &mut Turn<'_>, token: Token, mut read: Read) -> Result<(), Halt> {
+    if read.owner == context.own.id && read.log == LogName::Access.as_str() {
+        read.size = read.size.max(turn.tail(LogName::Access).next + 1);
+    }
+    let (index, _) = turn.append(context, LogName::Access, Fact::Read(read))?;
+    turn.reply(token, Reply::ready(Response::Noted(index)));
     Ok(())
 }
 
@@ -206,7 +218,8 @@ pub fn answer(
     timely(turn, asked)?;
     // 4
     let basis = basis(context, turn, asked, grant.as_ref())?;
-    let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject: &asked.subject, basis };
+    let (subject, at) = (&asked.subject, turn.now);
+    let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject, basis, at };
     let verdicts = verdicts(context, &asking, asked);
     let mut withheld: Vec<Withheld> = verdicts
         .iter()
@@ -257,7 +270,8 @@ pub fn answer(
     };
     let index = turn.tail(LogName::Access).next - 1;
     let plan = Plan { question: digest, asker: asked.asker.clone(), index, records, checks, openings };
-    turn.put(&Key::question(&asked.id), &QuestionRow { question: digest, plan: plan.clone() });
+    let subject = mandate::sealed(context, question);
+    turn.put(&Key::question(&asked.id), &QuestionRow { question: digest, plan: plan.clone(), subject });
     turn.reply(token, Reply::Answer(Box::new(plan)));
     Ok(())
 }
@@ -298,6 +312,7 @@ fn basis<'a>(
         }
         (Basis::Grant(_), _) => BasisFacts::UnknownCollector,
         (Basis::Duty(_), _) => BasisFacts::Duty,
+        (Basis::Own(_), _) => BasisFacts::Own,
         (Basis::None, _) => BasisFacts::None,
     })
 }
@@ -337,6 +352,7 @@ fn asked_by(
             None => BasisRef::None,
         },
         Basis::Duty(law) => BasisRef::Duty(law.clone()),
+        Basis::Own(paper) => BasisRef::Own(*paper),
         Basis::None => BasisRef::None,
     };
     Ok(AskedBy {

@@ -439,6 +439,9 @@ pub struct QuestionRow {
     /// The plan from which the answer is sealed again.
     #[n(1)]
     pub plan: crate::answer::Plan,
+    /// Whom it is about, sealed: [`crate::mandate`].
+    #[n(2)]
+    pub subject: Bytes,
 }
 
 /// An application on its way to the authority.

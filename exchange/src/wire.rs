@@ -12,7 +12,7 @@ use credit::{
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
     predicate::Check,
-    question::{Question, Want},
+    question::{Basis, Question, Want},
     repair::{Application, Case, FalseMaterial},
     status::{Change, Status},
     subject::SubjectId,
@@ -28,6 +28,7 @@ use crate::{
     certificate::RepairCertificate,
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
+    mandate::{Identity, MandateDraft},
     propagation::Missing,
     receipt::Receipt,
     reconcile,
@@ -97,6 +98,9 @@ pub enum Request {
     /// Standings, to be compared.
     #[n(8)]
     Standings(#[n(0)] reconcile::Ask),
+    /// Whom accesses are about, under the mandate that this receipt proves to be in the auditor's access log.
+    #[n(9)]
+    Identities(#[n(0)] Receipt),
     /// Something the node's own operator asks for.
     #[n(10)]
     Operate(#[n(0)] Operation),
@@ -269,6 +273,9 @@ pub enum Operation {
     /// How a grant stands at this member.
     #[n(22)]
     GrantStanding(#[n(0)] Signed<Grant>),
+    /// Learn from a member whom accesses are about, as an auditor.
+    #[n(43)]
+    Identities(#[n(0)] MandateDraft),
     /// Everything that proves an entry of an own log to outsiders.
     #[n(30)]
     Prove {
@@ -306,9 +313,9 @@ pub struct AskDraft {
     /// Items and fields.
     #[n(3)]
     pub wants: Vec<Want>,
-    /// The subject's grant, when there is one.
+    /// On whose word.
     #[n(4)]
-    pub grant: Option<Signed<Grant>>,
+    pub basis: Basis,
     /// Time for the answer in milliseconds.
     #[n(5)]
     pub wait_ms: u64,
@@ -426,6 +433,12 @@ pub enum Response {
     /// Done.
     #[n(1)]
     Done,
+    /// Index of the own access entry that was written.
+    #[n(42)]
+    Noted(#[n(0)] u64),
+    /// Whom accesses are about.
+    #[n(43)]
+    Identities(#[n(0)] Vec<Identity>),
     /// One member's answer.
     #[n(2)]
     Answer(#[n(0)] Box<Answer>),

@@ -1,9 +1,10 @@
 //! The logs under their public form, health and metrics. Plain HTTP, on loopback only.
 //!
 //! Checkpoints and hash tiles are open: they show sizes and hashes. Entry bundles need a reading pass
-//! (`exchange::pass`) in an `Authorization: Bearer` header.
+//! (`exchange::pass`) in an `Authorization: Bearer` header, and who reads them stands in the access log before they leave.
+//! Copies of other members' logs are served in the same form, so that what a member shows can be held against them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -14,8 +15,8 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use credit::value::Date;
-use crypto::{Digest, sign::Signed};
+use credit::{entry::Read, id::MemberId, value::Date};
+use crypto::{Digest, Timestamp, sign::Signed};
 use exchange::{
     logs::LogName,
     member::Input,
@@ -27,9 +28,9 @@ use exchange::{
 use ledger::{
     add_checkpoint::BODY_BYTES_MAX,
     log,
-    tile::{Tile, TileKind},
+    tile::{TILE_WIDTH, Tile, TileKind},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Mutex};
 
 use crate::{
     Problem, clock,
@@ -70,14 +71,18 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, core: Core) {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/log/{log}/checkpoint", get(checkpoint))
-        .route("/log/{log}/tile/{*tile}", get(resource))
+        .route("/mirror/{owner}/{log}/checkpoint", get(copied_checkpoint))
         .route("/witness/{origin}/checkpoint", get(cosigned))
-        .with_state(shared);
+        .with_state(shared.clone());
+    let reading = Router::new()
+        .route("/log/{log}/tile/{*tile}", get(resource))
+        .route("/mirror/{owner}/{log}/tile/{*tile}", get(copied_resource))
+        .with_state(Reading { shared, core: core.clone(), noted: Arc::default() });
     let witness = Router::new()
         .route("/witness/add-checkpoint", post(add_checkpoint))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(core);
-    let router = router.merge(witness);
+    let router = router.merge(reading).merge(witness);
     if let Err(e) = axum::serve(listener, router).await {
         tracing::error!("HTTP ended: {e}");
     }
@@ -151,42 +156,165 @@ async fn metrics(Extract(shared): Shown) -> String {
     out
 }
 
+/// A log served here: an own one, or a copy of another member's.
+struct Served {
+    owner: MemberId,
+    log: LogName,
+    /// What it is called in the store.
+    stored: String,
+}
+
+impl Served {
+    /// `owner` is absent for an own log.
+    fn of(shared: &Shared, owner: Option<&str>, log: &str) -> Option<Self> {
+        let (context, log) = (shared.context(), LogName::parse(log)?);
+        let own = &context.own.id;
+        match owner {
+            None => Some(Self { owner: own.clone(), log, stored: log.as_str().to_owned() }),
+            Some(owner) => {
+                let owner = MemberId::parse(owner)?;
+                let kept = context.registry.keeps_copy(own, &owner, log);
+                kept.then(|| Self { stored: log.mirror(&owner), owner, log })
+            }
+        }
+    }
+}
+
+fn no_log() -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, "no such log\n")
+}
+
 async fn checkpoint(Extract(shared): Shown, Path(name): Path<String>) -> Response<Body> {
-    let Some(name) = LogName::parse(&name) else { return plain(StatusCode::NOT_FOUND, "no such log\n") };
-    match log::head(&shared.store, name.as_str()) {
+    Served::of(&shared, None, &name).map_or_else(no_log, |served| head_of(&shared, &served))
+}
+
+/// The newest checkpoint of a copy that is kept here.
+async fn copied_checkpoint(
+    Extract(shared): Shown,
+    Path((owner, name)): Path<(String, String)>,
+) -> Response<Body> {
+    Served::of(&shared, Some(&owner), &name).map_or_else(no_log, |served| head_of(&shared, &served))
+}
+
+fn head_of(shared: &Shared, served: &Served) -> Response<Body> {
+    match log::head(&shared.store, &served.stored) {
         Ok(Some(note)) => typed("text/plain; charset=utf-8", BRIEF, note.as_str().as_bytes().to_vec()),
         Ok(None) => plain(StatusCode::NOT_FOUND, "nothing published yet\n"),
         Err(e) => failed(&e),
     }
 }
 
+/// What reading entries needs.
+#[derive(Clone)]
+struct Reading {
+    shared: Arc<Shared>,
+    core: Core,
+    /// Held while a line is written, so that readers in parallel write one.
+    noted: Arc<Mutex<Noted>>,
+}
+
+/// Of each pass that is still valid, and each log: how far a line in the access log says that it is read, and until when
+/// the pass is valid. Lost with the process: the next start writes another line.
+type Noted = BTreeMap<(MemberId, Digest, MemberId, LogName), (u64, Timestamp)>;
+
+/// Passes and logs of one reader that are noted at a time: an auditor makes a pass for each log that it exports, and
+/// exports every log some times a day. It bounds what a reader can make a node write and keep.
+pub const PASSES_MAX: usize = 256;
+
 async fn resource(
-    Extract(shared): Shown,
+    Extract(reading): Extract<Reading>,
     Path((name, path)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let Some(name) = LogName::parse(&name) else { return plain(StatusCode::NOT_FOUND, "no such log\n") };
-    let Ok(tile) = Tile::parse(&format!("tile/{path}")) else {
-        return plain(StatusCode::NOT_FOUND, "not a tile path\n");
-    };
-    if tile.kind() == TileKind::Entries
-        && let Err(why) = allowed(&shared, &headers, name)
-    {
-        let mut response = plain(StatusCode::UNAUTHORIZED, &format!("{why}\n"));
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return response;
-    }
-    match log::resource(&shared.store, name.as_str(), &tile) {
-        Ok(Some(bytes)) => {
-            let open = tile.kind() != TileKind::Entries;
-            typed("application/octet-stream", if open { IMMUTABLE } else { PRIVATE }, bytes)
+    let Some(served) = Served::of(&reading.shared, None, &name) else { return no_log() };
+    reading.serve(&served, &path, &headers).await
+}
+
+async fn copied_resource(
+    Extract(reading): Extract<Reading>,
+    Path((owner, name, path)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let Some(served) = Served::of(&reading.shared, Some(&owner), &name) else { return no_log() };
+    reading.serve(&served, &path, &headers).await
+}
+
+impl Reading {
+    async fn serve(&self, served: &Served, path: &str, headers: &HeaderMap) -> Response<Body> {
+        let Ok(tile) = Tile::parse(&format!("tile/{path}")) else {
+            return plain(StatusCode::NOT_FOUND, "not a tile path\n");
+        };
+        let entries = tile.kind() == TileKind::Entries;
+        if entries {
+            let pass = match allowed(&self.shared, headers, served) {
+                Ok(pass) => pass,
+                Err(why) => {
+                    let mut response = plain(StatusCode::UNAUTHORIZED, &format!("{why}\n"));
+                    response
+                        .headers_mut()
+                        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                    return response;
+                }
+            };
+            if let Err(response) = self.note(served, &tile, &pass).await {
+                return response;
+            }
         }
-        Ok(None) => plain(StatusCode::NOT_FOUND, "not in the log\n"),
-        Err(e) => failed(&e),
+        match log::resource(&self.shared.store, &served.stored, &tile) {
+            Ok(Some(bytes)) => {
+                typed("application/octet-stream", if entries { PRIVATE } else { IMMUTABLE }, bytes)
+            }
+            Ok(None) => plain(StatusCode::NOT_FOUND, "not in the log\n"),
+            Err(e) => failed(&e),
+        }
+    }
+
+    /// Writes down that these entries are read, unless a line says so already; the member itself may read its own.
+    async fn note(&self, served: &Served, tile: &Tile, pass: &Signed<Pass>) -> Result<(), Response<Body>> {
+        let now = clock::now();
+        let context = self.shared.context();
+        let Some(reader) = MemberId::parse(pass.issuer()).filter(|reader| *reader != context.own.id) else {
+            return Ok(());
+        };
+        let size = log::size(&self.shared.store, &served.stored).map_err(|e| failed(&e))?.0;
+        let end = tile.index().saturating_mul(TILE_WIDTH).saturating_add(u64::from(tile.width()));
+        if end > size {
+            // Not in the log: nothing will be read.
+            return Ok(());
+        }
+        let key = (reader.clone(), pass.digest(), served.owner.clone(), served.log);
+        let mut noted = self.noted.lock().await;
+        if noted.get(&key).is_some_and(|(size, _)| *size >= end) {
+            return Ok(());
+        }
+        noted.retain(|_, (_, until)| *until > now);
+        if noted.keys().filter(|(by, ..)| *by == reader).count() >= PASSES_MAX && !noted.contains_key(&key) {
+            return Err(plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many passes of this reader: use one for longer / 该读取方的通行证过多，请延长使用同一通行证\n",
+            ));
+        }
+        let (owner, log) = (served.owner.clone(), served.log.as_str().to_owned());
+        let own = owner == context.own.id && served.log == LogName::Access;
+        let read = Read { reader, pass: pass.digest(), owner, log, size };
+        match self.core.ask(Input::Read(read)).await {
+            Reply::Noted(index) => {
+                // The line covers itself, see `query::read`.
+                let size = if own { size.max(index + 1) } else { size };
+                noted.insert(key, (size, now.plus_ms(pass::PASS_MS_MAX)));
+                Ok(())
+            }
+            Reply::Refused(refusal) => Err(plain(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &format!("a read of entries is written down first, and cannot be now: {refusal}\n"),
+            )),
+            _ => Err(plain(StatusCode::INTERNAL_SERVER_ERROR, "the node has a fault; see its log\n")),
+        }
     }
 }
 
-fn allowed(shared: &Shared, headers: &HeaderMap, log: LogName) -> Result<(), String> {
+/// The pass that lets a reader read these entries.
+fn allowed(shared: &Shared, headers: &HeaderMap, served: &Served) -> Result<Signed<Pass>, String> {
     let ask = "entries need a reading pass; make one with `xinqiao audit pass` / 读取条目需要通行证，请用 `xinqiao audit pass` 生成";
     let bearer = headers
         .get(header::AUTHORIZATION)
@@ -195,11 +323,9 @@ fn allowed(shared: &Shared, headers: &HeaderMap, log: LogName) -> Result<(), Str
     let bytes =
         URL_SAFE_NO_PAD.decode(bearer.ok_or(ask)?).map_err(|_| "the pass is not base64url".to_owned())?;
     let pass = Signed::<Pass>::parse(&bytes).map_err(|e| e.to_string())?;
-    let context = &shared.context();
-    let reader = pass::check(&context.registry, &pass, &context.own.id, log, clock::now())
-        .map_err(|r| r.to_string())?;
-    tracing::debug!(%reader, %log, "entries read");
-    Ok(())
+    let registry = &shared.context().registry;
+    pass::check(registry, &pass, &served.owner, served.log, clock::now()).map_err(|r| r.to_string())?;
+    Ok(pass)
 }
 
 /// The value of an `Authorization` header that carries a pass.

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use credit::question::Question;
 use credit::{
     entry::{Received, Version},
     id::{CaseId, GrantId, MemberId, QuestionId, RecordId},
     normalize::normalize_document_number,
+    question::{Basis, Question},
 };
 use crypto::{
     codec,
@@ -19,8 +19,10 @@ use exchange::{
     answer, certificate, erase, evidence, grant,
     kept::{self, Keep, KeptAt, KeptRow},
     logs::LogName,
+    mandate::MandateDraft,
     member::Input,
     propagation, read,
+    receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
 };
@@ -54,6 +56,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             let asked = ask(server, draft, QuestionId(clock::random()), None).await?;
             return Ok(Response::Result(Box::new(asked)));
         }
+        Operation::Identities(draft) => return identities(server, draft).await,
         Operation::Erase { records, reason } => return erase_records(server, records, reason).await,
         Operation::ErasureCertificate(record) => return certificate_of(server, record).await,
         Operation::BackupBegin(content) => return backup::begin(server, content).await,
@@ -141,7 +144,10 @@ pub async fn ask(
 ) -> Result<AskResult, Refusal> {
     let registry = &server.shared.context().registry.clone();
     let wait = Duration::from_millis(draft.wait_ms);
-    let keep_days = draft.grant.as_ref().and_then(|signed| registry.verify(signed).ok());
+    let keep_days = match &draft.basis {
+        Basis::Grant(signed) => registry.verify_seen(signed).ok(),
+        _ => None,
+    };
     let (question, outlet) = match server.core.ask(Input::Ask { draft, id }).await {
         Response::Asked { question, outlet } => (question, outlet),
         other => return Err(refused(other)),
@@ -249,6 +255,27 @@ fn open_parts(
         OpenedPart { member: part.member.clone(), answer, problem }
     };
     Ok(parts.iter().map(open).collect())
+}
+
+/// How long a member may take to tell whom accesses are about.
+const IDENTITIES_WAIT: Duration = Duration::from_secs(30);
+
+/// Learns whom accesses are about: the mandate stands in the own log first, and its proof is what the member is shown.
+async fn identities(server: &Server, draft: MandateDraft) -> Result<Response, Refusal> {
+    let shared = server.shared.clone();
+    let member = shared.context().registry.member(&draft.member)?.stated.clone();
+    let index = match server.core.ask(Input::Mandate(draft)).await {
+        Response::Noted(index) => index,
+        other => return Ok(other),
+    };
+    let receipt = blocking(move || {
+        let own = shared.context().own.id.clone();
+        Receipt::build(&shared.store, &own, LogName::Access, index).map(Response::Receipt)
+    });
+    let Response::Receipt(receipt) = receipt.await? else {
+        return Err(Refusal::new(Code::Busy, "the node has a fault; see its log"));
+    };
+    server.peers.ask(&member, &Request::Identities(receipt), IDENTITIES_WAIT).await
 }
 
 /// Tries of an erasure whose record got a new version in between: files come in while records are erased.

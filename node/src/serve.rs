@@ -17,6 +17,7 @@ use exchange::{
     artifact::status_fact,
     evidence,
     limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
+    mandate,
     member::Input,
     quota::Quota,
     read,
@@ -225,6 +226,16 @@ impl Server {
             Request::Standings(question) => {
                 let (shared, caller) = (self.shared.clone(), caller.clone());
                 blocking(move || reconcile::answer(&shared, &caller, &question)).await
+            }
+            Request::Identities(receipt) => {
+                let mandate = mandate::proven(&registry, caller, &receipt)?;
+                let (text, shared) = (mandate.get().clone(), self.shared.clone());
+                match self.core.ask(Input::Mandated { caller: caller.clone(), mandate }).await {
+                    Response::Done => {
+                        blocking(move || mandate::identities(&shared.context(), &shared.store, &text)).await
+                    }
+                    other => Ok(other),
+                }
             }
             Request::Registry => Ok(Response::Registry(self.registry.borrow().as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(

@@ -85,12 +85,18 @@ pub(crate) struct Query {
     /// Credit code or resident number of the subject. Default: whom the grant names.
     #[arg(long, required_unless_present = "grant")]
     pub(crate) subject: Option<String>,
-    /// For what: pre-loan, approval, post-loan, guarantee …
-    #[arg(long)]
-    pub(crate) purpose: String,
+    /// For what: pre-loan, approval, post-loan, guarantee … Default: administration with --duty, self with --own.
+    #[arg(long, required_unless_present_any = ["duty", "own"])]
+    pub(crate) purpose: Option<String>,
     /// The subject's grant.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["duty", "own"])]
     pub(crate) grant: Option<PathBuf>,
+    /// Ask under a duty set by law, named by its article, as an authority; it stands in the access logs.
+    #[arg(long, value_name = "ARTICLE", conflicts_with = "own")]
+    pub(crate) duty: Option<String>,
+    /// Ask for the subject itself, which has shown at this counter who it is: the application it signed, kept here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) own: Option<PathBuf>,
     /// ITEM or ITEM:FIELD,FIELD; may be repeated. Default: what the grant names, where nothing is to be checked.
     #[arg(long = "fields")]
     pub(crate) fields: Vec<String>,

@@ -24,11 +24,57 @@ pub(crate) enum Audit {
         /// records, status or access.
         #[arg(long, default_value = "access")]
         log: String,
+        /// Fetch the copy that this mirror keeps, instead of what the member itself shows.
+        #[arg(long, value_name = "MIRROR")]
+        from: Option<String>,
         /// Where to write it.
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
         at: Unlock,
+    },
+    /// Put what proves a member's accesses into one file, for `verify` without a node.
+    Bundle {
+        /// The member.
+        #[arg(long)]
+        member: String,
+        /// Index of the first access entry.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// Most access entries; a bundle holds at most 4,096.
+        #[arg(long, default_value_t = 4096)]
+        limit: usize,
+        /// A propagation or erasure certificate of the member to put in; may be repeated.
+        #[arg(long = "with", value_name = "FILE")]
+        with: Vec<PathBuf>,
+        /// Where to write it.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        at: Unlock,
+    },
+    /// Learn whom accesses at a member are about, as an auditor: the mandate enters both access logs first.
+    Identities {
+        /// The member.
+        #[arg(long)]
+        member: String,
+        /// Index of the first access entry.
+        #[arg(long)]
+        first: u64,
+        /// Index of the last access entry, at most 4,096 of them.
+        #[arg(long)]
+        last: u64,
+        /// Why; it stands in both logs, so no personal data.
+        #[arg(long)]
+        reason: String,
+        /// The order it rests on; its digest enters the mandate.
+        #[arg(long, value_name = "FILE")]
+        paper: PathBuf,
+        /// Hours for which the mandate is valid.
+        #[arg(long, default_value_t = 24)]
+        hours: u64,
+        #[command(flatten)]
+        node: Dir,
     },
     /// Write the proof that an entry is in a log of this member, and the entry beside it, as FILE and FILE.entry.
     Proof {
@@ -69,6 +115,18 @@ pub(crate) enum Audit {
         /// Only where this rule was applied.
         #[arg(long)]
         rule: Option<String>,
+        /// Only from this day on, as 2026-06-01.
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        /// Only up to this day, the day itself included.
+        #[arg(long, value_name = "DATE")]
+        to: Option<String>,
+        /// Go on at this entry: `next` of the page before.
+        #[arg(long, default_value_t = 0, value_name = "INDEX")]
+        start: u64,
+        /// Most entries shown.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
     },
     /// List the evidence against members that have signed two histories of a log.
     Evidence {
@@ -86,6 +144,9 @@ pub(crate) enum Audit {
         /// The member's log.
         #[arg(long)]
         member: PathBuf,
+        /// Write what only one side has, or has otherwise, into a file each here, for `verify`.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// The certificate that a record was erased here.
     Erasure {
@@ -105,6 +166,9 @@ pub(crate) enum Audit {
         /// The exported access log of this member.
         #[arg(long)]
         log: PathBuf,
+        /// The same log as exported from a mirror; the two must not contradict each other.
+        #[arg(long, value_name = "DIR")]
+        copy: Option<PathBuf>,
         #[command(flatten)]
         node: Dir,
     },
@@ -118,8 +182,8 @@ pub(crate) struct Verify {
     /// The text of a printed code, as a scanner reads it.
     #[arg(long, conflicts_with_all = ["what", "policy"])]
     pub(crate) text: Option<String>,
-    /// The registry to trust.
-    #[arg(long, required_unless_present = "policy")]
+    /// The registry to trust. An audit bundle brings one; it is then judged by that.
+    #[arg(long)]
     pub(crate) registry: Option<PathBuf>,
     /// The trust policy (C2SP tlog-policy) to judge a tlog-proof or a COSE receipt by, in place of a registry.
     #[arg(long, conflicts_with_all = ["registry", "require_witnesses"])]

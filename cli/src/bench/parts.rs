@@ -253,7 +253,7 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
 fn granted(registry: &Registry, question: &Verified<Question>) -> Result<Option<Verified<Grant>>, Refusal> {
     match &question.get().basis {
         Basis::Grant(signed) => registry.verify(signed).map(Some),
-        Basis::Duty(_) | Basis::None => Ok(None),
+        Basis::Duty(_) | Basis::Own(_) | Basis::None => Ok(None),
     }
 }
 

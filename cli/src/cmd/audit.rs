@@ -1,28 +1,38 @@
 //! What an auditor does with access logs, and what a subject does with its own list.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ::node::{Problem, clock, home::Home, http::authorization, keys::Keys};
 use credit::{
-    entry::{AskedBy, Disclosed, Entry, Fact, Refused, Withheld},
+    entry::{AskedBy, Disclosed, Entry, Fact, Read, Refused, Withheld},
     id::MemberId,
+    subject::SubjectId,
+    value::Date,
 };
 use crypto::{Digest, codec, pseudonym::subject_link, secret::Secret, sign::Signed};
 use exchange::{
     artifact::Artifact,
     evidence::{Convicted, EvidenceRow},
     logs::LogName,
+    mandate::MandateDraft,
     pass::{PASS_MS_MAX, Pass},
     registry::Registry,
     wire::{Operation, Response},
 };
-use ledger::audit::LogSource;
+use ledger::{audit::LogSource, checkpoint::SignedCheckpoint};
 use serde_json::{Value, json};
 
 use crate::{
     args::{Audit, Unlock},
     client::{Client, member_id, unexpected},
-    cmd::{erase, log_name, passphrase, proof, purpose, subject, verify, verify::Verified, write},
+    cmd::{
+        bundle, bundle::Provable, erase, log_name, passphrase, policy::date, proof, purpose, read, subject,
+        verify, verify::Verified, write,
+    },
     fetch::{Exported, Keeping, Published},
     output::Output,
 };
@@ -33,11 +43,25 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             let header = pass(&at, minutes)?;
             Ok(Output::new(json!({ "authorization": header, "minutes": minutes }), header))
         }
-        Audit::Export { member, log, out, at } => {
+        Audit::Export { member, log, from, out, at } => {
             let log = log_name(&log)?;
             let header = pass(&at, 30)?;
             let (_, registry) = Home::open(&at.dir)?.registry()?;
-            let verified = export(&registry, &member_id(&member)?, log, &out, &header).await?;
+            let owner = member_id(&member)?;
+            let verified = match from {
+                None => export(&registry, &owner, log, &out, &header).await?,
+                Some(mirror) => {
+                    let at = &registry.member(&member_id(&mirror)?)?.stated.http;
+                    copy(&registry, &format!("http://{at}/mirror/{owner}/{log}"), &out, &header).await?
+                }
+            };
+            if (&verified.member, verified.log) != (&owner, log) {
+                return Err(Problem::new(
+                    format!("that is the log `{}/{}`", verified.member, verified.log),
+                    "ask another mirror",
+                    "请改用其他镜像",
+                ));
+            }
             Ok(Output::new(
                 json!({ "member": member, "log": log.as_str(), "size": verified.checkpoint.size.0, "out": out }),
                 format!(
@@ -52,27 +76,84 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             let wanted = proof::Wanted { log: log_name(&log)?, index, form: proof::Form::parse(&form)? };
             proof::write(&wanted, &out, Duration::from_secs(wait), unwitnessed, &node.dir).await
         }
-        Audit::Search { log, asker, purpose: word, clerk, rule } => {
-            let wanted = word.as_deref().map(purpose).transpose()?;
-            let found: Vec<Value> = entries(&log)?
+        Audit::Bundle { member, first, limit, with, out, at } => {
+            bundle::write_bundle(bundle::Wanted { member, first, limit, with }, &out, &at).await
+        }
+        Audit::Identities { member, first, last, reason, paper, hours, node } => {
+            let (paper, end) = (Digest::of(&read(&paper)?), last.saturating_add(1));
+            let (member, for_ms) = (member_id(&member)?, hours.saturating_mul(60 * 60 * 1000));
+            let draft = MandateDraft { member, first, end, reason, paper, for_ms };
+            let response = Client::open(&node.dir)?.operate(Operation::Identities(draft)).await?;
+            let Response::Identities(found) = response else { return Err(unexpected(&response)) };
+            let unknown = "not known any more / 已无法得知";
+            let lines: Vec<String> = found
                 .iter()
-                .filter_map(|(index, entry)| Some((index, entry, Access::of(entry)?)))
-                .filter(|(_, _, a)| asker.as_ref().is_none_or(|w| a.asked.asker.as_str() == w))
-                .filter(|(_, _, a)| wanted.is_none_or(|w| a.asked.purpose == w))
-                .filter(|(_, _, a)| clerk.as_ref().is_none_or(|w| a.asked.clerk.as_str() == w))
-                .filter(|(_, _, a)| rule.as_ref().is_none_or(|w| a.rules().contains(&w.as_str())))
-                .map(|(index, entry, a)| a.value(*index, entry))
+                .map(|i| format!("\n  #{} {}", i.index, i.subject.as_ref().map_or(unknown, |s| s.as_str())))
                 .collect();
-            let lines: Vec<String> = found.iter().map(access_line).collect();
+            let values: Vec<Value> = found
+                .iter()
+                .map(|i| json!({ "index": i.index, "subject": i.subject.as_ref().map(SubjectId::as_str) }))
+                .collect();
             Ok(Output::new(
-                json!({ "entries": found }),
-                format!("{} entries\n{}", lines.len(), lines.join("\n")).trim_end(),
+                json!({ "identities": values }),
+                format!("{} accesses / 条访问记录{}", found.len(), lines.concat()),
             ))
         }
+        Audit::Search { log, asker, purpose: word, clerk, rule, from, to, start, limit } => {
+            let wanted = word.as_deref().map(purpose).transpose()?;
+            let from = from.as_deref().map(date).transpose()?.map(Date::start);
+            let until = to.as_deref().map(date).transpose()?.map(|day| day.plus_days(1).start());
+            let mut found: Vec<Value> = entries(&log)?
+                .iter()
+                .filter(|(index, _)| *index >= start)
+                .filter(|(_, e)| {
+                    from.is_none_or(|from| e.at >= from) && until.is_none_or(|until| e.at < until)
+                })
+                .filter_map(|(index, entry)| {
+                    if let Fact::Read(read) = &entry.fact {
+                        let any = wanted.is_none() && clerk.is_none() && rule.is_none();
+                        let by = any && asker.as_ref().is_none_or(|w| read.reader.as_str() == w);
+                        return by.then(|| reading(*index, entry, read));
+                    }
+                    let access = Access::of(entry)?;
+                    let fits = asker.as_ref().is_none_or(|w| access.asked.asker.as_str() == w)
+                        && wanted.is_none_or(|w| access.asked.purpose == w)
+                        && clerk.as_ref().is_none_or(|w| access.asked.clerk.as_str() == w)
+                        && rule.as_ref().is_none_or(|w| access.rules().contains(&w.as_str()));
+                    fits.then(|| access.value(*index, entry))
+                })
+                .collect();
+            let next = found.get(limit).map(|value| value["index"].clone());
+            found.truncate(limit);
+            let lines: Vec<String> = found.iter().map(access_line).collect();
+            let mut text =
+                format!("{} entries / 条\n{}", lines.len(), lines.join("\n")).trim_end().to_owned();
+            if let Some(next) = &next {
+                text.push_str(&format!("\n  there are more: --start {next} / 尚有更多：--start {next}"));
+            }
+            Ok(Output::new(json!({ "entries": found, "next": next }), text))
+        }
         Audit::Evidence { out, node } => evidence(out.as_deref(), &node.dir).await,
-        Audit::CrossCheck { asker, member } => cross_check(&entries_of(&asker)?, &entries_of(&member)?),
+        Audit::CrossCheck { asker, member, out } => {
+            let sides = (entries_of(&asker)?, entries_of(&member)?);
+            let mut output = cross_check(&sides.0, &sides.1)?;
+            if let Some(out) = out {
+                let files = discrepancies(&sides, &asker, &member, &out)?;
+                for (_, file) in &files {
+                    let shown = file.as_ref().map_or_else(
+                        || "no file: too many entries, or none, stand around that time / 未生成：该时段条目过多或为空".to_owned(),
+                        |file| file.display().to_string(),
+                    );
+                    output.text.push_str(&format!("\n  {shown}"));
+                }
+                let files: Vec<Value> =
+                    files.iter().map(|(entry, file)| json!({ "entry": entry, "file": file })).collect();
+                output.json["files"] = json!(files);
+            }
+            Ok(output)
+        }
         Audit::Erasure { record, out, node } => erase::certificate(&record, out.as_deref(), &node.dir).await,
-        Audit::Subject { subject: who, log, node } => {
+        Audit::Subject { subject: who, log, copy, node } => {
             let client = Client::open(&node.dir)?;
             let response = client.operate(Operation::SubjectAccess(subject(&who)?)).await?;
             let Response::SubjectAccess { key, count } = response else { return Err(unexpected(&response)) };
@@ -86,7 +167,11 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
                     "请导出该成员的访问日志",
                 ));
             }
-            complete(&verified, &key, count)
+            let mut list = complete(&verified, &key, count)?;
+            if let Some(copy) = copy {
+                against_copy(&mut list, &verified, &verify::log(&Exported::open(&copy)?, &registry)?);
+            }
+            Ok(list)
         }
     }
 }
@@ -166,7 +251,7 @@ pub(crate) fn pass(at: &Unlock, minutes: u64) -> Result<String, Problem> {
     )))
 }
 
-/// Copies a published log and verifies it on the way.
+/// Copies a member's published log and verifies it on the way.
 pub(crate) async fn export(
     registry: &Registry,
     member: &MemberId,
@@ -175,7 +260,11 @@ pub(crate) async fn export(
     header: &str,
 ) -> Result<Verified, Problem> {
     let at = &registry.member(member)?.stated.http;
-    let source = Published::open(&format!("http://{at}/log/{log}"), Some(header.to_owned())).await?;
+    copy(registry, &format!("http://{at}/log/{log}"), out, header).await
+}
+
+async fn copy(registry: &Registry, url: &str, out: &Path, header: &str) -> Result<Verified, Problem> {
+    let source = Published::open(url, Some(header.to_owned())).await?;
     std::fs::create_dir_all(out).map_err(|e| Problem::fault(format!("{}: {e}", out.display())))?;
     let (registry, out) = (registry.clone(), out.to_owned());
     let copied = tokio::task::spawn_blocking(move || {
@@ -229,8 +318,20 @@ impl<'a> Access<'a> {
     }
 }
 
+/// A line about somebody who read entries of a log.
+fn reading(index: u64, entry: &Entry, read: &Read) -> Value {
+    json!({
+        "index": index, "at": entry.at.rfc3339(), "outcome": "read", "asker": read.reader.as_str(),
+        "log": format!("{}/{}", read.owner, read.log), "size": read.size, "pass": read.pass.to_string(),
+    })
+}
+
 fn access_line(value: &Value) -> String {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    if value["outcome"] == "read" {
+        let (index, size) = (&value["index"], &value["size"]);
+        return format!("  #{index} {} {} read `{}`, {size} entries", text("at"), text("asker"), text("log"));
+    }
     format!(
         "  #{} {} {} by {} ({}) for {}, {} records{}, rules {}",
         value["index"],
@@ -259,7 +360,7 @@ pub(crate) type Side = (MemberId, Vec<(u64, Digest, Entry)>);
 
 fn entries_of(dir: &Path) -> Result<Side, Problem> {
     let source = Exported::open(dir)?;
-    let checkpoint = ledger::checkpoint::SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| {
+    let checkpoint = SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| {
         Problem::new(format!("{}: {e}", dir.display()), "export the log again", "请重新导出日志")
     })?;
     let claimed = checkpoint.claimed();
@@ -284,38 +385,43 @@ fn entries_of(dir: &Path) -> Result<Side, Problem> {
     Ok((owner, entries))
 }
 
-/// Lays an asker's log beside a member's: every access must stand on both sides, with the same entry.
-pub(crate) fn cross_check(asker: &Side, member: &Side) -> Result<Output, Problem> {
-    // question digest → (index, leaf hash) on each side
-    let mut theirs: BTreeMap<Digest, (u64, Digest)> = BTreeMap::new();
-    for (_, _, entry) in &asker.1 {
+/// Two sides laid beside each other: by question, the entry of each. An asker's line names the member's entry.
+#[derive(Default)]
+struct Compared {
+    equal: u64,
+    /// Question and index in the asker's log.
+    only_asker: Vec<(Digest, u64)>,
+    /// Question and index in the member's log.
+    only_member: Vec<(Digest, u64)>,
+    /// Question and index in either log.
+    differing: Vec<(Digest, u64, u64)>,
+}
+
+fn compare(asker: &Side, member: &Side) -> Compared {
+    let mut theirs: BTreeMap<Digest, (u64, u64, Digest)> = BTreeMap::new();
+    for (own, _, entry) in &asker.1 {
         if let Fact::Received(received) = &entry.fact
             && received.from == member.0
         {
-            theirs.insert(received.question, (received.index, received.leaf));
+            theirs.insert(received.question, (*own, received.index, received.leaf));
         }
     }
-    let mut ours: BTreeMap<Digest, (u64, Digest)> = BTreeMap::new();
+    let mut compared = Compared::default();
     for (index, leaf, entry) in &member.1 {
-        if let Some(access) = Access::of(entry)
-            && access.asked.asker == asker.0
-        {
-            ours.insert(access.asked.question, (*index, *leaf));
+        let Some(asked) = entry.fact.asked_by().filter(|asked| asked.asker == asker.0) else { continue };
+        match theirs.remove(&asked.question) {
+            Some((_, named, named_leaf)) if (named, named_leaf) == (*index, *leaf) => compared.equal += 1,
+            Some((own, ..)) => compared.differing.push((asked.question, own, *index)),
+            None => compared.only_member.push((asked.question, *index)),
         }
     }
-    let only = |a: &BTreeMap<Digest, (u64, Digest)>, b: &BTreeMap<Digest, (u64, Digest)>| -> Vec<Value> {
-        a.iter()
-            .filter(|(q, _)| !b.contains_key(*q))
-            .map(|(q, (i, _))| json!({ "question": q.to_string(), "entry": i }))
-            .collect()
-    };
-    let (only_asker, only_member) = (only(&theirs, &ours), only(&ours, &theirs));
-    let differing: Vec<String> = theirs
-        .iter()
-        .filter(|(q, seen)| ours.get(*q).is_some_and(|o| o != *seen))
-        .map(|(q, _)| q.to_string())
-        .collect();
-    let equal = theirs.iter().filter(|(q, seen)| ours.get(*q) == Some(*seen)).count();
+    compared.only_asker = theirs.into_iter().map(|(question, (own, ..))| (question, own)).collect();
+    compared
+}
+
+/// Lays an asker's log beside a member's: every access must stand on both sides, with the same entry.
+pub(crate) fn cross_check(asker: &Side, member: &Side) -> Result<Output, Problem> {
+    let Compared { equal, only_asker, only_member, differing } = compare(asker, member);
     let ok = only_asker.is_empty() && only_member.is_empty() && differing.is_empty();
     let text = format!(
         "`{}` and `{}`: {equal} accesses stand equal on both sides; only the asker has {}, only the member {}, different {} / {}",
@@ -326,11 +432,62 @@ pub(crate) fn cross_check(asker: &Side, member: &Side) -> Result<Output, Problem
         differing.len(),
         if ok { "双方一致" } else { "双方不一致" }
     );
+    let named = |found: &[(Digest, u64)]| -> Vec<Value> {
+        found.iter().map(|(q, entry)| json!({ "question": q.to_string(), "entry": entry })).collect()
+    };
+    let differing: Vec<Value> = differing
+        .iter()
+        .map(|(q, a, m)| json!({ "question": q.to_string(), "asker_entry": a, "member_entry": m }))
+        .collect();
     let value = json!({
-        "asker": asker.0.as_str(), "member": member.0.as_str(), "equal": equal, "only_asker": only_asker,
-        "only_member": only_member, "differing": differing, "ok": ok,
+        "asker": asker.0.as_str(), "member": member.0.as_str(), "equal": equal, "only_asker": named(&only_asker),
+        "only_member": named(&only_member), "differing": differing, "ok": ok,
     });
     Ok(Output::judged(value, text, ok))
+}
+
+/// A file for each access that the two logs do not hold alike, beside the index of its entry; `None` where none can be made.
+type Files = Vec<(u64, Option<PathBuf>)>;
+
+fn discrepancies((asker, member): &(Side, Side), a: &Path, m: &Path, out: &Path) -> Result<Files, Problem> {
+    let provable = |dir: &Path, side: &'_ Side| -> Result<SignedCheckpoint, Problem> {
+        let note = SignedCheckpoint::parse(&Exported::open(dir)?.checkpoint());
+        note.map_err(|e| Problem::fault(format!("checkpoint of `{}`: {e}", side.0)))
+    };
+    let asking = Provable { member: &asker.0, entries: &asker.1, checkpoint: provable(a, asker)? };
+    let answering = Provable { member: &member.0, entries: &member.1, checkpoint: provable(m, member)? };
+    std::fs::create_dir_all(out).map_err(|e| Problem::fault(format!("{}: {e}", out.display())))?;
+    let Compared { only_asker, only_member, differing, .. } = compare(asker, member);
+    let mut files = Vec::new();
+    for index in only_asker.iter().map(|(_, index)| *index).chain(differing.iter().map(|(_, own, _)| *own)) {
+        files.push((index, bundle::discrepancy(&asking, index, &answering, out)?));
+    }
+    for (_, index) in only_member {
+        files.push((index, bundle::discrepancy(&answering, index, &asking, out)?));
+    }
+    Ok(files)
+}
+
+/// Holds a member's log against a mirror's copy of it: a copy that goes further, or otherwise, shows what the member hides.
+fn against_copy(list: &mut Output, log: &Verified, copy: &Verified) {
+    let same_log = (&log.member, log.log) == (&copy.member, copy.log);
+    let same = log.entries.iter().zip(&copy.entries).all(|(a, b)| a.1 == b.1);
+    let beyond = copy.entries.len().saturating_sub(log.entries.len());
+    let ok = same_log && same && beyond == 0;
+    list.text.push_str(&match (same_log, same, beyond) {
+        (false, ..) => "\n  the copy is of another log / 副本属于另一日志".to_owned(),
+        (_, false, _) => {
+            "\n  the mirror's copy has other entries: two histories / 镜像副本内容不同：存在两个版本"
+                .to_owned()
+        }
+        (_, _, 0) => {
+            format!("\n  the mirror's copy of {} entries is its beginning / 镜像副本一致", copy.entries.len())
+        }
+        _ => format!("\n  the mirror has {beyond} entries more than are shown here / 镜像多出 {beyond} 条"),
+    });
+    list.json["copy"] = json!({ "entries": copy.entries.len(), "same": same_log && same, "beyond": beyond });
+    list.ok &= ok;
+    list.json["ok"] = json!(list.ok);
 }
 
 /// Checks that the log holds exactly the `count` accesses that the subject's key links, and one no further.

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod bundle;
 pub(crate) mod cases;
 pub(crate) mod certify;
 pub(crate) mod collect;
@@ -12,6 +13,7 @@ pub(crate) mod gateway;
 pub(crate) mod grant;
 pub(crate) mod member;
 pub(crate) mod node;
+pub(crate) mod policy;
 pub(crate) mod proof;
 pub(crate) mod query;
 mod reconcile;
@@ -54,6 +56,7 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Quality(node) => collect::quality(&node.dir).await,
         Verb::Grant(verb) => grant::run(verb).await,
         Verb::Query(query) => query::run(query).await,
+        Verb::Policy(verb) => policy::run(verb).await,
         Verb::Repair(verb) => repair::run(verb).await,
         Verb::Case(verb) => cases::run(verb).await,
         Verb::Dispute(verb) => repair::dispute(verb).await,

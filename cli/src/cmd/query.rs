@@ -3,8 +3,13 @@
 use std::{collections::BTreeSet, path::Path};
 
 use ::node::Problem;
-use credit::{catalog::Catalog, id::ClerkId, predicate::Check, question::Want};
-use crypto::codec;
+use credit::{
+    catalog::{Catalog, Purpose},
+    id::ClerkId,
+    predicate::Check,
+    question::{Basis, Want},
+};
+use crypto::{Digest, codec};
 use exchange::{
     answer::OpenedAnswer,
     artifact::Artifact,
@@ -15,7 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Query,
     client::{Client, unexpected},
-    cmd::{grant::read_grant, item_fields, purpose, subject, write},
+    cmd::{grant::read_grant, item_fields, purpose, read, subject, write},
     output::Output,
 };
 
@@ -42,12 +47,18 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
             "请更换 --clerk",
         )
     })?;
+    let (basis, usual) = match (grant, args.duty, &args.own) {
+        (Some(grant), ..) => (Basis::Grant(grant), ""),
+        (None, Some(article), _) => (Basis::Duty(article), Purpose::Administration.as_str()),
+        (None, None, Some(paper)) => (Basis::Own(Digest::of(&read(paper)?)), Purpose::Self_.as_str()),
+        (None, None, None) => (Basis::None, ""),
+    };
     let draft = AskDraft {
         clerk,
-        purpose: purpose(&args.purpose)?,
+        purpose: purpose(args.purpose.as_deref().unwrap_or(usual))?,
         subject,
         wants,
-        grant,
+        basis,
         wait_ms: args.wait.saturating_mul(1000),
         checks,
     };

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Verify,
     cmd::{
-        audit, certify, erase, proof,
+        audit, bundle, certify, erase, proof,
         query::{answer_text, answer_value},
         read, read_passphrase,
     },
@@ -51,9 +51,26 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     if let Some(bytes) = &file
         && let Some(form) = proof::Form::of(bytes)
     {
+        if args.registry.is_none() && args.policy.is_none() {
+            return Err(unjudged(&args.what));
+        }
         return proof::verify(&args, form, path, bytes);
     }
+    let kind = file.as_deref().map(codec::from_slice::<Artifact>);
+    // A bundle brings its registry; without one of the reader's own it is judged by that, and says so.
+    if let (Some(Ok(Artifact::Bundle(bundle))), None, None) = (&kind, &args.registry, &args.policy) {
+        let checked = bundle.verify(None)?;
+        demand(checked.witnessed, args.require_witnesses)?;
+        let mut shown = bundle::bundle_shown(bundle, &checked);
+        shown.text.push_str(
+            "\n  judged by the registry inside: compare its digest with one you trust, or give --registry / 依据包内登记表验证：请核对其摘要，或给出 --registry",
+        );
+        return Ok(shown);
+    }
     let registry = args.registry.as_ref().ok_or_else(|| {
+        if args.policy.is_none() {
+            return unjudged(&args.what);
+        }
         Problem::new(
             format!(
                 "{} is neither a tlog-proof nor a COSE receipt, and a policy judges nothing else",
@@ -71,7 +88,7 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
             args.require_witnesses,
         );
     }
-    let Some(file) = file else {
+    let Some(kind) = kind else {
         let source = Exported::open(path)?;
         return log_output(
             tokio::task::spawn_blocking(move || log(&source, &registry)).await,
@@ -81,16 +98,25 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     let unknown = |_| {
         Problem::new(
             format!("{} is no file of this system", path.display()),
-            "give a receipt, certificate, erasure certificate, grant, answer, registry or proof, an exported log's directory, or a log's URL",
-            "请提供回执、传播证明、删除证明、授权书、查询结果、登记表、日志证明文件，或导出的日志目录、日志地址",
+            "give a receipt, certificate, erasure certificate, grant, answer, registry, evidence, discrepancy, audit bundle or proof, an exported log's directory, or a log's URL",
+            "请提供回执、传播证明、删除证明、授权书、查询结果、登记表、证据、差异证据、稽核包、日志证明文件，或导出的日志目录、日志地址",
         )
     };
-    let artifact: Artifact = codec::from_slice(&file).map_err(unknown)?;
+    let artifact = kind.map_err(unknown)?;
     let keys = match (&args.open_with, &args.passphrase_file) {
         (Some(dir), Some(file)) => Some(Keys::open(dir, &read_passphrase(file)?)?),
         _ => None,
     };
     self::artifact(&artifact, &registry, keys.as_ref(), args.require_witnesses)
+}
+
+/// What is to be verified brings no registry, and none was given.
+fn unjudged(what: &str) -> Problem {
+    Problem::new(
+        format!("{what} needs a registry to be judged by"),
+        "give --registry, or --policy for a tlog-proof or a COSE receipt",
+        "请给出 --registry；日志证明与 COSE 回执也可用 --policy",
+    )
 }
 
 fn log_output(
@@ -332,6 +358,22 @@ pub(crate) fn artifact(
             let receipt = &certificate.receipt;
             demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
             certify::proven(certificate, registry)
+        }
+        Artifact::Discrepancy(found) => {
+            let checked = found.verify(registry)?;
+            let notes = [
+                (&found.entry.member, &found.entry.checkpoint),
+                (&found.other.member, &found.other.checkpoint),
+            ];
+            for (member, note) in notes {
+                demand(registry.witnessed(member, note)?, require_witnesses)?;
+            }
+            Ok(bundle::discrepancy_shown(&checked))
+        }
+        Artifact::Bundle(bundle) => {
+            let checked = bundle.verify(Some(registry))?;
+            demand(checked.witnessed, require_witnesses)?;
+            Ok(bundle::bundle_shown(bundle, &checked))
         }
         Artifact::Evidence(evidence) => Ok(audit::conviction(&evidence.verify(registry)?)),
         Artifact::Registry(signed) => {

@@ -13,7 +13,7 @@ use credit::{
     catalog::{Catalog, Purpose},
     grant::GrantChange,
     id::{ClerkId, ItemId, MemberId, RecordId},
-    question::Want,
+    question::{Basis, Want},
     status::Change,
     value::Date,
 };
@@ -247,7 +247,7 @@ async fn received(
         purpose: Purpose::LoanReview,
         subject: verified.get().subject.clone(),
         wants: Want::granted(&Catalog::builtin(), verified.get()),
-        grant: Some(signed.clone()),
+        basis: Basis::Grant(signed.clone()),
         wait_ms: 30_000,
         checks: Vec::new(),
     };

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use credit::{catalog::Catalog, entry::RowCounts, id::RecordId, value::Date};
+use credit::{catalog::Catalog, entry::RowCounts, id::RecordId, question::Basis, value::Date};
 use crypto::{codec, sign::Signed};
 use exchange::{
     answer,
@@ -631,7 +631,7 @@ async fn question(
         purpose: crate::cmd::purpose(purpose)?,
         subject: story.subject.clone(),
         wants: query::wants(&Catalog::builtin(), &texts)?,
-        grant: grant.cloned(),
+        basis: grant.cloned().map_or(Basis::None, Basis::Grant),
         wait_ms: 10_000,
         checks: Vec::new(),
     };

@@ -561,7 +561,8 @@ fn ask_draft(
 ) -> AskDraft {
     let wants = vec![want("CF", &PENALTY_FIELDS), want("NSXY", &TAX_FIELDS)];
     let checks = vec![no_penalty(), taxed()];
-    AskDraft { clerk: clerk(), purpose, subject, wants, grant, wait_ms, checks }
+    let basis = grant.map_or(Basis::None, Basis::Grant);
+    AskDraft { clerk: clerk(), purpose, subject, wants, basis, wait_ms, checks }
 }
 
 /// No penalty that may be told was decided since the begin of 2024.

@@ -16,7 +16,7 @@ use credit::{
     entry::{Entry, Fact, Received, StatusFact},
     grant::Scope,
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
-    question::Want,
+    question::{Basis, Want},
     record::{Contents, RecordFacts, SealedRecord},
     repair::Case,
     rules::{AuthorityKind, Tier},
@@ -236,7 +236,7 @@ impl World {
             purpose: Purpose::LoanReview,
             subject: subject(),
             wants: vec![Want { item: item(), fields }],
-            grant: Some(grant.clone()),
+            basis: Basis::Grant(grant.clone()),
             wait_ms: 20_000,
             checks: Vec::new(),
         };

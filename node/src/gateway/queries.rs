@@ -8,7 +8,7 @@ use credit::{
     catalog::{Catalog, Purpose},
     grant::Grant,
     id::{ClerkId, ItemId, QuestionId},
-    question::{DEADLINE_MS_MAX, Want},
+    question::{Basis, DEADLINE_MS_MAX, Want},
     subject::SubjectId,
 };
 use crypto::{Timestamp, codec, label::Label, pseudonym, sign::Verified};
@@ -183,7 +183,7 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
         purpose,
         subject,
         wants,
-        grant: grant.map(|g| g.signed().clone()),
+        basis: grant.map_or(Basis::None, |g| Basis::Grant(g.signed().clone())),
         wait_ms,
         checks: Vec::new(),
     })

@@ -1,0 +1,180 @@
+//! An auditor at work on a running federation: reads are entries, two logs that differ make evidence, a bundle verifies with
+//! nothing else at hand, and a mirror's copy shows what a member leaves out.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod common;
+
+use std::{fs, time::Duration};
+
+use common::{
+    Federation, contains,
+    federation::Cast,
+    rows::{company, numbered},
+    run, until,
+};
+
+/// A region, its mirror, the outlet, a bank and an auditor, each with a node.
+const CAST: [Cast; 5] = [
+    Cast { id: "sh", role: "region", region: "310000", mirrors: "js" },
+    Cast { id: "js", role: "region", region: "320000", mirrors: "sh" },
+    Cast { id: "xyd", role: "platform", region: "310000", mirrors: "" },
+    Cast { id: "bank-a", role: "bank", region: "", mirrors: "" },
+    Cast { id: "auditor", role: "auditor", region: "", mirrors: "" },
+];
+
+/// The auditor copies an access log into a directory of this name.
+fn export(federation: &Federation, member: &str, out: &str, more: &[&str]) -> String {
+    let out = federation.text(out);
+    let args = ["audit", "export", "--member", member, "--log", "access", "--out", &out];
+    federation.unlocked(&[&args[..], more].concat(), "auditor").done();
+    out
+}
+
+#[test]
+fn an_auditor_reads_compares_and_takes_evidence_away() {
+    let federation = Federation::start(&CAST);
+    let registry = federation.registry();
+    let registry = registry.to_str().unwrap();
+    federation.source("sh", "office");
+    let rows = federation.file("rows.csv", numbered(1, 3));
+    federation.submit("sh", "office", &rows).done();
+    let subject = company(1);
+    let grant = federation.grant("grant", &subject, "bank-a", &["--uses", "9"]);
+    federation.query("bank-a", &subject, &["--grant", &grant, "--clerk", "c-1"]).done();
+
+    // Whoever reads entries leaves a line, one for a pass and a log, however many tiles.
+    let before = federation.sizes("sh")[2];
+    let [early_bank, early] =
+        [export(&federation, "bank-a", "b1", &[]), export(&federation, "sh", "s1", &[])];
+    assert_eq!(federation.sizes("sh")[2], before + 1);
+    let (pass, url) = (federation.pass("auditor"), format!("{}/log/records", federation.http("sh")));
+    for _ in 0..2 {
+        run(&["verify", &url, "--registry", registry, "--auth", &pass]).done();
+    }
+    assert_eq!(federation.sizes("sh")[2], before + 2);
+    federation.query("bank-a", &subject, &["--grant", &grant, "--clerk", "c-2"]).done();
+    let [late_bank, late] = [export(&federation, "bank-a", "b2", &[]), export(&federation, "sh", "s2", &[])];
+
+    searches(&late);
+    let cross = |asker: &str, member: &str, more: &[&str]| {
+        run(&[&["audit", "cross-check", "--asker", asker, "--member", member, "--json"], more].concat())
+    };
+    assert_eq!(cross(&late_bank, &late, &[]).done().json()["equal"], 2);
+    for (asker, member, side, out) in
+        [(&early_bank, &late, "only_member", "m"), (&late_bank, &early, "only_asker", "a")]
+    {
+        let out = federation.text(out);
+        let ran = cross(asker, member, &["--out", &out]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let value = ran.json();
+        assert_eq!((value[side].as_array().unwrap().len(), &value["equal"]), (1, &1.into()), "{value:#}");
+        let file = value["files"][0]["file"].as_str().unwrap();
+        let shown = run(&["verify", file, "--registry", registry, "--json"]).done().json();
+        assert_eq!((&shown["kind"], &shown["entry"]), (&"discrepancy".into(), &value[side][0]["entry"]));
+        // The other log was copied before the access, so it cannot be missed in it yet.
+        assert_eq!((&shown["conclusive"], &shown["differs"]), (&false.into(), &serde_json::Value::Null));
+        refuses_changed(file, &["--registry", registry]);
+    }
+
+    // The bundle needs nothing beside it, and names nobody.
+    let bundle = federation.text("bundle");
+    let args = ["audit", "bundle", "--member", "sh", "--out", &bundle];
+    federation.unlocked(&args, "auditor").done();
+    let shown = run(&["verify", &bundle, "--json"]).done().json();
+    assert_eq!((&shown["kind"], &shown["member"]), (&"bundle".into(), &"sh".into()));
+    assert_eq!((&shown["access"]["first"], &shown["access"]["entries"]["disclosed"]), (&0.into(), &2.into()));
+    assert_eq!(shown["heads"].as_array().unwrap().len(), 3, "{shown:#}");
+    run(&["verify", &bundle, "--registry", registry]).done();
+    assert!(!contains(&fs::read(&bundle).unwrap(), subject.as_bytes()));
+    refuses_changed(&bundle, &[]);
+    federation.unlocked(&[&args[..], &["--first", "999"]].concat(), "auditor").fails(1, &["999"]);
+
+    identities(&federation, &late, &subject);
+
+    // The subject's list, held against what the mirror has.
+    let size = federation.sizes("sh")[2];
+    until("the mirror has every entry", Duration::from_secs(60), || {
+        let status = federation.at("js", &["reconcile"]).done().json();
+        let copies = status["mirrors"].as_array().unwrap();
+        let copy = copies.iter().find(|c| c["member"] == "sh" && c["log"] == "access").unwrap();
+        (copy["entries"].as_u64() >= Some(size)).then_some(())
+    });
+    let copy = export(&federation, "sh", "copy", &["--from", "js"]);
+    let list = |log: &str, copy: &str| {
+        federation.at("sh", &["audit", "subject", "--subject", &subject, "--log", log, "--copy", copy])
+    };
+    let complete = list(&copy, &late).done().json();
+    assert_eq!((&complete["count"], &complete["copy"]["same"]), (&2.into(), &true.into()), "{complete:#}");
+    let hidden = list(&early, &copy);
+    assert_eq!(hidden.code, Some(1), "{hidden:?}");
+    assert!(hidden.json()["copy"]["beyond"].as_u64().unwrap() > 0, "{hidden:?}");
+    // Nobody reads a copy without a pass, and there are copies only where the registry says so.
+    let tile = format!("{}/mirror/sh/access/tile/entries/000.p/1", federation.http("js"));
+    assert_eq!(common::http::get(&tile, None).unwrap().status, 401);
+    let none = format!("{}/mirror/sh/access/checkpoint", federation.http("xyd"));
+    assert_eq!(common::http::get(&none, None).unwrap().status, 404);
+}
+
+/// Whom accesses are about is told under a mandate that stands in both logs, and to nobody else.
+fn identities(federation: &Federation, log: &str, subject: &str) {
+    let paper = federation.file("order", "an order (example)\n");
+    let args = ["audit", "identities", "--member", "sh", "--reason", "example inspection", "--paper", &paper];
+    let ask = |member: &str, more: &[&str]| federation.at(member, &[&args[..], more].concat());
+    let size = |member: &str| federation.sizes(member)[2];
+    let before = [size("sh"), size("auditor")];
+    let range = ["--first", "0", "--last", &(before[0] - 1).to_string()];
+    let told = ask("auditor", &range).done().json();
+    let told = told["identities"].as_array().unwrap();
+    assert!(told.len() == 2 && told.iter().all(|i| i["subject"] == subject), "{told:?}");
+    assert_eq!([size("sh"), size("auditor")], [before[0] + 1, before[1] + 1]);
+    // A bank is no auditor; more than there is, or than a mandate may name, is not told.
+    ask("bank-a", &range).fails(1, &["caller.not-allowed"]);
+    ask("auditor", &["--first", "0", "--last", "999"]).fails(1, &["not-found"]);
+    ask("auditor", &["--first", "0", "--last", "9999"]).fails(1, &["question.malformed", "4,096"]);
+    ask("auditor", &["--first", "0", "--last", "0", "--hours", "9999"])
+        .fails(1, &["question.malformed", "31 days"]);
+    assert_eq!(size("sh"), before[0] + 1, "what is refused leaves no line at the member");
+    // Neither the log nor the store has a subject in clear.
+    for dir in [log, &federation.text("sh")] {
+        for (path, bytes) in common::files(std::path::Path::new(dir)) {
+            assert!(!contains(&bytes, subject.as_bytes()), "{}", path.display());
+        }
+    }
+}
+
+/// By asker, clerk, rule, purpose and day, page by page.
+fn searches(log: &str) {
+    let found = |args: &[&str]| {
+        let value = run(&[&["audit", "search", log, "--json"], args].concat()).done().json();
+        let clerks = value["entries"].as_array().unwrap().iter();
+        let clerks: Vec<String> =
+            clerks.map(|e| e["clerk"].as_str().unwrap_or("reader").to_owned()).collect();
+        (clerks, value["next"].as_u64())
+    };
+    let all = |clerks: &[&str]| (clerks.iter().map(ToString::to_string).collect::<Vec<_>>(), None);
+    assert_eq!(found(&["--asker", "bank-a"]), all(&["c-1", "c-2"]));
+    assert_eq!(found(&["--clerk", "c-2", "--purpose", "pre-loan", "--rule", "bank-granted"]), all(&["c-2"]));
+    assert_eq!(found(&["--rule", "grant-expired"]), all(&[]));
+    // The reading by which this copy was made stands behind it.
+    assert_eq!(found(&["--asker", "auditor"]), all(&["reader", "reader"]));
+    assert_eq!(found(&["--asker", "bank-a", "--from", "2199-01-01"]), all(&[]));
+    assert_eq!(found(&["--asker", "bank-a", "--from", "2026-01-01", "--to", "2198-12-31"]).0.len(), 2);
+    let (page, next) = found(&["--asker", "bank-a", "--limit", "1"]);
+    assert_eq!(page, ["c-1"]);
+    assert_eq!(found(&["--asker", "bank-a", "--start", &next.unwrap().to_string()]), all(&["c-2"]));
+    run(&["audit", "search", log, "--json", "--from", "yesterday"]).fails(1, &["yesterday"]);
+}
+
+/// A file that was changed anywhere does not verify: ten places are tried.
+fn refuses_changed(file: &str, more: &[&str]) {
+    let whole = fs::read(file).unwrap();
+    for part in (0..10).map(|n| whole.len() * (2 * n + 1) / 20) {
+        let mut changed = whole.clone();
+        changed[part] ^= 0x10;
+        let at = format!("{file}.changed");
+        fs::write(&at, changed).unwrap();
+        let ran = run(&[&["verify", &at], more].concat());
+        assert_eq!(ran.code, Some(1), "byte {part} of {}: {ran:?}", whole.len());
+    }
+}
