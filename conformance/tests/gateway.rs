@@ -260,6 +260,20 @@ fn outcomes(sandbox: &Sandbox, caller: &mut Caller, key: &str) {
     let revoked = ask("grant-revoked");
     assert!(revoked["members"].as_array().unwrap().iter().all(|m| m["outcome"] == "denied"));
     assert_eq!(member(&revoked, "js")["withheld"][0]["rule"], "grant-revoked");
+    // Checked, and not told.
+    let mut body = sandbox.body("adverse");
+    body["checks"] = json!(["CF:none-since=2024-01-01"]);
+    let (got, checked) = caller.json("POST", "/v1/queries", key, "", &body);
+    assert_eq!((got.status, checked["records"].as_array().unwrap().len()), (201, 0), "{checked}");
+    let found: Vec<&str> = checked["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["checks"][0]["outcome"].as_str().unwrap())
+        .collect();
+    assert!(found.contains(&"no") && found.contains(&"yes"), "{checked}");
+    body["checks"] = json!(["CF:CF_WSH=1"]);
+    assert_eq!(caller.json("POST", "/v1/queries", key, "", &body).0.status, 400);
 }
 
 /// One key is one question: one answer, and one access entry at every member.

@@ -463,7 +463,7 @@ mod tests {
     fn the_limits_are_those_of_the_document() {
         let document: Value = serde_json::from_str(DOCUMENT).unwrap();
         let limits = &document["x-limits"];
-        let ours: [(&str, u64); 10] = [
+        let ours: [(&str, u64); 11] = [
             ("body_bytes", BODY_BYTES_MAX as u64),
             ("requests_at_once", REQUESTS_MAX as u64),
             ("streams_at_once", STREAMS_MAX as u64),
@@ -472,6 +472,7 @@ mod tests {
             ("header_characters", HEADER_CHARS_MAX as u64),
             ("items_per_question", credit::question::ITEMS_PER_QUESTION_MAX as u64),
             ("fields_per_question", credit::question::FIELDS_PER_QUESTION_MAX as u64),
+            ("checks_per_question", credit::question::CHECKS_PER_QUESTION_MAX as u64),
             ("deadline_ms", credit::question::DEADLINE_MS_MAX),
             ("wait_seconds", events::WAIT_SECONDS_MAX),
         ];

@@ -4,10 +4,13 @@
 //! `Idempotency-Key` the question's id follows from key and system, so that a retry is the same question: the member
 //! signs the same bytes, and those asked see that they know it.
 
+use std::collections::BTreeSet;
+
 use credit::{
     catalog::{Catalog, Purpose},
     grant::Grant,
     id::{ClerkId, ItemId, QuestionId},
+    predicate::Check,
     question::{Basis, DEADLINE_MS_MAX, Want},
     subject::SubjectId,
 };
@@ -42,6 +45,8 @@ struct Ask {
     grant_id: Option<String>,
     #[serde(default)]
     items: Vec<AskItem>,
+    #[serde(default)]
+    checks: Vec<String>,
     deadline_ms: Option<u64>,
 }
 
@@ -177,7 +182,15 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
         )));
     }
     let catalog = &server.shared.context().catalog;
-    let wants = wants(catalog, &ask.items, grant.as_ref())?;
+    let check = |text: &String| {
+        Check::parse(catalog, text).map_err(|why| Trouble::malformed(format!("`checks`: {why}")))
+    };
+    // Ascending and each once, as a question carries them.
+    let checks: BTreeSet<Check> = ask.checks.iter().map(check).collect::<Result<_, _>>()?;
+    let wants = match ask.items.is_empty() && !checks.is_empty() {
+        true => Vec::new(),
+        false => wants(catalog, &ask.items, grant.as_ref())?,
+    };
     Ok(AskDraft {
         clerk,
         purpose,
@@ -185,7 +198,7 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
         wants,
         basis: grant.map_or(Basis::None, |g| Basis::Grant(g.signed().clone())),
         wait_ms,
-        checks: Vec::new(),
+        checks: checks.into_iter().collect(),
     })
 }
 

@@ -10,6 +10,7 @@ use credit::{
 };
 use exchange::{
     answer::{OpenedAnswer, OpenedAnswerRecord},
+    check::OpenedCheck,
     context::Context,
     kept::{self, KeptRow},
     refusal::{Code, Fault, Refusal},
@@ -30,7 +31,7 @@ pub fn answer(
     let mut records = Vec::new();
     let mut members = Vec::new();
     for (part, opened) in result.parts.iter().zip(&result.opened) {
-        members.push(member(&context.catalog, opened));
+        members.push(member(context, view, opened)?);
         let Some(answer) = &opened.answer else { continue };
         let disclosed = disclosed(part);
         for (at, one) in answer.records.iter().enumerate() {
@@ -61,7 +62,8 @@ fn outcome(part: &OpenedPart) -> &'static str {
     }
 }
 
-fn member(catalog: &Catalog, part: &OpenedPart) -> Value {
+fn member(context: &Context, view: &dyn View, part: &OpenedPart) -> Result<Value, Fault> {
+    let catalog: &Catalog = &context.catalog;
     let mut value = json!({ "member": part.member.as_str(), "outcome": outcome(part) });
     if let Some(answer) = &part.answer {
         value["answered_at"] = json!(answer.at.rfc3339());
@@ -74,9 +76,15 @@ fn member(catalog: &Catalog, part: &OpenedPart) -> Value {
             .iter()
             .map(|w| {
                 let column = catalog.item(&w.item).and_then(|i| i.field(w.field)).map_or("?", |f| &f.column);
-                json!({ "item": w.item.as_str(), "field": column, "rule": w.rule.0 })
+                let mut line = json!({ "item": w.item.as_str(), "field": column, "rule": w.rule.0 });
+                if let Some(check) = w.check {
+                    line["check"] = json!(check);
+                }
+                line
             })
             .collect();
+        value["checks"] =
+            answer.checks.iter().map(|c| check(context, view, c)).collect::<Result<Vec<_>, _>>()?.into();
     }
     if let Some(refusal) = &part.problem {
         let known = refusal.known();
@@ -87,7 +95,22 @@ fn member(catalog: &Catalog, part: &OpenedPart) -> Value {
             value["refusal"]["retry_after_ms"] = json!(ms);
         }
     }
-    value
+    Ok(value)
+}
+
+/// An outcome, as long as every record it rests on may be used.
+fn check(context: &Context, view: &dyn View, check: &OpenedCheck) -> Result<Value, Fault> {
+    let mut usable = true;
+    for on in &check.on {
+        for member in &context.registry.members {
+            usable &= kept::standing(view, &member.stated.id, &on.record)?.disclosable();
+        }
+    }
+    Ok(json!({
+        "check": check.place, "asked": check.check.to_display(&context.catalog), "rule": check.rule.0,
+        "outcome": if usable { check.outcome.as_str() } else { "ended" },
+        "rests_on": check.on.iter().map(|on| on.record.to_string()).collect::<Vec<_>>(),
+    }))
 }
 
 /// What the access entry of an answered part says of each record, in the order of the answer.
