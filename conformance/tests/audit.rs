@@ -95,7 +95,7 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     // The subject's list, held against what the mirror has.
     let size = federation.sizes("sh")[2];
     until("the mirror has every entry", Duration::from_secs(60), || {
-        let status = federation.at("js", &["reconcile"]).done().json();
+        let status = federation.status("js");
         let copies = status["mirrors"].as_array().unwrap();
         let copy = copies.iter().find(|c| c["member"] == "sh" && c["log"] == "access").unwrap();
         (copy["entries"].as_u64() >= Some(size)).then_some(())

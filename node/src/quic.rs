@@ -23,8 +23,8 @@ use crate::{Problem, clock, tls};
 
 /// Streams one peer may have open: a bank's busy hour, and far below what memory allows (each at most one frame).
 const STREAMS_MAX: u32 = 256;
-/// Connections accepted at once; each costs some tens of kilobytes.
-pub const CONNECTIONS_MAX: usize = 1_024;
+/// Connections accepted at once; each costs some tens of kilobytes (`xinqiao bench query --idle 10000`).
+pub const CONNECTIONS_MAX: usize = 16_384;
 /// Connections of one key: a member needs one, and a bank behind several machines a few.
 pub const CONNECTIONS_PER_KEY_MAX: usize = 256;
 /// A connection without traffic is kept open for peers that push now and then.

@@ -38,6 +38,9 @@ pub(crate) struct BenchQuery {
     /// Banks that ask in turn; each has the quota of one.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=200))]
     pub(crate) askers: u16,
+    /// Connections that the banks hold open besides, and say nothing on; at most 256 for each bank.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=16_000))]
+    pub(crate) idle: u64,
     /// Directory to work under; what is made there is removed again. Default: the system's temporary directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

@@ -40,7 +40,12 @@ fn file_system(dir: &Path) -> Option<String> {
 
 /// Resident memory of this process, in bytes; 0 where the system does not tell.
 pub(super) fn resident() -> u64 {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    resident_of(std::process::id())
+}
+
+/// Resident memory of a process.
+pub(super) fn resident_of(process: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let kib = text.lines().find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
     kib.map_or(0, |kib: u64| kib * 1024)
 }

@@ -104,8 +104,8 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     let mut text = vec![
         format!("machine: {machine}"),
         format!(
-            "command: xinqiao bench query --subjects {} --seconds {} --askers {}",
-            args.subjects, args.seconds, args.askers
+            "command: xinqiao bench query --subjects {} --seconds {} --askers {} --idle {}",
+            args.subjects, args.seconds, args.askers, args.idle
         ),
         "two processes: the node, and outlet and banks together; QUIC on loopback, mutual TLS 1.3".to_owned(),
     ];
@@ -117,6 +117,19 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     let registry = Arc::new(Home::open(&at.dir)?.registry()?.1);
 
     let mut node = Node::start(&scratch.0, &at, &registry).await?;
+    let before = node.resident();
+    say(&format!("{} idle connections …", args.idle));
+    let idle = node.idle(&workload, &registry, args.idle).await?;
+    let grown = node.resident().saturating_sub(before);
+    if args.idle > 0 {
+        text.push(format!(
+            "{} idle connections: the node grew from {} to {} MiB, {} KiB for each",
+            args.idle,
+            before >> 20,
+            (before + grown) >> 20,
+            (grown >> 10) / args.idle
+        ));
+    }
     let mut runs = Vec::new();
     for concurrency in CONCURRENCY {
         say(&format!("{concurrency} at once …"));
@@ -124,6 +137,9 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         text.push(ran.to_string());
         runs.push(ran);
     }
+    let loaded = node.resident();
+    text.push(format!("after that the node has {} MiB", loaded >> 20));
+    drop(idle);
     node.stop(&at.dir).await?;
 
     say("the parts alone …");
@@ -166,7 +182,8 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         }
     }
     let value = json!({
-        "machine": machine, "service": service, "subjects": args.subjects, "askers": args.askers, "seconds": args.seconds,
+        "machine": machine, "service": service, "idle_connections": args.idle, "idle_bytes": grown,
+        "resident_bytes": loaded, "subjects": args.subjects, "askers": args.askers, "seconds": args.seconds,
         "runs": runs.iter().map(Ran::json).collect::<Vec<_>>(), "parts": parts.json(), "postgres": plain,
     });
     Ok(Output::new(value, text.join("\n")))
@@ -251,6 +268,33 @@ impl Node {
             line.and_then(|n| n.parse().ok()).ok_or_else(|| Problem::fault(format!("no {name} in /metrics")))
         };
         Ok((counter("xinqiao_steps_total")?, counter("xinqiao_inputs_total")?))
+    }
+
+    /// Resident memory, in bytes.
+    fn resident(&self) -> u64 {
+        machine::resident_of(self.child.id())
+    }
+
+    /// Opens connections of the banks in turn.
+    async fn idle(
+        &self,
+        workload: &Workload,
+        registry: &Registry,
+        count: u64,
+    ) -> Result<Vec<quic::Connection>, Problem> {
+        let stated = &registry.member(&member_id(super::MEMBER)?)?.stated;
+        let mut open = Vec::new();
+        let mut endpoint = quic::caller()?;
+        for n in 0..count {
+            // Of its own for every few hundred: one socket's buffer would hold up the answers to all of them.
+            if n % 512 == 511 {
+                endpoint = quic::caller()?;
+            }
+            let bank = workload.bank(n);
+            let connected = quic::connect(&endpoint, &bank.tls, &stated.quic, stated.tls).await;
+            open.push(connected.map_err(|e| Problem::fault(format!("idle connection {n}: {e}")))?);
+        }
+        Ok(open)
     }
 
     /// Keeps `concurrency` questions on their way for `time`.
