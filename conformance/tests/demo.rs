@@ -93,6 +93,12 @@ fn every_expectation_holds_and_nothing_is_left() {
     let said =
         run(&["verify", &format!("{at}/certificate"), "--registry", &format!("{at}/governors/registry")]);
     assert!(said.done().out.contains("传播证明有效"));
+    // `sh` has answered with the record, but never after it had acknowledged its end.
+    let (certificate, registry) = (format!("{at}/certificate"), format!("{at}/governors/registry"));
+    let log = format!("{at}/sh-access");
+    let args = ["audit", "misuse", "--json", &log, "--certificate", &certificate, "--registry", &registry];
+    let value = run(&args).done().json();
+    assert_eq!((&value["member"], value["misuses"].as_array().map(Vec::len)), (&"sh".into(), Some(0)));
     run(&["demo", "--json", "--dir", &at]).fails(1, &[&at, "not empty"]);
 }
 

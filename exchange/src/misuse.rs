@@ -4,7 +4,7 @@
 //! and the use, an entry of its access log. Whoever holds both needs nobody's leave to show it, and no node.
 
 use credit::{
-    entry::{Fact, StatusFact},
+    entry::{Entry, Fact, StatusFact},
     id::{MemberId, RecordId},
     status::Change,
 };
@@ -53,6 +53,15 @@ impl CheckedCertificate {
         let own = (self.event.member == *member).then_some(self.event.entry.at);
         own.or_else(|| self.acknowledged.iter().find(|(id, _)| id == member).map(|(_, at)| *at))
     }
+
+    /// Whether `entry`, proven to be in `member`'s access log, gave out the record after `member` had acknowledged its end.
+    pub fn misused(&self, member: &MemberId, entry: &Entry) -> Option<Misuse> {
+        let ((record, change), acknowledged) = (self.ended()?, self.bound_since(member)?);
+        let Fact::Disclosed(disclosed) = &entry.fact else { return None };
+        let answered = disclosed.records.iter().any(|r| r.record == record);
+        let (member, used) = (member.clone(), entry.at);
+        (answered && used > acknowledged).then_some(Misuse { member, record, change, acknowledged, used })
+    }
 }
 
 /// Whether `used`, an answer in a member's access log, gave out a record after that member had acknowledged its end.
@@ -65,17 +74,5 @@ pub fn misuse(
 ) -> Result<Option<Misuse>, Refusal> {
     let checked = certificate.verify(registry)?;
     let proven = used.verify(registry)?;
-    let (Some((record, change)), Some(acknowledged)) = (checked.ended(), checked.bound_since(&proven.member))
-    else {
-        return Ok(None);
-    };
-    let answered = match &proven.entry.fact {
-        Fact::Disclosed(disclosed) if proven.log == LogName::Access => {
-            disclosed.records.iter().any(|r| r.record == record)
-        }
-        _ => false,
-    };
-    let used = proven.entry.at;
-    let misuse = Misuse { member: proven.member, record, change, acknowledged, used };
-    Ok((answered && used > acknowledged).then_some(misuse))
+    Ok(checked.misused(&proven.member, &proven.entry).filter(|_| proven.log == LogName::Access))
 }

@@ -136,6 +136,17 @@ pub(crate) enum Audit {
         #[command(flatten)]
         node: Dir,
     },
+    /// Look in a member's exported access log for answers with records whose end it had acknowledged before.
+    Misuse {
+        /// The exported log.
+        log: PathBuf,
+        /// Propagation certificates, as `repair certificate --out` writes them; may be repeated.
+        #[arg(long = "certificate", value_name = "FILE", required = true)]
+        certificates: Vec<PathBuf>,
+        /// The registry to trust.
+        #[arg(long)]
+        registry: PathBuf,
+    },
     /// Lay an asker's exported access log beside a member's.
     CrossCheck {
         /// The asker's log.

@@ -30,8 +30,8 @@ use crate::{
     args::{Audit, Unlock},
     client::{Client, member_id, unexpected},
     cmd::{
-        bundle, bundle::Provable, erase, log_name, passphrase, policy::date, proof, purpose, read, subject,
-        verify, verify::Verified, write,
+        bundle, bundle::Provable, erase, log_name, misuse, passphrase, policy::date, proof, purpose, read,
+        subject, verify, verify::Verified, write,
     },
     fetch::{Exported, Keeping, Published},
     output::Output,
@@ -134,6 +134,7 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             Ok(Output::new(json!({ "entries": found, "next": next }), text))
         }
         Audit::Evidence { out, node } => evidence(out.as_deref(), &node.dir).await,
+        Audit::Misuse { log, certificates, registry } => misuse::run(&log, &certificates, &registry),
         Audit::CrossCheck { asker, member, out } => {
             let sides = (entries_of(&asker)?, entries_of(&member)?);
             let mut output = cross_check(&sides.0, &sides.1)?;

@@ -12,6 +12,7 @@ pub(crate) mod federation;
 pub(crate) mod gateway;
 pub(crate) mod grant;
 pub(crate) mod member;
+mod misuse;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod proof;
