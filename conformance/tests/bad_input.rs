@@ -477,7 +477,7 @@ fn usage_errors_exit_with_2() {
         &["grant", "issue", "--subject", "x"],
         &["federation", "init", "--name", "x", "--governors", "900", "--dir", "d", "--passphrase-file", "p"],
         &["audit", "pass", "--minutes", "x"],
-        &["verify", "x"],
+        &["verify"],
         &["status", "--unknown"],
     ] {
         let ran = run(args);
