@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 
 use credit::{
-    entry::{Acknowledged, Changed, Fact, StatusFact},
-    id::MemberId,
+    entry::{Acknowledged, Changed, Entry, Fact, StatusFact},
+    id::{MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
     value::Date,
@@ -68,12 +68,59 @@ pub fn schedule(
         recipients.extend(grantee.filter(|m| m != own && listens(m)));
     }
     for to in recipients {
-        turn.put(
-            &Key::delivery(event, &to),
-            &DeliveryRow { since, tries: 1, ack: None, acked_at: None, told: false },
-        );
-        turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Deliver(event, to.clone())), &());
-        turn.effect(Effect::Deliver { event, to });
+        deliver(turn, event, since, to);
+    }
+    Ok(())
+}
+
+/// One recipient's row, sent at once and again until it has acknowledged.
+fn deliver(turn: &mut Turn<'_>, event: u64, since: Timestamp, to: MemberId) {
+    turn.put(
+        &Key::delivery(event, &to),
+        &DeliveryRow { since, tries: 1, ack: None, acked_at: None, told: false },
+    );
+    turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Deliver(event, to.clone())), &());
+    turn.effect(Effect::Deliver { event, to });
+}
+
+/// A disclosure read back from the member's own access log.
+pub struct Disclosure {
+    /// Of which record.
+    pub record: RecordId,
+    /// To whom.
+    pub asker: MemberId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Adds the recipients that [`schedule`] could not know of. A member that takes its logs back may have its status log
+/// from one peer before another serves its access log; who was told of a record before the entry about it is then
+/// learnt last. The result is the same in either order.
+pub fn schedule_late(context: &Context, turn: &mut Turn<'_>, disclosures: &[Disclosure]) -> Result<(), Halt> {
+    if disclosures.is_empty() {
+        return Ok(());
+    }
+    let name = LogName::Status.as_str();
+    let size = log::size(turn.view(), name)?.0;
+    for event in 0..size {
+        let Some(bytes) = log::entry(turn.view(), name, LeafIndex(event))? else { continue };
+        let damaged = |e| Fault(format!("entry {event} of the status log is damaged: {e}"));
+        let entry = Entry::from_bytes(&bytes).map_err(damaged)?;
+        let Fact::Status(signed) = &entry.fact else { continue };
+        let StatusFact::Changed(Changed { record, .. }) = context.registry.verify(signed)?.into_inner()
+        else {
+            continue;
+        };
+        for told in disclosures.iter().filter(|told| told.record == record && told.at <= entry.at) {
+            let row = turn.row::<RecipientRow>(&Key::recipient(&record, &told.asker))?;
+            let keeps = row.is_some_and(|row| row.keeps(entry.at));
+            if keeps
+                && told.asker != context.own.id
+                && turn.row::<DeliveryRow>(&Key::delivery(event, &told.asker))?.is_none()
+            {
+                deliver(turn, event, entry.at, told.asker.clone());
+            }
+        }
     }
     Ok(())
 }

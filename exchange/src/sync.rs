@@ -22,7 +22,8 @@ use crate::{
     limits::SYNC_INTERVAL_MS,
     logs::LogName,
     member::{Input, Phase},
-    project, propagation,
+    project,
+    propagation::{self, Disclosure},
     receipt::Proven,
     refusal::{Code, Fault, Halt},
     step::Effect,
@@ -87,7 +88,8 @@ impl From<Pulled> for Input {
 ///    owner has then signed something else than it served.
 /// 4. What this member has cosigned of the log, perhaps before it had a copy, is its past, or the owner is convicted.
 /// 5. Each entry is projected: a peer's changes of standing are acted on and acknowledged as if pushed, and the steps of
-///    its cases are kept for the counters that took the applications.
+///    its cases are kept for the counters that took the applications. Own entries that say who was told of a record
+///    add that asker to the recipients of own status entries read before them.
 pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pulled) -> Result<(), Halt> {
     let Pulled { owner, log: name, from, entries, checkpoint, note } = pulled;
     // 1
@@ -155,11 +157,17 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
         return evidence::convict(context, turn, &convicted);
     }
     // 5
+    let mut disclosed = Vec::new();
     for (i, (entry, fact, leaf)) in read.into_iter().enumerate() {
         let index = from + i as u64;
         if own {
             turn.moved(name, index + 1, leaf);
             project::own(context, turn, name, index, &entry)?;
+            if let Fact::Disclosed(told) = entry.fact {
+                let (asker, at) = (told.asked.asker, entry.at);
+                let of = |record| Disclosure { record, asker: asker.clone(), at };
+                disclosed.extend(told.records.into_iter().map(|told| of(told.record)));
+            }
             continue;
         }
         let Some(fact) = fact else { continue };
@@ -175,7 +183,7 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
             project::status(context, turn, &owner, &fact, Told { index, at: entry.at })?;
         }
     }
-    Ok(())
+    propagation::schedule_late(context, turn, &disclosed)
 }
 
 /// Writes down which registry version the member decides under from here on, when it is another one than before.
