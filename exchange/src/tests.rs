@@ -156,15 +156,18 @@ impl Authority {
 
     /// Everything after `from`, as a pull brings it.
     pub(crate) fn pulled(&self, from: u64) -> Input {
-        let note = log::head(&self.store, LogName::Status.as_str()).unwrap().unwrap();
-        let owner = self.context.own.id.clone();
-        let checkpoint =
-            note.verify(&self.context.registry.note_key(&owner, LogName::Status).unwrap()).unwrap();
-        let name = LogName::Status.as_str();
-        let count = (checkpoint.size.0 - from) as usize;
-        let entries = log::entries(&self.store, name, LeafIndex(from), count).unwrap();
-        Pulled { owner, log: LogName::Status, from, entries, checkpoint, note }.into()
+        pulled(&self.context, &self.store, LogName::Status, from)
     }
+}
+
+/// Everything after `from` of a member's own log, as a pull brings it.
+pub(crate) fn pulled(context: &Context, store: &MemoryStore, log: LogName, from: u64) -> Input {
+    let note = log::head(store, log.as_str()).unwrap().unwrap();
+    let owner = context.own.id.clone();
+    let checkpoint = note.verify(&context.registry.note_key(&owner, log).unwrap()).unwrap();
+    let count = (checkpoint.size.0 - from) as usize;
+    let entries = log::entries(store, log.as_str(), LeafIndex(from), count).unwrap();
+    Pulled { owner, log, from, entries, checkpoint, note }.into()
 }
 
 /// A member over a store in memory, serving.

@@ -12,17 +12,17 @@ use credit::{
 use crypto::{Digest, keytree::Slot, pseudonym::SubjectLink};
 use ledger::{
     log::Log,
-    store::{Batch, Overlay, Store},
+    store::{Batch, Overlay, Store, memory::MemoryStore},
 };
 
 use super::*;
 use crate::{
     artifact::{Certificate, status_fact},
-    member::Input,
+    member::{Input, Member},
     misuse::misuse,
     receipt::Receipt,
     tables::{RecordRow, row},
-    tests::{AUTHORITY, Authority, Place, contexts, id, record},
+    tests::{AUTHORITY, Authority, Place, contexts, id, pulled, record},
 };
 
 /// Pushes an event to a member; its receipt.
@@ -62,6 +62,56 @@ fn disclosed(n: u64, asker: &MemberId, keep_days: Option<u32>) -> Fact {
         checks: Vec::new(),
         keep_days,
     })
+}
+
+/// A member's access log: of which record it told the asker, and when.
+fn access_log(
+    context: &Context,
+    told: impl IntoIterator<Item = (u64, u64)>,
+    asker: &MemberId,
+) -> MemoryStore {
+    let store = MemoryStore::default();
+    let origin = LogName::Access.origin("unit", &context.own.id);
+    let mut access = Log::open(LogName::Access.as_str(), &origin, &store).unwrap();
+    for (n, at) in told {
+        let entry = Entry { prev: access.last_leaf(), at: Timestamp(at), fact: disclosed(n, asker, None) };
+        access.append(entry.to_bytes()).unwrap();
+    }
+    let (mut batch, kept) = (Batch::default(), Overlay::new(&store));
+    access.seal(&context.own.signing, &kept, &mut batch).unwrap();
+    store.apply(&batch).unwrap();
+    store
+}
+
+#[test]
+fn a_member_that_takes_its_logs_back_tells_every_asker_whichever_log_came_first() {
+    let contexts = contexts(4);
+    let (context, bank) = (contexts[0].clone(), contexts[3].own.id.clone());
+    let mut authority = Authority::new(context.clone());
+    authority.decide([
+        (record(1), Change::Dispute),
+        (record(1), Change::Repair),
+        (record(2), Change::Repair),
+    ]);
+    // Told of record 1 between its dispute and its repair, and of record 2 after all was over.
+    let access = access_log(&context, [(1, 2_500), (2, 9_000)], &bank);
+    let status = || pulled(&context, &authority.store, LogName::Status, 0);
+    let disclosures = || pulled(&context, &access, LogName::Access, 0);
+    let told = |inputs: [Input; 2]| {
+        let store = MemoryStore::default();
+        let mut member = Member::open(context.clone(), &store).unwrap();
+        for (n, input) in inputs.into_iter().enumerate() {
+            let now = Timestamp(20_000 + n as u64);
+            member.handle(now, vec![(None, input)], &store).unwrap().commit(&store).unwrap();
+        }
+        let to_bank =
+            |event: &u64| row::<DeliveryRow>(&store, &Key::delivery(*event, &bank)).unwrap().is_some();
+        (0..3).filter(to_bank).collect::<Vec<u64>>()
+    };
+    // An asker too many hears of what it never held; none too few.
+    assert_eq!(told([status(), disclosures()]), [1]);
+    let access_first = told([disclosures(), status()]);
+    assert!(access_first.contains(&1), "{access_first:?}");
 }
 
 #[test]
@@ -275,17 +325,8 @@ fn who_answers_with_what_it_has_acknowledged_as_ended_convicts_itself() {
     let since = repaired.verify(&registry).unwrap().bound_since(&context.own.id).unwrap();
     assert_eq!(repaired.verify(&registry).unwrap().bound_since(&id("m002")), None);
     // Its access log: before, after, and after with another record.
-    let store = ledger::store::memory::MemoryStore::default();
-    let origin = LogName::Access.origin("unit", &context.own.id);
-    let mut access = Log::open(LogName::Access.as_str(), &origin, &store).unwrap();
-    for (n, at) in [(1, since.0 - 1), (1, since.0 + 1), (2, since.0 + 2)] {
-        let fact = disclosed(n, &contexts[3].own.id, None);
-        let entry = Entry { prev: access.last_leaf(), at: Timestamp(at), fact };
-        access.append(entry.to_bytes()).unwrap();
-    }
-    let (mut batch, kept) = (Batch::default(), Overlay::new(&store));
-    access.seal(&context.own.signing, &kept, &mut batch).unwrap();
-    store.apply(&batch).unwrap();
+    let bank = &contexts[3].own.id;
+    let store = access_log(&context, [(1, since.0 - 1), (1, since.0 + 1), (2, since.0 + 2)], bank);
     let used = |n| Receipt::build(&store, &context.own.id, LogName::Access, n).unwrap();
     assert_eq!(misuse(&registry, &repaired, &used(0)).unwrap(), None);
     assert_eq!(misuse(&registry, &repaired, &used(2)).unwrap(), None);
