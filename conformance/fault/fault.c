@@ -10,6 +10,7 @@
  *              kill-after   the process is killed after it
  *              no-space     from it on everything that needs space fails, until FAULT_SPACE exists
  * FAULT_SPACE  a file elsewhere
+ * FAULT_FROM   a file elsewhere: changes before it exists are not counted; absent: all are
  *
  * Changes are: create, mkdir, write, truncate, rename, remove, sync. Syncs are counted and not carried out: a killed
  * process loses nothing that it gave to the kernel, so they would only take time. What a power failure does to data that
@@ -76,7 +77,8 @@ static const char *path_at(int fd, const char *name, char *path) {
 
 /* Counts a change and says what becomes of it. The kind "sync" and "remove" need no space. */
 static enum verdict judge(const char *kind, const char *path) {
-    if (!below(path)) return PASS;
+    const char *from = getenv("FAULT_FROM");
+    if (!below(path) || (from && access(from, F_OK))) return PASS;
     const char *at = getenv("FAULT_AT"), *how = getenv("FAULT_KIND"), *trace = getenv("FAULT_TRACE");
     pthread_mutex_lock(&turn);
     long number = ++counted;

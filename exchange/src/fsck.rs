@@ -427,7 +427,7 @@ impl Check<'_> {
                 self.record(rest, &row)?;
                 read(None)
             }
-            Table::Link | Table::GrantUse | Table::Recipient => {
+            Table::Link | Table::GrantUse | Table::Recipient | Table::Relayed => {
                 read(same(self.complete(&own, LogName::Access)))
             }
             Table::Erased => {

@@ -98,9 +98,9 @@ pub fn own(
             }
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),
+        Fact::Relayed(relayed) => turn.put(&Key::relayed(&relayed.question), &relayed.to),
         Fact::Batched(_)
         | Fact::Status(_)
-        | Fact::Relayed(_)
         | Fact::Asked(_)
         | Fact::Received(_)
         | Fact::Read(_)

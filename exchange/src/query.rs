@@ -123,7 +123,8 @@ pub fn read(context: &Context, turn: &mut Turn<'_>, token: Token, mut read: Read
 /// 1. This member is the outlet: `outlet.only`.
 /// 2. The asker itself sent it: `caller.not-allowed`.
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
-/// 4. The outlet's own line, then every collecting member is asked.
+/// 4. Passed on before: it goes to the same members again, without a second line.
+/// 5. The outlet's own line, then every collecting member is asked.
 pub fn relay(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -142,13 +143,19 @@ pub fn relay(
     // 3
     timely(turn, question.get())?;
     // 4
+    let digest = question.signed().digest();
+    if let Some(to) = turn.row(&Key::relayed(&digest))? {
+        turn.reply(token, Reply::ready(Response::Relay(to)));
+        return Ok(());
+    }
+    // 5
     let to: Vec<MemberId> = context
         .registry
         .active()
         .filter(|m| m.role.collects() && m.id != *caller)
         .map(|m| m.id.clone())
         .collect();
-    let relayed = Relayed { question: question.signed().digest(), asker: caller.clone(), to: to.clone() };
+    let relayed = Relayed { question: digest, asker: caller.clone(), to: to.clone() };
     turn.append(context, LogName::Access, Fact::Relayed(relayed))?;
     turn.reply(token, Reply::ready(Response::Relay(to)));
     Ok(())

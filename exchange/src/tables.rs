@@ -77,6 +77,7 @@ tables! {
     Intake = 26;
     Budget = 27;
     Judged = 28;
+    Relayed = 29;
     Evidence = 40;
     Frozen = 41;
     CosignedNote = 42;
@@ -172,6 +173,10 @@ impl Key {
     /// A question answered or refused before: [`QuestionRow`].
     pub fn question(id: &QuestionId) -> Self {
         key(Table::Question, &[&id.0])
+    }
+    /// The members an outlet has passed a question to, by the question's digest: `Vec<MemberId>`; projected.
+    pub fn relayed(question: &Digest) -> Self {
+        key(Table::Relayed, &[&question.0])
     }
     /// How often a subject has been asked about: `u64`.
     pub fn accesses(tag: &SubjectTag) -> Self {

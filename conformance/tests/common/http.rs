@@ -46,11 +46,21 @@ pub(crate) fn send_with(method: &str, url: &str, headers: &str, body: &str) -> O
     parse(&send(url, method, &format!("{headers}Content-Length: {}\r\n", body.len()), body)?)
 }
 
+/// As [`send_with`], for what may take as long as a question may.
+pub(crate) fn send_patiently(method: &str, url: &str, headers: &str, body: &str) -> Option<Got> {
+    let headers = format!("{headers}Content-Length: {}\r\n", body.len());
+    parse(&send_within(url, method, &headers, body, Duration::from_secs(90))?)
+}
+
 fn send(url: &str, method: &str, headers: &str, body: &str) -> Option<Vec<u8>> {
+    send_within(url, method, headers, body, Duration::from_secs(20))
+}
+
+fn send_within(url: &str, method: &str, headers: &str, body: &str, wait: Duration) -> Option<Vec<u8>> {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     let mut stream = TcpStream::connect(host).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(wait)).unwrap();
     let request =
         format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).ok()?;

@@ -1,0 +1,334 @@
+//! A question, and a node killed while it carries it out: asked again, it is the same question. It has one answer, and
+//! every log has one line about it.
+//!
+//! Each of bank, outlet and authority is killed after every single change on its disk that the question brings about, so
+//! also between the commit of its line and its reply. The kills come from `fault/fault.c`.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test; what fails here fails the test")]
+
+mod common;
+
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use common::{
+    Federation, fault_library,
+    federation::{Cast, FIVE, free},
+    http::{self, Got},
+    rows::{company, numbered},
+    until,
+};
+use credit::{
+    catalog::Purpose,
+    entry::{Entry, Fact},
+    id::{ClerkId, FieldId, ItemId, MemberId, QuestionId},
+    question::{Basis, Question, Want},
+    subject::SubjectId,
+};
+use crypto::{Digest, codec, sign::Signed};
+use exchange::{
+    answer::{self, OpenedAnswer},
+    artifact::Artifact,
+    limits::FRAME_BYTES_MAX,
+    registry::Registry,
+    wire::{Outcome, Request, Response},
+};
+use ledger::{log, tree::LeafIndex};
+use node::{clock, home::read_registry, keys::Keys, quic, store::DiskStore};
+use serde_json::{Value, json};
+
+/// Two regions, the outlet and a bank.
+fn cast() -> [Cast; 4] {
+    std::array::from_fn(|at| FIVE[at])
+}
+
+/// Time for a question that meets a kill: the nodes come back within seconds.
+const DEADLINE_MS: u64 = 60_000;
+/// Changes on a disk that a question brings about are fewer; a node that still dies after so many is killed by something else.
+const CHANGES_MAX: u64 = 60;
+
+/// A running federation, of which one node at a time is to be killed.
+struct Stage {
+    federation: Federation,
+    grant: String,
+}
+
+/// What the kills of one node came to.
+#[derive(Debug, Default)]
+struct Kills {
+    /// The node was killed.
+    all: u64,
+    /// Its line was written by then, and its reply had not left.
+    between: u64,
+}
+
+impl Stage {
+    fn start(gateway: Option<&str>) -> Self {
+        let federation = Federation::found(&cast());
+        if let Some(listen) = gateway {
+            federation.at("bank-a", &["gateway", "enable", "--listen", listen]).done();
+        }
+        for member in cast() {
+            federation.spawn(member.id);
+        }
+        for member in cast() {
+            federation.ready(member.id);
+        }
+        federation.source("sh", "office");
+        let rows = federation.file("rows.csv", numbered(1, 4));
+        federation.submit("sh", "office", &rows).done();
+        let grant = federation.grant("grant", &company(1), "bank-a", &["--uses", "1000"]);
+        Self { federation, grant }
+    }
+
+    /// Starts the node again; its `at`-th change after [`Stage::arm`] will be its last.
+    fn start_to_die(&self, member: &str, at: u64) {
+        let (dir, armed, at) = (self.federation.text(member), self.federation.text("armed"), at.to_string());
+        let _ = fs::remove_file(&armed);
+        let env = [
+            ("LD_PRELOAD", fault_library().to_str().unwrap()),
+            ("FAULT_DIR", &dir),
+            ("FAULT_FROM", &armed),
+            ("FAULT_AT", &at),
+            ("FAULT_KIND", "kill-after"),
+        ];
+        self.federation.spawn_with(member, &[], &env);
+        self.federation.ready(member);
+    }
+
+    fn arm(&self) {
+        fs::write(self.federation.path("armed"), "").unwrap();
+    }
+
+    /// Facts of a member's access log; its node is down.
+    fn accesses(&self, member: &str) -> Vec<Fact> {
+        let store = DiskStore::open(&self.federation.path(member).join("data")).unwrap();
+        let size = log::size(&store, "access").unwrap().0;
+        let entries = log::entries(&store, "access", LeafIndex(0), size).unwrap();
+        entries.iter().map(|bytes| Entry::from_bytes(bytes).unwrap().fact).collect()
+    }
+
+    /// Asks with `ask` while `member` dies after every change in turn, until it survives. `ask` must come back with an
+    /// answer once the node is there again; what it gives is handed to `check`.
+    fn kill_after_every_change<T: Send>(
+        &self,
+        member: &str,
+        ask: impl Fn(u64) -> Option<T> + Sync,
+        mut check: impl FnMut(u64, Option<T>),
+    ) -> Kills {
+        let mut kills = Kills::default();
+        self.federation.kill(member);
+        for at in 1.. {
+            assert!(at < CHANGES_MAX, "`{member}` dies again and again");
+            self.start_to_die(member, at);
+            let before = self.federation.sizes(member)[2];
+            self.arm();
+            let (answer, died) = thread::scope(|scope| {
+                let asking = scope.spawn(|| ask(at));
+                let end = Instant::now() + Duration::from_millis(DEADLINE_MS);
+                while !asking.is_finished() && !self.federation.is_down(member) && Instant::now() < end {
+                    thread::sleep(Duration::from_millis(2));
+                }
+                let died = self.federation.is_down(member);
+                if died {
+                    assert_eq!(self.federation.ended(member), None, "`{member}` ended in another way");
+                    kills.all += 1;
+                    kills.between += u64::from(self.accesses(member).len() as u64 > before);
+                    let _ = fs::remove_file(self.federation.path("armed"));
+                    self.federation.spawn(member);
+                    self.federation.ready(member);
+                }
+                (asking.join().unwrap(), died)
+            });
+            let _ = fs::remove_file(self.federation.path("armed"));
+            check(at, answer);
+            if !died {
+                break;
+            }
+            self.federation.kill(member);
+        }
+        println!("`{member}`: killed {} times, {} of them between line and reply", kills.all, kills.between);
+        assert!(kills.between > 0, "no kill fell between line and reply");
+        kills
+    }
+
+    /// Lines about each question in the access log of every member, once all nodes have stopped.
+    fn lines(&self) -> BTreeMap<(&'static str, Digest), Vec<Fact>> {
+        let mut lines: BTreeMap<_, Vec<Fact>> = BTreeMap::new();
+        for member in cast() {
+            self.federation.stop(member.id);
+            for fact in self.accesses(member.id) {
+                let question = match &fact {
+                    Fact::Asked(asked) => asked.question,
+                    Fact::Relayed(relayed) => relayed.question,
+                    Fact::Disclosed(disclosed) => disclosed.asked.question,
+                    Fact::Refused(refused) => refused.asked.question,
+                    Fact::Received(received) => received.question,
+                    _ => continue,
+                };
+                lines.entry((member.id, question)).or_default().push(fact);
+            }
+            let report = self.federation.unlocked(&["node", "fsck"], member.id).done().json();
+            assert_eq!(report["broken"], 0, "{}: {report:#}", member.id);
+        }
+        lines
+    }
+}
+
+#[test]
+fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line() {
+    let listen = free();
+    let stage = Stage::start(Some(&listen));
+    let made = stage.federation.at("bank-a", &["gateway", "key", "add", "--name", "loans"]).done().json();
+    let key = made["key"].as_str().unwrap().to_owned();
+    let body = json!({
+        "purpose": "pre-loan", "clerk": "wang", "grant": base64(&fs::read(&stage.grant).unwrap()),
+        "deadline_ms": DEADLINE_MS,
+    })
+    .to_string();
+    let ask = |once: &str| -> Option<Got> {
+        let headers = format!(
+            "Authorization: Bearer {key}\r\nContent-Type: application/json\r\nIdempotency-Key: {once}\r\n"
+        );
+        http::send_patiently("POST", &format!("http://{listen}/v1/queries"), &headers, &body)
+    };
+    let answered = |got: &Got| -> Value {
+        let value = serde_json::from_slice(&got.body).unwrap();
+        assert_eq!(got.status, 201, "{value}");
+        value
+    };
+    // Question and what the answering members made of it, of every kill.
+    let mut answers: Vec<Value> = Vec::new();
+    for victim in ["bank-a", "xyd", "sh"] {
+        stage.kill_after_every_change(
+            victim,
+            |at| ask(&format!("{victim}-{at}")),
+            |at, first| {
+                // Whatever became of the first try, the second gets the answer, and the third the same.
+                let once = format!("{victim}-{at}");
+                let second = until("an answer", Duration::from_millis(DEADLINE_MS), || {
+                    ask(&once).filter(|got| got.status != 503)
+                });
+                let answer = answered(&second);
+                if let Some(first) = first.filter(|got| got.status != 503) {
+                    assert_eq!(answered(&first), answer, "{once}");
+                }
+                assert_eq!(answered(&ask(&once).unwrap()), answer, "{once}");
+                answers.push(answer);
+            },
+        );
+    }
+    let lines = stage.lines();
+    let mut all = 0;
+    for answer in &answers {
+        let question = Digest::parse(answer["question"].as_str().unwrap()).unwrap();
+        let of = |member: &'static str| lines.get(&(member, question)).map_or(&[][..], Vec::as_slice);
+        assert_eq!(of("xyd").len(), 1, "the outlet's line: {answer:#}");
+        let asked = of("bank-a").iter().filter(|fact| matches!(fact, Fact::Asked(_))).count();
+        assert_eq!(asked, 1, "{answer:#}");
+        let members = answer["members"].as_array().unwrap();
+        for member in ["sh", "js"] {
+            let said = members.iter().find(|m| m["member"] == member).unwrap();
+            let received = |fact: &&Fact| matches!(fact, Fact::Received(r) if r.from.as_str() == member);
+            let received = of("bank-a").iter().filter(received).count();
+            match said["receipt"].is_object() {
+                // One line where it was decided, one where it was received.
+                true => assert_eq!((of(member).len(), received), (1, 1), "{member}: {answer:#}"),
+                // Its node was away for longer than the outlet waits: the answer says so.
+                false => {
+                    assert_eq!(said["outcome"], "unreachable", "{answer:#}");
+                    assert_eq!(answer["complete"], false);
+                    assert!(of(member).len() <= 1 && received == 0, "{member}: {answer:#}");
+                }
+            }
+        }
+        all += u64::from(answer["complete"] == true);
+    }
+    println!("{} questions, {all} of them answered by every member", answers.len());
+    assert!(all > 0);
+}
+
+#[test]
+fn a_question_sent_again_over_quic_after_a_crash_is_one_access() {
+    let stage = Stage::start(None);
+    let registry: Registry = read_registry(&stage.federation.registry()).unwrap().accept(None).unwrap();
+    let keys = Keys::open(&stage.federation.path("bank-a"), b"an example passphrase").unwrap();
+    let Artifact::Grant(grant) = codec::from_slice(&fs::read(&stage.grant).unwrap()).unwrap() else {
+        panic!("no grant");
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let question = || {
+        let now = clock::now();
+        let question = Question {
+            id: QuestionId(clock::random()),
+            asker: MemberId::parse("bank-a").unwrap(),
+            clerk: ClerkId::parse("wang").unwrap(),
+            purpose: Purpose::LoanReview,
+            subject: SubjectId::parse(&company(1)).unwrap(),
+            wants: vec![Want { item: ItemId::parse("CF").unwrap(), fields: vec![FieldId(14), FieldId(19)] }],
+            basis: Basis::Grant(grant.clone()),
+            asked_at: now,
+            deadline: now.plus_ms(DEADLINE_MS),
+            checks: Vec::new(),
+        };
+        Signed::new(&keys.signing(), "bank-a", now, &question)
+    };
+    // A connection of its own for every try, as a bank that has lost its node would have.
+    let ask = |signed: &Signed<Question>| -> Option<BTreeMap<MemberId, OpenedAnswer>> {
+        let outlet = &registry.member(&MemberId::parse("xyd").unwrap()).unwrap().stated;
+        let response = runtime.block_on(async {
+            let endpoint = quic::caller().ok()?;
+            let line = quic::connect(&endpoint, &keys.tls_seed(), &outlet.quic, outlet.tls).await.ok()?;
+            let call = quic::call(&line, &Request::Ask(signed.clone()), FRAME_BYTES_MAX);
+            tokio::time::timeout(Duration::from_secs(5), call).await.ok()?.ok()
+        });
+        let Response::Parts(parts) = response? else { panic!("the outlet's parts were expected") };
+        let verified = registry.verify(signed).unwrap();
+        let open = |answer| answer::open(&registry, &verified, &keys.opening(), answer).unwrap();
+        let answered = parts.iter().filter_map(|part| match &part.outcome {
+            Outcome::Answered(answer) => Some((part.member.clone(), open(answer))),
+            _ => None,
+        });
+        Some(answered.collect())
+    };
+    let mut asked = Vec::new();
+    for victim in ["xyd", "sh"] {
+        let questions: Vec<Signed<Question>> = Vec::new();
+        let questions = std::sync::Mutex::new(questions);
+        stage.kill_after_every_change(
+            victim,
+            |_| {
+                let signed = question();
+                questions.lock().unwrap().push(signed.clone());
+                ask(&signed)
+            },
+            |at, first| {
+                let signed = questions.lock().unwrap().last().unwrap().clone();
+                let all = until("every member's answer", Duration::from_millis(DEADLINE_MS), || {
+                    ask(&signed).filter(|answers| answers.len() == 2)
+                });
+                for (member, answer) in first.into_iter().flatten() {
+                    assert_eq!(all[&member], answer, "{victim} {at}: {member}");
+                }
+                let sh = &all[&MemberId::parse("sh").unwrap()];
+                assert_eq!((sh.records.len(), sh.refused), (1, false));
+                asked.push(signed.digest());
+            },
+        );
+    }
+    let lines = stage.lines();
+    for question in asked {
+        for member in ["xyd", "sh", "js"] {
+            assert_eq!(lines[&(member, question)].len(), 1, "{member}");
+        }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
+}
