@@ -45,6 +45,18 @@ pub(crate) enum Key {
         /// Questions in a minute.
         #[arg(long, default_value_t = node::gateway::settings::PER_MINUTE)]
         per_minute: u32,
+        /// What it is for: ask, grants, events; may be repeated. Default: all.
+        #[arg(long, value_name = "WORK")]
+        may: Vec<String>,
+        /// A purpose it may ask for; may be repeated. Default: every one.
+        #[arg(long, value_name = "PURPOSE")]
+        purpose: Vec<String>,
+        /// A mode in which it may have fields: value, mask, or verify for checks; may be repeated. Default: every one.
+        #[arg(long, value_name = "MODE")]
+        mode: Vec<String>,
+        /// A clerk it may name, without the prefix; may be repeated. Default: every one.
+        #[arg(long, value_name = "CLERK")]
+        clerk: Vec<String>,
         #[command(flatten)]
         node: Dir,
     },

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use ::node::{
     Problem, clock,
-    gateway::settings::Settings,
+    gateway::{
+        scope::{Scope, listed},
+        settings::Settings,
+    },
     home::{GatewayConfig, Home},
 };
 use serde_json::{Value, json};
@@ -52,25 +55,35 @@ fn change<T>(dir: &Path, change: impl FnOnce(&mut Settings) -> Result<T, Problem
 
 fn key(verb: Key) -> Result<Output, Problem> {
     match verb {
-        Key::Add { name, clerk_prefix, per_minute, node } => {
-            let key = change(&node.dir, |s| s.add_key(&name, &clerk_prefix, per_minute))?;
-            let text = format!("{key}\nshown once; only its digest is kept / 仅显示一次，本机只保存其摘要");
-            Ok(Output::new(json!({ "name": name, "key": key }), text))
+        Key::Add { name, clerk_prefix, per_minute, may, purpose, mode, clerk, node } => {
+            let list = |words: Vec<String>| (!words.is_empty()).then(|| words.into_iter().collect());
+            let scope =
+                Scope { may: list(may), purposes: list(purpose), modes: list(mode), clerks: list(clerk) };
+            let key = change(&node.dir, |s| s.add_key(&name, &clerk_prefix, per_minute, scope.clone()))?;
+            let text = format!(
+                "{key}\nshown once; only its digest is kept / 仅显示一次，本机只保存其摘要{}",
+                scope_shown(&scope)
+            );
+            Ok(Output::new(json!({ "name": name, "key": key, "scope": scope_value(&scope) }), text))
         }
         Key::List(node) => {
             let keys = Settings::read(&node.dir)?.keys;
             let line = |key: &::node::gateway::settings::ApiKey| {
                 let end = key.revoked.as_ref().map(|at| format!(", revoked {at}")).unwrap_or_default();
                 format!(
-                    "{:<16} clerks `{}…`, {} a minute, made {}{end}",
-                    key.name, key.clerk_prefix, key.per_minute, key.made
+                    "{:<16} clerks `{}…`, {} a minute, made {}{end}{}",
+                    key.name,
+                    key.clerk_prefix,
+                    key.per_minute,
+                    key.made,
+                    scope_shown(&key.scope)
                 )
             };
             let text = keys.iter().map(line).collect::<Vec<_>>().join("\n");
             let value = |key: &::node::gateway::settings::ApiKey| {
                 json!({
                     "name": key.name, "clerk_prefix": key.clerk_prefix, "per_minute": key.per_minute, "made": key.made,
-                    "revoked": key.revoked,
+                    "revoked": key.revoked, "scope": scope_value(&key.scope),
                 })
             };
             Ok(Output::new(json!({ "keys": keys.iter().map(value).collect::<Vec<Value>>() }), text))
@@ -81,6 +94,16 @@ fn key(verb: Key) -> Result<Output, Problem> {
             Ok(Output::new(json!({ "revoked": name }), text))
         }
     }
+}
+
+/// The lists of a key, a line each; nothing when it may do everything.
+fn scope_shown(scope: &Scope) -> String {
+    scope.lists().map(|(name, list)| format!("\n  only {name}: {}", listed(list))).collect()
+}
+
+/// As above: a list that is not there allows everything.
+fn scope_value(scope: &Scope) -> Value {
+    scope.lists().map(|(name, list)| (name.to_owned(), json!(list))).collect()
 }
 
 fn hook(verb: Hook) -> Result<Output, Problem> {

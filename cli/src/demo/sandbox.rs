@@ -24,7 +24,10 @@ use exchange::{
 };
 use node::{
     Problem, clock,
-    gateway::settings::{PER_MINUTE, Settings},
+    gateway::{
+        scope::Scope,
+        settings::{PER_MINUTE, Settings},
+    },
     home::{GatewayConfig, Home},
 };
 use serde_json::{Value, json};
@@ -115,8 +118,8 @@ async fn build(args: &Sandbox, fed: &mut Federation) -> Result<Value, Problem> {
     config.gateway = Some(GatewayConfig { listen: args.listen.clone(), certificate: None, key: None });
     home.set_config(&config)?;
     let mut settings = Settings::read(&bank)?;
-    let key = settings.add_key("loans", "loans/", PER_MINUTE)?;
-    let limited = settings.add_key("limited", "limited/", 1)?;
+    let key = settings.add_key("loans", "loans/", PER_MINUTE, Scope::default())?;
+    let limited = settings.add_key("limited", "limited/", 1, Scope::default())?;
     settings.write(&bank)?;
     for (member, ..) in SANDBOX {
         fed.start(member)?;

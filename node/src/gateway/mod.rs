@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`settings`] | API keys and webhooks, in a file |
+//! | [`scope`] | what one key may do |
 //! | [`route`] | every address |
 //! | [`trouble`] | errors |
 //! | [`queries`], [`view`] | questions and answers, and their JSON |
@@ -18,6 +19,7 @@ pub mod grants;
 pub mod hooks;
 pub mod queries;
 pub mod route;
+pub mod scope;
 pub mod settings;
 pub mod trouble;
 pub mod view;
@@ -264,6 +266,7 @@ impl Gateway {
             _ => {}
         }
         let key = self.authorize(request.headers())?;
+        key.scope.admits(route)?;
         let place = self.requests.clone().try_acquire_owned();
         let place =
             place.map_err(|_| Trouble::busy(format!("{REQUESTS_MAX} requests are worked on already")))?;

@@ -191,15 +191,18 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
         true => Vec::new(),
         false => wants(catalog, &ask.items, grant.as_ref())?,
     };
-    Ok(AskDraft {
+    let draft = AskDraft {
         clerk,
         purpose,
         subject,
         wants,
-        basis: grant.map_or(Basis::None, |g| Basis::Grant(g.signed().clone())),
+        basis: grant.as_ref().map_or(Basis::None, |g| Basis::Grant(g.signed().clone())),
         wait_ms,
         checks: checks.into_iter().collect(),
-    })
+    };
+    let words = grant.as_ref().map(Verified::get);
+    call.key.scope.admits_question(&server.shared.context(), &ask.clerk, &draft, words)?;
+    Ok(draft)
 }
 
 /// Items and fields; without any those of the grant, and of an item without fields all.

@@ -17,6 +17,7 @@ use credit::id::{ClerkId, SourceId};
 use crypto::{Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::scope::Scope;
 use crate::{
     Problem, clock,
     keys::{check_private, write_private},
@@ -54,11 +55,18 @@ pub struct ApiKey {
     pub clerk_prefix: String,
     /// Questions in a minute.
     pub per_minute: u32,
+    /// What it may do; without one everything.
+    #[serde(default, skip_serializing_if = "everything")]
+    pub scope: Scope,
     /// When it was made.
     pub made: String,
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
+}
+
+fn everything(scope: &Scope) -> bool {
+    *scope == Scope::default()
 }
 
 /// Somebody who is told of every event.
@@ -118,8 +126,15 @@ impl Settings {
     }
 
     /// Makes a key; returns it. It is shown once and kept by nobody here.
-    pub fn add_key(&mut self, name: &str, clerk_prefix: &str, per_minute: u32) -> Result<String, Problem> {
+    pub fn add_key(
+        &mut self,
+        name: &str,
+        clerk_prefix: &str,
+        per_minute: u32,
+        scope: Scope,
+    ) -> Result<String, Problem> {
         named(name)?;
+        let scope = scope.checked()?;
         if self.keys.iter().any(|key| key.name == name && key.revoked.is_none()) {
             return Err(Problem::new(
                 format!("there is a key `{name}` already"),
@@ -141,6 +156,7 @@ impl Settings {
             sha256: Digest::of(token.as_bytes()).to_string(),
             clerk_prefix: clerk_prefix.to_owned(),
             per_minute,
+            scope,
             made: clock::now().rfc3339(),
             revoked: None,
         });
@@ -235,17 +251,19 @@ mod tests {
     fn a_key_opens_until_it_is_revoked_and_the_file_does_not_hold_it() {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::read(dir.path()).unwrap();
-        let token = settings.add_key("loans", "loans/", 60).unwrap();
-        assert!(settings.add_key("loans", "", 60).is_err());
+        let token = settings.add_key("loans", "loans/", 60, Scope::default()).unwrap();
+        assert!(settings.add_key("loans", "", 60, Scope::default()).is_err());
         settings.write(dir.path()).unwrap();
         let text = fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert!(!text.contains(&token) && !text.contains(token.strip_prefix(KEY_PREFIX).unwrap()));
+        // A file that was written before there were scopes reads the same.
+        assert!(!text.contains("scope"));
         let mut read = Settings::read(dir.path()).unwrap();
         assert_eq!(read.key(&token).unwrap().name, "loans");
         assert!(read.key(&token[1..]).is_none() && read.key("").is_none());
         read.revoke_key("loans", Timestamp(1)).unwrap();
         assert!(read.key(&token).is_none() && read.revoke_key("loans", Timestamp(2)).is_err());
-        let again = read.add_key("loans", "loans/", 60).unwrap();
+        let again = read.add_key("loans", "loans/", 60, Scope::default()).unwrap();
         assert!(read.key(&again).is_some() && read.key(&token).is_none());
     }
 
@@ -255,7 +273,7 @@ mod tests {
         for (name, prefix, per_minute) in
             [("", "", 1), ("Loans", "", 1), ("a", "a\nb", 1), ("a", &*"字".repeat(33), 1), ("a", "", 0)]
         {
-            assert!(settings.add_key(name, prefix, per_minute).is_err(), "{name} {prefix:?} {per_minute}");
+            assert!(settings.add_key(name, prefix, per_minute, Scope::default()).is_err(), "{name} {prefix:?} {per_minute}");
         }
         for url in
             ["http://192.0.2.1/x", "ftp://127.0.0.1/", "https:///x", "nonsense", "http://localhost.evil/"]

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Body, full, insert};
 
 /// Codes that are the gateway's own: code, status, English, Chinese.
-pub const OWN: [(&str, u16, &str, &str); 8] = [
+pub const OWN: [(&str, u16, &str, &str); 9] = [
     (
         "request.malformed",
         400,
@@ -25,6 +25,12 @@ pub const OWN: [(&str, u16, &str, &str); 8] = [
         401,
         "the API key is missing, unknown or revoked; ask the node's operator for one",
         "缺少 API 密钥，或密钥无效、已吊销；请向节点运维人员申请",
+    ),
+    (
+        "key.not-allowed",
+        403,
+        "this API key is not for that; use another, or ask the node's operator for one",
+        "该 API 密钥无此权限；请换用其他密钥，或向节点运维人员申请",
     ),
     (
         "method.not-allowed",

@@ -19,6 +19,8 @@ use exchange::{
 use ledger::store::View;
 use serde_json::{Value, json};
 
+use super::trouble;
+
 /// The answer to a question.
 pub fn answer(
     context: &Context,
@@ -51,13 +53,14 @@ pub fn answer(
     Ok(value)
 }
 
-/// `answered`, `denied` (by policy, or as a whole), `unreachable`, or `invalid`: what came back proves nothing.
+/// `answered`, `denied` (by policy, or as a whole), `unreachable` (nobody answers, or one that cannot decide now and says
+/// so: that it has no record does not follow), or `invalid`: what came back proves nothing.
 fn outcome(part: &OpenedPart) -> &'static str {
     match (&part.answer, part.problem.as_ref().and_then(Refusal::known)) {
         (Some(answer), _) if answer.refused => "denied",
         (Some(_), _) => "answered",
-        (None, Some(Code::Unreachable)) => "unreachable",
         (None, Some(Code::SignatureInvalid | Code::MemberFrozen)) => "invalid",
+        (None, Some(code)) if trouble::status(code) == 503 => "unreachable",
         (None, _) => "denied",
     }
 }
