@@ -1,4 +1,4 @@
-// A client of the Xinqiao gateway, written from docs/openapi.json alone. Java 17 or newer, nothing else.
+// A client of the Xinqiao gateway, made from docs/openapi.json alone. Java 17 or newer, nothing else.
 //
 //   java Gateway.java BASE KEY REQUESTS     exercises a sandbox; REQUESTS is its directory of request bodies
 //
@@ -49,15 +49,121 @@ public final class Gateway {
         this.key = key;
     }
 
+    // Between this line and the next of its kind: what follows is written by `cargo xtask clients --write` from docs/openapi.json.
+    /**
+     * This document: GET /openapi.json
+     * Gives an object.
+     */
+    Map<String, Object> document() throws Exception {
+        return json(call("GET", "/openapi.json", given(), given(), null));
+    }
+
+    /**
+     * Repairs, marks and changes of grants that this member was told of: GET /v1/events
+     * after (not needed): Events with a higher number.
+     * limit (not needed): Events on the page.
+     * wait (not needed): Seconds to wait for an event when there is none.
+     * lastEventId (not needed): Of a stream that comes back; stands before `after`.
+     * Gives EventPage: events, more, next.
+     */
+    Map<String, Object> events(Long after, Long limit, Long wait, Long lastEventId) throws Exception {
+        return json(call("GET", "/v1/events", given("after", after, "limit", limit, "wait", wait), given("Last-Event-ID", lastEventId), null));
+    }
+
+    /**
+     * Hand in a grant: POST /v1/grants
+     * grant (needed): The file of `xinqiao grant issue` in base64.
+     * Gives Grant: collector, id, keep_days, letter_sha256, not_after, not_before, period, purposes, scope,
+     * status, status_zh, subject, uses_max.
+     */
+    Map<String, Object> addGrant(Map<String, Object> body) throws Exception {
+        return json(call("POST", "/v1/grants", given(), given(), body));
+    }
+
+    /**
+     * A grant handed in before: GET /v1/grants/{id}
+     * id (needed): Digest of the signed grant.
+     * Gives Grant: collector, id, keep_days, letter_sha256, not_after, not_before, period, purposes, scope,
+     * status, status_zh, subject, uses_max.
+     */
+    Map<String, Object> getGrant(String id) throws Exception {
+        return json(call("GET", "/v1/grants/" + encoded(id), given(), given(), null));
+    }
+
+    /**
+     * Whether the node answers questions: GET /v1/health
+     * Gives Health: member, status, version.
+     */
+    Map<String, Object> health() throws Exception {
+        return json(call("GET", "/v1/health", given(), given(), null));
+    }
+
+    /**
+     * Questions asked with this key: GET /v1/queries
+     * limit (not needed): Rows on the page.
+     * cursor (not needed): `next_cursor` of the page before.
+     * Gives QueryPage: next_cursor, queries.
+     */
+    Map<String, Object> listQueries(Long limit, String cursor) throws Exception {
+        return json(call("GET", "/v1/queries", given("limit", limit, "cursor", cursor), given(), null));
+    }
+
+    /**
+     * Ask about a subject through the outlet: POST /v1/queries
+     * clerk (needed): The person who asks. The key's prefix is put before it; both together have at most 64
+     * characters, and stand in the access logs of every member.
+     * purpose (needed): For what.
+     * checks (not needed): What is to be checked and not told: ITEM:FIELD=VALUE, ITEM:FIELD>=VALUE,
+     * ITEM:FIELD<=VALUE, ITEM:FIELD=LOW..HIGH, ITEM:none-since=YYYY-MM-DD, ITEM:paid=N@YYYY-MM. What can be
+     * checked of a field `xinqiao catalog ITEM` shows. Each different one counts against a budget per subject
+     * and field.
+     * deadline_ms (not needed): Time for the members to answer, in milliseconds. What has not come by then is
+     * `unreachable`.
+     * grant (not needed): The subject's grant in base64: the file of `xinqiao grant issue`.
+     * grant_id (not needed): Instead of `grant`: the id of one handed in before.
+     * items (not needed): Items and fields, at most 64 fields in all. Default: what the grant names, where
+     * nothing is to be checked.
+     * subject (not needed): Unified social credit code or resident number. Default: whom the grant names.
+     * Idempotency-Key (not needed): 1 to 128 visible ASCII characters. A retry with the same key and content
+     * is the same question: it gets the same answer, and no second access entry anywhere. With other content:
+     * 422 `question.reused`.
+     * Gives Query: asked_at, clerk, complete, deadline, id, keep_until, members, purpose, question, records,
+     * subject.
+     */
+    Map<String, Object> ask(Map<String, Object> body, String idempotencyKey) throws Exception {
+        return json(call("POST", "/v1/queries", given(), given("Idempotency-Key", idempotencyKey), body));
+    }
+
+    /**
+     * A question asked with this key, as it stands now: GET /v1/queries/{id}
+     * id (needed): The question's id.
+     * Gives Query: asked_at, clerk, complete, deadline, id, keep_until, members, purpose, question, records,
+     * subject.
+     */
+    Map<String, Object> getQuery(String id) throws Exception {
+        return json(call("GET", "/v1/queries/" + encoded(id), given(), given(), null));
+    }
+
+    /**
+     * The sealed answer as a file for `xinqiao verify`: GET /v1/queries/{id}/evidence
+     * id (needed): The question's id.
+     * Gives a file.
+     */
+    byte[] evidence(String id) throws Exception {
+        return call("GET", "/v1/queries/" + encoded(id) + "/evidence", given(), given(), null).body();
+    }
+
+    // End of what is written by `cargo xtask clients`.
+
     /** Asks, and asks again while the node says when to: under one key it stays one question. */
-    Map<String, Object> ask(Map<String, Object> question, String idempotencyKey) throws Exception {
+    Map<String, Object> askSurely(Map<String, Object> question, String idempotencyKey) throws Exception {
         String once = idempotencyKey == null ? UUID.randomUUID().toString() : idempotencyKey;
         for (int attempt = 0; ; attempt++) {
             try {
-                HttpRequest.Builder request = request("/v1/queries").header("Idempotency-Key", once);
-                return json(send(post(request, question)));
+                return ask(question, once);
             } catch (Problem problem) {
-                if (problem.status != 503 || problem.retryAfter < 0 || attempt == 3) {
+                boolean later = problem.status == 429 || problem.status == 503;
+                if (!later || problem.retryAfter < 0 || attempt == 3) {
                     throw problem;
                 }
                 Thread.sleep(problem.retryAfter * 1000);
@@ -65,27 +171,14 @@ public final class Gateway {
         }
     }
 
-    Map<String, Object> get(String path) throws Exception {
-        return json(send(request(path).GET()));
-    }
-
-    byte[] evidence(String id) throws Exception {
-        return send(request("/v1/queries/" + id + "/evidence").GET()).body();
-    }
-
-    Map<String, Object> addGrant(String base64) throws Exception {
-        return json(send(post(request("/v1/grants"), Map.of("grant", base64))));
-    }
-
     /** Every question of this key, page after page. */
-    List<Map<String, Object>> queries(int limit) throws Exception {
+    List<Map<String, Object>> allQueries(long limit) throws Exception {
         List<Map<String, Object>> found = new ArrayList<>();
-        Object cursor = null;
+        String cursor = null;
         do {
-            String more = cursor == null ? "" : "&cursor=" + URLEncoder.encode((String) cursor, StandardCharsets.UTF_8);
-            Map<String, Object> page = get("/v1/queries?limit=" + limit + more);
+            Map<String, Object> page = listQueries(limit, cursor);
             found.addAll(list(page, "queries"));
-            cursor = page.get("next_cursor");
+            cursor = (String) page.get("next_cursor");
         } while (cursor != null);
         return found;
     }
@@ -104,17 +197,35 @@ public final class Gateway {
         return false;
     }
 
-    private HttpRequest.Builder request(String path) {
-        return HttpRequest.newBuilder(URI.create(base + path)).timeout(Duration.ofSeconds(60))
+    /** Names and values, without those that are not given. */
+    private static Map<String, Object> given(Object... pairs) {
+        Map<String, Object> found = new LinkedHashMap<>();
+        for (int at = 0; at < pairs.length; at += 2) {
+            if (pairs[at + 1] != null) {
+                found.put((String) pairs[at], pairs[at + 1]);
+            }
+        }
+        return found;
+    }
+
+    private static String encoded(Object text) {
+        return URLEncoder.encode(String.valueOf(text), StandardCharsets.UTF_8);
+    }
+
+    private HttpResponse<byte[]> call(String method, String path, Map<String, Object> query,
+            Map<String, Object> headers, Map<String, Object> body) throws Exception {
+        List<String> words = new ArrayList<>();
+        query.forEach((name, value) -> words.add(encoded(name) + "=" + encoded(value)));
+        String address = base + path + (words.isEmpty() ? "" : "?" + String.join("&", words));
+        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(address)).timeout(Duration.ofSeconds(60))
                 .header("Authorization", "Bearer " + key);
-    }
-
-    private static HttpRequest.Builder post(HttpRequest.Builder request, Map<String, Object> body) {
-        return request.header("Content-Type", "application/json")
-                .POST(HttpRequest.BodyPublishers.ofString(Json.write(body)));
-    }
-
-    private HttpResponse<byte[]> send(HttpRequest.Builder request) throws Exception {
+        headers.forEach((name, value) -> request.header(name, String.valueOf(value)));
+        if (body == null) {
+            request.method(method, HttpRequest.BodyPublishers.noBody());
+        } else {
+            request.header("Content-Type", "application/json");
+            request.method(method, HttpRequest.BodyPublishers.ofString(Json.write(body)));
+        }
         HttpResponse<byte[]> response = http.send(request.build(), HttpResponse.BodyHandlers.ofByteArray());
         if (response.statusCode() >= 400) {
             throw new Problem(json(response), response.headers().firstValueAsLong("Retry-After").orElse(-1));
@@ -292,12 +403,13 @@ public final class Gateway {
     @SuppressWarnings("unchecked")
     public static void main(String[] args) throws Exception {
         Gateway gateway = new Gateway(args[0], args[1]);
+        check(gateway.health().get("status").equals("ready"), "the node is not ready");
         Map<String, Map<String, Object>> body = new LinkedHashMap<>();
         Map<String, Map<String, Object>> answer = new LinkedHashMap<>();
         for (String name : List.of("clean", "adverse", "repaired", "disputed", "masked", "grant-revoked")) {
             String text = Files.readString(Path.of(args[2], name + ".json"));
             body.put(name, (Map<String, Object>) new Json(text).read());
-            answer.put(name, gateway.ask(body.get(name), "java-" + name));
+            answer.put(name, gateway.askSurely(body.get(name), "java-" + name));
             check(answer.get(name).get("complete").equals(true), answer.get(name));
         }
         check(penalties(answer.get("clean")).isEmpty(), answer.get("clean"));
@@ -311,7 +423,7 @@ public final class Gateway {
         }
         Map<String, Object> adverse = answer.get("adverse");
         check(gateway.ask(body.get("adverse"), "java-adverse").equals(adverse), "a retry gets another answer");
-        check(gateway.get("/v1/queries/" + adverse.get("id")).equals(adverse), "it reads otherwise later");
+        check(gateway.getQuery((String) adverse.get("id")).equals(adverse), "it reads otherwise later");
         check(gateway.evidence((String) adverse.get("id")).length > 1000, "the evidence is short");
         try {
             gateway.ask(body.get("clean"), "java-adverse");
@@ -319,10 +431,10 @@ public final class Gateway {
         } catch (Problem problem) {
             check(problem.code.equals("question.reused") && problem.status == 422, problem);
         }
-        Map<String, Object> grant = gateway.addGrant((String) body.get("clean").get("grant"));
-        check(gateway.get("/v1/grants/" + grant.get("id")).equals(grant), grant);
-        check(gateway.queries(4).size() >= 6, "questions are missing");
-        List<Map<String, Object>> events = list(gateway.get("/v1/events?limit=100"), "events");
+        Map<String, Object> grant = gateway.addGrant(Map.of("grant", body.get("clean").get("grant")));
+        check(gateway.getGrant((String) grant.get("id")).equals(grant), grant);
+        check(gateway.allQueries(4).size() >= 6, "questions are missing");
+        List<Map<String, Object>> events = list(gateway.events(0L, 100L, null, null), "events");
         check(events.stream().anyMatch(event -> event.get("type").equals("record.repaired")), events);
         String tag = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
         String secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

@@ -1,9 +1,9 @@
-"""A client of the Xinqiao gateway, written from docs/openapi.json alone. Python 3.9 or newer, nothing else.
+"""A client of the Xinqiao gateway, made from docs/openapi.json alone. Python 3.9 or newer, nothing else.
 
     python3 gateway.py BASE KEY REQUESTS     exercises a sandbox; REQUESTS is its directory of request bodies
     python3 gateway.py verify SECRET         reads a webhook call as JSON from standard input and checks its signature
 
-A bank may copy this file: `Client` and `verify_webhook` stand alone.
+A bank may copy this file: `Operations`, `Client` and `verify_webhook` stand alone.
 """
 
 import base64
@@ -31,7 +31,151 @@ class Problem(Exception):
         self.retry_after = retry_after
 
 
-class Client:
+# Between this line and the next of its kind: what follows is written by `cargo xtask clients --write` from docs/openapi.json.
+class Operations:
+    """Every operation of the document, one call each."""
+
+    def document(self):
+        """
+        This document: GET /openapi.json
+        Gives an object.
+        """
+        return self._call(
+            "GET",
+            "/openapi.json",
+        )
+
+    def events(self, *, after=None, limit=None, wait=None, last_event_id=None):
+        """
+        Repairs, marks and changes of grants that this member was told of: GET /v1/events
+        after (not needed): Events with a higher number.
+        limit (not needed): Events on the page.
+        wait (not needed): Seconds to wait for an event when there is none.
+        last_event_id (not needed): Of a stream that comes back; stands before `after`.
+        Gives EventPage: events, more, next.
+        """
+        return self._call(
+            "GET",
+            "/v1/events",
+            query={"after": after, "limit": limit, "wait": wait},
+            headers={"Last-Event-ID": last_event_id},
+        )
+
+    def add_grant(self, *, grant):
+        """
+        Hand in a grant: POST /v1/grants
+        grant (needed): The file of `xinqiao grant issue` in base64.
+        Gives Grant: collector, id, keep_days, letter_sha256, not_after, not_before, period, purposes, scope,
+        status, status_zh, subject, uses_max.
+        """
+        return self._call(
+            "POST",
+            "/v1/grants",
+            body={"grant": grant},
+        )
+
+    def get_grant(self, id):
+        """
+        A grant handed in before: GET /v1/grants/{id}
+        id (needed): Digest of the signed grant.
+        Gives Grant: collector, id, keep_days, letter_sha256, not_after, not_before, period, purposes, scope,
+        status, status_zh, subject, uses_max.
+        """
+        return self._call(
+            "GET",
+            f"/v1/grants/{_quoted(id)}",
+        )
+
+    def health(self):
+        """
+        Whether the node answers questions: GET /v1/health
+        Gives Health: member, status, version.
+        """
+        return self._call(
+            "GET",
+            "/v1/health",
+        )
+
+    def list_queries(self, *, limit=None, cursor=None):
+        """
+        Questions asked with this key: GET /v1/queries
+        limit (not needed): Rows on the page.
+        cursor (not needed): `next_cursor` of the page before.
+        Gives QueryPage: next_cursor, queries.
+        """
+        return self._call(
+            "GET",
+            "/v1/queries",
+            query={"limit": limit, "cursor": cursor},
+        )
+
+    def ask(self, *, clerk, purpose, checks=None, deadline_ms=None, grant=None, grant_id=None, items=None, subject=None, idempotency_key=None):
+        """
+        Ask about a subject through the outlet: POST /v1/queries
+        clerk (needed): The person who asks. The key's prefix is put before it; both together have at most 64
+        characters, and stand in the access logs of every member.
+        purpose (needed): For what.
+        checks (not needed): What is to be checked and not told: ITEM:FIELD=VALUE, ITEM:FIELD>=VALUE,
+        ITEM:FIELD<=VALUE, ITEM:FIELD=LOW..HIGH, ITEM:none-since=YYYY-MM-DD, ITEM:paid=N@YYYY-MM. What can be
+        checked of a field `xinqiao catalog ITEM` shows. Each different one counts against a budget per
+        subject and field.
+        deadline_ms (not needed): Time for the members to answer, in milliseconds. What has not come by then
+        is `unreachable`.
+        grant (not needed): The subject's grant in base64: the file of `xinqiao grant issue`.
+        grant_id (not needed): Instead of `grant`: the id of one handed in before.
+        items (not needed): Items and fields, at most 64 fields in all. Default: what the grant names, where
+        nothing is to be checked.
+        subject (not needed): Unified social credit code or resident number. Default: whom the grant names.
+        idempotency_key (not needed): 1 to 128 visible ASCII characters. A retry with the same key and content
+        is the same question: it gets the same answer, and no second access entry anywhere. With other
+        content: 422 `question.reused`.
+        Gives Query: asked_at, clerk, complete, deadline, id, keep_until, members, purpose, question, records,
+        subject.
+        """
+        return self._call(
+            "POST",
+            "/v1/queries",
+            headers={"Idempotency-Key": idempotency_key},
+            body={"checks": checks, "clerk": clerk, "deadline_ms": deadline_ms, "grant": grant, "grant_id": grant_id, "items": items, "purpose": purpose, "subject": subject},
+        )
+
+    def get_query(self, id):
+        """
+        A question asked with this key, as it stands now: GET /v1/queries/{id}
+        id (needed): The question's id.
+        Gives Query: asked_at, clerk, complete, deadline, id, keep_until, members, purpose, question, records,
+        subject.
+        """
+        return self._call(
+            "GET",
+            f"/v1/queries/{_quoted(id)}",
+        )
+
+    def evidence(self, id):
+        """
+        The sealed answer as a file for `xinqiao verify`: GET /v1/queries/{id}/evidence
+        id (needed): The question's id.
+        Gives a file.
+        """
+        return self._call(
+            "GET",
+            f"/v1/queries/{_quoted(id)}/evidence",
+            file=True,
+        )
+
+
+# End of what is written by `cargo xtask clients`.
+
+
+def _quoted(text):
+    return urllib.parse.quote(text, safe="")
+
+
+def _given(words):
+    return {name: value for name, value in (words or {}).items() if value is not None}
+
+
+class Client(Operations):
     """One system of the bank. `authorities` is a PEM file for https with a certificate of the bank's own."""
 
     def __init__(self, base, key, authorities=None, timeout=60):
@@ -40,43 +184,26 @@ class Client:
         self.timeout = timeout
         self.context = ssl.create_default_context(cafile=authorities) if base.startswith("https") else None
 
-    def ask(self, idempotency_key=None, **question):
+    def ask_surely(self, idempotency_key=None, **question):
         """Asks, and asks again while the node says when to: under one key it stays one question."""
         key = idempotency_key or str(uuid.uuid4())
         for attempt in range(4):
             try:
-                return self._json("POST", "/v1/queries", question, {"Idempotency-Key": key})
+                return self.ask(idempotency_key=key, **question)
             except Problem as problem:
-                if problem.status != 503 or problem.retry_after is None or attempt == 3:
+                if problem.status not in (429, 503) or problem.retry_after is None or attempt == 3:
                     raise
                 time.sleep(problem.retry_after)
 
-    def query(self, query_id):
-        return self._json("GET", f"/v1/queries/{query_id}")
-
-    def queries(self, limit=20):
+    def all_queries(self, limit=20):
         """Every question of this key, page after page."""
         cursor = None
         while True:
-            words = {"limit": limit, **({"cursor": cursor} if cursor else {})}
-            page = self._json("GET", "/v1/queries?" + urllib.parse.urlencode(words))
+            page = self.list_queries(limit=limit, cursor=cursor)
             yield from page["queries"]
             cursor = page.get("next_cursor")
             if cursor is None:
                 return
-
-    def evidence(self, query_id):
-        return self._send("GET", f"/v1/queries/{query_id}/evidence")[0]
-
-    def add_grant(self, grant):
-        return self._json("POST", "/v1/grants", {"grant": base64.b64encode(grant).decode()})
-
-    def grant(self, grant_id):
-        return self._json("GET", f"/v1/grants/{grant_id}")
-
-    def events(self, after=0, limit=100, wait=0):
-        words = urllib.parse.urlencode({"after": after, "limit": limit, "wait": wait})
-        return self._json("GET", "/v1/events?" + words)
 
     def stream(self, after=0):
         """Events as they come, from server-sent events. Ends when the connection does; go on after the last number."""
@@ -91,27 +218,23 @@ class Client:
                     yield json.loads("\n".join(data))
                     data = []
 
-    def health(self):
-        return self._json("GET", "/v1/health")
-
-    def _json(self, method, path, body=None, headers=None):
-        return json.loads(self._send(method, path, body, headers)[0])
-
-    def _request(self, method, path, body, headers):
-        data = None if body is None else json.dumps(body).encode()
-        head = {"Authorization": f"Bearer {self.key}", **(headers or {})}
-        if data is not None:
-            head["Content-Type"] = "application/json"
-        return urllib.request.Request(self.base + path, data=data, method=method, headers=head)
-
-    def _send(self, method, path, body=None, headers=None):
-        request = self._request(method, path, body, headers)
+    def _call(self, method, path, query=None, headers=None, body=None, file=False):
+        words = urllib.parse.urlencode(_given(query))
+        body = None if body is None else _given(body)
+        request = self._request(method, path + ("?" + words if words else ""), body, _given(headers))
         try:
             with urllib.request.urlopen(request, timeout=self.timeout, context=self.context) as response:
-                return response.read(), response.headers
+                return response.read() if file else json.loads(response.read())
         except urllib.error.HTTPError as error:
             after = error.headers.get("Retry-After")
             raise Problem(json.loads(error.read()), int(after) if after else None) from None
+
+    def _request(self, method, path, body, headers):
+        data = None if body is None else json.dumps(body).encode()
+        head = {"Authorization": f"Bearer {self.key}", **headers}
+        if data is not None:
+            head["Content-Type"] = "application/json"
+        return urllib.request.Request(self.base + path, data=data, method=method, headers=head)
 
 
 def verify_webhook(secret, headers, body, now=None, tolerance=300):
@@ -129,11 +252,12 @@ def verify_webhook(secret, headers, body, now=None, tolerance=300):
 
 def exercise(base, key, requests):
     client = Client(base, key)
+    assert client.document()["info"]["title"] == "Xinqiao gateway"
     assert client.health()["status"] == "ready"
 
     def ask(name, **more):
         with open(f"{requests}/{name}.json", encoding="utf-8") as file:
-            return client.ask(**{**json.load(file), **more})
+            return client.ask_surely(**{**json.load(file), **more})
 
     def penalties(answer):
         return [record for record in answer["records"] if record["item"] == "CF"]
@@ -144,7 +268,7 @@ def exercise(base, key, requests):
     assert adverse["complete"] and len(penalties(adverse)) == 1
     assert penalties(adverse)[0]["standing"] == "active" and penalties(adverse)[0]["fields"]
     assert ask("adverse", idempotency_key="python-1") == adverse
-    assert client.query(adverse["id"]) == adverse
+    assert client.get_query(adverse["id"]) == adverse
     assert len(client.evidence(adverse["id"])) > 1000
     assert not penalties(ask("repaired")) and not penalties(ask("masked"))
     assert penalties(ask("disputed"))[0]["disputed"] is True
@@ -152,15 +276,15 @@ def exercise(base, key, requests):
     assert all(member["outcome"] == "denied" for member in revoked["members"])
     assert {field["rule"] for member in revoked["members"] for field in member["withheld"]} == {"grant-revoked"}
     with open(f"{requests}/clean.json", encoding="utf-8") as file:
-        grant = client.add_grant(base64.b64decode(json.load(file)["grant"]))
-    assert client.grant(grant["id"]) == grant and grant["status"] == "active"
+        grant = client.add_grant(grant=json.load(file)["grant"])
+    assert client.get_grant(grant["id"]) == grant and grant["status"] == "active"
     assert client.ask(purpose="pre-loan", clerk="li", grant_id=grant["id"])["complete"]
     try:
         client.ask(purpose="pre-loan", clerk="li", grant_id=grant["id"], items=[{"item": "NOPE"}])
         raise AssertionError("an unknown item was asked for")
     except Problem as problem:
         assert (problem.code, problem.status) == ("item.unknown", 422)
-    listed = [row["id"] for row in client.queries(limit=3)]
+    listed = [row["id"] for row in client.all_queries(limit=3)]
     assert adverse["id"] in listed and len(listed) == len(set(listed)) >= 7
     kinds = [event["type"] for event in client.events()["events"]]
     for kind in ("record.repaired", "record.disputed", "record.masked", "grant.revoked"):

@@ -36,6 +36,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     for name in ["layers", "tidy", "docs"] {
         timed(&format!("cargo xtask {name}"), || crate::check(name))?;
     }
+    timed("cargo xtask clients", || crate::clients::run(root, false))?;
     cargo(root, CLIPPY)?;
     cargo(root, TEST)?;
     // Built for the tests above; a release build would take longer than it saves.

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "a command for people; standard output is its interface")]
 
 mod ci;
+mod clients;
 mod docs;
 mod findings;
 mod layers;
@@ -28,6 +29,7 @@ usage: cargo xtask <check>
   layers                    who may depend on whom, and what stays out of the pure crates
   tidy                      module docs, file sizes, banned words, dead files, trailing blanks
   docs                      tables against code, links, the two languages of a page
+  clients [--write]         the gateway's clients against docs/openapi.json; writes what follows from it
   setup                     installs what the checks need beside Rust, and says what a person must install
   ci                        everything the pipeline runs, quick to slow, stops at the first failure
   soak kill --rounds N [--seed S]
@@ -52,6 +54,8 @@ fn main() -> ExitCode {
         ["layers"] => check("layers").map(|_| ()),
         ["tidy"] => check("tidy").map(|_| ()),
         ["docs"] => check("docs").map(|_| ()),
+        ["clients"] => clients::run(&root(), false),
+        ["clients", "--write"] => clients::run(&root(), true),
         ["setup"] => setup::run(&root()),
         ["ci"] => ci::run(&root()),
         ["soak", "kill", rest @ ..] => ci::soak(&root(), rest),
