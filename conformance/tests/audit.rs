@@ -13,6 +13,7 @@ use common::{
     rows::{company, numbered},
     run, until,
 };
+use serde_json::json;
 
 /// A region, its mirror, the outlet, a bank and an auditor, each with a node.
 const CAST: [Cast; 5] = [
@@ -114,6 +115,64 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     assert_eq!(common::http::get(&tile, None).unwrap().status, 401);
     let none = format!("{}/mirror/sh/access/checkpoint", federation.http("xyd"));
     assert_eq!(common::http::get(&none, None).unwrap().status, 404);
+
+    certificates(&federation, registry, &grant, &subject);
+}
+
+/// What became of a record that was disclosed, and of the grant it was asked on, is in the bundle with everybody's
+/// acknowledgement; where nobody can be asked the bundle says what it lacks.
+fn certificates(federation: &Federation, registry: &str, grant: &str, subject: &str) {
+    let asked = federation.query("bank-a", subject, &["--grant", grant, "--clerk", "c-3"]).done().json();
+    let members = asked["members"].as_array().unwrap();
+    let at_sh = members.iter().find(|m| m["member"] == "sh").unwrap();
+    let record = at_sh["records"][0]["record"].as_str().unwrap();
+    let paper = federation.file("ruling", "a ruling (example)\n");
+    let mask = ["record", "mask", record, "--reason", "example", "--paper", &paper];
+    let event = federation.at("sh", &mask).done().json()["event"].as_u64().unwrap();
+    federation.at("js", &["grant", "revoke", grant]).done();
+    until("everybody has acknowledged both", Duration::from_secs(60), || {
+        let missing = |at: &str| federation.status(at)["pending"].as_u64() == Some(0);
+        (missing("sh") && missing("js")).then_some(())
+    });
+    let written = |member: &str, more: &[&str]| {
+        let out = federation.text(&format!("{member}.bundle"));
+        let args = ["audit", "bundle", "--member", member, "--out", &out];
+        let said = federation.unlocked(&[&args[..], more].concat(), "auditor").done().json();
+        (run(&["verify", &out, "--registry", registry, "--json"]).done().json(), said, out)
+    };
+    let (shown, said, _) = written("sh", &[]);
+    assert_eq!((shown["certificates"][0]["event"].as_u64(), &said["lacking"]), (Some(event), &json!([])));
+    let told: Vec<&str> = shown["certificates"][0]["acknowledged"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m.as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["bank-a", "js", "xyd"]);
+    // The collector's own statement about the grant, which its accesses rest on.
+    let (shown, _, file) = written("js", &[]);
+    assert_eq!(shown["certificates"].as_array().unwrap().len(), 1, "{shown:#}");
+    refuses_changed(&file, &["--registry", registry]);
+    // Entries from before bear on nothing.
+    let (shown, _, _) = written("xyd", &[]);
+    assert_eq!(shown["certificates"], json!([]), "{shown:#}");
+    // A bank is told no certificates.
+    let as_bank = federation.text("bank.bundle");
+    let bank = ["audit", "bundle", "--member", "sh", "--out", &as_bank];
+    assert_ne!(federation.unlocked(&bank, "bank-a").code, Some(0), "a bank reads no access log");
+    // Without its node the auditor writes what it has, and says what is lacking; one handed in is taken.
+    let certificate = federation.text("mask.certificate");
+    let event_text = event.to_string();
+    federation.at("sh", &["repair", "certificate", &event_text, "--out", &certificate]).done();
+    federation.stop("auditor");
+    let (shown, said, _) = written("sh", &[]);
+    assert_eq!(shown["certificates"], json!([]));
+    assert_eq!(said["lacking"][0]["event"].as_u64(), Some(event));
+    assert!(said["lacking"][0]["next"].as_str().unwrap().contains("node run"), "{said:#}");
+    let (shown, said, _) = written("sh", &["--with", &certificate]);
+    assert_eq!((shown["certificates"][0]["event"].as_u64(), &said["lacking"]), (Some(event), &json!([])));
+    federation.spawn("auditor");
+    federation.ready("auditor");
 }
 
 /// Whom accesses are about is told under a mandate that stands in both logs, and to nobody else.

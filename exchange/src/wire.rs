@@ -104,6 +104,9 @@ pub enum Request {
     /// Something the node's own operator asks for.
     #[n(10)]
     Operate(#[n(0)] Operation),
+    /// The propagation certificate of an entry of the member's own status log, for an auditor.
+    #[n(11)]
+    Certificate(#[n(0)] u64),
 }
 
 /// A verb of the node's own operator.
@@ -200,6 +203,9 @@ pub enum Operation {
     /// The propagation certificate of an own status entry.
     #[n(11)]
     Certificate(#[n(0)] u64),
+    /// The propagation certificate of another member's status entry, from that member, as an auditor.
+    #[n(44)]
+    CertificateOf(#[n(0)] MemberId, #[n(1)] u64),
     /// A record's standing as this member knows it.
     #[n(12)]
     RecordStatus(#[n(0)] RecordId),

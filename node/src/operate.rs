@@ -1,6 +1,6 @@
 //! The operator's verbs: what takes more than one input, or reads without deciding.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use credit::{
     entry::{Received, Version},
@@ -75,12 +75,10 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             return blocking(move || evidence::list(&shared.store).map(Response::Evidence)).await;
         }
         Operation::Cases => return blocking(move || read::cases(&shared.store)).await,
-        Operation::Certificate(event) => {
-            return blocking(move || {
-                let certificate = read::certificate(&shared.context(), &shared.store, event, clock::now())?;
-                Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
-            })
-            .await;
+        Operation::Certificate(event) => return propagated(shared, event).await,
+        Operation::CertificateOf(member, event) => {
+            let peer = shared.context().registry.member(&member)?.stated.clone();
+            return server.peers.ask(&peer, &Request::Certificate(event), CERTIFICATE_WAIT).await;
         }
         Operation::Missing => {
             return blocking(move || {
@@ -255,6 +253,18 @@ fn open_parts(
         OpenedPart { member: part.member.clone(), answer, problem }
     };
     Ok(parts.iter().map(open).collect())
+}
+
+/// How long a member may take to draw up a certificate: it reads one row and one proof for each recipient.
+const CERTIFICATE_WAIT: Duration = Duration::from_secs(10);
+
+/// The propagation certificate of an own status entry.
+pub async fn propagated(shared: Arc<Shared>, event: u64) -> Result<Response, Refusal> {
+    blocking(move || {
+        let certificate = read::certificate(&shared.context(), &shared.store, event, clock::now())?;
+        Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
+    })
+    .await
 }
 
 /// How long a member may take to tell whom accesses are about.

@@ -10,6 +10,7 @@ use std::{
 use credit::{
     grant::Grant,
     id::MemberId,
+    policy::Role,
     question::{Basis, Question},
 };
 use crypto::sign::{PublicKey, Signed, Verified};
@@ -236,6 +237,12 @@ impl Server {
                     }
                     other => Ok(other),
                 }
+            }
+            Request::Certificate(event) => {
+                if registry.member(caller)?.stated.role != Role::Auditor {
+                    return Err(Refusal::new(Code::CallerNotAllowed, "certificates are told to auditors"));
+                }
+                operate::propagated(self.shared.clone(), event).await
             }
             Request::Registry => Ok(Response::Registry(self.registry.borrow().as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(

@@ -44,7 +44,8 @@ pub(crate) enum Audit {
         /// Most access entries; a bundle holds at most 4,096.
         #[arg(long, default_value_t = 4096)]
         limit: usize,
-        /// A propagation or erasure certificate of the member to put in; may be repeated.
+        /// A propagation or erasure certificate of the member to put in; may be repeated. Propagation certificates of what
+        /// became of the records and grants in the entries are fetched by this directory's node where it runs.
         #[arg(long = "with", value_name = "FILE")]
         with: Vec<PathBuf>,
         /// Where to write it.

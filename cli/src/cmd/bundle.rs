@@ -1,30 +1,31 @@
 //! What an auditor takes away as files: what only one of two logs has, and the portable bundle about a member.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use ::node::{Problem, clock, home::Home};
 use credit::{
-    entry::{Entry, Fact},
+    entry::{BasisRef, Entry, Fact, StatusFact},
     id::MemberId,
 };
-use crypto::{Bytes, Digest, codec, merkle};
+use crypto::{Bytes, Digest, codec, merkle, sign::Verified as Checked};
 use exchange::{
-    artifact::Artifact,
+    artifact::{Artifact, Certificate},
     bundle::{AuditBundle, CheckedBundle, CheckedDiscrepancy, Discrepancy, RUN_ENTRIES_MAX, Run},
     logs::LogName,
     receipt::Receipt,
     registry::Registry,
+    wire::{Operation, Response},
 };
 use ledger::{audit::LogSource, checkpoint::SignedCheckpoint};
 use serde_json::json;
 
 use crate::{
     args::Unlock,
-    client::member_id,
-    cmd::{audit, read, verify, write},
+    client::{Client, member_id, unexpected},
+    cmd::{audit, read, verify, verify::Verified, write},
     fetch::{self, Published},
     output::Output,
 };
@@ -125,10 +126,9 @@ pub(crate) async fn write_bundle(wanted: Wanted, out: &Path, at: &Unlock) -> Res
     let (signed, registry) = Home::open(&at.dir)?.registry()?;
     let member = member_id(&wanted.member)?;
     let base = format!("http://{}/log", registry.member(&member)?.stated.http);
-    let source = Published::open(&format!("{base}/access"), Some(header)).await?;
-    let (checkpoint, judge) = (parsed(&source.checkpoint())?, registry.clone());
-    let verified = tokio::task::spawn_blocking(move || verify::log(&source, &judge)).await;
-    let verified = verified.map_err(|e| Problem::fault(e.to_string()))??;
+    let source = Published::open(&format!("{base}/access"), Some(header.clone())).await?;
+    let checkpoint = parsed(&source.checkpoint())?;
+    let verified = verified(source, &registry).await?;
     let provable = Provable { member: &member, entries: &verified.entries, checkpoint: checkpoint.clone() };
     let size = verified.entries.len();
     let first = usize::try_from(wanted.first).unwrap_or(usize::MAX);
@@ -163,13 +163,84 @@ pub(crate) async fn write_bundle(wanted: Wanted, out: &Path, at: &Unlock) -> Res
             }
         }
     }
+    let ends = if heads.iter().any(|head| registry.log_of(&head.claimed().origin).is_some_and(|l| l.1 == LogName::Status)) {
+        let source = Published::open(&format!("{base}/{}", LogName::Status), Some(header)).await?;
+        let status = self::verified(source, &registry).await?;
+        ends(&registry, &status, verified.entries.get(first..end).unwrap_or_default())?
+    } else {
+        Vec::new()
+    };
+    let handed: Vec<u64> = certificates.iter().map(|c| c.event.index).collect();
+    let mut lacking = Vec::new();
+    for event in ends.into_iter().filter(|event| !handed.contains(event)) {
+        match certificate(&at.dir, &member, event).await {
+            Ok(certificate) => certificates.push(certificate),
+            Err(why) => lacking.push((event, why)),
+        }
+    }
     let bundle =
         AuditBundle { registry: signed, member, heads, access, certificates, erasures, at: clock::now() };
     // What is handed on holds, or it is not written.
     let checked = bundle.verify(Some(&registry))?;
-    let shown = bundle_shown(&bundle, &checked);
+    let Output { mut json, mut text, .. } = bundle_shown(&bundle, &checked);
     write(out, &codec::to_vec(&Artifact::Bundle(Box::new(bundle))))?;
-    Ok(Output::new(shown.json, format!("{}\nwritten to {} / 已写入", shown.text, out.display())))
+    for (event, why) in &lacking {
+        text.push_str(&format!(
+            "\n  no certificate of entry {event} of `status`: {}; {} / 缺少该条状态的传播证明：{}",
+            why.what, why.next, why.next_zh
+        ));
+    }
+    let value = |(event, why): &(u64, Problem)| json!({ "event": event, "why": why.what, "next": why.next });
+    json["lacking"] = lacking.iter().map(value).collect();
+    Ok(Output::new(json, format!("{text}\nwritten to {} / 已写入", out.display())))
+}
+
+async fn verified(source: Published, registry: &Registry) -> Result<Verified, Problem> {
+    let registry = registry.clone();
+    let verified = tokio::task::spawn_blocking(move || verify::log(&source, &registry)).await;
+    verified.map_err(|e| Problem::fault(e.to_string()))?
+}
+
+/// The member's own statements that bear on these accesses, ascending: what became of a record that one of them disclosed,
+/// and of a grant that one of them rests on.
+fn ends(
+    registry: &Registry,
+    status: &Verified,
+    accesses: &[(u64, Digest, Entry)],
+) -> Result<Vec<u64>, Problem> {
+    let (mut records, mut grants) = (BTreeSet::new(), BTreeSet::new());
+    for (_, _, entry) in accesses {
+        if let Fact::Disclosed(disclosed) = &entry.fact {
+            records.extend(disclosed.records.iter().map(|r| r.record));
+        }
+        if let Some(BasisRef::Grant(digest, _)) = entry.fact.asked_by().map(|asked| &asked.basis) {
+            grants.insert(*digest);
+        }
+    }
+    let mut found = Vec::new();
+    for (index, _, entry) in &status.entries {
+        let Fact::Status(signed) = &entry.fact else { continue };
+        let fact: Checked<StatusFact> = registry.verify(signed)?;
+        let bears = match fact.get() {
+            StatusFact::Changed(changed) => records.contains(&changed.record),
+            other => other.grant().is_some_and(|(grant, _)| grants.contains(grant)),
+        };
+        found.extend(bears.then_some(*index));
+    }
+    Ok(found)
+}
+
+/// The propagation certificate of a member's status entry, from the node of this directory: its own, or what it is told.
+async fn certificate(dir: &Path, member: &MemberId, event: u64) -> Result<Certificate, Problem> {
+    let client = Client::open(dir)?;
+    let operation = match client.member == *member {
+        true => Operation::Certificate(event),
+        false => Operation::CertificateOf(member.clone(), event),
+    };
+    match client.operate(operation).await? {
+        Response::Certificate(certificate) => Ok(*certificate),
+        other => Err(unexpected(&other)),
+    }
 }
 
 fn parsed(note: &str) -> Result<SignedCheckpoint, Problem> {

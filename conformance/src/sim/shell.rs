@@ -583,7 +583,11 @@ impl Sim {
                 let read = evidence::proof(&node.context, &node.disk, &owner, log, (old, new));
                 return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
             }
-            Request::Registry | Request::Standings(_) | Request::Identities(_) | Request::Operate(_) => {
+            Request::Registry
+            | Request::Standings(_)
+            | Request::Identities(_)
+            | Request::Certificate(_)
+            | Request::Operate(_) => {
                 return Err(Refusal::new(Code::CallerNotAllowed, "not in this simulation"));
             }
         };

@@ -201,6 +201,14 @@ impl Federation {
         String::from_utf8_lossy(bytes.get(from..).unwrap_or_default()).into_owned()
     }
 
+    /// The most memory that the node of `member` has ever held since its start, in KiB.
+    pub(crate) fn memory_peak_kib(&self, member: &str) -> u64 {
+        let id = self.nodes.lock().unwrap()[member].id();
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
     /// Kills the node of `member` without a warning.
     pub(crate) fn kill(&self, member: &str) {
         let mut child = self.nodes.lock().unwrap().remove(member).unwrap();

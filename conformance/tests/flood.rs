@@ -1,0 +1,361 @@
+//! More than a node takes: who floods is told so, and when to come again; others are answered meanwhile, the node's memory
+//! stays bounded, and after the wait the flooder is answered too. Over QUIC, as a member that has run wild, and over the
+//! gateway, as a bank's own system.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test; what fails here fails the test")]
+
+mod common;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use common::{
+    Federation,
+    federation::{FIVE, free},
+    http::{self, Got},
+    rows::{company, numbered},
+    schema, until,
+};
+use credit::{
+    catalog::Purpose,
+    id::{ClerkId, FieldId, ItemId, MemberId, QuestionId},
+    question::{Basis, Question, Want},
+    subject::SubjectId,
+};
+use crypto::{Timestamp, sign::Signed};
+use exchange::{
+    limits::FRAME_BYTES_MAX,
+    refusal::{Code, Refusal},
+    wire::{Outcome, Part, Request, Response},
+};
+use node::{
+    clock,
+    gateway::{REQUESTS_MAX, STREAMS_MAX},
+    home::read_registry,
+    keys::Keys,
+    quic,
+};
+use quinn::Connection;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+/// No node of these tests may ever have needed more memory, in KiB: an idle one needs 100 MiB, and its cache grows to 128.
+const MEMORY_KIB_MAX: u64 = 512 * 1024;
+/// Time for what surely comes.
+const LONG: Duration = Duration::from_secs(120);
+/// Questions sent at least; more until the first is refused.
+const FLOOD: u64 = 8_000;
+/// Questions under way at once.
+const SENDERS: usize = 256;
+/// Requests of the flooding system, far more than its key may ask.
+const REQUESTS: u64 = 300;
+/// Questions a minute of the key that floods.
+const PER_MINUTE: &str = "20";
+
+/// A federation whose banks have gateways.
+struct Stage {
+    federation: Federation,
+    /// Base, key and question of a system of bank-a and of bank-b; then a key of bank-a that may ask little.
+    a: (String, String, String),
+    b: (String, String, String),
+    limited: String,
+}
+
+fn stage() -> &'static Stage {
+    static SHARED: OnceLock<Stage> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let federation = Federation::found(&FIVE);
+        let listens = [free(), free()];
+        for (bank, listen) in ["bank-a", "bank-b"].iter().zip(&listens) {
+            federation.at(bank, &["gateway", "enable", "--listen", listen]).done();
+        }
+        for member in FIVE {
+            federation.spawn(member.id);
+        }
+        for member in FIVE {
+            federation.ready(member.id);
+        }
+        federation.source("sh", "office");
+        let rows = federation.file("rows.csv", numbered(1, 3));
+        federation.submit("sh", "office", &rows).done();
+        let key = |bank: &str, name: &str, per_minute: &str| {
+            let add = ["gateway", "key", "add", "--name", name, "--per-minute", per_minute];
+            federation.at(bank, &add).done().json()["key"].as_str().unwrap().to_owned()
+        };
+        let system = |bank: &str, listen: &str| {
+            let grant = federation.grant(&format!("{bank}.grant"), &company(1), bank, &["--uses", "100000"]);
+            let body = json!({ "purpose": "pre-loan", "clerk": "wang", "deadline_ms": 60_000,
+                               "grant": STANDARD.encode(fs::read(grant).unwrap()) });
+            (format!("http://{listen}"), key(bank, "desk", "100000"), body.to_string())
+        };
+        let (a, b) = (system("bank-a", &listens[0]), system("bank-b", &listens[1]));
+        let limited = key("bank-a", "wild", PER_MINUTE);
+        Stage { federation, a, b, limited }
+    })
+}
+
+/// Asks through a gateway.
+fn ask((base, key, body): &(String, String, String)) -> Got {
+    let headers = format!("Authorization: Bearer {key}\r\nContent-Type: application/json\r\n");
+    http::send_patiently("POST", &format!("{base}/v1/queries"), &headers, body).expect("the gateway answers")
+}
+
+/// An answer of every member.
+#[track_caller]
+fn answered(got: &Got) {
+    let value: Value = serde_json::from_slice(&got.body).unwrap();
+    assert_eq!((got.status, &value["complete"]), (201, &true.into()), "{value}");
+}
+
+/// A problem as the document has it, that says when to come again; the wait.
+#[track_caller]
+fn come_again(got: &Got, status: u16, code: &str) -> Duration {
+    let value: Value = serde_json::from_slice(&got.body).unwrap();
+    assert_eq!((got.status, value["code"].as_str()), (status, Some(code)), "{value}");
+    assert_eq!(got.header("content-type"), Some("application/problem+json"));
+    let document: Value = serde_json::from_slice(include_bytes!("../../docs/openapi.json")).unwrap();
+    schema::against(&document, "Problem", &value).unwrap();
+    let ms = value["retry_after_ms"].as_u64().unwrap();
+    let seconds: u64 = got.header("retry-after").unwrap().parse().unwrap();
+    assert!(ms > 0 && seconds * 1_000 >= ms && seconds <= 60, "{ms} ms and {seconds} s");
+    Duration::from_secs(seconds)
+}
+
+/// No node has ever needed more than it may.
+fn memory(federation: &Federation) {
+    for member in FIVE {
+        let peak = federation.memory_peak_kib(member.id);
+        println!("`{}` has needed {} MiB at most", member.id, peak / 1024);
+        assert!(peak <= MEMORY_KIB_MAX, "`{}` has needed {peak} KiB", member.id);
+    }
+}
+
+#[test]
+fn a_member_that_floods_over_quic_waits_and_the_others_do_not() {
+    let stage = stage();
+    let _alone = stage.federation.alone();
+    let registry = read_registry(&stage.federation.registry()).unwrap().accept(None).unwrap();
+    let keys = Keys::open(&stage.federation.path("bank-a"), b"an example passphrase").unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let outlet = &registry.member(&MemberId::parse("xyd").unwrap()).unwrap().stated;
+    let question = |asked_at: Timestamp| {
+        let question = Question {
+            id: QuestionId(clock::random()),
+            asker: MemberId::parse("bank-a").unwrap(),
+            clerk: ClerkId::parse("wang").unwrap(),
+            purpose: Purpose::LoanReview,
+            subject: SubjectId::parse(&company(1)).unwrap(),
+            wants: vec![Want { item: ItemId::parse("CF").unwrap(), fields: vec![FieldId(14)] }],
+            basis: Basis::None,
+            asked_at,
+            deadline: asked_at.plus_ms(60_000),
+            checks: Vec::new(),
+        };
+        Request::Ask(Signed::new(&keys.signing(), "bank-a", clock::now(), &question))
+    };
+    // Long over: the outlet has no work with it but to look, so that what is met is the quota and nothing else.
+    let old = question(Timestamp(clock::now().0 - 600_000));
+    let (lines, endpoint) = runtime.block_on(async {
+        let endpoint = quic::caller().unwrap();
+        let mut lines = Vec::new();
+        for _ in 0..4 {
+            lines.push(quic::connect(&endpoint, &keys.tls_seed(), &outlet.quic, outlet.tls).await.unwrap());
+        }
+        (lines, endpoint)
+    });
+    let counts = Arc::new(Counts { left: AtomicU64::new(FLOOD), ..Counts::default() });
+    let over = AtomicBool::new(false);
+    let last: Refusal = thread::scope(|scope| {
+        // Another bank at its counter, all the while.
+        let others = scope.spawn(|| {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) || count == 0 {
+                answered(&ask(&stage.b));
+                count += 1;
+            }
+            count
+        });
+        let mut senders = JoinSet::new();
+        for at in 0..SENDERS {
+            let (line, old) = (lines[at % lines.len()].clone(), old.clone());
+            senders.spawn_on(flood(line, old, counts.clone()), runtime.handle());
+        }
+        let sent = runtime
+            .block_on(async { tokio::time::timeout(LONG, senders.join_all()).await.expect("the quota is met") });
+        over.store(true, Ordering::Relaxed);
+        println!(
+            "{} questions looked at, {} refused; {} of another bank answered meanwhile",
+            counts.taken.load(Ordering::Relaxed),
+            counts.refused.load(Ordering::Relaxed),
+            others.join().unwrap()
+        );
+        sent.into_iter().flatten().max_by_key(|refusal| refusal.retry_after_ms).expect("somebody was refused")
+    });
+    // Told how long to wait, and after that answered.
+    thread::sleep(Duration::from_millis(last.retry_after_ms.unwrap()));
+    let response = runtime.block_on(quic::call(&lines[0], &question(clock::now()), FRAME_BYTES_MAX)).unwrap();
+    let Response::Parts(parts) = response else { panic!("no parts") };
+    let answered = |part: &Part| matches!(part.outcome, Outcome::Answered(_));
+    assert!(parts.len() == 2 && parts.iter().all(answered), "{parts:?}");
+    drop((lines, endpoint));
+    memory(&stage.federation);
+}
+
+/// What became of the flood.
+#[derive(Default)]
+struct Counts {
+    taken: AtomicU64,
+    refused: AtomicU64,
+    left: AtomicU64,
+}
+
+/// Sends one question again and again, until the quota was met and the flood went on for a while; the last refusal.
+async fn flood(line: Connection, question: Request, counts: Arc<Counts>) -> Option<Refusal> {
+    let mut last = None;
+    let more = || {
+        let left = counts.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        counts.refused.load(Ordering::Relaxed) == 0 || left.is_ok()
+    };
+    while more() {
+        let refusal = quic::call(&line, &question, FRAME_BYTES_MAX).await.unwrap_err();
+        match refusal.known() {
+            Some(Code::QuestionExpired) => counts.taken.fetch_add(1, Ordering::Relaxed),
+            Some(Code::Busy) => {
+                let wait = refusal.retry_after_ms.expect("a wait is told");
+                assert!((1..=60_000).contains(&wait), "{refusal:?}");
+                last = Some(refusal);
+                counts.refused.fetch_add(1, Ordering::Relaxed)
+            }
+            _ => panic!("{refusal:?}"),
+        };
+    }
+    last
+}
+
+#[test]
+fn a_system_that_floods_the_gateway_waits_and_the_others_do_not() {
+    let stage = stage();
+    let _alone = stage.federation.alone();
+    let (base, _, body) = stage.a.clone();
+    let wild = (base, stage.limited.clone(), body);
+    let left = AtomicU64::new(REQUESTS);
+    let (waits, count): (Vec<Duration>, u64) = thread::scope(|scope| {
+        let senders: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut waits = Vec::new();
+                    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                        let got = ask(&wild);
+                        match got.status {
+                            201 => answered(&got),
+                            _ => waits.push(come_again(&got, 429, "quota.exceeded")),
+                        }
+                    }
+                    waits
+                })
+            })
+            .collect();
+        // Another system of the same bank meanwhile.
+        let mut count = 0;
+        while senders.iter().any(|sender| !sender.is_finished()) || count == 0 {
+            answered(&ask(&stage.a));
+            count += 1;
+        }
+        (senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect(), count)
+    });
+    println!("{} of {REQUESTS} refused; {count} of another system answered meanwhile", waits.len());
+    assert!(!waits.is_empty(), "nobody was refused");
+    let last = come_again_or_answered(&wild);
+    thread::sleep(last);
+    answered(&ask(&wild));
+    memory(&stage.federation);
+}
+
+/// The wait that a key is told; none when time has passed and it is answered.
+fn come_again_or_answered(system: &(String, String, String)) -> Duration {
+    loop {
+        let got = ask(system);
+        if got.status != 201 {
+            return come_again(&got, 429, "quota.exceeded");
+        }
+    }
+}
+
+#[test]
+fn a_gateway_that_is_full_says_so_and_when_to_come_again() {
+    let stage = stage();
+    let _alone = stage.federation.alone();
+    let (base, key, _) = &stage.a;
+    let address = base.strip_prefix("http://").unwrap();
+    let open = |head: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n").unwrap();
+        stream
+    };
+    // As many requests as are worked on at once, whose bodies do not come.
+    let mut idle: Vec<TcpStream> = (0..REQUESTS_MAX)
+        .map(|_| {
+            let mut stream = open("POST /v1/queries");
+            write!(stream, "Content-Length: 100\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let full = until("the gateway is full", LONG, || {
+        let got = ask(&stage.a);
+        (got.status != 201).then_some(got)
+    });
+    come_again(&full, 503, "node.busy");
+    // It still says that it is there, and another bank is not concerned.
+    assert_eq!(http::get(&format!("{base}/v1/health"), None).unwrap().status, 200);
+    answered(&ask(&stage.b));
+    // Whoever does not send is not waited for, and told so.
+    for stream in &mut idle {
+        let mut text = String::new();
+        let mut part = [0; 4_096];
+        while !text.contains("request_id") {
+            let read = stream.read(&mut part).unwrap();
+            assert!(read > 0, "{text}");
+            text.push_str(std::str::from_utf8(&part[..read]).unwrap());
+        }
+        assert!(text.starts_with("HTTP/1.1 408") && text.contains("request.timeout"), "{text}");
+    }
+    drop(idle);
+    answered(&ask(&stage.a));
+
+    // As many as may wait for events: the next is told when to come again, and questions are answered.
+    let newest: Value = {
+        let auth = format!("Bearer {key}");
+        let got = http::get(&format!("{base}/v1/events?limit=100"), Some(&auth)).unwrap();
+        serde_json::from_slice(&got.body).unwrap()
+    };
+    let after = &newest["next"];
+    let waiting: Vec<TcpStream> = (0..STREAMS_MAX)
+        .map(|_| {
+            let mut stream = open(&format!("GET /v1/events?after={after}&wait=30"));
+            write!(stream, "\r\n").unwrap();
+            stream
+        })
+        .collect();
+    let full = until("nobody else may wait", LONG, || {
+        let headers = format!("Authorization: Bearer {key}\r\n");
+        let url = format!("{base}/v1/events?after={after}&wait=1");
+        let got = http::send_with("GET", &url, &headers, "").unwrap();
+        (got.status != 200).then_some(got)
+    });
+    come_again(&full, 503, "node.busy");
+    answered(&ask(&stage.a));
+    drop(waiting);
+    memory(&stage.federation);
+}
