@@ -260,8 +260,7 @@ fn a_question_sent_again_over_quic_after_a_crash_is_one_access() {
     let Artifact::Grant(grant) = codec::from_slice(&fs::read(&stage.grant).unwrap()).unwrap() else {
         panic!("no grant");
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let question = || {
         let now = clock::now();
         let question = Question {

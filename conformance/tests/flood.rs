@@ -146,8 +146,7 @@ fn a_member_that_floods_over_quic_waits_and_the_others_do_not() {
     let _alone = stage.federation.alone();
     let registry = read_registry(&stage.federation.registry()).unwrap().accept(None).unwrap();
     let keys = Keys::open(&stage.federation.path("bank-a"), b"an example passphrase").unwrap();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let outlet = &registry.member(&MemberId::parse("xyd").unwrap()).unwrap().stated;
     let question = |asked_at: Timestamp| {
         let question = Question {
@@ -191,8 +190,9 @@ fn a_member_that_floods_over_quic_waits_and_the_others_do_not() {
             let (line, old) = (lines[at % lines.len()].clone(), old.clone());
             senders.spawn_on(flood(line, old, counts.clone()), runtime.handle());
         }
-        let sent = runtime
-            .block_on(async { tokio::time::timeout(LONG, senders.join_all()).await.expect("the quota is met") });
+        let sent = runtime.block_on(async {
+            tokio::time::timeout(LONG, senders.join_all()).await.expect("the quota is met")
+        });
         over.store(true, Ordering::Relaxed);
         println!(
             "{} questions looked at, {} refused; {} of another bank answered meanwhile",
@@ -255,7 +255,10 @@ fn a_system_that_floods_the_gateway_waits_and_the_others_do_not() {
             .map(|_| {
                 scope.spawn(|| {
                     let mut waits = Vec::new();
-                    while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok() {
+                    while left
+                        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                        .is_ok()
+                    {
                         let got = ask(&wild);
                         match got.status {
                             201 => answered(&got),
@@ -301,7 +304,11 @@ fn a_gateway_that_is_full_says_so_and_when_to_come_again() {
     let open = |head: &str| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
-        write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n").unwrap();
+        write!(
+            stream,
+            "{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        )
+        .unwrap();
         stream
     };
     // As many requests as are worked on at once, whose bodies do not come.

@@ -427,7 +427,8 @@ fn roles(sandbox: &Sandbox, caller: &mut Caller, key: &str, adverse: &Value) {
     let stored = format!("/v1/grants/{}", "0".repeat(64));
     refused("GET", &stored, &watch, &Value::Null, &["`grants`"]);
     // A key that asks, for one purpose, in the name of two people, and is told whether but never what.
-    let only = ["--may", "ask", "--purpose", "pre-loan", "--mode", "verify", "--clerk", "li", "--clerk", "wang"];
+    let only =
+        ["--may", "ask", "--purpose", "pre-loan", "--mode", "verify", "--clerk", "li", "--clerk", "wang"];
     let check = add("check", &only);
     refused("GET", "/v1/events", &check, &Value::Null, &["`events`", "ask"]);
     let sound = sandbox.body("adverse");

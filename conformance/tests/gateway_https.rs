@@ -19,9 +19,9 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
-    Federation, Ran, finish,
+    Federation, Ran,
     federation::{FIVE, free},
-    http,
+    finish, http,
     rows::{company, numbered},
 };
 use serde_json::{Value, json};
@@ -92,7 +92,10 @@ fn a_bank_s_system_asks_over_https_and_whoever_is_not_the_bank_is_not_spoken_to(
 
     let said = ask(&base, &certificate).done().json();
     assert_eq!(said["health"]["status"], "ready");
-    assert_eq!((&said["answer"]["complete"], said["answer"]["records"].as_array().unwrap().len()), (&true.into(), 1));
+    assert_eq!(
+        (&said["answer"]["complete"], said["answer"]["records"].as_array().unwrap().len()),
+        (&true.into(), 1)
+    );
 
     // A client believes its own authority only, and the name it asked for only.
     let refused = |ran: Ran, why: &str| {
@@ -107,7 +110,8 @@ fn a_bank_s_system_asks_over_https_and_whoever_is_not_the_bank_is_not_spoken_to(
     assert!(http::get(&format!("http://{listen}/v1/health"), None).is_none());
     let mut stream = TcpStream::connect(&listen).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    write!(stream, "GET /v1/queries HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api_key}\r\n\r\n").unwrap();
+    write!(stream, "GET /v1/queries HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api_key}\r\n\r\n")
+        .unwrap();
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
     assert!(!bytes.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&bytes));
@@ -128,7 +132,10 @@ fn does_not_start(
 ) {
     let [certificate, key, strange] = ["localhost.pem", "localhost.key", "stranger.key"].map(vector);
     federation.stop("bank-a");
-    enable(&["--certificate", &certificate]).code.filter(|code| *code == 2).expect("a certificate alone is refused");
+    enable(&["--certificate", &certificate])
+        .code
+        .filter(|code| *code == 2)
+        .expect("a certificate alone is refused");
     let says = |places: &[&str]| {
         let from = federation.said("bank-a", 0).len();
         federation.spawn("bank-a");

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 const DOCUMENT: &str = "docs/openapi.json";
 /// What is generated stands after a line with the one and before a line with the other.
-const MARKS: (&str, &str) = ("what follows is written by `cargo xtask clients --write`", "End of what is written by");
+const MARKS: (&str, &str) =
+    ("what follows is written by `cargo xtask clients --write`", "End of what is written by");
 /// Columns of a line of generated comment.
 const WIDTH: usize = 110;
 
@@ -82,7 +83,8 @@ impl Operation {
     /// Everything a caller gives, what is required first.
     fn given(&self) -> Vec<&Given> {
         let body = self.body.iter().flatten();
-        let mut all: Vec<&Given> = self.in_path.iter().chain(body).chain(&self.query).chain(&self.headers).collect();
+        let mut all: Vec<&Given> =
+            self.in_path.iter().chain(body).chain(&self.query).chain(&self.headers).collect();
         all.sort_by_key(|given| !given.required);
         all
     }
@@ -102,10 +104,9 @@ fn operations(document: &Value) -> Result<Vec<Operation>, String> {
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().into_iter().flatten() {
         for (method, said) in methods.as_object().into_iter().flatten() {
-            found.push(
-                operation(document, path, method, said)
-                    .ok_or_else(|| format!("{DOCUMENT}: {method} {path} is written in a way that is not known here"))?,
-            );
+            found.push(operation(document, path, method, said).ok_or_else(|| {
+                format!("{DOCUMENT}: {method} {path} is written in a way that is not known here")
+            })?);
         }
     }
     if found.is_empty() { Err(format!("{DOCUMENT} has no operations")) } else { Ok(found) }
@@ -131,7 +132,8 @@ fn operation(document: &Value, path: &str, method: &str, said: &Value) -> Option
         None => None,
         Some(body) => {
             let (_, schema) = schema(document, &body["content"]["application/json"]["schema"])?;
-            let required = |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|r| r == name));
+            let required =
+                |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|r| r == name));
             let properties = schema["properties"].as_object()?.iter();
             let given = properties.map(|(name, property)| Given {
                 name: name.clone(),
@@ -232,14 +234,20 @@ fn says(operation: &Operation, indent: &str, named: fn(&str) -> String) -> Strin
 
 fn python(operations: &[Operation]) -> String {
     let dict = |given: &[Given]| -> String {
-        let pairs: Vec<String> = given.iter().map(|g| format!("\"{}\": {}", g.name, snake(&g.name))).collect();
+        let pairs: Vec<String> =
+            given.iter().map(|g| format!("\"{}\": {}", g.name, snake(&g.name))).collect();
         format!("{{{}}}", pairs.join(", "))
     };
-    let mut out = "class Operations:\n    \"\"\"Every operation of the document, one call each.\"\"\"\n".to_owned();
+    let mut out =
+        "class Operations:\n    \"\"\"Every operation of the document, one call each.\"\"\"\n".to_owned();
     for operation in operations {
         let mut arguments = vec!["self".to_owned()];
         arguments.extend(operation.in_path.iter().map(|given| snake(&given.name)));
-        let named: Vec<&Given> = operation.given().into_iter().filter(|g| !operation.path.contains(&format!("{{{}}}", g.name))).collect();
+        let named: Vec<&Given> = operation
+            .given()
+            .into_iter()
+            .filter(|g| !operation.path.contains(&format!("{{{}}}", g.name)))
+            .collect();
         if !named.is_empty() {
             arguments.push("*".to_owned());
         }
@@ -249,7 +257,8 @@ fn python(operations: &[Operation]) -> String {
         }));
         let mut path = operation.path.clone();
         for given in &operation.in_path {
-            path = path.replace(&format!("{{{}}}", given.name), &format!("{{_quoted({})}}", snake(&given.name)));
+            path =
+                path.replace(&format!("{{{}}}", given.name), &format!("{{_quoted({})}}", snake(&given.name)));
         }
         let text = if operation.in_path.is_empty() { "" } else { "f" };
         let mut call = vec![format!("\"{}\"", operation.method), format!("{text}\"{path}\"")];
@@ -279,7 +288,8 @@ fn python(operations: &[Operation]) -> String {
 
 fn java(operations: &[Operation]) -> String {
     let map = |given: &[Given]| -> String {
-        let pairs: Vec<String> = given.iter().map(|g| format!("\"{}\", {}", g.name, camel(&g.name))).collect();
+        let pairs: Vec<String> =
+            given.iter().map(|g| format!("\"{}\", {}", g.name, camel(&g.name))).collect();
         format!("given({})", pairs.join(", "))
     };
     let mut out = String::new();
@@ -292,7 +302,10 @@ fn java(operations: &[Operation]) -> String {
         arguments.extend(operation.query.iter().chain(&operation.headers).map(typed));
         let mut path = format!("\"{}\"", operation.path);
         for given in &operation.in_path {
-            path = path.replace(&format!("{{{}}}", given.name), &format!("\" + encoded({}) + \"", camel(&given.name)));
+            path = path.replace(
+                &format!("{{{}}}", given.name),
+                &format!("\" + encoded({}) + \"", camel(&given.name)),
+            );
         }
         let path = path.trim_end_matches(" + \"\"");
         let body = if operation.body.is_some() { "body" } else { "null" };
@@ -346,7 +359,11 @@ mod tests {
     fn every_parameter_reaches_the_call_in_both_languages() {
         let operations = operations(&document()).unwrap();
         let python = python(&operations);
-        assert!(python.contains("def change_thing(self, id, *, new_size, colour=None, wait=None, if_match=None):"), "{python}");
+        assert!(
+            python
+                .contains("def change_thing(self, id, *, new_size, colour=None, wait=None, if_match=None):"),
+            "{python}"
+        );
         for part in [
             "f\"/v1/things/{_quoted(id)}\"",
             "query={\"wait\": wait}",

@@ -163,7 +163,10 @@ pub(crate) async fn write_bundle(wanted: Wanted, out: &Path, at: &Unlock) -> Res
             }
         }
     }
-    let ends = if heads.iter().any(|head| registry.log_of(&head.claimed().origin).is_some_and(|l| l.1 == LogName::Status)) {
+    let ends = if heads
+        .iter()
+        .any(|head| registry.log_of(&head.claimed().origin).is_some_and(|l| l.1 == LogName::Status))
+    {
         let source = Published::open(&format!("{base}/{}", LogName::Status), Some(header)).await?;
         let status = self::verified(source, &registry).await?;
         ends(&registry, &status, verified.entries.get(first..end).unwrap_or_default())?

@@ -53,7 +53,8 @@ impl Scope {
         known("--purpose", &self.purposes, &Purpose::ALL.map(Purpose::as_str))?;
         known("--mode", &self.modes, &Mode::ALL.map(Mode::as_str))?;
         let clerks = self.clerks.iter().flatten();
-        if clerks.clone().count() > CLERKS_MAX || clerks.clone().any(|clerk| ClerkId::parse(clerk).is_none()) {
+        if clerks.clone().count() > CLERKS_MAX || clerks.clone().any(|clerk| ClerkId::parse(clerk).is_none())
+        {
             return Err(Problem::new(
                 format!("a key has at most {CLERKS_MAX} clerks, each of 1 to 64 printable characters"),
                 "give another --clerk, or none, and let the system name whom it vouches for",
@@ -168,7 +169,9 @@ mod tests {
     fn a_key_for_one_work_is_refused_the_others_by_name() {
         let scope = Scope { may: only(&["events"]), ..Scope::default() }.checked().unwrap();
         assert!(scope.admits(Route::Events).is_ok() && scope.admits(Route::Query).is_ok());
-        for (route, word) in [(Route::Ask, "`ask`"), (Route::AddGrant, "`grants`"), (Route::Grant, "`grants`")] {
+        for (route, word) in
+            [(Route::Ask, "`ask`"), (Route::AddGrant, "`grants`"), (Route::Grant, "`grants`")]
+        {
             let refused = scope.admits(route).unwrap_err();
             assert_eq!((refused.code.as_str(), refused.status), ("key.not-allowed", 403));
             assert!(refused.detail.contains(word) && refused.detail.contains("events"), "{}", refused.detail);

@@ -273,7 +273,10 @@ mod tests {
         for (name, prefix, per_minute) in
             [("", "", 1), ("Loans", "", 1), ("a", "a\nb", 1), ("a", &*"字".repeat(33), 1), ("a", "", 0)]
         {
-            assert!(settings.add_key(name, prefix, per_minute, Scope::default()).is_err(), "{name} {prefix:?} {per_minute}");
+            assert!(
+                settings.add_key(name, prefix, per_minute, Scope::default()).is_err(),
+                "{name} {prefix:?} {per_minute}"
+            );
         }
         for url in
             ["http://192.0.2.1/x", "ftp://127.0.0.1/", "https:///x", "nonsense", "http://localhost.evil/"]
