@@ -108,7 +108,7 @@ impl Stage {
     fn accesses(&self, member: &str) -> Vec<Fact> {
         let store = DiskStore::open(&self.federation.path(member).join("data")).unwrap();
         let size = log::size(&store, "access").unwrap().0;
-        let entries = log::entries(&store, "access", LeafIndex(0), size).unwrap();
+        let entries = log::entries(&store, "access", LeafIndex(0), size as usize).unwrap();
         entries.iter().map(|bytes| Entry::from_bytes(bytes).unwrap().fact).collect()
     }
 
@@ -283,7 +283,8 @@ fn a_question_sent_again_over_quic_after_a_crash_is_one_access() {
         let response = runtime.block_on(async {
             let endpoint = quic::caller().ok()?;
             let line = quic::connect(&endpoint, &keys.tls_seed(), &outlet.quic, outlet.tls).await.ok()?;
-            let call = quic::call(&line, &Request::Ask(signed.clone()), FRAME_BYTES_MAX);
+            let request = Request::Ask(signed.clone());
+            let call = quic::call(&line, &request, FRAME_BYTES_MAX);
             tokio::time::timeout(Duration::from_secs(5), call).await.ok()?.ok()
         });
         let Response::Parts(parts) = response? else { panic!("the outlet's parts were expected") };

@@ -49,9 +49,9 @@ impl Scope {
     ///
     /// Errors: names the word and those there are.
     pub fn checked(self) -> Result<Self, Problem> {
-        known("--may", &self.may, &WORKS)?;
-        known("--purpose", &self.purposes, &Purpose::ALL.map(Purpose::as_str))?;
-        known("--mode", &self.modes, &Mode::ALL.map(Mode::as_str))?;
+        known("--may", &self.may, WORKS.into_iter())?;
+        known("--purpose", &self.purposes, Purpose::ALL.iter().map(|p| p.as_str()))?;
+        known("--mode", &self.modes, Mode::ALL.iter().map(|m| m.as_str()))?;
         let clerks = self.clerks.iter().flatten();
         if clerks.clone().count() > CLERKS_MAX || clerks.clone().any(|clerk| ClerkId::parse(clerk).is_none())
         {
@@ -134,14 +134,22 @@ fn within(list: &Allowed, name: &str, word: &str, what: &str) -> Result<(), Trou
     }
 }
 
-fn known(option: &str, list: &Allowed, words: &[&str]) -> Result<(), Problem> {
-    match list.iter().flatten().find(|word| !words.contains(&word.as_str())) {
+/// Refuses a word that is none of `words`.
+fn known(
+    option: &str,
+    list: &Allowed,
+    words: impl Iterator<Item = &'static str> + Clone,
+) -> Result<(), Problem> {
+    match list.iter().flatten().find(|word| !words.clone().any(|known| known == word.as_str())) {
         None => Ok(()),
-        Some(word) => Err(Problem::new(
-            format!("{option} `{word}` is not known"),
-            format!("give one or more of {}", words.join(", ")),
-            format!("请从以下各项中选择：{}", words.join("、")),
-        )),
+        Some(word) => {
+            let words: Vec<&str> = words.collect();
+            Err(Problem::new(
+                format!("{option} `{word}` is not known"),
+                format!("give one or more of {}", words.join(", ")),
+                format!("请从以下各项中选择：{}", words.join("、")),
+            ))
+        }
     }
 }
 
