@@ -85,10 +85,9 @@ impl Stage {
         Self { federation, grant }
     }
 
-    /// Starts the node again; its `at`-th change after [`Stage::arm`] will be its last.
+    /// Starts the node again; its `at`-th change once [`Stage::armed`] is there will be its last.
     fn start_to_die(&self, member: &str, at: u64) {
-        let (dir, armed, at) = (self.federation.text(member), self.federation.text("armed"), at.to_string());
-        let _ = fs::remove_file(&armed);
+        let (dir, armed, at) = (self.federation.text(member), self.armed(member), at.to_string());
         let env = [
             ("LD_PRELOAD", fault_library().to_str().unwrap()),
             ("FAULT_DIR", &dir),
@@ -100,8 +99,9 @@ impl Stage {
         self.federation.ready(member);
     }
 
-    fn arm(&self) {
-        fs::write(self.federation.path("armed"), "").unwrap();
+    /// The file from whose making on the changes of a node are counted.
+    fn armed(&self, member: &str) -> String {
+        self.federation.text(&format!("{member}.armed"))
     }
 
     /// Facts of a member's access log; its node is down.
@@ -126,7 +126,7 @@ impl Stage {
             assert!(at < CHANGES_MAX, "`{member}` dies again and again");
             self.start_to_die(member, at);
             let before = self.federation.sizes(member)[2];
-            self.arm();
+            fs::write(self.armed(member), "").unwrap();
             let (answer, died) = thread::scope(|scope| {
                 let asking = scope.spawn(|| ask(at));
                 let end = Instant::now() + Duration::from_millis(DEADLINE_MS);
@@ -138,13 +138,13 @@ impl Stage {
                     assert_eq!(self.federation.ended(member), None, "`{member}` ended in another way");
                     kills.all += 1;
                     kills.between += u64::from(self.accesses(member).len() as u64 > before);
-                    let _ = fs::remove_file(self.federation.path("armed"));
+                    let _ = fs::remove_file(self.armed(member));
                     self.federation.spawn(member);
                     self.federation.ready(member);
                 }
                 (asking.join().unwrap(), died)
             });
-            let _ = fs::remove_file(self.federation.path("armed"));
+            let _ = fs::remove_file(self.armed(member));
             check(at, answer);
             if !died {
                 break;
