@@ -142,12 +142,13 @@ fn certificates(federation: &Federation, registry: &str, grant: &str, subject: &
     };
     let (shown, said, _) = written("sh", &[]);
     assert_eq!((shown["certificates"][0]["event"].as_u64(), &said["lacking"]), (Some(event), &json!([])));
-    let told: Vec<&str> = shown["certificates"][0]["acknowledged"]
+    let mut told: Vec<&str> = shown["certificates"][0]["acknowledged"]
         .as_array()
         .unwrap()
         .iter()
         .map(|m| m.as_str().unwrap())
         .collect();
+    told.sort_unstable();
     assert_eq!(told, ["bank-a", "js", "xyd"]);
     // The collector's own statement about the grant, which its accesses rest on.
     let (shown, _, file) = written("js", &[]);
