@@ -495,7 +495,14 @@ fn news_about_a_record_counts_only_from_its_authority() {
     };
     let record = record_of(4).unwrap();
     let news = |record, change| {
-        StatusFact::Changed(Changed { record, change, case: None, rule: "attack".into(), paper: None })
+        StatusFact::Changed(Changed {
+            record,
+            change,
+            case: None,
+            rule: "attack".into(),
+            paper: None,
+            clerk: None,
+        })
     };
     // js, xyd and a bank claim that a record of sh is repaired, withdrawn, masked.
     for change in [Change::Repair, Change::Withdraw, Change::Mask] {

@@ -506,8 +506,8 @@ fn a_retry_is_told_the_same_and_a_repair_reaches_who_was_told() {
     };
     let case = CaseId([1; 16]);
     stage.step(Input::ApplyRepair { draft, case });
-    stage.step(Input::AcceptRepair(case));
-    let decided = stage.step(Input::DecideRepair { case, grant: true, reason: String::new() });
+    stage.step(Input::AcceptRepair { case, clerk: None });
+    let decided = stage.step(Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
     let told =
         |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Deliver { to, .. } if *to == bank));
     assert!(told(&decided.beside), "{:?}", decided.beside);

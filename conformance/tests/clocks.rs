@@ -273,7 +273,7 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
     assert_eq!((world.overdue(SH), world.alerts_of(SH, "next step was due")), (1, 1), "said once");
 
     // Accepted late. Order 58 gives seven working days from there: 27, 28 (make-up), 2, 3, 4, 5, 6 March.
-    world.step(SH, Input::AcceptRepair(case));
+    world.step(SH, Input::AcceptRepair { case, clerk: None });
     assert_eq!(world.overdue(SH), 0);
     world.until(at("2026-02-27", 0));
     assert_eq!(outcome(&world).accepted.map(|told| told.at), Some(at("2026-02-26", 0)));
@@ -282,7 +282,7 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
     world.until(at("2026-03-07", 0));
     assert_eq!((world.overdue(SH), world.alerts_of(SH, "due by 2026-03-06")), (1, 1));
 
-    let refusal = Input::DecideRepair { case, grant: false, reason: "义务未履行".into() };
+    let refusal = Input::DecideRepair { case, grant: false, reason: "义务未履行".into(), clerk: None };
     world.step(SH, refusal);
     world.until(at("2026-03-07", 1));
     assert_eq!((world.overdue(SH), world.alerts_of(SH, "next step was due")), (0, 2));
@@ -299,8 +299,8 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
     };
     let again = CaseId([8; 16]);
     world.step(JS, Input::ApplyRepair { draft, case: again });
-    world.step(SH, Input::AcceptRepair(again));
-    world.step(SH, Input::DecideRepair { case: again, grant: true, reason: String::new() });
+    world.step(SH, Input::AcceptRepair { case: again, clerk: None });
+    world.step(SH, Input::DecideRepair { case: again, grant: true, reason: String::new(), clerk: None });
     assert_eq!(world.status(JS, record), Status::Repaired);
     let (forwarded, _) = world.cases(JS);
     let granted = forwarded.iter().find(|f| f.application == again).unwrap().outcome.clone().unwrap();

@@ -5,8 +5,8 @@
 //! has its cases again, with their deadlines, once its mirrors have given its log back.
 
 use credit::{
-    entry::{Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
-    id::{CaseId, MemberId, RecordId},
+    entry::{Assigned, Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
+    id::{CaseId, ClerkId, MemberId, RecordId},
     normalize::normalize_document_number,
     record::RecordFacts,
     repair::{self, Application, Applied, Case, Denial, FalseMaterial, MATERIALS_MAX},
@@ -62,6 +62,9 @@ pub struct Forwarded {
     /// When it was taken.
     #[n(5)]
     pub since: Timestamp,
+    /// Who took it.
+    #[n(6)]
+    pub clerk: Option<ClerkId>,
 }
 
 /// Takes an application at this member's counter.
@@ -95,6 +98,7 @@ pub fn apply(
         counter: context.own.id.clone(),
         materials: draft.materials,
         applied_at: turn.now,
+        clerk: draft.clerk,
     };
     let signed = context.sign(turn.now, &application);
     say(context, turn, &StatusFact::Applied(signed.clone()))?;
@@ -250,13 +254,21 @@ pub(crate) fn own_entry(
         }
         StatusFact::Accepted(step) => {
             if let Some(Case::Applied(applied)) = turn.row(&Key::case(&step.case))? {
-                put(turn, &Case::Accepted(applied.accept(told.at, step.due)));
+                put(turn, &Case::Accepted(applied.accept(told.at, step.due, step.clerk.clone())));
+            }
+            Ok(())
+        }
+        StatusFact::Assigned(Assigned { case, clerk }) => {
+            if let Some(mut case) = turn.row::<Case>(&Key::case(case))? {
+                case.assign(clerk.clone());
+                put(turn, &case);
             }
             Ok(())
         }
         StatusFact::NotGranted(said) => {
             if let Some(Case::Accepted(accepted)) = turn.row(&Key::case(&said.case))? {
-                let decided = accepted.refuse(told.at, said.rule.clone(), said.reason.clone());
+                let decided =
+                    accepted.refuse(told.at, said.rule.clone(), said.reason.clone(), said.clerk.clone());
                 put(turn, &Case::Decided(decided));
             }
             if let Some(ban) = &said.ban {
@@ -264,14 +276,14 @@ pub(crate) fn own_entry(
             }
             Ok(())
         }
-        StatusFact::Changed(Changed { change: Change::Repair, case: Some(case), rule, .. }) => {
+        StatusFact::Changed(Changed { change: Change::Repair, case: Some(case), rule, clerk, .. }) => {
             let accepted = match turn.row(&Key::case(case))? {
                 Some(Case::Accepted(accepted)) => accepted,
                 // Another platform's result was recognised before this one had accepted.
-                Some(Case::Applied(applied)) => applied.accept(told.at, None),
+                Some(Case::Applied(applied)) => applied.accept(told.at, None, None),
                 _ => return Ok(()),
             };
-            put(turn, &Case::Decided(accepted.grant(told.at, rule.clone())));
+            put(turn, &Case::Decided(accepted.grant(told.at, rule.clone(), clerk.clone())));
             Ok(())
         }
         _ => Ok(()),
@@ -298,6 +310,7 @@ fn forward(context: &Context, turn: &mut Turn<'_>, signed: &Signed<Application>)
         refused: None,
         since: application.applied_at,
         told: false,
+        clerk: application.clerk,
     };
     turn.put(&key, &row);
     turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Forward(application.case)), &());
@@ -322,12 +335,39 @@ pub fn forwarded(turn: &mut Turn<'_>, case: CaseId, outcome: Result<CaseId, Refu
 }
 
 /// Accepts a case (受理).
-pub fn accept(context: &Context, turn: &mut Turn<'_>, token: Token, id: CaseId) -> Result<(), Halt> {
+pub fn accept(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    id: CaseId,
+    clerk: Option<ClerkId>,
+) -> Result<(), Halt> {
     let applied = case(turn, &id)?.into_applied()?;
     let facts = facts(context, turn, &applied.record)?;
     let due = applied.decide_due(turn.now, rule(context, &facts).ok(), &context.calendar);
-    let step = CaseStep { case: id, record: applied.record, application: first(&applied), due };
+    let step = CaseStep { case: id, record: applied.record, application: first(&applied), due, clerk };
     say(context, turn, &StatusFact::Accepted(step))?;
+    let case = case(turn, &id)?;
+    turn.reply(token, Reply::ready(Response::Decided { case, event: None }));
+    Ok(())
+}
+
+/// Assigns what is left of a case to a clerk of this authority: `case.unknown`; `case.denied` after the decision.
+/// Assigned to the same clerk again, nothing is written.
+pub fn assign(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    id: CaseId,
+    clerk: ClerkId,
+) -> Result<(), Halt> {
+    let known = case(turn, &id)?;
+    if let Case::Decided(_) = known {
+        return Err(Denial::WrongState { state: known.state() }.into());
+    }
+    if known.applied().assigned.as_ref() != Some(&clerk) {
+        say(context, turn, &StatusFact::Assigned(Assigned { case: id, clerk }))?;
+    }
     let case = case(turn, &id)?;
     turn.reply(token, Reply::ready(Response::Decided { case, event: None }));
     Ok(())
@@ -347,6 +387,7 @@ pub fn decide(
     token: Token,
     id: CaseId,
     decision: Decision,
+    clerk: Option<ClerkId>,
 ) -> Result<(), Halt> {
     // 1
     let accepted = case(turn, &id)?.into_accepted()?;
@@ -360,7 +401,7 @@ pub fn decide(
             let (day, published) = starts(rule, &facts)?;
             accepted.may_grant(turn.now, rule, day, published)?;
             let (change, case) = (Change::Repair, Some(id));
-            StatusFact::Changed(Changed { record, change, case, rule: ground, paper: None })
+            StatusFact::Changed(Changed { record, change, case, rule: ground, paper: None, clerk })
         }
         Decision::Refuse { reason, false_material } => {
             let reason = checked_reason(reason)?;
@@ -372,7 +413,15 @@ pub fn decide(
                 None => None,
             };
             let application = first(&accepted.applied);
-            StatusFact::NotGranted(NotGranted { case: id, record, application, reason, rule: ground, ban })
+            StatusFact::NotGranted(NotGranted {
+                case: id,
+                record,
+                application,
+                reason,
+                rule: ground,
+                ban,
+                clerk,
+            })
         }
     };
     // 3

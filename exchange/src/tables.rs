@@ -5,7 +5,7 @@
 
 use credit::{
     entry::{StatusFact, Version},
-    id::{CaseId, FieldId, ItemId, MemberId, QuestionId, RecordId},
+    id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId},
     predicate::Family,
     record::SealedRecord,
     repair::Deadline,
@@ -469,6 +469,9 @@ pub struct ForwardRow {
     /// It was reported that the time for forwarding is over.
     #[n(6)]
     pub told: bool,
+    /// Who took it.
+    #[n(7)]
+    pub clerk: Option<ClerkId>,
 }
 
 /// An asker that was told something of a record: a value, a part of one, or whether it equals another.

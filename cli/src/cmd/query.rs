@@ -40,13 +40,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
         (None, Some(words)) => words.get().subject.clone(),
         (text, _) => subject(text.as_deref().unwrap_or_default())?,
     };
-    let clerk = ClerkId::parse(&args.clerk).ok_or_else(|| {
-        Problem::new(
-            "a clerk is named in 1 to 64 printable characters",
-            "give another --clerk",
-            "请更换 --clerk",
-        )
-    })?;
+    let clerk = clerk(&args.clerk)?;
     let (basis, usual) = match (grant, args.duty, &args.own) {
         (Some(grant), ..) => (Basis::Grant(grant), ""),
         (None, Some(article), _) => (Basis::Duty(article), Purpose::Administration.as_str()),

@@ -204,7 +204,7 @@ async fn change(
     for (name, change) in [("disputed", Change::Dispute), ("masked", Change::Mask)] {
         let record = received(fed, &grants[at(name)]).await?;
         let reason = "sandbox".to_owned();
-        sh.operate(Operation::ChangeStanding { record, change, reason, paper }).await?;
+        sh.operate(Operation::ChangeStanding { record, change, reason, paper, clerk: None }).await?;
     }
     let record = received(fed, &grants[at("repaired")]).await?;
     let known = |text: &str| Problem::fault(format!("`{text}` is no name"));
@@ -228,8 +228,8 @@ async fn change(
             None => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     };
-    sh.operate(Operation::AcceptRepair(case)).await?;
-    sh.operate(Operation::DecideRepair { case, grant: true, reason: String::new() }).await?;
+    sh.operate(Operation::AcceptRepair { case, clerk: None }).await?;
+    sh.operate(Operation::DecideRepair { case, grant: true, reason: String::new(), clerk: None }).await?;
     let digest = grants[at("grant-revoked")].digest();
     js.operate(Operation::ChangeGrant(digest, GrantChange::Revoke)).await?;
     Ok(())

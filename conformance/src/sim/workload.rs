@@ -374,11 +374,11 @@ impl Sim {
         let Ok(Response::Cases { cases, .. }) = read::cases(&self.nodes[at].disk) else { return Ok(()) };
         for case in cases {
             let input = match &case {
-                Case::Applied(applied) => Input::AcceptRepair(applied.case),
+                Case::Applied(applied) => Input::AcceptRepair { case: applied.case, clerk: None },
                 Case::Accepted(accepted) => {
                     let grant = !self.rng.one_in(5);
                     let reason = if grant { String::new() } else { "duty not performed".to_owned() };
-                    Input::DecideRepair { case: accepted.applied.case, grant, reason }
+                    Input::DecideRepair { case: accepted.applied.case, grant, reason, clerk: None }
                 }
                 Case::Decided(_) => continue,
             };
@@ -405,7 +405,11 @@ impl Sim {
         let change = *self.rng.pick(&changes).expect("there are changes");
         let reason = "art. 12".to_owned();
         let paper = (change == Change::Mask).then(|| Digest::of(b"ruling"));
-        self.operator(at, Operation::Done, Input::ChangeStanding { record, change, reason, paper })
+        self.operator(
+            at,
+            Operation::Done,
+            Input::ChangeStanding { record, change, reason, paper, clerk: None },
+        )
     }
 
     fn erase(&mut self) -> Result<(), Broken> {

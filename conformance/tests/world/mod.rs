@@ -427,7 +427,7 @@ impl World {
         paper: Option<Digest>,
     ) -> Response {
         let reason = "示例条例第七条".to_owned();
-        self.step(at, Input::ChangeStanding { record, change, reason, paper }).unwrap()
+        self.step(at, Input::ChangeStanding { record, change, reason, paper, clerk: None }).unwrap()
     }
 
     /// What `at` believes of the standing that `sh` gives the record.
