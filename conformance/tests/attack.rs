@@ -308,6 +308,7 @@ fn an_application_comes_from_a_platform_and_takes_no_other_case_s_place() {
             counter: id(from),
             materials: Vec::new(),
             applied_at: clock::now(),
+            clerk: None,
         };
         let signed = Signed::new(&stage.keys(from).signing(), from, clock::now(), &application);
         stage.call(&stage.line(from, "sh"), &Request::Apply(signed))

@@ -7,7 +7,7 @@ mod world;
 
 use credit::{
     entry::StatusFact,
-    id::CaseId,
+    id::{CaseId, ClerkId},
     repair::{Case, Deadline, FalseMaterial},
     status::{Change, Status},
 };
@@ -34,13 +34,24 @@ fn a_member_whose_disk_is_lost_has_its_cases_and_deadlines_again_from_a_mirror()
     world.apply(JS, "G-2", 2);
     world.apply(JS, "G-3", 3);
     for case in [2, 3] {
-        world.step(SH, Input::AcceptRepair { case: CaseId([case; 16]), clerk: None });
+        world.step(SH, Input::AcceptRepair { case: CaseId([case; 16]), clerk: ClerkId::parse("c-1") });
     }
+    // Assigned twice to the same clerk is assigned once.
+    for clerk in ["c-2", "c-3", "c-3"] {
+        let clerk = ClerkId::parse(clerk).unwrap();
+        world.step(SH, Input::AssignCase { case: CaseId([2; 16]), clerk });
+    }
+    let assigned = |(_, fact): &(Timestamp, StatusFact)| matches!(fact, StatusFact::Assigned(_));
+    assert_eq!(world.statements(SH).iter().filter(|said| assigned(said)).count(), 2);
     let reason = "义务未履行（示例）".to_owned();
     world.step(SH, Input::DecideRepair { case: CaseId([3; 16]), grant: false, reason, clerk: None });
     let before = world.decided_by(SH);
     assert_eq!(before.iter().map(Case::state).collect::<Vec<_>>(), ["applied", "accepted", "refused"]);
     assert_eq!(before[0].applied().applications.len(), 2);
+    // The first waits for who took it at this counter, the second for who was assigned it, the third for nobody.
+    let own = world.nodes[SH].id.clone();
+    let clerks: Vec<_> = before.iter().map(|case| case.responsible(&own).map(ClerkId::as_str)).collect();
+    assert_eq!(clerks, [Some("counter-1"), Some("c-3"), None]);
     assert_eq!(before[0].deadline(), Some(Deadline { date: date("2026-02-24"), provisional: false }));
     world.until(at("2026-02-12", 10));
     let (taken, _) = world.cases(JS);

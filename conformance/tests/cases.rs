@@ -14,7 +14,7 @@ use common::{
     run, until,
 };
 use credit::{calendar::Calendar, repair::Deadline, value::Date};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const WAIT: Duration = Duration::from_secs(40);
 
@@ -80,10 +80,18 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
         })
     };
     taken("applied");
-    federation.at("sh", &["repair", "accept", id]).done();
+    federation.at("sh", &["repair", "accept", id, "--clerk", "sh-07"]).done();
     taken("accepted");
     assert_eq!(cases(&federation, "sh", &[])["cases"][0]["step"], "decide");
-    federation.at("sh", &["repair", "decide", id, "--refuse", "义务未履行（示例）"]).done();
+    clerks(&federation, id);
+    let refuse = ["repair", "decide", id, "--refuse", "义务未履行（示例）", "--clerk", "sh-12"];
+    let decided = federation.at("sh", &refuse).done().json();
+    assert_eq!(
+        decided["clerks"],
+        json!({ "took": [null], "assigned": "sh-12", "accepted": "sh-07", "decided": "sh-12" })
+    );
+    // Nobody's step is next, and a decided case goes to nobody.
+    federation.at("sh", &["case", "assign", id, "--clerk", "sh-07"]).fails(1, &["case.denied"]);
     assert_eq!(taken("refused")["reason"], "义务未履行（示例）");
     assert!(cases(&federation, "js", &["--authority", "js"])["taken"].as_array().unwrap().is_empty());
     let text = run(&["case", "list", "--dir", &federation.text("js")]).done().out;
@@ -130,6 +138,21 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
         federation.stop(member);
         federation.unlocked(&["node", "fsck"], member).done();
     }
+}
+
+/// The list by clerk: of who accepted, and after the case is assigned of who has it now.
+fn clerks(federation: &Federation, case: &str) {
+    let of = |clerk: &str| cases(federation, "sh", &["--clerk", clerk])["cases"].as_array().unwrap().len();
+    assert_eq!((of("sh-07"), of("sh-12")), (1, 0));
+    federation.at("sh", &["case", "assign", case, "--clerk", "sh-12"]).done();
+    assert_eq!((of("sh-07"), of("sh-12")), (0, 1));
+    assert_eq!(
+        cases(federation, "sh", &[])["clerks"],
+        json!([{ "clerk": "sh-12", "overdue": 0, "cases": [case] }])
+    );
+    let text = run(&["case", "list", "--dir", &federation.text("sh")]).done().out;
+    assert!(text.contains("clerk 经办人 `sh-12`: 1 cases, 0 overdue"), "{text}");
+    federation.at("sh", &["case", "list", "--clerk", ""]).fails(1, &["1 to 64 printable characters"]);
 }
 
 /// The subject's certificate in each of its forms: made by the authority, checked with the registry alone.

@@ -503,6 +503,7 @@ fn a_retry_is_told_the_same_and_a_repair_reaches_who_was_told() {
         document: "P-1".into(),
         subject: subject(1),
         materials: Vec::new(),
+        clerk: None,
     };
     let case = CaseId([1; 16]);
     stage.step(Input::ApplyRepair { draft, case });

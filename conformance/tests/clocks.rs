@@ -258,6 +258,7 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
         document: "G-1".into(),
         subject: subject(),
         materials: vec![Digest::of(b"proof of performance")],
+        clerk: None,
     };
     let case = CaseId([7; 16]);
     world.step(JS, Input::ApplyRepair { draft, case });
@@ -296,6 +297,7 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
         document: "G-1".into(),
         subject: subject(),
         materials: vec![Digest::of(b"new proof")],
+        clerk: None,
     };
     let again = CaseId([8; 16]);
     world.step(JS, Input::ApplyRepair { draft, case: again });

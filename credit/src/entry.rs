@@ -382,7 +382,7 @@ pub struct NotGranted {
     pub clerk: Option<ClerkId>,
 }
 
-/// That a subject may not apply again for a time, in a form that names the subject to the authority alone.
+/// That a subject may not apply again for a time, in a form that names the subject to those alone who hold a record of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Ban {
@@ -393,6 +393,10 @@ pub struct Ban {
     /// linked without the tag, and with it each is recognised.
     #[n(1)]
     pub mark: Digest,
+    /// The same under the subject's pseudonym in the federation: every public platform recognises by it the subject of a
+    /// record that it holds, and nobody else. Absent in entries that hold at their author alone.
+    #[n(2)]
+    pub everywhere: Option<Digest>,
 }
 
 /// Verified and acted on.

@@ -8,7 +8,7 @@ use crypto::{
     commit::{self, FieldsProof, Opening},
     keytree::Slot,
     label::Label,
-    pseudonym::{self, SubjectTag},
+    pseudonym::{self, SubjectPseudonym, SubjectTag},
     seal::{RecordKey, SealError},
     secret::Secret,
 };
@@ -56,6 +56,15 @@ impl NamingKeys {
     /// The node's private index key of a subject.
     pub fn subject_tag(&self, subject: &SubjectId) -> SubjectTag {
         pseudonym::subject_tag(&self.pepper, subject.as_str())
+    }
+
+    /// The subject's pseudonym in the federation, the same at every public platform.
+    pub fn subject_pseudonym(&self, subject: &SubjectId) -> SubjectPseudonym {
+        SubjectPseudonym(pseudonym::keyed(
+            &self.record,
+            Label::SubjectPseudonym,
+            &[subject.as_str().as_bytes()],
+        ))
     }
 
     /// A keyed digest of a record's whole content: equal content is a duplicate, other content an amendment.

@@ -522,6 +522,11 @@ impl RuleBook {
             .ok_or_else(|| RuleError::NoTier { set_id: set.id.clone(), tier })
     }
 
+    /// Whose decisions a set rules over.
+    pub fn kind_of_set(&self, set_id: &str) -> Option<AuthorityKind> {
+        self.sets.iter().find(|set| set.id == set_id).map(|set| set.kind)
+    }
+
     /// The rule with this set id and tier, for a record that names the set it was decided under.
     pub fn rule_of_set(&self, set_id: &str, tier: Tier) -> Option<&Rule> {
         self.sets.iter().find(|set| set.id == set_id)?.rules.iter().find(|rule| rule.tier == tier)

@@ -5,7 +5,7 @@
 //! has its cases again, with their deadlines, once its mirrors have given its log back.
 
 use credit::{
-    entry::{Assigned, Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
+    entry::{Assigned, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
     id::{CaseId, ClerkId, MemberId, RecordId},
     normalize::normalize_document_number,
     record::RecordFacts,
@@ -16,16 +16,16 @@ use credit::{
 };
 use crypto::{
     Digest, Timestamp,
-    pseudonym::ban_mark,
     sign::{Signed, Verified},
 };
 use minicbor::{Decode, Encode};
 
 use crate::{
+    ban,
     context::Context,
     limits::REASON_BYTES_MAX,
     logs::LogName,
-    propagation::backoff_ms,
+    propagation::{backoff_ms, concerns_others},
     refusal::{Code, Halt, Refusal},
     step::{Effect, Reply, Token},
     tables::{self, ForwardRow, Key, OutcomeRow, RecordRow, Told, Work},
@@ -177,14 +177,7 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
             format!("the record is {} already", standing.status().as_str()),
         );
     }
-    if let Some((case, until)) = barred(turn, &asked.record)? {
-        return Halt::refuse(
-            Code::CaseDenied,
-            format!(
-                "the subject may not apply until {until} has passed: case {case} found its material false / 因材料不实，{until}前不得再次申请"
-            ),
-        );
-    }
+    ban::hold_against(context, turn, &facts)?;
     // The counter chose the id; it must not fall on another case.
     if turn.row::<Case>(&Key::case(&asked.case))?.is_some() {
         return Halt::refuse(Code::CaseDenied, "this case id is taken");
@@ -193,22 +186,6 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
     let joining = Joining { case: asked.case, application: asked.clone(), digest, due };
     say(context, turn, &StatusFact::Joined(joining))?;
     Ok(asked.case)
-}
-
-/// The case that bars the record's subject today, and until when. A ban counts as long as it lasts, whatever record it
-/// came with.
-fn barred(turn: &Turn<'_>, record: &RecordId) -> Result<Option<(CaseId, Date)>, Halt> {
-    let Some(tag) = turn.row::<RecordRow>(&Key::record(record))?.and_then(|row| row.tag) else {
-        return Ok(None);
-    };
-    let today = Date::from_timestamp(turn.now);
-    for (case, ban) in tables::rows::<Ban>(turn.view(), &Key::bans(), usize::MAX)? {
-        let Ok(case) = case.try_into().map(CaseId) else { continue };
-        if ban.until >= today && ban.mark == ban_mark(&tag, &case.0) {
-            return Ok(Some((case, ban.until)));
-        }
-    }
-    Ok(None)
 }
 
 fn within_limit(materials: &[Digest]) -> Result<(), Halt> {
@@ -270,9 +247,6 @@ pub(crate) fn own_entry(
                 let decided =
                     accepted.refuse(told.at, said.rule.clone(), said.reason.clone(), said.clerk.clone());
                 put(turn, &Case::Decided(decided));
-            }
-            if let Some(ban) = &said.ban {
-                turn.put(&Key::ban(&said.case), ban);
             }
             Ok(())
         }
@@ -379,8 +353,9 @@ pub fn assign(
 /// 2. The rule set of the decision's day allows it now: `case.denied`.
 /// 3. The decision, the new standing and one delivery per recipient are one batch.
 ///
-/// A refusal may find that the material was false: then the subject is barred from applying to this authority for the
-/// time that the rule set says or, where it says none, until the day that who decides has stated.
+/// A refusal may find that the material was false: then the subject is barred from applying, here and at the other
+/// authorities ([`crate::ban`]), for the time that the rule set says or, where it says none, until the day that who decides
+/// has stated.
 pub fn decide(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -395,7 +370,6 @@ pub fn decide(
     // 2
     let rule = rule(context, &facts)?;
     let (record, ground) = (accepted.applied.record, rule.set_id.clone());
-    let granted = matches!(decision, Decision::Grant);
     let fact = match decision {
         Decision::Grant => {
             let (day, published) = starts(rule, &facts)?;
@@ -409,7 +383,7 @@ pub fn decide(
                 return Halt::refuse(Code::CaseDenied, "a refusal states its reason");
             }
             let ban = match false_material {
-                Some(found) => Some(ban(turn, &id, &record, rule, found)?),
+                Some(found) => Some(ban::find(turn, &id, &facts, rule, found)?),
                 None => None,
             };
             let application = first(&accepted.applied);
@@ -427,7 +401,8 @@ pub fn decide(
     // 3
     let index = say(context, turn, &fact)?;
     let case = case(turn, &id)?;
-    turn.reply(token, Reply::ready(Response::Decided { case, event: granted.then_some(index) }));
+    let event = concerns_others(&fact).then_some(index);
+    turn.reply(token, Reply::ready(Response::Decided { case, event }));
     Ok(())
 }
 
@@ -443,21 +418,6 @@ pub enum Decision {
         /// The material was false.
         false_material: Option<FalseMaterial>,
     },
-}
-
-/// The ban that false material brings upon the record's subject.
-fn ban(
-    turn: &Turn<'_>,
-    case: &CaseId,
-    record: &RecordId,
-    rule: &Rule,
-    found: FalseMaterial,
-) -> Result<Ban, Halt> {
-    let until = found.until(rule, Date::from_timestamp(turn.now))?;
-    match turn.row::<RecordRow>(&Key::record(record))?.and_then(|row| row.tag) {
-        Some(tag) => Ok(Ban { until, mark: ban_mark(&tag, &case.0) }),
-        None => Halt::refuse(Code::RecordUnknown, format!("`{record}` is without its subject here")),
-    }
 }
 
 /// Dispute mark, mask, withdrawal or expiry by the record's authority. A repair goes through its case; a mask names the

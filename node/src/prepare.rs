@@ -84,7 +84,9 @@ impl Prepare<'_> {
                 Vec::new()
             };
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
-            sealed.push(SealedRow::new(row, record, tag).known_as(twins));
+            let row = SealedRow::new(row, record, tag).known_as(twins);
+            let named = || context.own.naming.subject_pseudonym(&plain.subject);
+            sealed.push(if self.item.repairable { row.about(named()) } else { row });
         }
         if look && run.duplicate == 0 {
             self.look.store(false, Ordering::Relaxed);

@@ -204,7 +204,7 @@ async fn change(
     for (name, change) in [("disputed", Change::Dispute), ("masked", Change::Mask)] {
         let record = received(fed, &grants[at(name)]).await?;
         let reason = "sandbox".to_owned();
-        sh.operate(Operation::ChangeStanding { record, change, reason, paper, clerk: None }).await?;
+        sh.operate(Operation::ChangeStanding { record, change, reason, paper }).await?;
     }
     let record = received(fed, &grants[at("repaired")]).await?;
     let known = |text: &str| Problem::fault(format!("`{text}` is no name"));
@@ -214,6 +214,7 @@ async fn change(
         document: penalty(at("repaired"), today),
         subject: subject(at("repaired")),
         materials: paper.into_iter().collect(),
+        clerk: None,
     };
     js.operate(Operation::ApplyRepair(draft)).await?;
     let started = Instant::now();

@@ -348,6 +348,7 @@ async fn repair_case(
         document: story.penalty_document.clone(),
         subject: story.subject.clone(),
         materials: vec![crypto::Digest::of(&crate::cmd::read(&paper)?)],
+        clerk: None,
     };
     let Response::Case(application) = operate(fed, "js", Operation::ApplyRepair(draft)).await? else {
         return Err(Problem::fault("an application number was expected"));

@@ -357,6 +357,7 @@ impl Sim {
             document: row.document,
             subject: row.subject,
             materials: vec![Digest::of(b"paper")],
+            clerk: Some(clerk()),
         };
         let case = CaseId(self.rng.bytes());
         self.operator(at, Operation::Done, Input::ApplyRepair { draft, case })
@@ -405,11 +406,7 @@ impl Sim {
         let change = *self.rng.pick(&changes).expect("there are changes");
         let reason = "art. 12".to_owned();
         let paper = (change == Change::Mask).then(|| Digest::of(b"ruling"));
-        self.operator(
-            at,
-            Operation::Done,
-            Input::ChangeStanding { record, change, reason, paper, clerk: None },
-        )
+        self.operator(at, Operation::Done, Input::ChangeStanding { record, change, reason, paper })
     }
 
     fn erase(&mut self) -> Result<(), Broken> {

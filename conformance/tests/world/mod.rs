@@ -210,6 +210,7 @@ impl World {
             document: document.into(),
             subject: subject(),
             materials: vec![Digest::of(&[case])],
+            clerk: ClerkId::parse("counter-1"),
         };
         self.step(at, Input::ApplyRepair { draft, case: CaseId([case; 16]) }).unwrap()
     }
@@ -407,12 +408,13 @@ impl World {
         };
         let key = node.tree.key(Slot(slot)).unwrap();
         let tag = node.context.own.naming.subject_tag(&plain.subject);
+        let person = node.context.own.naming.subject_pseudonym(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
         let submission = Submission {
             source: source(),
             item: item(),
             file: Digest::of(format!("{}{}{slot}", penalty.document, penalty.decided).as_bytes()),
-            records: vec![SealedRow::new(FileRow::default(), sealed, tag)],
+            records: vec![SealedRow::new(FileRow::default(), sealed, tag).about(person)],
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };
@@ -427,7 +429,7 @@ impl World {
         paper: Option<Digest>,
     ) -> Response {
         let reason = "示例条例第七条".to_owned();
-        self.step(at, Input::ChangeStanding { record, change, reason, paper, clerk: None }).unwrap()
+        self.step(at, Input::ChangeStanding { record, change, reason, paper }).unwrap()
     }
 
     /// What `at` believes of the standing that `sh` gives the record.
