@@ -9,7 +9,9 @@ use std::time::Duration;
 use common::{
     Federation, contains,
     federation::{Cast, FIVE},
-    files, http,
+    files,
+    foreign::Foreign,
+    http,
     rows::{Penalty, company, file},
     run, until,
 };
@@ -201,7 +203,7 @@ fn certificates(federation: &Federation, warning: &Penalty) {
     made.fails(1, &["not about this subject"]);
     let (made, page) = certify("page", &[&about[..], &[&warning.subject]].concat());
     made.done();
-    let page = std::fs::read_to_string(page).unwrap();
+    let (page, printed) = (std::fs::read_to_string(&page).unwrap(), page);
     assert!(
         page.contains("&lt;b&gt;示例&lt;/b&gt;") && page.contains(&warning.subject) && page.contains("<svg")
     );
@@ -211,6 +213,15 @@ fn certificates(federation: &Federation, warning: &Penalty) {
     let scanned = verified(&["--text", code]).done().json();
     assert_eq!((&scanned["record"], &scanned["index"].to_string()), (&record.into(), &event));
     verified(&["--text", &code[..code.len() - 8]]).fails(1, &["no repair certificate"]);
+    // A reader of other people finds the same text in the drawing, as a phone does in a print: upright, on its head, and
+    // with a stain; and nothing where too much is gone.
+    let reads = |more: &[&str]| Foreign::get().python("qr.py", &[more, &[&printed]].concat());
+    for more in [&[][..], &["--turned"], &["--stain", "3"]] {
+        let text = reads(more).done().out;
+        assert_eq!(text.trim_end(), code, "{more:?}");
+        assert_eq!(verified(&["--text", text.trim_end()]).done().json()["record"], record);
+    }
+    reads(&["--stain", "40"]).fails(1, &["the reader finds []"]);
     // What leads to the subject stands on the page alone.
     for member in ["sh", "js"] {
         let log = federation.path(&format!("log-{member}"));

@@ -147,6 +147,7 @@ impl Stage {
             slot: Slot(first),
             decided: plain.decided,
             published: None,
+            ended: None,
             tier: (of == "CF").then_some(Tier::General),
             kind: AuthorityKind::General,
             content: naming.content_tag(&Contents::of(&plain)),

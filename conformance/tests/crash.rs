@@ -290,6 +290,7 @@ impl Run {
             slot: Slot(first),
             decided: plain.decided,
             published: None,
+            ended: None,
             tier: Some(Tier::General),
             kind: AuthorityKind::General,
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),

@@ -122,6 +122,9 @@ pub struct RecordFacts {
     /// Day of publication, where the file tells it; some rule sets count from there.
     #[n(9)]
     pub published: Option<Date>,
+    /// Day on which the act or event ended, where the file tells it; retention counts from there in some regions.
+    #[n(10)]
+    pub ended: Option<Date>,
     /// Keyed digest of the whole content ([`NamingKeys::content_tag`]). The record's keys depend on it, so a slot
     /// that is handed out twice after a rollback still never seals two contents under one key.
     #[n(8)]

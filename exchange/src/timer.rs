@@ -203,7 +203,7 @@ fn retention_end<'a>(
 ) -> Option<(Date, &'a Retention)> {
     let region = &context.registry.member(&context.own.id).ok()?.stated.region;
     let rule = context.rules.retention(region, Date::from_timestamp(now)).ok()?;
-    Some((rule.end(facts.decided?)?, rule))
+    Some((rule.end(facts.decided, facts.ended)?, rule))
 }
 
 /// Ends the retention of a record here: erased, or as its authority no longer answered, as the region's rule says.

@@ -113,12 +113,17 @@ impl Prepare<'_> {
             decided: plain.decided,
             tier: item.repairable.then(|| tier(item, plain)),
             kind: kind(item, plain),
-            published: match plain.fields.get(&item.published_field.unwrap_or(SUBJECT_FIELD)) {
-                Some(Value::Date(date)) => Some(*date),
-                _ => None,
-            },
+            published: date(plain, item.published_field),
+            ended: date(plain, item.ended_field),
             content: context.own.naming.content_tag(contents),
         }
+    }
+}
+
+fn date(plain: &PlainRecord, field: Option<FieldId>) -> Option<Date> {
+    match plain.fields.get(&field?) {
+        Some(Value::Date(date)) => Some(*date),
+        _ => None,
     }
 }
 

@@ -602,6 +602,7 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         slot: Slot(0),
         decided: plain.decided,
         published: None,
+        ended: None,
         tier: item.repairable.then(|| tier_of_penalty(&[kinds.as_str()], None)),
         kind: AuthorityKind::General,
         content: context.own.naming.content_tag(&Contents::of(plain)),

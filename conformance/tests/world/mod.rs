@@ -76,6 +76,7 @@ pub(crate) struct Penalty {
     pub(crate) document: &'static str,
     pub(crate) decided: &'static str,
     pub(crate) published: Option<&'static str>,
+    pub(crate) ended: Option<&'static str>,
     pub(crate) tier: Tier,
     pub(crate) kind: AuthorityKind,
 }
@@ -83,7 +84,7 @@ pub(crate) struct Penalty {
 impl Penalty {
     pub(crate) fn general(document: &'static str, decided: &'static str) -> Self {
         let (tier, kind) = (Tier::General, AuthorityKind::General);
-        Self { document, decided, published: None, tier, kind }
+        Self { document, decided, published: None, ended: None, tier, kind }
     }
 }
 
@@ -402,6 +403,7 @@ impl World {
             slot: Slot(slot),
             decided: plain.decided,
             published: penalty.published.map(date),
+            ended: penalty.ended.map(date),
             tier: Some(penalty.tier),
             kind: penalty.kind,
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),
