@@ -562,7 +562,7 @@ fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
     Ok(item)
 }
 
-const ITEM_COLUMNS: [&str; 19] = [
+const ITEM_COLUMNS: [&str; 20] = [
     "item",
     "name",
     "name_en",
