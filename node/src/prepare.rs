@@ -6,7 +6,7 @@ use credit::{
     catalog::Item,
     csv::{PlainRecord, Row},
     id::{FieldId, MemberId},
-    record::{Contents, RecordFacts, SUBJECT_FIELD, SealedRecord},
+    record::{Contents, RecordFacts, SealedRecord},
     rules::{AuthorityKind, Tier, tier_of_penalty},
     value::{Date, Value},
 };

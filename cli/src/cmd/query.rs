@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, path::Path};
 use ::node::Problem;
 use credit::{
     catalog::{Catalog, Purpose},
-    id::ClerkId,
     predicate::Check,
     question::{Basis, Want},
 };
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Query,
     client::{Client, unexpected},
-    cmd::{grant::read_grant, item_fields, purpose, read, subject, write},
+    cmd::{clerk, grant::read_grant, item_fields, purpose, read, subject, write},
     output::Output,
 };
 

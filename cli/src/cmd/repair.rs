@@ -157,10 +157,10 @@ fn clerks(case: &Case) -> Value {
         Case::Accepted(accepted) => (accepted.clerk.as_ref(), None),
         Case::Decided(decided) => (decided.accepted.clerk.as_ref(), decided.clerk.as_ref()),
     };
-    let name = |clerk: Option<&ClerkId>| clerk.map(ClerkId::as_str);
     json!({
-        "took": applied.applications.iter().map(|joined| name(joined.clerk.as_ref())).collect::<Vec<_>>(),
-        "assigned": name(applied.assigned.as_ref()), "accepted": name(accepted), "decided": name(decided),
+        "took": applied.applications.iter().map(|joined| joined.clerk.as_ref().map(ClerkId::as_str)).collect::<Vec<_>>(),
+        "assigned": applied.assigned.as_ref().map(ClerkId::as_str),
+        "accepted": accepted.map(ClerkId::as_str), "decided": decided.map(ClerkId::as_str),
     })
 }
 
