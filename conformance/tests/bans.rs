@@ -183,13 +183,13 @@ fn nodes_carry_a_ban_to_each_other_and_keep_it_when_killed() {
     apply("js", "js", &other).done();
 
     for member in ["sh", "js"] {
-        federation.stop(member);
-        federation.unlocked(&["node", "fsck"], member).done();
         let log = federation.path(&format!("log-{member}"));
         let export = ["audit", "export", "--member", member, "--log", "status", "--out"];
         federation.unlocked(&[&export[..], &[log.to_str().unwrap()]].concat(), member).done();
         for (file, bytes) in files(&log) {
             assert!(!contains(&bytes, at_sh.subject.as_bytes()), "{}", file.display());
         }
+        federation.stop(member);
+        federation.unlocked(&["node", "fsck"], member).done();
     }
 }
