@@ -89,6 +89,7 @@ pub fn stage() -> Stage {
         slot: Slot(0),
         decided: None,
         published: None,
+        ended: None,
         tier: Some(Tier::General),
         kind: AuthorityKind::General,
         content: own.naming.content_tag(&contents),

@@ -308,6 +308,7 @@ fn an_application_comes_from_a_platform_and_takes_no_other_case_s_place() {
             counter: id(from),
             materials: Vec::new(),
             applied_at: clock::now(),
+            clerk: None,
         };
         let signed = Signed::new(&stage.keys(from).signing(), from, clock::now(), &application);
         stage.call(&stage.line(from, "sh"), &Request::Apply(signed))
@@ -495,7 +496,14 @@ fn news_about_a_record_counts_only_from_its_authority() {
     };
     let record = record_of(4).unwrap();
     let news = |record, change| {
-        StatusFact::Changed(Changed { record, change, case: None, rule: "attack".into(), paper: None })
+        StatusFact::Changed(Changed {
+            record,
+            change,
+            case: None,
+            rule: "attack".into(),
+            paper: None,
+            clerk: None,
+        })
     };
     // js, xyd and a bank claim that a record of sh is repaired, withdrawn, masked.
     for change in [Change::Repair, Change::Withdraw, Change::Mask] {

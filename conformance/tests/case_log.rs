@@ -7,7 +7,7 @@ mod world;
 
 use credit::{
     entry::StatusFact,
-    id::CaseId,
+    id::{CaseId, ClerkId},
     repair::{Case, Deadline, FalseMaterial},
     status::{Change, Status},
 };
@@ -34,13 +34,24 @@ fn a_member_whose_disk_is_lost_has_its_cases_and_deadlines_again_from_a_mirror()
     world.apply(JS, "G-2", 2);
     world.apply(JS, "G-3", 3);
     for case in [2, 3] {
-        world.step(SH, Input::AcceptRepair(CaseId([case; 16])));
+        world.step(SH, Input::AcceptRepair { case: CaseId([case; 16]), clerk: ClerkId::parse("c-1") });
     }
+    // Assigned twice to the same clerk is assigned once.
+    for clerk in ["c-2", "c-3", "c-3"] {
+        let clerk = ClerkId::parse(clerk).unwrap();
+        world.step(SH, Input::AssignCase { case: CaseId([2; 16]), clerk });
+    }
+    let assigned = |(_, fact): &(Timestamp, StatusFact)| matches!(fact, StatusFact::Assigned(_));
+    assert_eq!(world.statements(SH).iter().filter(|said| assigned(said)).count(), 2);
     let reason = "义务未履行（示例）".to_owned();
-    world.step(SH, Input::DecideRepair { case: CaseId([3; 16]), grant: false, reason });
+    world.step(SH, Input::DecideRepair { case: CaseId([3; 16]), grant: false, reason, clerk: None });
     let before = world.decided_by(SH);
     assert_eq!(before.iter().map(Case::state).collect::<Vec<_>>(), ["applied", "accepted", "refused"]);
     assert_eq!(before[0].applied().applications.len(), 2);
+    // The first waits for who took it at this counter, the second for who was assigned it, the third for nobody.
+    let own = world.nodes[SH].id.clone();
+    let clerks: Vec<_> = before.iter().map(|case| case.responsible(&own).map(ClerkId::as_str)).collect();
+    assert_eq!(clerks, [Some("counter-1"), Some("c-3"), None]);
     assert_eq!(before[0].deadline(), Some(Deadline { date: date("2026-02-24"), provisional: false }));
     world.until(at("2026-02-12", 10));
     let (taken, _) = world.cases(JS);
@@ -63,11 +74,14 @@ fn a_member_whose_disk_is_lost_has_its_cases_and_deadlines_again_from_a_mirror()
 
     // The sealed fields were in no mirror. With the file handed in again the cases go on where they stood.
     assert_eq!(
-        refused(world.step(SH, Input::AcceptRepair(CaseId([1; 16]))).unwrap()).0,
+        refused(world.step(SH, Input::AcceptRepair { case: CaseId([1; 16]), clerk: None }).unwrap()).0,
         Some(Code::RecordUnknown)
     );
     let record = world.collect(SH, &Penalty::general("G-2", "2025-06-03"));
-    world.step(SH, Input::DecideRepair { case: CaseId([2; 16]), grant: true, reason: String::new() });
+    world.step(
+        SH,
+        Input::DecideRepair { case: CaseId([2; 16]), grant: true, reason: String::new(), clerk: None },
+    );
     assert_eq!(world.status(JS, record), Status::Repaired);
     assert_eq!(world.decided_by(SH)[1].state(), "granted");
 }
@@ -89,8 +103,8 @@ fn one_penalty_is_one_case_however_many_counters_it_comes_through() {
     let (taken, _) = world.cases(JS);
     assert!(taken.iter().all(|f| f.case == Some(CaseId([1; 16])) && f.refused.is_none()), "{taken:?}");
     // One decision answers all of them.
-    world.step(SH, Input::AcceptRepair(case.id()));
-    world.step(SH, Input::DecideRepair { case: case.id(), grant: true, reason: String::new() });
+    world.step(SH, Input::AcceptRepair { case: case.id(), clerk: None });
+    world.step(SH, Input::DecideRepair { case: case.id(), grant: true, reason: String::new(), clerk: None });
     world.until(at("2026-05-06", 10));
     let (taken, _) = world.cases(JS);
     assert!(taken.iter().all(|f| f.outcome.as_ref().unwrap().granted.is_some()), "{taken:?}");
@@ -104,11 +118,12 @@ fn false_material_bars_the_subject_for_the_time_the_rule_set_says() {
         world.collect(SH, &Penalty::general(document, "2025-06-03"));
     }
     world.apply(JS, "G-1", 1);
-    world.step(SH, Input::AcceptRepair(CaseId([1; 16])));
+    world.step(SH, Input::AcceptRepair { case: CaseId([1; 16]), clerk: None });
     let refuse = |case: u8, barred_until| Input::RefuseFalse {
         case: CaseId([case; 16]),
         reason: "履行证明系伪造（示例）".into(),
         found: FalseMaterial { barred_until },
+        clerk: None,
     };
     // Order 58 gives three years; another day than that is no mistake to be overlooked.
     let (code, why) = refused(world.step(SH, refuse(1, Some(date("2027-01-01")))).unwrap());
@@ -151,11 +166,12 @@ fn an_order_that_does_not_tell_the_ban_leaves_its_last_day_to_who_decides() {
     let mut world = World::new(at("2026-09-01", 9));
     world.collect(SH, &Penalty::general("G-1", "2026-04-10"));
     world.apply(SH, "G-1", 1);
-    world.step(SH, Input::AcceptRepair(CaseId([1; 16])));
+    world.step(SH, Input::AcceptRepair { case: CaseId([1; 16]), clerk: None });
     let refuse = |barred_until| Input::RefuseFalse {
         case: CaseId([1; 16]),
         reason: "虚假材料（示例）".into(),
         found: FalseMaterial { barred_until },
+        clerk: None,
     };
     let (code, why) = refused(world.step(SH, refuse(None)).unwrap());
     assert_eq!(code, Some(Code::CaseDenied));
@@ -179,8 +195,11 @@ fn a_superseding_record_carries_the_standing_on() {
     assert_eq!(world.status(JS, record), Status::Disputed);
     world.change(SH, record, Change::EndDispute, None);
     world.apply(JS, "G-1", 1);
-    world.step(SH, Input::AcceptRepair(CaseId([1; 16])));
-    world.step(SH, Input::DecideRepair { case: CaseId([1; 16]), grant: true, reason: String::new() });
+    world.step(SH, Input::AcceptRepair { case: CaseId([1; 16]), clerk: None });
+    world.step(
+        SH,
+        Input::DecideRepair { case: CaseId([1; 16]), grant: true, reason: String::new(), clerk: None },
+    );
     // Corrected once more, at the authority and by a holder's old file: repaired it stays.
     world.collect(SH, &Penalty { decided: "2026-01-07", ..penalty.clone() });
     world.collect(JS, &corrected);

@@ -9,12 +9,14 @@ use std::time::Duration;
 use common::{
     Federation, contains,
     federation::{Cast, FIVE},
-    files, http,
+    files,
+    foreign::Foreign,
+    http,
     rows::{Penalty, company, file},
     run, until,
 };
 use credit::{calendar::Calendar, repair::Deadline, value::Date};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const WAIT: Duration = Duration::from_secs(40);
 
@@ -80,10 +82,18 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
         })
     };
     taken("applied");
-    federation.at("sh", &["repair", "accept", id]).done();
+    federation.at("sh", &["repair", "accept", id, "--clerk", "sh-07"]).done();
     taken("accepted");
     assert_eq!(cases(&federation, "sh", &[])["cases"][0]["step"], "decide");
-    federation.at("sh", &["repair", "decide", id, "--refuse", "义务未履行（示例）"]).done();
+    clerks(&federation, id);
+    let refuse = ["repair", "decide", id, "--refuse", "义务未履行（示例）", "--clerk", "sh-12"];
+    let decided = federation.at("sh", &refuse).done().json();
+    assert_eq!(
+        decided["clerks"],
+        json!({ "took": [null], "assigned": "sh-12", "accepted": "sh-07", "decided": "sh-12" })
+    );
+    // Nobody's step is next, and a decided case goes to nobody.
+    federation.at("sh", &["case", "assign", id, "--clerk", "sh-07"]).fails(1, &["case.denied"]);
     assert_eq!(taken("refused")["reason"], "义务未履行（示例）");
     assert!(cases(&federation, "js", &["--authority", "js"])["taken"].as_array().unwrap().is_empty());
     let text = run(&["case", "list", "--dir", &federation.text("js")]).done().out;
@@ -132,6 +142,21 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     }
 }
 
+/// The list by clerk: of who accepted, and after the case is assigned of who has it now.
+fn clerks(federation: &Federation, case: &str) {
+    let of = |clerk: &str| cases(federation, "sh", &["--clerk", clerk])["cases"].as_array().unwrap().len();
+    assert_eq!((of("sh-07"), of("sh-12")), (1, 0));
+    federation.at("sh", &["case", "assign", case, "--clerk", "sh-12"]).done();
+    assert_eq!((of("sh-07"), of("sh-12")), (0, 1));
+    assert_eq!(
+        cases(federation, "sh", &[])["clerks"],
+        json!([{ "clerk": "sh-12", "overdue": 0, "cases": [case] }])
+    );
+    let text = run(&["case", "list", "--dir", &federation.text("sh")]).done().out;
+    assert!(text.contains("clerk 经办人 `sh-12`: 1 cases, 0 overdue"), "{text}");
+    federation.at("sh", &["case", "list", "--clerk", ""]).fails(1, &["1 to 64 printable characters"]);
+}
+
 /// The subject's certificate in each of its forms: made by the authority, checked with the registry alone.
 fn certificates(federation: &Federation, warning: &Penalty) {
     let apply = ["repair", "apply", "--authority", "sh", "--item", "CF", "--document", &warning.document];
@@ -178,7 +203,7 @@ fn certificates(federation: &Federation, warning: &Penalty) {
     made.fails(1, &["not about this subject"]);
     let (made, page) = certify("page", &[&about[..], &[&warning.subject]].concat());
     made.done();
-    let page = std::fs::read_to_string(page).unwrap();
+    let (page, printed) = (std::fs::read_to_string(&page).unwrap(), page);
     assert!(
         page.contains("&lt;b&gt;示例&lt;/b&gt;") && page.contains(&warning.subject) && page.contains("<svg")
     );
@@ -188,6 +213,16 @@ fn certificates(federation: &Federation, warning: &Penalty) {
     let scanned = verified(&["--text", code]).done().json();
     assert_eq!((&scanned["record"], &scanned["index"].to_string()), (&record.into(), &event));
     verified(&["--text", &code[..code.len() - 8]]).fails(1, &["no repair certificate"]);
+    // A reader of other people finds the same text in the drawing, as a phone does in a print: upright, on its head, and
+    // with a stain; and nothing where too much is gone.
+    let reads = |more: &[&str]| Foreign::get().python("qr.py", &[more, &[&printed]].concat());
+    for more in [&[][..], &["--turned"], &["--stain", "3"]] {
+        let text = reads(more).done().out;
+        assert_eq!(text.trim_end(), code, "{more:?}");
+        assert_eq!(verified(&["--text", text.trim_end()]).done().json()["record"], record);
+    }
+    let gone = reads(&["--stain", "40"]);
+    assert!(gone.code == Some(1) && gone.err.contains("the reader finds []"), "{gone:?}");
     // What leads to the subject stands on the page alone.
     for member in ["sh", "js"] {
         let log = federation.path(&format!("log-{member}"));

@@ -147,6 +147,7 @@ impl Stage {
             slot: Slot(first),
             decided: plain.decided,
             published: None,
+            ended: None,
             tier: (of == "CF").then_some(Tier::General),
             kind: AuthorityKind::General,
             content: naming.content_tag(&Contents::of(&plain)),
@@ -503,11 +504,12 @@ fn a_retry_is_told_the_same_and_a_repair_reaches_who_was_told() {
         document: "P-1".into(),
         subject: subject(1),
         materials: Vec::new(),
+        clerk: None,
     };
     let case = CaseId([1; 16]);
     stage.step(Input::ApplyRepair { draft, case });
-    stage.step(Input::AcceptRepair(case));
-    let decided = stage.step(Input::DecideRepair { case, grant: true, reason: String::new() });
+    stage.step(Input::AcceptRepair { case, clerk: None });
+    let decided = stage.step(Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
     let told =
         |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Deliver { to, .. } if *to == bank));
     assert!(told(&decided.beside), "{:?}", decided.beside);

@@ -258,6 +258,7 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
         document: "G-1".into(),
         subject: subject(),
         materials: vec![Digest::of(b"proof of performance")],
+        clerk: None,
     };
     let case = CaseId([7; 16]);
     world.step(JS, Input::ApplyRepair { draft, case });
@@ -273,7 +274,7 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
     assert_eq!((world.overdue(SH), world.alerts_of(SH, "next step was due")), (1, 1), "said once");
 
     // Accepted late. Order 58 gives seven working days from there: 27, 28 (make-up), 2, 3, 4, 5, 6 March.
-    world.step(SH, Input::AcceptRepair(case));
+    world.step(SH, Input::AcceptRepair { case, clerk: None });
     assert_eq!(world.overdue(SH), 0);
     world.until(at("2026-02-27", 0));
     assert_eq!(outcome(&world).accepted.map(|told| told.at), Some(at("2026-02-26", 0)));
@@ -282,7 +283,7 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
     world.until(at("2026-03-07", 0));
     assert_eq!((world.overdue(SH), world.alerts_of(SH, "due by 2026-03-06")), (1, 1));
 
-    let refusal = Input::DecideRepair { case, grant: false, reason: "义务未履行".into() };
+    let refusal = Input::DecideRepair { case, grant: false, reason: "义务未履行".into(), clerk: None };
     world.step(SH, refusal);
     world.until(at("2026-03-07", 1));
     assert_eq!((world.overdue(SH), world.alerts_of(SH, "next step was due")), (0, 2));
@@ -296,11 +297,12 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
         document: "G-1".into(),
         subject: subject(),
         materials: vec![Digest::of(b"new proof")],
+        clerk: None,
     };
     let again = CaseId([8; 16]);
     world.step(JS, Input::ApplyRepair { draft, case: again });
-    world.step(SH, Input::AcceptRepair(again));
-    world.step(SH, Input::DecideRepair { case: again, grant: true, reason: String::new() });
+    world.step(SH, Input::AcceptRepair { case: again, clerk: None });
+    world.step(SH, Input::DecideRepair { case: again, grant: true, reason: String::new(), clerk: None });
     assert_eq!(world.status(JS, record), Status::Repaired);
     let (forwarded, _) = world.cases(JS);
     let granted = forwarded.iter().find(|f| f.application == again).unwrap().outcome.clone().unwrap();
@@ -396,12 +398,25 @@ fn retention_ends_where_the_region_says_when_and_nowhere_else() {
     world.until(at("2031-04-20", 0));
     assert!(world.erased(JS, minor));
     assert_eq!(world.status(SH, minor), Status::Expired, "its publicity was over long before");
-    // In Shanghai the five years count from the end of the act, which no record tells: nothing is assumed.
+    // In Shanghai the five years count from the end of the act, which these do not tell: nothing is assumed.
     // A serious matter may be on a list that is kept longer: people are asked, once.
     world.until(at("2040-01-01", 0));
     assert!(!world.erased(SH, minor) && !world.erased(SH, grave) && !world.erased(JS, grave));
     assert_eq!(world.alerts_of(JS, "its retention ended on 2031-04-09"), 1);
     assert_eq!(world.alerts_of(SH, "retention"), 0);
+
+    // Where the file tells the end of the act, they count from there, and the record is answered no longer. Its publicity
+    // does not end before: this set counts from a publication that the file does not tell.
+    let mut world = World::new(at("2026-04-10", 9));
+    let samr = Penalty { kind: AuthorityKind::Samr, ..Penalty::general("U-1", "2026-04-09") };
+    let untold = world.collect(SH, &samr);
+    let told = world.collect(SH, &Penalty { document: "U-2", ended: Some("2026-02-28"), ..samr });
+    world.until(at("2031-02-27", 23));
+    assert_eq!(world.status(SH, told), Status::Active);
+    world.until(at("2031-02-28", 0));
+    assert_eq!([SH, JS].map(|at| world.status(at, told)), [Status::Expired; 2]);
+    assert_eq!(world.status(SH, untold), Status::Active);
+    assert!(!world.erased(SH, told), "Shanghai stops answering; it does not delete");
 
     // A region whose regulation is not provided ends nothing.
     let mut world = World::with_region(at("2026-04-10", 9), "320000");

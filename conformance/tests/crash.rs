@@ -226,12 +226,20 @@ impl Run {
             Deed::Apply => {
                 let (authority, item) = (self.nodes[0].id.clone(), penalty_item());
                 let document = "SIM-1".to_owned();
-                let draft =
-                    RepairDraft { authority, item, document, subject: subject(), materials: Vec::new() };
+                let draft = RepairDraft {
+                    authority,
+                    item,
+                    document,
+                    subject: subject(),
+                    materials: Vec::new(),
+                    clerk: None,
+                };
                 Input::ApplyRepair { draft, case: CaseId([1; 16]) }
             }
-            Deed::Accept => Input::AcceptRepair(CaseId([1; 16])),
-            Deed::Decide => Input::DecideRepair { case: CaseId([1; 16]), grant: true, reason: String::new() },
+            Deed::Accept => Input::AcceptRepair { case: CaseId([1; 16]), clerk: None },
+            Deed::Decide => {
+                Input::DecideRepair { case: CaseId([1; 16]), grant: true, reason: String::new(), clerk: None }
+            }
             Deed::Acknowledge => {
                 let registry = &self.nodes[0].context.registry;
                 let proven = self.notice.verify(registry).unwrap();
@@ -282,6 +290,7 @@ impl Run {
             slot: Slot(first),
             decided: plain.decided,
             published: None,
+            ended: None,
             tier: Some(Tier::General),
             kind: AuthorityKind::General,
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),

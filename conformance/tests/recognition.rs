@@ -36,9 +36,9 @@ fn held(world: &mut World) -> [RecordId; 2] {
 fn decide(world: &mut World, at: usize, case: u8, grant: bool) {
     let id = CaseId([case; 16]);
     world.apply_to(at, at, "G-1", case);
-    world.step(at, Input::AcceptRepair(id));
+    world.step(at, Input::AcceptRepair { case: id, clerk: None });
     let reason = if grant { String::new() } else { "义务未履行（示例）".to_owned() };
-    world.step(at, Input::DecideRepair { case: id, grant, reason });
+    world.step(at, Input::DecideRepair { case: id, grant, reason, clerk: None });
 }
 
 #[test]

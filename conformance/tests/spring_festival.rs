@@ -61,7 +61,7 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     // Friday 13, the make-up Saturday 14, then the first day after the festival.
     assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-02-24"));
     world.until(at("2026-02-24", 17));
-    world.step(SH, Input::AcceptRepair(case));
+    world.step(SH, Input::AcceptRepair { case, clerk: None });
     // Seven working days by Order 58, which rules over a decision of 2025: 25, 26, 27, the make-up Saturday 28, 2, 3, 4 March.
     assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-03-04"));
     assert_eq!(world.overdue(SH), 0, "nothing was late");
@@ -69,7 +69,8 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     // Granted on its last day, while the bank is away.
     world.until(at("2026-03-04", 15));
     world.cut.insert(BANK);
-    let granted = world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new() });
+    let granted =
+        world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
     let Some(Response::Decided { case: Case::Decided(said), event: Some(event) }) = granted else {
         panic!("{granted:?}")
     };

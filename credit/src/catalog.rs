@@ -181,6 +181,8 @@ pub struct Item {
     pub decided_field: Option<FieldId>,
     /// The date of publication, from which publicity counts under some rule sets.
     pub published_field: Option<FieldId>,
+    /// The day on which the act or event ended, from which retention counts in some regions.
+    pub ended_field: Option<FieldId>,
     /// The column 处罚类别, from which the repair tier follows.
     pub penalty_field: Option<FieldId>,
     /// The column 案件程序类别, which decides the tier of lesser penalties.
@@ -544,6 +546,7 @@ fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
         authority_field: named("authority")?,
         decided_field: named("decided")?,
         published_field: named("published")?,
+        ended_field: named("ended")?,
         penalty_field: named("penalty")?,
         procedure_field: named("procedure")?,
         repairable: line.parse("repairable", |text| match text {
@@ -559,7 +562,7 @@ fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
     Ok(item)
 }
 
-const ITEM_COLUMNS: [&str; 19] = [
+const ITEM_COLUMNS: [&str; 20] = [
     "item",
     "name",
     "name_en",
@@ -574,6 +577,7 @@ const ITEM_COLUMNS: [&str; 19] = [
     "authority",
     "decided",
     "published",
+    "ended",
     "penalty",
     "procedure",
     "repairable",

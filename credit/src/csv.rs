@@ -285,9 +285,8 @@ impl RowReader<'_> {
             _ => None,
         };
         let decided = date(item.decided_field);
-        for (id, date) in [(item.decided_field, decided), (item.published_field, date(item.published_field))]
-        {
-            if date.is_some_and(|date| date > self.today) {
+        for id in [item.decided_field, item.published_field, item.ended_field] {
+            if date(id).is_some_and(|date| date > self.today) {
                 let field = id.and_then(|id| item.field(id));
                 self.fault(field, "date_in_future", "晚于今日", "lies in the future");
             }

@@ -250,6 +250,9 @@ pub enum StatusFact {
     /// The authority took an application: the first of a case opens it, a further one joins it.
     #[n(10)]
     Joined(#[n(0)] Joining),
+    /// The authority assigned a case to a clerk.
+    #[n(11)]
+    Assigned(#[n(0)] Assigned),
 }
 
 impl StatusFact {
@@ -296,6 +299,9 @@ pub struct Changed {
     /// SHA-256 of the paper it rests on, kept by the authority: of a mask the court's ruling.
     #[n(4)]
     pub paper: Option<Digest>,
+    /// Who granted the repair at the authority, a pseudonymous id; absent where nobody was named.
+    #[n(5)]
+    pub clerk: Option<ClerkId>,
 }
 
 /// An application as the authority took it into a case. With it the case comes back from the log alone.
@@ -332,6 +338,21 @@ pub struct CaseStep {
     /// Last day for the decision, where the rule set gives one.
     #[n(4)]
     pub due: Option<Deadline>,
+    /// Who accepted it, a pseudonymous id; absent where nobody was named.
+    #[n(5)]
+    pub clerk: Option<ClerkId>,
+}
+
+/// That the next steps of a case are a clerk's from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Assigned {
+    /// The case.
+    #[n(0)]
+    pub case: CaseId,
+    /// The clerk, a pseudonymous id.
+    #[n(1)]
+    pub clerk: ClerkId,
 }
 
 /// A repair that was not granted.
@@ -356,9 +377,12 @@ pub struct NotGranted {
     /// The material was false, and its subject may not apply again for a time.
     #[n(6)]
     pub ban: Option<Ban>,
+    /// Who decided, a pseudonymous id; absent where nobody was named.
+    #[n(7)]
+    pub clerk: Option<ClerkId>,
 }
 
-/// That a subject may not apply again for a time, in a form that names the subject to the authority alone.
+/// That a subject may not apply again for a time, in a form that names the subject to those alone who hold a record of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Ban {
@@ -369,6 +393,10 @@ pub struct Ban {
     /// linked without the tag, and with it each is recognised.
     #[n(1)]
     pub mark: Digest,
+    /// The same under the subject's pseudonym in the federation: every public platform recognises by it the subject of a
+    /// record that it holds, and nobody else. Absent in entries that hold at their author alone.
+    #[n(2)]
+    pub everywhere: Option<Digest>,
 }
 
 /// Verified and acted on.

@@ -8,7 +8,7 @@ use crypto::{
     commit::{self, FieldsProof, Opening},
     keytree::Slot,
     label::Label,
-    pseudonym::{self, SubjectTag},
+    pseudonym::{self, SubjectPseudonym, SubjectTag},
     seal::{RecordKey, SealError},
     secret::Secret,
 };
@@ -56,6 +56,15 @@ impl NamingKeys {
     /// The node's private index key of a subject.
     pub fn subject_tag(&self, subject: &SubjectId) -> SubjectTag {
         pseudonym::subject_tag(&self.pepper, subject.as_str())
+    }
+
+    /// The subject's pseudonym in the federation, the same at every public platform.
+    pub fn subject_pseudonym(&self, subject: &SubjectId) -> SubjectPseudonym {
+        SubjectPseudonym(pseudonym::keyed(
+            &self.record,
+            Label::SubjectPseudonym,
+            &[subject.as_str().as_bytes()],
+        ))
     }
 
     /// A keyed digest of a record's whole content: equal content is a duplicate, other content an amendment.
@@ -113,6 +122,9 @@ pub struct RecordFacts {
     /// Day of publication, where the file tells it; some rule sets count from there.
     #[n(9)]
     pub published: Option<Date>,
+    /// Day on which the act or event ended, where the file tells it; retention counts from there in some regions.
+    #[n(10)]
+    pub ended: Option<Date>,
     /// Keyed digest of the whole content ([`NamingKeys::content_tag`]). The record's keys depend on it, so a slot
     /// that is handed out twice after a rollback still never seals two contents under one key.
     #[n(8)]

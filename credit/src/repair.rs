@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     calendar::Calendar,
-    id::{CaseId, MemberId, RecordId},
+    id::{CaseId, ClerkId, MemberId, RecordId},
     rules::{DecideFrom, Rule},
     value::Date,
 };
@@ -46,6 +46,9 @@ pub struct Application {
     /// When the counter took it.
     #[n(5)]
     pub applied_at: Timestamp,
+    /// Who took it at the counter; a pseudonymous id, never a name.
+    #[n(6)]
+    pub clerk: Option<ClerkId>,
 }
 
 impl Statement for Application {
@@ -130,6 +133,9 @@ pub struct Applied {
     /// Last day for acceptance, where the rule set gives one.
     #[n(3)]
     pub accept_due: Option<Deadline>,
+    /// Who was assigned the case's next steps last.
+    #[n(4)]
+    pub assigned: Option<ClerkId>,
 }
 
 /// An application that joined a case.
@@ -147,12 +153,21 @@ pub struct Joined {
     /// SHA-256 of each paper handed in with it.
     #[n(3)]
     pub materials: Vec<Digest>,
+    /// Who took it at that counter.
+    #[n(4)]
+    pub clerk: Option<ClerkId>,
 }
 
 impl Joined {
     fn of(application: &Application, digest: Digest) -> Self {
-        let Application { counter, applied_at, materials, .. } = application;
-        Self { counter: counter.clone(), application: digest, at: *applied_at, materials: materials.clone() }
+        let Application { counter, applied_at, materials, clerk, .. } = application;
+        Self {
+            counter: counter.clone(),
+            application: digest,
+            at: *applied_at,
+            materials: materials.clone(),
+            clerk: clerk.clone(),
+        }
     }
 }
 
@@ -261,6 +276,9 @@ pub struct Accepted {
     /// Last day for the decision, where the rule set gives one.
     #[n(2)]
     pub decide_due: Option<Deadline>,
+    /// Who accepted it.
+    #[n(3)]
+    pub clerk: Option<ClerkId>,
 }
 
 /// A case after the decision.
@@ -282,6 +300,9 @@ pub struct Decided {
     /// Reason of a refusal.
     #[n(4)]
     pub reason: String,
+    /// Who decided it.
+    #[n(5)]
+    pub clerk: Option<ClerkId>,
 }
 
 impl Applied {
@@ -292,6 +313,7 @@ impl Applied {
             record: application.record,
             applications: vec![Joined::of(application, digest)],
             accept_due,
+            assigned: None,
         }
     }
 
@@ -314,8 +336,8 @@ impl Applied {
 
     /// Acceptance (受理), with the last day for the decision.
     #[must_use]
-    pub fn accept(self, now: Timestamp, decide_due: Option<Deadline>) -> Accepted {
-        Accepted { applied: self, at: now, decide_due }
+    pub fn accept(self, now: Timestamp, decide_due: Option<Deadline>, clerk: Option<ClerkId>) -> Accepted {
+        Accepted { applied: self, at: now, decide_due, clerk }
     }
 
     /// The last day for the decision, if it is accepted at `at`; counted from where the rule says.
@@ -347,14 +369,14 @@ impl Accepted {
 
     /// The granted repair.
     #[must_use]
-    pub fn grant(self, at: Timestamp, rule: String) -> Decided {
-        Decided { accepted: self, at, granted: true, rule, reason: String::new() }
+    pub fn grant(self, at: Timestamp, rule: String, clerk: Option<ClerkId>) -> Decided {
+        Decided { accepted: self, at, granted: true, rule, reason: String::new(), clerk }
     }
 
     /// Refusal (不予修复), with the reason the subject is told.
     #[must_use]
-    pub fn refuse(self, at: Timestamp, rule: String, reason: String) -> Decided {
-        Decided { accepted: self, at, granted: false, rule, reason }
+    pub fn refuse(self, at: Timestamp, rule: String, reason: String, clerk: Option<ClerkId>) -> Decided {
+        Decided { accepted: self, at, granted: false, rule, reason, clerk }
     }
 }
 
@@ -382,6 +404,31 @@ impl Case {
             Case::Accepted(accepted) => &accepted.applied,
             Case::Decided(decided) => &decided.accepted.applied,
         }
+    }
+
+    /// Assigns what is left to be done to a clerk.
+    pub fn assign(&mut self, clerk: ClerkId) {
+        match self {
+            Case::Applied(applied) => applied.assigned = Some(clerk),
+            Case::Accepted(accepted) => accepted.applied.assigned = Some(clerk),
+            // Nothing is left to be done.
+            Case::Decided(_) => {}
+        }
+    }
+
+    /// Whose the next step is at `authority`: who was assigned it, else who took the step before. A clerk of another
+    /// member's counter is not responsible here; after the decision nobody is.
+    pub fn responsible(&self, authority: &MemberId) -> Option<&ClerkId> {
+        let applied = self.applied();
+        let before = match self {
+            Case::Applied(_) => {
+                let own = applied.applications.iter().find(|joined| joined.counter == *authority);
+                own.and_then(|joined| joined.clerk.as_ref())
+            }
+            Case::Accepted(accepted) => accepted.clerk.as_ref(),
+            Case::Decided(_) => return None,
+        };
+        applied.assigned.as_ref().or(before)
     }
 
     /// The last day for the step that comes next; `None` where the rule set gives none, and after the decision.
@@ -467,6 +514,7 @@ mod tests {
             counter: member("js"),
             materials: Vec::new(),
             applied_at: date(day).start().plus_ms(12 * 3_600_000),
+            clerk: None,
         };
         let book = RuleBook::builtin();
         let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
@@ -493,7 +541,7 @@ mod tests {
             let late = date("2026-12-01").start();
             let applied = case.into_applied().unwrap();
             let due = applied.decide_due(late, Some(rule), &calendar);
-            let accepted = applied.accept(late, due);
+            let accepted = applied.accept(late, due, None);
             assert_eq!(Case::Accepted(accepted).deadline(), expected(decide), "{day}");
         }
     }

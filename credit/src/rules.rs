@@ -267,13 +267,14 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The first day on which a record of a matter recognised on `decided` is kept no more; `None` where the years count
-    /// from the end of the act or event, which a record does not tell.
-    pub fn end(&self, decided: Date) -> Option<Date> {
-        match self.from {
-            RetentionFrom::Recognition => Some(decided.plus_months(self.years.saturating_mul(12))),
-            RetentionFrom::End => None,
-        }
+    /// The first day on which a record is kept no more, of a matter recognised on `decided` whose act or event ended on
+    /// `ended`; `None` where the years count from a day that the record does not tell.
+    pub fn end(&self, decided: Option<Date>, ended: Option<Date>) -> Option<Date> {
+        let from = match self.from {
+            RetentionFrom::Recognition => decided,
+            RetentionFrom::End => ended,
+        };
+        Some(from?.plus_months(self.years.saturating_mul(12)))
     }
 }
 
@@ -520,6 +521,11 @@ impl RuleBook {
             .iter()
             .find(|rule| rule.tier == tier)
             .ok_or_else(|| RuleError::NoTier { set_id: set.id.clone(), tier })
+    }
+
+    /// Whose decisions a set rules over.
+    pub fn kind_of_set(&self, set_id: &str) -> Option<AuthorityKind> {
+        self.sets.iter().find(|set| set.id == set_id).map(|set| set.kind)
     }
 
     /// The rule with this set id and tier, for a record that names the set it was decided under.
@@ -835,9 +841,12 @@ mod tests {
         let (sh, zj) = (book.retention("sh", today).unwrap(), book.retention("330000", today).unwrap());
         assert_eq!((sh.years, sh.from, sh.effect), (5, RetentionFrom::End, RetentionEffect::Stop));
         assert_eq!((zj.years, zj.from, zj.effect), (5, RetentionFrom::Recognition, RetentionEffect::Delete));
+        let (decided, ended) = (Some(date("2020-02-29")), Some(date("2019-12-31")));
+        assert_eq!((sh.end(decided, None), zj.end(decided, None)), (None, Some(date("2025-02-28"))));
+        // Told the end of the act, the one counts from it and the other still does not.
         assert_eq!(
-            (sh.end(date("2020-02-29")), zj.end(date("2020-02-29"))),
-            (None, Some(date("2025-02-28")))
+            (sh.end(decided, ended), zj.end(decided, ended)),
+            (Some(date("2024-12-31")), zj.end(decided, None))
         );
         assert_eq!((sh.longer, zj.longer), (None, Some(Tier::Serious)));
         // Known to be missing, never heard of, and not yet in force: nobody's rule is taken instead.

@@ -60,11 +60,13 @@ labels! {
     RecordId = "xinqiao/v1/record-id",
     /// Subject tag from the node's pepper: keyed BLAKE3.
     SubjectTag = "xinqiao/v1/subject-tag",
+    /// A subject's pseudonym among the public platforms, from the federation record key: keyed BLAKE3.
+    SubjectPseudonym = "xinqiao/v1/subject-pseudonym",
     /// A subject's access key from the node's access secret: keyed BLAKE3.
     SubjectAccessKey = "xinqiao/v1/subject-access-key",
     /// The n-th link of a subject in the access log: keyed BLAKE3.
     SubjectLink = "xinqiao/v1/subject-link",
-    /// Mark of a ban from the subject's tag and the case: keyed BLAKE3.
+    /// Mark of a ban from the subject's tag or pseudonym, and the case: keyed BLAKE3.
     BanMark = "xinqiao/v1/ban-mark",
     /// Key of a question's subject in the answering member's row, from the access secret, and its associated data: keyed
     /// BLAKE3, AES-256-GCM.

@@ -37,6 +37,8 @@ impl FileHasher {
 crate::id! {
     /// A node's private index key of a subject. Never leaves the node.
     pub struct SubjectTag(32);
+    /// A subject among the public platforms, the same at each. Stored beside the log, in no entry.
+    pub struct SubjectPseudonym(32);
     /// The n-th access about one subject, unlinkable without the subject's access key.
     pub struct SubjectLink(32);
 }
@@ -46,9 +48,9 @@ pub fn subject_tag(pepper: &Secret, subject: &str) -> SubjectTag {
     SubjectTag(keyed(pepper, Label::SubjectTag, &[subject.as_bytes()]))
 }
 
-/// The mark of a ban that a case has brought upon the subject of `tag`.
-pub fn ban_mark(tag: &SubjectTag, case: &[u8]) -> Digest {
-    Digest(keyed(&Secret::new(tag.0), Label::BanMark, &[case]))
+/// The mark of a ban that a case has brought upon the subject of a tag or pseudonym: no two can be linked without it.
+pub fn ban_mark(subject: &[u8; 32], case: &[u8]) -> Digest {
+    Digest(keyed(&Secret::new(*subject), Label::BanMark, &[case]))
 }
 
 /// The key with which a subject recognises its own entries in a node's access log.

@@ -33,6 +33,7 @@ use ledger::{
 
 use crate::{
     artifact::status_fact,
+    ban::BanRow,
     check::BudgetRow,
     context::Context,
     evidence::EvidenceRow,
@@ -420,7 +421,7 @@ impl Check<'_> {
                     return read(complete.then_some(Wrong::RowUnexplained));
                 };
                 // What no entry holds is held against the index and the sealed record instead.
-                let bare = RecordRow { content: None, tag: None, ..row.clone() };
+                let bare = RecordRow { content: None, tag: None, subject: None, ..row.clone() };
                 if complete && bare != made {
                     return read(Some(Wrong::RowDiffers));
                 }
@@ -435,16 +436,14 @@ impl Check<'_> {
             }
             // Held against the standings that are stored: see `nodes`.
             Table::StandingNode => read(None),
-            Table::Registry | Table::Ban | Table::OpenCase => {
-                read(same(self.complete(&own, LogName::Status)))
-            }
+            Table::Registry | Table::OpenCase => read(same(self.complete(&own, LogName::Status))),
             Table::Handled => {
                 if let Some(bytes) = stored {
                     decode::<HandledRow>(key, bytes)?;
                 }
                 read(same(self.complete(&own, LogName::Status)))
             }
-            Table::Standing | Table::GrantLife => {
+            Table::Standing | Table::GrantLife | Table::Ban => {
                 let author = tables::key_text(rest).and_then(MemberId::parse);
                 let Some(author) = author else { return read(Some(Wrong::RowDamaged)) };
                 let replayed = self.replayed.get(&(author.clone(), LogName::Status)).copied();
@@ -457,6 +456,7 @@ impl Check<'_> {
                 let Some(bytes) = stored else { return read(made.map(|_| Wrong::RowMissing)) };
                 let holds = match table {
                     Table::Standing => includes(key, bytes, made, Standing::merge)?,
+                    Table::Ban => includes(key, bytes, made, BanRow::merge)?,
                     _ => includes(key, bytes, made, GrantLife::merge)?,
                 };
                 read((!holds).then_some(Wrong::RowDiffers))
@@ -786,11 +786,11 @@ impl<'a> Rows<'a> {
 /// Whether a stored value that merges holds what was made again; it may hold newer news too. Errors: it does not read.
 fn includes<T>(key: &[u8], stored: &[u8], made: Option<&[u8]>, merge: fn(T, T) -> T) -> Result<bool, Fault>
 where
-    T: Copy + PartialEq + minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()>,
+    T: Clone + PartialEq + minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()>,
 {
     let stored: T = decode(key, stored)?;
     Ok(match made {
-        Some(made) => merge(stored, decode(key, made)?) == stored,
+        Some(made) => merge(stored.clone(), decode(key, made)?) == stored,
         None => true,
     })
 }

@@ -37,6 +37,7 @@
 pub mod answer;
 pub mod artifact;
 pub mod backup;
+pub mod ban;
 pub mod bundle;
 pub mod certificate;
 pub mod check;

@@ -8,7 +8,7 @@ use std::{
 use credit::{
     entry::{Changed, Read, Received, StatusFact, Version},
     grant::{Grant, GrantChange},
-    id::{CaseId, ItemId, MemberId, QuestionId, RecordId, SourceId},
+    id::{CaseId, ClerkId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     mandate::Mandate,
     question::Question,
     repair::{Application, FalseMaterial},
@@ -147,7 +147,12 @@ pub enum Input {
         outcome: Result<CaseId, Refusal>,
     },
     /// Accept a case.
-    AcceptRepair(CaseId),
+    AcceptRepair {
+        /// The case.
+        case: CaseId,
+        /// Who accepts it.
+        clerk: Option<ClerkId>,
+    },
     /// Decide a case.
     DecideRepair {
         /// The case.
@@ -156,6 +161,8 @@ pub enum Input {
         grant: bool,
         /// Reason of a refusal.
         reason: String,
+        /// Who decides it.
+        clerk: Option<ClerkId>,
     },
     /// Refuse a case whose material was found false, and bar its subject.
     RefuseFalse {
@@ -165,6 +172,15 @@ pub enum Input {
         reason: String,
         /// What was found.
         found: FalseMaterial,
+        /// Who decides it.
+        clerk: Option<ClerkId>,
+    },
+    /// Assign what is left of a case to a clerk.
+    AssignCase {
+        /// The case.
+        case: CaseId,
+        /// The clerk.
+        clerk: ClerkId,
     },
     /// Dispute mark, mask, withdrawal, expiry by the authority.
     ChangeStanding {
@@ -428,18 +444,19 @@ impl Member {
                 repair::application(context, turn, token, &caller, &application)
             }
             Input::Forwarded { case, outcome } => repair::forwarded(turn, case, outcome),
-            Input::AcceptRepair(case) => repair::accept(context, turn, token, case),
-            Input::DecideRepair { case, grant, reason } => {
+            Input::AcceptRepair { case, clerk } => repair::accept(context, turn, token, case, clerk),
+            Input::AssignCase { case, clerk } => repair::assign(context, turn, token, case, clerk),
+            Input::DecideRepair { case, grant, reason, clerk } => {
                 let refusal = repair::Decision::Refuse { reason, false_material: None };
                 let decision = if grant { repair::Decision::Grant } else { refusal };
-                repair::decide(context, turn, token, case, decision)
+                repair::decide(context, turn, token, case, decision, clerk)
             }
-            Input::RefuseFalse { case, reason, found } => {
+            Input::RefuseFalse { case, reason, found, clerk } => {
                 let refusal = repair::Decision::Refuse { reason, false_material: Some(found) };
-                repair::decide(context, turn, token, case, refusal)
+                repair::decide(context, turn, token, case, refusal, clerk)
             }
             Input::ChangeStanding { record, change, reason, paper } => {
-                let changed = Changed { record, change, case: None, rule: reason, paper };
+                let changed = Changed { record, change, case: None, rule: reason, paper, clerk: None };
                 repair::change_standing(context, turn, token, changed)
             }
             Input::Notice { caller, notice, fact } => {

@@ -2,6 +2,7 @@
 //! replayed after a restore. Each entry is projected once, in the batch that stores it.
 
 use crate::{
+    ban,
     context::Context,
     logs::LogName,
     propagation,
@@ -53,7 +54,7 @@ pub fn own(
                         }
                     }
                 }
-                (row.content, row.erased) = (None, true);
+                (row.content, row.subject, row.erased) = (None, None, true);
                 turn.put(&Key::record(&erased.record), &row);
                 turn.delete(&Key::erasure(&erased.record));
             }
@@ -134,6 +135,7 @@ pub fn status(
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;
             }
         }
+        StatusFact::NotGranted(said) => ban::keep(turn, author, said, told.index)?,
         other => {
             if let Some((grant, change)) = other.grant() {
                 let key = Key::grant_life(author, grant);

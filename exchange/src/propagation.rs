@@ -2,7 +2,7 @@
 //!
 //! Recipients are every public platform, every asker to whom the access log says that something of the record was
 //! disclosed, as long as it may keep that: a value, a part of one, or an outcome that rests on it; and of a grant the
-//! member it is for.
+//! member it is for. A ban concerns the public platforms alone.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
@@ -293,7 +293,8 @@ pub fn notice(
     }
     // A bank that collects authorisations pauses and revokes them; it decides nothing else.
     let author = &context.registry.member(caller)?.stated;
-    if !concerns_others(fact) || !(author.role.mirrors_status() || author.collector) {
+    let may = author.role.mirrors_status() || author.collector && fact.grant().is_some();
+    if !concerns_others(fact) || !may {
         return Halt::refuse(Code::CallerNotAllowed, "nothing in this entry is for others to act on");
     }
     // 2 and 3
@@ -304,7 +305,11 @@ pub fn notice(
 
 /// Whether a statement is one that other members act on.
 pub fn concerns_others(fact: &StatusFact) -> bool {
-    matches!(fact, StatusFact::Changed(_)) || fact.grant().is_some()
+    match fact {
+        StatusFact::Changed(_) => true,
+        StatusFact::NotGranted(said) => said.ban.is_some_and(|ban| ban.everywhere.is_some()),
+        other => other.grant().is_some(),
+    }
 }
 
 /// Merges a proven statement and acknowledges it once; returns the index of the acknowledgement.

@@ -143,8 +143,8 @@ pub fn cases(view: &dyn View) -> Result<Response, Fault> {
             Some(case) => tables::row(view, &Key::outcome(&row.to, case))?,
             None => None,
         };
-        let ForwardRow { to, case, refused, since, .. } = row;
-        forwarded.push(Forwarded { application, to, case, refused, outcome, since });
+        let ForwardRow { to, case, refused, since, clerk, .. } = row;
+        forwarded.push(Forwarded { application, to, case, refused, outcome, since, clerk });
     }
     let mut erasures = Vec::new();
     for (rest, row) in tables::rows::<ErasureRow>(view, &Key::erasures(), usize::MAX)? {

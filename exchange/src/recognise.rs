@@ -113,7 +113,7 @@ fn recognise(
     // 3
     let case = case.filter(|case| !matches!(case, Case::Decided(_))).map(|case| case.id());
     let rule = format!("互认：{}", rule.source);
-    let changed = Changed { record, change: Change::Repair, case, rule, paper: leaf };
+    let changed = Changed { record, change: Change::Repair, case, rule, paper: leaf, clerk: None };
     let signed = context.sign(turn.now, &StatusFact::Changed(changed));
     turn.append(context, LogName::Status, Fact::Status(signed))?;
     Ok(())

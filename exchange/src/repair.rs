@@ -5,8 +5,8 @@
 //! has its cases again, with their deadlines, once its mirrors have given its log back.
 
 use credit::{
-    entry::{Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
-    id::{CaseId, MemberId, RecordId},
+    entry::{Assigned, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
+    id::{CaseId, ClerkId, MemberId, RecordId},
     normalize::normalize_document_number,
     record::RecordFacts,
     repair::{self, Application, Applied, Case, Denial, FalseMaterial, MATERIALS_MAX},
@@ -16,16 +16,16 @@ use credit::{
 };
 use crypto::{
     Digest, Timestamp,
-    pseudonym::ban_mark,
     sign::{Signed, Verified},
 };
 use minicbor::{Decode, Encode};
 
 use crate::{
+    ban,
     context::Context,
     limits::REASON_BYTES_MAX,
     logs::LogName,
-    propagation::backoff_ms,
+    propagation::{backoff_ms, concerns_others},
     refusal::{Code, Halt, Refusal},
     step::{Effect, Reply, Token},
     tables::{self, ForwardRow, Key, OutcomeRow, RecordRow, Told, Work},
@@ -62,6 +62,9 @@ pub struct Forwarded {
     /// When it was taken.
     #[n(5)]
     pub since: Timestamp,
+    /// Who took it.
+    #[n(6)]
+    pub clerk: Option<ClerkId>,
 }
 
 /// Takes an application at this member's counter.
@@ -95,6 +98,7 @@ pub fn apply(
         counter: context.own.id.clone(),
         materials: draft.materials,
         applied_at: turn.now,
+        clerk: draft.clerk,
     };
     let signed = context.sign(turn.now, &application);
     say(context, turn, &StatusFact::Applied(signed.clone()))?;
@@ -173,14 +177,7 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
             format!("the record is {} already", standing.status().as_str()),
         );
     }
-    if let Some((case, until)) = barred(turn, &asked.record)? {
-        return Halt::refuse(
-            Code::CaseDenied,
-            format!(
-                "the subject may not apply until {until} has passed: case {case} found its material false / 因材料不实，{until}前不得再次申请"
-            ),
-        );
-    }
+    ban::hold_against(context, turn, &facts)?;
     // The counter chose the id; it must not fall on another case.
     if turn.row::<Case>(&Key::case(&asked.case))?.is_some() {
         return Halt::refuse(Code::CaseDenied, "this case id is taken");
@@ -189,22 +186,6 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
     let joining = Joining { case: asked.case, application: asked.clone(), digest, due };
     say(context, turn, &StatusFact::Joined(joining))?;
     Ok(asked.case)
-}
-
-/// The case that bars the record's subject today, and until when. A ban counts as long as it lasts, whatever record it
-/// came with.
-fn barred(turn: &Turn<'_>, record: &RecordId) -> Result<Option<(CaseId, Date)>, Halt> {
-    let Some(tag) = turn.row::<RecordRow>(&Key::record(record))?.and_then(|row| row.tag) else {
-        return Ok(None);
-    };
-    let today = Date::from_timestamp(turn.now);
-    for (case, ban) in tables::rows::<Ban>(turn.view(), &Key::bans(), usize::MAX)? {
-        let Ok(case) = case.try_into().map(CaseId) else { continue };
-        if ban.until >= today && ban.mark == ban_mark(&tag, &case.0) {
-            return Ok(Some((case, ban.until)));
-        }
-    }
-    Ok(None)
 }
 
 fn within_limit(materials: &[Digest]) -> Result<(), Halt> {
@@ -250,28 +231,33 @@ pub(crate) fn own_entry(
         }
         StatusFact::Accepted(step) => {
             if let Some(Case::Applied(applied)) = turn.row(&Key::case(&step.case))? {
-                put(turn, &Case::Accepted(applied.accept(told.at, step.due)));
+                put(turn, &Case::Accepted(applied.accept(told.at, step.due, step.clerk.clone())));
+            }
+            Ok(())
+        }
+        StatusFact::Assigned(Assigned { case, clerk }) => {
+            if let Some(mut case) = turn.row::<Case>(&Key::case(case))? {
+                case.assign(clerk.clone());
+                put(turn, &case);
             }
             Ok(())
         }
         StatusFact::NotGranted(said) => {
             if let Some(Case::Accepted(accepted)) = turn.row(&Key::case(&said.case))? {
-                let decided = accepted.refuse(told.at, said.rule.clone(), said.reason.clone());
+                let decided =
+                    accepted.refuse(told.at, said.rule.clone(), said.reason.clone(), said.clerk.clone());
                 put(turn, &Case::Decided(decided));
-            }
-            if let Some(ban) = &said.ban {
-                turn.put(&Key::ban(&said.case), ban);
             }
             Ok(())
         }
-        StatusFact::Changed(Changed { change: Change::Repair, case: Some(case), rule, .. }) => {
+        StatusFact::Changed(Changed { change: Change::Repair, case: Some(case), rule, clerk, .. }) => {
             let accepted = match turn.row(&Key::case(case))? {
                 Some(Case::Accepted(accepted)) => accepted,
                 // Another platform's result was recognised before this one had accepted.
-                Some(Case::Applied(applied)) => applied.accept(told.at, None),
+                Some(Case::Applied(applied)) => applied.accept(told.at, None, None),
                 _ => return Ok(()),
             };
-            put(turn, &Case::Decided(accepted.grant(told.at, rule.clone())));
+            put(turn, &Case::Decided(accepted.grant(told.at, rule.clone(), clerk.clone())));
             Ok(())
         }
         _ => Ok(()),
@@ -298,6 +284,7 @@ fn forward(context: &Context, turn: &mut Turn<'_>, signed: &Signed<Application>)
         refused: None,
         since: application.applied_at,
         told: false,
+        clerk: application.clerk,
     };
     turn.put(&key, &row);
     turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Forward(application.case)), &());
@@ -322,12 +309,39 @@ pub fn forwarded(turn: &mut Turn<'_>, case: CaseId, outcome: Result<CaseId, Refu
 }
 
 /// Accepts a case (受理).
-pub fn accept(context: &Context, turn: &mut Turn<'_>, token: Token, id: CaseId) -> Result<(), Halt> {
+pub fn accept(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    id: CaseId,
+    clerk: Option<ClerkId>,
+) -> Result<(), Halt> {
     let applied = case(turn, &id)?.into_applied()?;
     let facts = facts(context, turn, &applied.record)?;
     let due = applied.decide_due(turn.now, rule(context, &facts).ok(), &context.calendar);
-    let step = CaseStep { case: id, record: applied.record, application: first(&applied), due };
+    let step = CaseStep { case: id, record: applied.record, application: first(&applied), due, clerk };
     say(context, turn, &StatusFact::Accepted(step))?;
+    let case = case(turn, &id)?;
+    turn.reply(token, Reply::ready(Response::Decided { case, event: None }));
+    Ok(())
+}
+
+/// Assigns what is left of a case to a clerk of this authority: `case.unknown`; `case.denied` after the decision.
+/// Assigned to the same clerk again, nothing is written.
+pub fn assign(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    id: CaseId,
+    clerk: ClerkId,
+) -> Result<(), Halt> {
+    let known = case(turn, &id)?;
+    if let Case::Decided(_) = known {
+        return Err(Denial::WrongState { state: known.state() }.into());
+    }
+    if known.applied().assigned.as_ref() != Some(&clerk) {
+        say(context, turn, &StatusFact::Assigned(Assigned { case: id, clerk }))?;
+    }
     let case = case(turn, &id)?;
     turn.reply(token, Reply::ready(Response::Decided { case, event: None }));
     Ok(())
@@ -339,14 +353,16 @@ pub fn accept(context: &Context, turn: &mut Turn<'_>, token: Token, id: CaseId) 
 /// 2. The rule set of the decision's day allows it now: `case.denied`.
 /// 3. The decision, the new standing and one delivery per recipient are one batch.
 ///
-/// A refusal may find that the material was false: then the subject is barred from applying to this authority for the
-/// time that the rule set says or, where it says none, until the day that who decides has stated.
+/// A refusal may find that the material was false: then the subject is barred from applying, here and at the other
+/// authorities ([`crate::ban`]), for the time that the rule set says or, where it says none, until the day that who decides
+/// has stated.
 pub fn decide(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
     id: CaseId,
     decision: Decision,
+    clerk: Option<ClerkId>,
 ) -> Result<(), Halt> {
     // 1
     let accepted = case(turn, &id)?.into_accepted()?;
@@ -354,13 +370,12 @@ pub fn decide(
     // 2
     let rule = rule(context, &facts)?;
     let (record, ground) = (accepted.applied.record, rule.set_id.clone());
-    let granted = matches!(decision, Decision::Grant);
     let fact = match decision {
         Decision::Grant => {
             let (day, published) = starts(rule, &facts)?;
             accepted.may_grant(turn.now, rule, day, published)?;
             let (change, case) = (Change::Repair, Some(id));
-            StatusFact::Changed(Changed { record, change, case, rule: ground, paper: None })
+            StatusFact::Changed(Changed { record, change, case, rule: ground, paper: None, clerk })
         }
         Decision::Refuse { reason, false_material } => {
             let reason = checked_reason(reason)?;
@@ -368,17 +383,26 @@ pub fn decide(
                 return Halt::refuse(Code::CaseDenied, "a refusal states its reason");
             }
             let ban = match false_material {
-                Some(found) => Some(ban(turn, &id, &record, rule, found)?),
+                Some(found) => Some(ban::find(turn, &id, &facts, rule, found)?),
                 None => None,
             };
             let application = first(&accepted.applied);
-            StatusFact::NotGranted(NotGranted { case: id, record, application, reason, rule: ground, ban })
+            StatusFact::NotGranted(NotGranted {
+                case: id,
+                record,
+                application,
+                reason,
+                rule: ground,
+                ban,
+                clerk,
+            })
         }
     };
     // 3
     let index = say(context, turn, &fact)?;
     let case = case(turn, &id)?;
-    turn.reply(token, Reply::ready(Response::Decided { case, event: granted.then_some(index) }));
+    let event = concerns_others(&fact).then_some(index);
+    turn.reply(token, Reply::ready(Response::Decided { case, event }));
     Ok(())
 }
 
@@ -394,21 +418,6 @@ pub enum Decision {
         /// The material was false.
         false_material: Option<FalseMaterial>,
     },
-}
-
-/// The ban that false material brings upon the record's subject.
-fn ban(
-    turn: &Turn<'_>,
-    case: &CaseId,
-    record: &RecordId,
-    rule: &Rule,
-    found: FalseMaterial,
-) -> Result<Ban, Halt> {
-    let until = found.until(rule, Date::from_timestamp(turn.now))?;
-    match turn.row::<RecordRow>(&Key::record(record))?.and_then(|row| row.tag) {
-        Some(tag) => Ok(Ban { until, mark: ban_mark(&tag, &case.0) }),
-        None => Halt::refuse(Code::RecordUnknown, format!("`{record}` is without its subject here")),
-    }
 }
 
 /// Dispute mark, mask, withdrawal or expiry by the record's authority. A repair goes through its case; a mask names the

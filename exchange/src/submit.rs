@@ -6,7 +6,10 @@ use credit::{
     id::{ItemId, MemberId, RecordId, SourceId},
     record::{RecordFacts, SealedRecord},
 };
-use crypto::{Digest, codec, merkle, pseudonym::SubjectTag};
+use crypto::{
+    Digest, codec, merkle,
+    pseudonym::{SubjectPseudonym, SubjectTag},
+};
 
 use crate::{
     context::Context,
@@ -86,6 +89,8 @@ pub struct SealedRow {
     tag: SubjectTag,
     /// The encoded [`SealedRecord`].
     payload: Vec<u8>,
+    /// Its subject among the public platforms, of an item that can be repaired.
+    subject: Option<SubjectPseudonym>,
     /// Ids under which other platforms of the region know it.
     twins: Vec<(MemberId, RecordId)>,
 }
@@ -95,7 +100,13 @@ impl SealedRow {
     pub fn new(row: FileRow, sealed: SealedRecord, tag: SubjectTag) -> Self {
         let payload = codec::to_vec(&sealed);
         let twins = Vec::new();
-        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload, twins }
+        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload, subject: None, twins }
+    }
+
+    /// The same about the subject with this pseudonym: a ban found elsewhere is held against it.
+    #[must_use]
+    pub fn about(self, subject: SubjectPseudonym) -> Self {
+        Self { subject: Some(subject), ..self }
     }
 
     /// The same with the ids under which other platforms of the region know it ([`crate::recognise::twins`]).
@@ -243,7 +254,7 @@ pub fn submit(
 }
 
 fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Digest {
-    let SealedRow { facts, fields_root, tag, payload, .. } = row;
+    let SealedRow { facts, fields_root, tag, payload, subject, .. } = row;
     turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
     let recorded = Recorded {
         record: facts.record,
@@ -254,10 +265,11 @@ fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Dige
         fields_root,
         supersedes: known.as_ref().map(|row| row.newest.index),
     };
-    // The slot was handed out before, so the counter is past it; and the row holds two things that no entry does.
+    // The slot was handed out before, so the counter is past it; and the row holds what no entry does.
     let (index, leaf, _) = turn.append_only(LogName::Records, Fact::Recorded(recorded));
     let newest = Version { index, slot: facts.slot };
-    let row = RecordRow { content: Some(facts.content), tag: Some(tag), ..RecordRow::of(known, newest) };
+    let row =
+        RecordRow { content: Some(facts.content), tag: Some(tag), subject, ..RecordRow::of(known, newest) };
     turn.put(&Key::record(&facts.record), &row);
     turn.put_payload(facts.slot, payload);
     leaf

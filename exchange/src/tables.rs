@@ -5,7 +5,7 @@
 
 use credit::{
     entry::{StatusFact, Version},
-    id::{CaseId, FieldId, ItemId, MemberId, QuestionId, RecordId},
+    id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId},
     predicate::Family,
     record::SealedRecord,
     repair::Deadline,
@@ -14,7 +14,7 @@ use credit::{
 use crypto::{
     Bytes, Digest, Timestamp, codec,
     keytree::Slot,
-    pseudonym::{SubjectLink, SubjectTag},
+    pseudonym::{SubjectLink, SubjectPseudonym, SubjectTag},
     sign::Signed,
 };
 use ledger::store::{Space, View};
@@ -231,9 +231,9 @@ impl Key {
     pub fn twin(id: &RecordId) -> Self {
         key(Table::Twin, &[&id.0])
     }
-    /// A ban that false material has brought, by the case that found it: [`credit::entry::Ban`]; projected.
-    pub fn ban(case: &CaseId) -> Self {
-        key(Table::Ban, &[&case.0])
+    /// A ban that false material has brought, by who found it and in which case: [`crate::ban::BanRow`]; projected.
+    pub fn ban(author: &MemberId, case: &CaseId) -> Self {
+        key(Table::Ban, &[&text(author.as_str()), &case.0])
     }
     /// Every ban.
     pub fn bans() -> Self {
@@ -385,6 +385,10 @@ pub struct RecordRow {
     /// The keys of all versions were destroyed.
     #[n(4)]
     pub erased: bool,
+    /// Its subject among the public platforms, of an item that can be repaired; absent where the tag is, and in rows of
+    /// builds that knew no bans of others.
+    #[n(5)]
+    pub subject: Option<SubjectPseudonym>,
 }
 
 impl RecordRow {
@@ -393,8 +397,9 @@ impl RecordRow {
         let erased = known.as_ref().is_some_and(|row| row.erased);
         // The index entry of an older version stays, and erasing must find it.
         let tag = known.as_ref().and_then(|row| row.tag);
+        let subject = known.as_ref().and_then(|row| row.subject);
         let older = known.map_or(Vec::new(), |row| row.versions());
-        Self { newest, older, content: None, tag, erased }
+        Self { newest, older, content: None, tag, erased, subject }
     }
 
     /// Every version, the newest last.
@@ -474,6 +479,9 @@ pub struct ForwardRow {
     /// It was reported that the time for forwarding is over.
     #[n(6)]
     pub told: bool,
+    /// Who took it.
+    #[n(7)]
+    pub clerk: Option<ClerkId>,
 }
 
 /// An asker that was told something of a record: a value, a part of one, or whether it equals another.

@@ -170,6 +170,7 @@ pub fn expire(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
         case: None,
         rule: rule.set_id.clone(),
         paper: None,
+        clerk: None,
     };
     let signed = context.sign(turn.now, &StatusFact::Changed(changed));
     turn.append(context, LogName::Status, Fact::Status(signed))?;
@@ -202,7 +203,7 @@ fn retention_end<'a>(
 ) -> Option<(Date, &'a Retention)> {
     let region = &context.registry.member(&context.own.id).ok()?.stated.region;
     let rule = context.rules.retention(region, Date::from_timestamp(now)).ok()?;
-    Some((rule.end(facts.decided?)?, rule))
+    Some((rule.end(facts.decided, facts.ended)?, rule))
 }
 
 /// Ends the retention of a record here: erased, or as its authority no longer answered, as the region's rule says.
@@ -235,8 +236,14 @@ pub fn retain(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
             let standing: Standing = turn.row(&Key::standing(&facts.authority, record))?.unwrap_or_default();
             if facts.authority == context.own.id && !standing.has_ended() {
                 let rule = format!("保存期限届满：{}", rule.source);
-                let changed =
-                    Changed { record: *record, change: Change::Expire, case: None, rule, paper: None };
+                let changed = Changed {
+                    record: *record,
+                    change: Change::Expire,
+                    case: None,
+                    rule,
+                    paper: None,
+                    clerk: None,
+                };
                 let signed = context.sign(turn.now, &StatusFact::Changed(changed));
                 turn.append(context, LogName::Status, Fact::Status(signed))?;
             }

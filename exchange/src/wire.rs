@@ -164,7 +164,14 @@ pub enum Operation {
     ApplyRepair(#[n(0)] RepairDraft),
     /// Accept a case.
     #[n(8)]
-    AcceptRepair(#[n(0)] CaseId),
+    AcceptRepair {
+        /// The case.
+        #[n(0)]
+        case: CaseId,
+        /// Who accepts it.
+        #[n(1)]
+        clerk: Option<ClerkId>,
+    },
     /// Decide a case.
     #[n(9)]
     DecideRepair {
@@ -177,6 +184,9 @@ pub enum Operation {
         /// Reason of a refusal.
         #[n(2)]
         reason: String,
+        /// Who decides it.
+        #[n(3)]
+        clerk: Option<ClerkId>,
     },
     /// Refuse a case whose material was found false, and bar its subject.
     #[n(40)]
@@ -190,6 +200,19 @@ pub enum Operation {
         /// What was found.
         #[n(2)]
         found: FalseMaterial,
+        /// Who decides it.
+        #[n(3)]
+        clerk: Option<ClerkId>,
+    },
+    /// Assign what is left of a case to a clerk.
+    #[n(44)]
+    AssignCase {
+        /// The case.
+        #[n(0)]
+        case: CaseId,
+        /// The clerk.
+        #[n(1)]
+        clerk: ClerkId,
     },
     /// Every recipient that has not acknowledged a status entry.
     #[n(42)]
@@ -403,6 +426,9 @@ pub struct RepairDraft {
     /// SHA-256 of each paper handed in.
     #[n(4)]
     pub materials: Vec<Digest>,
+    /// Who takes it at the counter.
+    #[n(5)]
+    pub clerk: Option<ClerkId>,
 }
 
 /// One member's part of a relayed answer.

@@ -3,7 +3,7 @@
 
 use credit::{
     grant::GrantChange,
-    id::{CaseId, MemberId, SourceId},
+    id::{CaseId, ClerkId, MemberId, SourceId},
 };
 use crypto::{Bytes, Digest};
 use exchange::{
@@ -28,6 +28,7 @@ fn requests() -> Vec<Request> {
             case: CaseId([7; 16]),
             grant: false,
             reason: "未履行".into(),
+            clerk: ClerkId::parse("c-7"),
         }),
     ]
 }

@@ -120,9 +120,14 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
         Operation::ChangeGrant(digest, change) => Input::ChangeGrant(digest, change),
         Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
-        Operation::AcceptRepair(case) => Input::AcceptRepair(case),
-        Operation::DecideRepair { case, grant, reason } => Input::DecideRepair { case, grant, reason },
-        Operation::RefuseFalse { case, reason, found } => Input::RefuseFalse { case, reason, found },
+        Operation::AcceptRepair { case, clerk } => Input::AcceptRepair { case, clerk },
+        Operation::AssignCase { case, clerk } => Input::AssignCase { case, clerk },
+        Operation::DecideRepair { case, grant, reason, clerk } => {
+            Input::DecideRepair { case, grant, reason, clerk }
+        }
+        Operation::RefuseFalse { case, reason, found, clerk } => {
+            Input::RefuseFalse { case, reason, found, clerk }
+        }
         Operation::ChangeStanding { record, change, reason, paper } => {
             Input::ChangeStanding { record, change, reason, paper }
         }

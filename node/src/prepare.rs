@@ -6,7 +6,7 @@ use credit::{
     catalog::Item,
     csv::{PlainRecord, Row},
     id::{FieldId, MemberId},
-    record::{Contents, RecordFacts, SUBJECT_FIELD, SealedRecord},
+    record::{Contents, RecordFacts, SealedRecord},
     rules::{AuthorityKind, Tier, tier_of_penalty},
     value::{Date, Value},
 };
@@ -84,7 +84,9 @@ impl Prepare<'_> {
                 Vec::new()
             };
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
-            sealed.push(SealedRow::new(row, record, tag).known_as(twins));
+            let row = SealedRow::new(row, record, tag).known_as(twins);
+            let named = || context.own.naming.subject_pseudonym(&plain.subject);
+            sealed.push(if self.item.repairable { row.about(named()) } else { row });
         }
         if look && run.duplicate == 0 {
             self.look.store(false, Ordering::Relaxed);
@@ -111,12 +113,17 @@ impl Prepare<'_> {
             decided: plain.decided,
             tier: item.repairable.then(|| tier(item, plain)),
             kind: kind(item, plain),
-            published: match plain.fields.get(&item.published_field.unwrap_or(SUBJECT_FIELD)) {
-                Some(Value::Date(date)) => Some(*date),
-                _ => None,
-            },
+            published: date(plain, item.published_field),
+            ended: date(plain, item.ended_field),
             content: context.own.naming.content_tag(contents),
         }
+    }
+}
+
+fn date(plain: &PlainRecord, field: Option<FieldId>) -> Option<Date> {
+    match plain.fields.get(&field?) {
+        Some(Value::Date(date)) => Some(*date),
+        _ => None,
     }
 }
 

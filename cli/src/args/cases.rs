@@ -26,12 +26,16 @@ pub(crate) enum Repair {
         #[arg(long = "paper")]
         papers: Vec<PathBuf>,
         #[command(flatten)]
+        by: By,
+        #[command(flatten)]
         node: Dir,
     },
     /// Accept a case (受理).
     Accept {
         /// Case id.
         case: String,
+        #[command(flatten)]
+        by: By,
         #[command(flatten)]
         node: Dir,
     },
@@ -49,6 +53,8 @@ pub(crate) enum Repair {
         #[arg(long, requires = "false_material", value_name = "DATE")]
         barred_until: Option<String>,
         #[command(flatten)]
+        by: By,
+        #[command(flatten)]
         node: Dir,
     },
     /// Cases decided here and applications taken here.
@@ -65,6 +71,14 @@ pub(crate) enum Repair {
         #[command(flatten)]
         node: Dir,
     },
+}
+
+/// Who takes a step of a case.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct By {
+    /// The clerk who takes this step: an id that this member gives out, no name; it enters the log.
+    #[arg(long)]
+    pub(crate) clerk: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -103,6 +117,19 @@ pub(crate) enum Case {
         /// Only what this member decides.
         #[arg(long, value_name = "MEMBER")]
         authority: Option<String>,
+        /// Only what this clerk has to do next here, and the applications this clerk took.
+        #[arg(long, value_name = "ID")]
+        clerk: Option<String>,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Assign what is left of a case to a clerk of this authority.
+    Assign {
+        /// Case id.
+        case: String,
+        /// The clerk: an id that this member gives out, no name; it enters the log.
+        #[arg(long, value_name = "ID")]
+        clerk: String,
         #[command(flatten)]
         node: Dir,
     },

@@ -68,6 +68,7 @@ pub(super) fn measure(penalties: &Penalties, count: u64, batch: u64) -> Result<C
                 tier: None,
                 kind: AuthorityKind::General,
                 published: None,
+                ended: None,
                 content: naming.content_tag(&contents),
             };
             (contents, facts)

@@ -152,6 +152,7 @@ fn fill(peer: (&Context, &DiskStore), here: (&Context, &DiskStore), records: u64
                 case: None,
                 rule: "bench".into(),
                 paper: None,
+                clerk: None,
             };
             let fact = StatusFact::Changed(changed);
             let now = clock::now();

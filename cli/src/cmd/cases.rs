@@ -1,10 +1,12 @@
 //! Cases and their deadlines, applications and their outcomes, withdrawn records and their erasure, recipients that have
 //! not acknowledged.
 
+use std::collections::BTreeMap;
+
 use ::node::{Problem, clock};
 use credit::{
     calendar::Calendar,
-    id::MemberId,
+    id::{ClerkId, MemberId},
     repair::{Case, Deadline, Urgency},
     value::Date,
 };
@@ -20,11 +22,19 @@ use serde_json::{Value, json};
 use crate::{
     args,
     client::{Client, member_id, unexpected},
+    cmd::{self, repair},
     output::Output,
 };
 
 pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
-    let args::Case::List { due, authority, node } = verb;
+    let (due, authority, clerk, node) = match verb {
+        args::Case::List { due, authority, clerk, node } => (due, authority, clerk, node),
+        args::Case::Assign { case, clerk, node } => {
+            let operation = Operation::AssignCase { case: cmd::case(&case)?, clerk: cmd::clerk(&clerk)? };
+            return repair::decided(Client::open(&node.dir)?.operate(operation).await?);
+        }
+    };
+    let clerk = clerk.as_deref().map(cmd::clerk).transpose()?;
     let wanted = authority.as_deref().map(member_id).transpose()?;
     let client = Client::open(&node.dir)?;
     let response = client.operate(Operation::Cases).await?;
@@ -32,25 +42,31 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
     let response = client.operate(Operation::Missing).await?;
     let Response::Missing(missing) = response else { return Err(unexpected(&response)) };
     let of = |member: &MemberId| wanted.as_ref().is_none_or(|wanted| wanted == member);
+    let by = |named: Option<&ClerkId>| clerk.is_none() || clerk.as_ref() == named;
+    // Erasures and acknowledgements are the member's; no clerk is named for them.
+    let of_nobody = clerk.is_none();
     let days = Days { today: Date::from_timestamp(clock::now()), calendar: Calendar::builtin() };
     let mut cases: Vec<&Case> = cases
         .iter()
-        .filter(|_| of(&client.member))
+        .filter(|case| of(&client.member) && by(case.responsible(&client.member)))
         .filter(|case| !due || case.deadline().is_some_and(|d| days.urgency(&d) > Urgency::Open))
         .collect();
     // What is due first comes first; what has no deadline, or is decided, last.
     cases.sort_by_key(|case| case.deadline().map_or(Date::LONG_TERM, |d| d.date));
-    let mut erasures: Vec<&DueErasure> = erasures.iter().filter(|e| of(&e.authority)).collect();
+    let clerks = by_clerk(&cases, &client.member);
+    let mut erasures: Vec<&DueErasure> = erasures.iter().filter(|e| of_nobody && of(&e.authority)).collect();
     erasures.sort_by_key(|e| e.due.date);
-    let taken: Vec<&Forwarded> = forwarded.iter().filter(|f| !due && of(&f.to)).collect();
+    let taken: Vec<&Forwarded> =
+        forwarded.iter().filter(|f| !due && of(&f.to) && by(f.clerk.as_ref())).collect();
     let mut missing: Vec<&Missing> = missing
         .iter()
-        .filter(|_| of(&client.member))
+        .filter(|_| of_nobody && of(&client.member))
         .filter(|m| !due || m.due.is_some_and(|d| days.urgency(&d) > Urgency::Open))
         .collect();
     missing.sort_by_key(|m| (m.due.map_or(Date::LONG_TERM, |d| d.date), m.event));
     let late = |deadline: Option<Deadline>| deadline.is_some_and(|d| days.urgency(&d) == Urgency::Overdue);
-    let overdue = cases.iter().filter(|case| late(case.deadline())).count()
+    let late_cases = |cases: &[&Case]| cases.iter().filter(|case| late(case.deadline())).count();
+    let overdue = late_cases(&cases)
         + erasures.iter().filter(|e| late(Some(e.due))).count()
         + missing.iter().filter(|m| late(m.due)).count();
 
@@ -62,14 +78,19 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
         erasures.len(),
         missing.len()
     );
-    for case in &cases {
-        let step = if matches!(case, Case::Applied(_)) { "accept 受理" } else { "decide 决定" };
-        let when = match (case, case.deadline()) {
-            (Case::Decided(_), _) => String::new(),
-            (_, Some(deadline)) => format!(": {step} {}", days.text(&deadline)),
-            (_, None) => format!(": {step}, no deadline provided / 无期限规定"),
-        };
-        text.push_str(&format!("\n  case {} {}{when}", case.id(), case.state()));
+    for (clerk, theirs) in &clerks {
+        // Where no clerk is named there is nothing to group.
+        if clerks.keys().any(Option::is_some) {
+            let name = clerk.map_or("no clerk / 无经办人".to_owned(), |c| format!("clerk 经办人 `{c}`"));
+            text.push_str(&format!(
+                "\n  {name}: {} cases, {} overdue 逾期",
+                theirs.len(),
+                late_cases(theirs)
+            ));
+        }
+        for case in theirs {
+            text.push_str(&days.line(case));
+        }
     }
     for f in &taken {
         text.push_str(&format!("\n  application {} to `{}`: {}", f.application, f.to, progress(f).0));
@@ -92,12 +113,25 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
     let value = json!({
         "today": days.today.to_string(),
         "overdue": overdue,
+        "clerks": clerks.iter().map(|(clerk, theirs)| json!({
+            "clerk": clerk.map(ClerkId::as_str), "overdue": late_cases(theirs),
+            "cases": theirs.iter().map(|case| case.id().to_string()).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
         "cases": cases.iter().map(|case| days.case(case, &client.member)).collect::<Vec<_>>(),
         "taken": taken.iter().map(|f| application(f)).collect::<Vec<_>>(),
         "erasures": erasures.iter().map(|e| days.erasure(e)).collect::<Vec<_>>(),
         "missing": missing.iter().map(|m| days.missing(m)).collect::<Vec<_>>(),
     });
     Ok(Output::new(value, text))
+}
+
+/// Cases by the clerk whose step is next, in the order they came; those of nobody first.
+fn by_clerk<'a>(cases: &[&'a Case], own: &MemberId) -> BTreeMap<Option<&'a ClerkId>, Vec<&'a Case>> {
+    let mut clerks: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for case in cases {
+        clerks.entry(case.responsible(own)).or_default().push(*case);
+    }
+    clerks
 }
 
 /// How an application that was taken here fares: a word and a sentence, a time, and a reason.
@@ -126,7 +160,7 @@ pub(crate) fn application(f: &Forwarded) -> Value {
     let (_, state, at, reason) = progress(f);
     json!({
         "application": f.application.to_string(), "to": f.to.as_str(), "case": f.case.map(|c| c.to_string()),
-        "refused": f.refused, "state": state, "at": at.map(Timestamp::rfc3339), "reason": reason,
+        "clerk": f.clerk.as_ref().map(ClerkId::as_str), "refused": f.refused, "state": state, "at": at.map(Timestamp::rfc3339), "reason": reason,
     })
 }
 
@@ -156,6 +190,17 @@ impl Days {
         }
     }
 
+    /// A case as a line.
+    fn line(&self, case: &Case) -> String {
+        let step = if matches!(case, Case::Applied(_)) { "accept 受理" } else { "decide 决定" };
+        let when = match (case, case.deadline()) {
+            (Case::Decided(_), _) => String::new(),
+            (_, Some(deadline)) => format!(": {step} {}", self.text(&deadline)),
+            (_, None) => format!(": {step}, no deadline provided / 无期限规定"),
+        };
+        format!("\n  case {} {}{when}", case.id(), case.state())
+    }
+
     fn case(&self, case: &Case, authority: &MemberId) -> Value {
         let counters: Vec<&str> =
             case.applied().applications.iter().map(|joined| joined.counter.as_str()).collect();
@@ -167,7 +212,7 @@ impl Days {
         json!({
             "case": case.id().to_string(), "record": case.record().to_string(), "authority": authority.as_str(),
             "counters": counters, "state": case.state(), "step": step,
-            "due": step.map(|_| self.value(case.deadline())),
+            "clerk": case.responsible(authority).map(ClerkId::as_str), "due": step.map(|_| self.value(case.deadline())),
         })
     }
 

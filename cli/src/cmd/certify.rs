@@ -171,18 +171,25 @@ fn page(
         let (year, month, day) = date.parts();
         format!("{year}年{month}月{day}日")
     };
-    let certified: [(&str, String); 6] = [
-        ("记录编号", said.record.to_string()),
+    let certified: [(&str, String); 5] = [
         ("案件编号", said.case.map_or_else(|| "（互认，无本平台案件）".to_owned(), |case| case.to_string())),
         ("决定单位", name_of(registry, authority)),
         ("决定日期", day(Date::from_timestamp(said.decided_at))),
         ("依据", source(&said.rule)),
-        ("日志位置", format!("{authority} 状态日志第 {} 条", said.index)),
+        ("记录编号", said.record.to_string()),
     ];
     let rows: String = shown
         .iter()
         .chain(&certified)
-        .map(|(label, value)| format!("<tr><th>{label}</th><td>{}</td></tr>", escaped(value)))
+        .map(|(label, value)| {
+            // Ids are long: in a narrow face each stays on one line.
+            let class = if value.len() >= 32 && value.bytes().all(|b| b.is_ascii_hexdigit()) {
+                " class=\"id\""
+            } else {
+                ""
+            };
+            format!("<tr><th>{label}</th><td{class}>{}</td></tr>", escaped(value))
+        })
         .collect();
     let effect = effect(&said.rule).unwrap_or_else(|| "按该规则办理".to_owned());
     let issued = day(Date::from_timestamp(certificate.statement.issued_at()));
@@ -191,6 +198,7 @@ fn page(
         ("{effect}", escaped(&effect)),
         ("{authority}", escaped(&name_of(registry, authority))),
         ("{issued}", issued),
+        ("{number}", format!("{} 状态日志第 {} 条", escaped(authority), said.index)),
         ("{code}", drawing),
         ("{text}", escaped(&text)),
     ];
@@ -383,7 +391,7 @@ mod tests {
         for word in ["<script", "http:", "https:", "src=", "@import", "url("] {
             assert!(!PAGE.contains(word), "{word}");
         }
-        for place in ["{rows}", "{effect}", "{authority}", "{issued}", "{code}", "{text}"] {
+        for place in ["{rows}", "{effect}", "{authority}", "{issued}", "{number}", "{code}", "{text}"] {
             assert_eq!(PAGE.matches(place).count(), 1, "{place}");
         }
     }

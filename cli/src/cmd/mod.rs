@@ -29,7 +29,7 @@ use std::{
 use ::node::{Problem, keys::check_private};
 use credit::{
     catalog::{Catalog, Item, Purpose},
-    id::{CaseId, FieldId, ItemId, RecordId},
+    id::{CaseId, ClerkId, FieldId, ItemId, RecordId},
     subject::SubjectId,
     value::Date,
 };
@@ -203,6 +203,17 @@ pub(crate) fn case(text: &str) -> Result<CaseId, Problem> {
             "a case id has 32 hexadecimal digits",
             "copy it from `xinqiao repair list`",
             "请从 `xinqiao repair list` 复制",
+        )
+    })
+}
+
+/// Reads a clerk's id: one that the member gives out, not a name.
+pub(crate) fn clerk(text: &str) -> Result<ClerkId, Problem> {
+    ClerkId::parse(text).ok_or_else(|| {
+        Problem::new(
+            "a clerk is named in 1 to 64 printable characters",
+            "give another --clerk",
+            "请更换 --clerk",
         )
     })
 }

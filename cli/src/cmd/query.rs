@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, path::Path};
 use ::node::Problem;
 use credit::{
     catalog::{Catalog, Purpose},
-    id::ClerkId,
     predicate::Check,
     question::{Basis, Want},
 };
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Query,
     client::{Client, unexpected},
-    cmd::{grant::read_grant, item_fields, purpose, read, subject, write},
+    cmd::{clerk, grant::read_grant, item_fields, purpose, read, subject, write},
     output::Output,
 };
 
@@ -40,13 +39,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
         (None, Some(words)) => words.get().subject.clone(),
         (text, _) => subject(text.as_deref().unwrap_or_default())?,
     };
-    let clerk = ClerkId::parse(&args.clerk).ok_or_else(|| {
-        Problem::new(
-            "a clerk is named in 1 to 64 printable characters",
-            "give another --clerk",
-            "请更换 --clerk",
-        )
-    })?;
+    let clerk = clerk(&args.clerk)?;
     let (basis, usual) = match (grant, args.duty, &args.own) {
         (Some(grant), ..) => (Basis::Grant(grant), ""),
         (None, Some(article), _) => (Basis::Duty(article), Purpose::Administration.as_str()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use ::node::Problem;
 use credit::{
     catalog::Catalog,
+    id::ClerkId,
     repair::{Case, Deadline, FalseMaterial},
     status::Change,
 };
@@ -16,10 +17,10 @@ use exchange::{
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Dispute, Record, Repair},
+    args::{By, Dispute, Record, Repair},
     client::{Client, member_id, unexpected},
     cmd::{
-        case,
+        self, case,
         cases::{application, progress},
         certify, date, item, read, record, subject, write,
     },
@@ -28,7 +29,7 @@ use crate::{
 
 pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
     match verb {
-        Repair::Apply { authority, item: item_name, document, subject: who, papers, node } => {
+        Repair::Apply { authority, item: item_name, document, subject: who, papers, by, node } => {
             let catalog = Catalog::builtin();
             let draft = RepairDraft {
                 authority: member_id(&authority)?,
@@ -39,6 +40,7 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
                     .iter()
                     .map(|p: &PathBuf| Ok(Digest::of(&read(p)?)))
                     .collect::<Result<_, Problem>>()?,
+                clerk: clerk(by)?,
             };
             match Client::open(&node.dir)?.operate(Operation::ApplyRepair(draft)).await? {
                 Response::Case(id) => Ok(Output::new(
@@ -48,18 +50,19 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
                 other => Err(unexpected(&other)),
             }
         }
-        Repair::Accept { case: id, node } => {
-            decided(Client::open(&node.dir)?.operate(Operation::AcceptRepair(case(&id)?)).await?)
+        Repair::Accept { case: id, by, node } => {
+            let operation = Operation::AcceptRepair { case: case(&id)?, clerk: clerk(by)? };
+            decided(Client::open(&node.dir)?.operate(operation).await?)
         }
-        Repair::Decide { case: id, refuse, false_material, barred_until, node } => {
-            let case = case(&id)?;
+        Repair::Decide { case: id, refuse, false_material, barred_until, by, node } => {
+            let (case, clerk) = (case(&id)?, clerk(by)?);
             let barred_until = barred_until.as_deref().map(date).transpose()?;
             let operation = match refuse {
                 Some(reason) if false_material => {
-                    Operation::RefuseFalse { case, reason, found: FalseMaterial { barred_until } }
+                    Operation::RefuseFalse { case, reason, found: FalseMaterial { barred_until }, clerk }
                 }
-                Some(reason) => Operation::DecideRepair { case, grant: false, reason },
-                None => Operation::DecideRepair { case, grant: true, reason: String::new() },
+                Some(reason) => Operation::DecideRepair { case, grant: false, reason, clerk },
+                None => Operation::DecideRepair { case, grant: true, reason: String::new(), clerk },
             };
             decided(Client::open(&node.dir)?.operate(operation).await?)
         }
@@ -107,7 +110,11 @@ pub(crate) fn certificate_file(certificate: &Certificate) -> Vec<u8> {
     codec::to_vec(&Artifact::Certificate(certificate.clone()))
 }
 
-fn decided(response: Response) -> Result<Output, Problem> {
+fn clerk(by: By) -> Result<Option<ClerkId>, Problem> {
+    by.clerk.as_deref().map(cmd::clerk).transpose()
+}
+
+pub(crate) fn decided(response: Response) -> Result<Output, Problem> {
     let Response::Decided { case, event } = response else { return Err(unexpected(&response)) };
     let mut value = case_value(&case);
     value["event"] = json!(event);
@@ -138,7 +145,22 @@ fn case_value(case: &Case) -> Value {
     };
     json!({
         "case": case.id().to_string(), "record": case.record().to_string(), "state": case.state(),
-        "counters": counters, "accept_due": due(applied.accept_due), "decide_due": decide_due,
+        "counters": counters, "accept_due": due(applied.accept_due), "decide_due": decide_due, "clerks": clerks(case),
+    })
+}
+
+/// Who took each step of a case, as far as they were named.
+fn clerks(case: &Case) -> Value {
+    let applied = case.applied();
+    let (accepted, decided) = match case {
+        Case::Applied(_) => (None, None),
+        Case::Accepted(accepted) => (accepted.clerk.as_ref(), None),
+        Case::Decided(decided) => (decided.accepted.clerk.as_ref(), decided.clerk.as_ref()),
+    };
+    json!({
+        "took": applied.applications.iter().map(|joined| joined.clerk.as_ref().map(ClerkId::as_str)).collect::<Vec<_>>(),
+        "assigned": applied.assigned.as_ref().map(ClerkId::as_str),
+        "accepted": accepted.map(ClerkId::as_str), "decided": decided.map(ClerkId::as_str),
     })
 }
 

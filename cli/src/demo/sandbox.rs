@@ -217,6 +217,7 @@ async fn change(
         document: penalty(at("repaired"), today),
         subject: subject(at("repaired")),
         materials: paper.into_iter().collect(),
+        clerk: None,
     };
     js.operate(Operation::ApplyRepair(draft)).await?;
     let started = Instant::now();
@@ -231,8 +232,8 @@ async fn change(
             None => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     };
-    sh.operate(Operation::AcceptRepair(case)).await?;
-    sh.operate(Operation::DecideRepair { case, grant: true, reason: String::new() }).await?;
+    sh.operate(Operation::AcceptRepair { case, clerk: None }).await?;
+    sh.operate(Operation::DecideRepair { case, grant: true, reason: String::new(), clerk: None }).await?;
     let digest = grants[at("grant-revoked")].digest();
     js.operate(Operation::ChangeGrant(digest, GrantChange::Revoke)).await?;
     Ok(())

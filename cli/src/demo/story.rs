@@ -348,6 +348,7 @@ async fn repair_case(
         document: story.penalty_document.clone(),
         subject: story.subject.clone(),
         materials: vec![crypto::Digest::of(&crate::cmd::read(&paper)?)],
+        clerk: None,
     };
     let Response::Case(application) = operate(fed, "js", Operation::ApplyRepair(draft)).await? else {
         return Err(Problem::fault("an application number was expected"));
@@ -370,10 +371,11 @@ async fn repair_case(
         short(&application.to_string()),
         short(&case.to_string())
     ));
-    let Response::Decided { .. } = operate(fed, "sh", Operation::AcceptRepair(case)).await? else {
+    let Response::Decided { .. } = operate(fed, "sh", Operation::AcceptRepair { case, clerk: None }).await?
+    else {
         return Err(Problem::fault("an accepted case was expected"));
     };
-    let decide = Operation::DecideRepair { case, grant: true, reason: String::new() };
+    let decide = Operation::DecideRepair { case, grant: true, reason: String::new(), clerk: None };
     let decided_at = Instant::now();
     let Response::Decided { event: Some(event), case: decided } = operate(fed, "sh", decide).await? else {
         return Err(Problem::fault("a granted case was expected"));

@@ -357,6 +357,7 @@ impl Sim {
             document: row.document,
             subject: row.subject,
             materials: vec![Digest::of(b"paper")],
+            clerk: Some(clerk()),
         };
         let case = CaseId(self.rng.bytes());
         self.operator(at, Operation::Done, Input::ApplyRepair { draft, case })
@@ -374,11 +375,11 @@ impl Sim {
         let Ok(Response::Cases { cases, .. }) = read::cases(&self.nodes[at].disk) else { return Ok(()) };
         for case in cases {
             let input = match &case {
-                Case::Applied(applied) => Input::AcceptRepair(applied.case),
+                Case::Applied(applied) => Input::AcceptRepair { case: applied.case, clerk: None },
                 Case::Accepted(accepted) => {
                     let grant = !self.rng.one_in(5);
                     let reason = if grant { String::new() } else { "duty not performed".to_owned() };
-                    Input::DecideRepair { case: accepted.applied.case, grant, reason }
+                    Input::DecideRepair { case: accepted.applied.case, grant, reason, clerk: None }
                 }
                 Case::Decided(_) => continue,
             };
@@ -601,6 +602,7 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         slot: Slot(0),
         decided: plain.decided,
         published: None,
+        ended: None,
         tier: item.repairable.then(|| tier_of_penalty(&[kinds.as_str()], None)),
         kind: AuthorityKind::General,
         content: context.own.naming.content_tag(&Contents::of(plain)),

@@ -76,6 +76,7 @@ pub(crate) struct Penalty {
     pub(crate) document: &'static str,
     pub(crate) decided: &'static str,
     pub(crate) published: Option<&'static str>,
+    pub(crate) ended: Option<&'static str>,
     pub(crate) tier: Tier,
     pub(crate) kind: AuthorityKind,
 }
@@ -83,7 +84,7 @@ pub(crate) struct Penalty {
 impl Penalty {
     pub(crate) fn general(document: &'static str, decided: &'static str) -> Self {
         let (tier, kind) = (Tier::General, AuthorityKind::General);
-        Self { document, decided, published: None, tier, kind }
+        Self { document, decided, published: None, ended: None, tier, kind }
     }
 }
 
@@ -210,6 +211,7 @@ impl World {
             document: document.into(),
             subject: subject(),
             materials: vec![Digest::of(&[case])],
+            clerk: ClerkId::parse("counter-1"),
         };
         self.step(at, Input::ApplyRepair { draft, case: CaseId([case; 16]) }).unwrap()
     }
@@ -401,18 +403,20 @@ impl World {
             slot: Slot(slot),
             decided: plain.decided,
             published: penalty.published.map(date),
+            ended: penalty.ended.map(date),
             tier: Some(penalty.tier),
             kind: penalty.kind,
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(slot)).unwrap();
         let tag = node.context.own.naming.subject_tag(&plain.subject);
+        let person = node.context.own.naming.subject_pseudonym(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
         let submission = Submission {
             source: source(),
             item: item(),
             file: Digest::of(format!("{}{}{slot}", penalty.document, penalty.decided).as_bytes()),
-            records: vec![SealedRow::new(FileRow::default(), sealed, tag)],
+            records: vec![SealedRow::new(FileRow::default(), sealed, tag).about(person)],
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };
