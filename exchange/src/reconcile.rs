@@ -4,7 +4,7 @@
 //! of entries and another digest, [`Search`] goes down the tree, asks for the children of every node that differs, and
 //! ends at the records. [`judge`] holds both standings of each against the entries they rest on, in the copy of the log
 //! that this member has verified: what holds is projected once more, what does not hold is made again from the log. A
-//! peer's word alone changes nothing.
+//! peer's word alone changes nothing. [`Session`] is the way there, step by step, and [`Turns`] whose turn it is.
 //!
 //! Nobody learns of a record: a peer answers about an authority only whom that authority's status log is open to, and
 //! every standing follows from that log.
@@ -34,6 +34,10 @@ use crate::{
     turn::Turn,
     wire::Response,
 };
+
+mod session;
+
+pub use session::{Came, Need, Session, Turns, peers};
 
 /// Bytes of a digest on the way down.
 pub const SHORT_BYTES: usize = 3;
