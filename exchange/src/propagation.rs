@@ -25,7 +25,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
-    limits::{DELIVERIES_PER_TICK_MAX, RETRY_MS_MAX, RETRY_MS_MIN},
+    limits::{DELIVERIES_PER_TICK_MAX, OVERDUE_TRIES_MIN, RETRY_MS_MAX, RETRY_MS_MIN},
     logs::LogName,
     project,
     receipt::Proven,
@@ -140,7 +140,9 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
                     continue;
                 };
                 row.tries += 1;
-                if let Some(last) = passed(context, turn, Duty::Acknowledge, row.since, &mut row.told) {
+                if let Some(last) =
+                    passed(context, turn, Duty::Acknowledge, (row.since, row.tries), &mut row.told)
+                {
                     turn.effect(Effect::Alert(format!(
                         "status entry {event}: `{to}` was to acknowledge it by {last}, and has not / 该成员应于{last}前确认同步而尚未确认"
                     )));
@@ -154,7 +156,9 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
                 let open = |row: &ForwardRow| row.case.is_none() && row.refused.is_none();
                 let Some(mut row) = turn.row::<ForwardRow>(&key)?.filter(open) else { continue };
                 row.tries += 1;
-                if let Some(last) = passed(context, turn, Duty::Forward, row.since, &mut row.told) {
+                if let Some(last) =
+                    passed(context, turn, Duty::Forward, (row.since, row.tries), &mut row.told)
+                {
                     turn.effect(Effect::Alert(format!(
                         "application {case}: `{}` was to have it by {last}, and has not answered / 申请应于{last}前转达而尚未获回执",
                         row.to
@@ -198,9 +202,18 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
     Ok(())
 }
 
-/// The last day of a duty that is over and was not reported; it counts as reported from now on.
-fn passed(context: &Context, turn: &Turn<'_>, duty: Duty, since: Timestamp, told: &mut bool) -> Option<Date> {
-    let due = timer::deadline(context, duty, since).filter(|due| !*told && turn.now >= due.passed_at())?;
+/// The last day of a duty that is over and was not reported; it counts as reported from now on. Not before the
+/// recipient had time to answer: a member that was away itself, or comes back from an older copy, sends anew what was
+/// answered long ago.
+fn passed(
+    context: &Context,
+    turn: &Turn<'_>,
+    duty: Duty,
+    (since, tries): (Timestamp, u32),
+    told: &mut bool,
+) -> Option<Date> {
+    let due = timer::deadline(context, duty, since)
+        .filter(|due| !*told && tries > OVERDUE_TRIES_MIN && turn.now >= due.passed_at())?;
     *told = true;
     Some(due.date)
 }

@@ -173,19 +173,51 @@ fn a_standing_that_changed_since_it_was_judged_is_left_alone() {
 
 #[test]
 fn digests_that_are_not_those_of_the_standings_are_made_again() {
-    let (_, mut a, b, _) = federation(60);
     let bucket = summary::bucket_of(&record(5));
-    a.damage(|turn| {
-        for depth in 0..DEPTH {
-            let node = (u32::from(bucket) >> (16 - 4 * u32::from(depth))) as u16;
-            turn.delete(&Key::standing_node(&id(AUTHORITY), depth, node));
-        }
-    });
-    assert_ne!(root_at(&a.store), root_at(&b.store));
+    // Wrong at one level above a record, or at all; what is below may be right.
+    for depths in [0..DEPTH, 0..1, 1..2, 2..3, 3..4] {
+        let (authority, mut a, b, _) = federation(60);
+        let node = |depth: u8| (u32::from(bucket) >> (16 - 4 * u32::from(depth))) as u16;
+        a.damage(|turn| {
+            for depth in depths.clone() {
+                turn.delete(&Key::standing_node(&id(AUTHORITY), depth, node(depth)));
+            }
+            // As if something else had been written since: the digests above fit what is left.
+            let top = depths.start;
+            for depth in (0..top).rev() {
+                let mut children =
+                    summary::node(turn.view(), &id(AUTHORITY), depth, node(depth)).unwrap().digests();
+                let below = summary::node(turn.view(), &id(AUTHORITY), depth + 1, node(depth + 1)).unwrap();
+                children[usize::from(node(depth + 1) & 15)] = below.digest();
+                let bytes: Vec<u8> = children.iter().flat_map(|digest| digest.0).collect();
+                turn.put(&Key::standing_node(&id(AUTHORITY), depth, node(depth)), &Bytes(bytes));
+            }
+        });
+        assert_ne!(root_at(&a.store), root_at(&b.store));
+        // The peer, whose digests are right, makes nothing again.
+        let (judged, _) = search(
+            &Place::over(b.context(), MemoryStore::restore(b.store.snapshot())),
+            (&a.context(), &a.store),
+        );
+        assert_eq!((judged.mine, judged.theirs, judged.rebuild), (0, 0, false));
+        let report = reconciled(&mut a, (&b.context(), &b.store), &authority);
+        assert_eq!(under_the_authority(&report).outcome, Outcome::Same, "{depths:?}");
+        assert_eq!(root_at(&a.store), root_at(&b.store));
+    }
+}
+
+#[test]
+fn what_another_comparison_has_mended_meanwhile_is_noted_once() {
+    let (_, mut a, b, _) = federation(60);
+    a.damage(|turn| summary::put(turn, &id(AUTHORITY), &record(0), None).unwrap());
     let (judged, _) = search(&a, (&b.context(), &b.store));
-    assert_eq!((judged.mine, judged.theirs, judged.rebuild), (0, 0, true));
-    mended(&mut a, judged);
-    assert_eq!(root_at(&a.store), root_at(&b.store));
+    for times in 1..3 {
+        let effects = mended(&mut a, judged.clone());
+        assert_eq!(effects.iter().any(|e| matches!(e, Effect::Alert(_))), times == 1);
+        let finding: Option<FindingRow> =
+            tables::row(&a.store, &Key::finding(&id(AUTHORITY), &id("m002"))).unwrap();
+        assert_eq!(finding.map(|f| f.mine), Some(1));
+    }
 }
 
 #[test]
