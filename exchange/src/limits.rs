@@ -38,9 +38,6 @@ pub const EVIDENCE_PER_ANSWER_MAX: usize = 64;
 pub const RETRY_MS_MIN: u64 = 500;
 /// Longest wait between two tries: a member that comes back is served within a minute.
 pub const RETRY_MS_MAX: u64 = 60_000;
-/// Tries without an answer before a recipient is reported as late: the first may be sent by a member that takes no answers
-/// in yet, and the second has a second.
-pub const OVERDUE_TRIES_MIN: u32 = 2;
 /// Deliveries taken up in one tick, so that a tick's batch stays small.
 pub const DELIVERIES_PER_TICK_MAX: usize = 256;
 /// Records in one submission batch entry; longer files are cut into several batches.

@@ -81,8 +81,7 @@ impl Sim {
                     );
                     return Err(broken(what));
                 }
-                let said =
-                    format!("status entry {event}: `{}` was to acknowledge it by {}", recipient.id, due.date);
+                let said = format!("status entry {event}: `{}` was to acknowledge it by ", recipient.id);
                 let times =
                     self.alerts.iter().filter(|(by, what)| *by == origin && what.starts_with(&said)).count();
                 let fits = match (late, theirs, excused) {
