@@ -37,7 +37,10 @@ mod shell;
 pub mod workload;
 
 use core::fmt;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use credit::{question::CLOCK_SKEW_MS_MAX, value::Date};
 use crypto::{Digest, Timestamp, secret::Secret};
@@ -365,8 +368,8 @@ struct Sim {
     alerts: Vec<(usize, String)>,
     /// Who was away for days, and when.
     absences: Vec<absence::Absence>,
-    /// What reconciliations out of turn have shown.
-    reports: Vec<(usize, Report)>,
+    /// What reconciliations have shown that are waited for, by member and number.
+    reports: BTreeMap<(usize, u64), Option<Report>>,
 }
 
 impl Sim {
@@ -390,7 +393,7 @@ impl Sim {
             registry,
             alerts: Vec::new(),
             absences: Vec::new(),
-            reports: Vec::new(),
+            reports: BTreeMap::new(),
         }
     }
 

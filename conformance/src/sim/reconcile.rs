@@ -51,7 +51,7 @@ impl Sim {
             return Ok(());
         }
         match node.peers.turns.next(&node.context) {
-            Some(peer) => self.reconcile(at, peer, true),
+            Some(peer) => self.reconcile(at, peer, true).map(drop),
             None => {
                 let at_ms = self.now + self.nodes[at].peers.turns.wait_ms();
                 self.network.schedule(at_ms, Event::Turn { node: at, life });
@@ -60,14 +60,15 @@ impl Sim {
         }
     }
 
-    /// Reconciles with a peer.
-    pub(super) fn reconcile(&mut self, at: usize, peer: MemberId, in_turn: bool) -> Result<(), Broken> {
+    /// Reconciles with a peer. Returns the number of the reconciliation.
+    pub(super) fn reconcile(&mut self, at: usize, peer: MemberId, in_turn: bool) -> Result<u64, Broken> {
         let node = &mut self.nodes[at];
         let number = node.number();
         node.peers
             .under_way
             .insert(number, UnderWay { session: Session::new(peer), in_turn, authority: None });
-        self.go_on(at, number, Came::Done)
+        self.go_on(at, number, Came::Done)?;
+        Ok(number)
     }
 
     /// What a call was made for has come, or has not: a reconciliation may wait for it.
@@ -124,8 +125,8 @@ impl Sim {
         self.figures.reconciled += u64::from(report.problem.is_none());
         self.figures.mended += report.standings.iter().map(|compared| compared.mended).sum::<u64>();
         self.say(|| format!("node {at} has reconciled: {report:?}"));
-        if !in_turn {
-            self.reports.push((at, report));
+        if self.reports.contains_key(&(at, number)) {
+            self.reports.insert((at, number), Some(report));
         }
         Ok(())
     }

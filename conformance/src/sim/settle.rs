@@ -82,15 +82,16 @@ impl Sim {
     fn no_difference(&mut self) -> Result<(), Broken> {
         let holders: Vec<usize> =
             (0..self.nodes.len()).filter(|at| self.nodes[*at].role.mirrors_status()).collect();
-        self.reports.clear();
         for (at, next) in holders.iter().zip(holders.iter().cycle().skip(1)) {
-            self.reconcile(*at, self.nodes[*next].id.clone(), false)?;
+            // Its first step only asks, so that the report comes later.
+            let number = self.reconcile(*at, self.nodes[*next].id.clone(), false)?;
+            self.reports.insert((*at, number), None);
         }
-        let all = holders.len();
-        if !self.until(self.now + ASKING_MS, |sim| sim.reports.len() >= all)? {
+        if !self.until(self.now + ASKING_MS, |sim| sim.reports.values().all(Option::is_some))? {
             return Err(Broken::new(Check::Reconciled, "a reconciliation does not end"));
         }
-        for (at, report) in &self.reports {
+        let reports = core::mem::take(&mut self.reports);
+        for ((at, _), report) in reports.iter().filter_map(|(by, report)| Some((by, report.as_ref()?))) {
             if report.problem.is_some() || report.standings.iter().any(|c| c.outcome != Outcome::Same) {
                 let what = format!(
                     "`{}` finds a difference where everything is at rest: {report:?}",
