@@ -44,8 +44,8 @@ use crate::{
     reconcile::FindingRow,
     refusal::{Fault, Halt},
     tables::{
-        self, DeliveryRow, ErasureRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow, RecipientRow,
-        RecordRow, Table, Told, Work, decode,
+        self, DeliveryRow, ErasureRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow, RecordRow, Table,
+        Told, Work, decode,
     },
     turn::{Kept, Turn},
     wire::SubmitReport,
@@ -427,18 +427,8 @@ impl Check<'_> {
                 self.record(rest, &row)?;
                 read(None)
             }
-            Table::Link | Table::GrantUse => read(same(self.complete(&own, LogName::Access))),
-            Table::Recipient => {
-                let row = |bytes: Option<&[u8]>| bytes.map(|b| decode::<RecipientRow>(key, b)).transpose();
-                let (stored, made) = (row(stored)?, row(made)?);
-                // An older row does not say when first.
-                let made = match stored {
-                    Some(RecipientRow { first: None, .. }) => {
-                        made.map(|made| RecipientRow { first: None, ..made })
-                    }
-                    _ => made,
-                };
-                read(if stored == made { None } else { same(self.complete(&own, LogName::Access)) })
+            Table::Link | Table::GrantUse | Table::Recipient => {
+                read(same(self.complete(&own, LogName::Access)))
             }
             Table::Erased => {
                 read(same(self.complete(&own, LogName::Records)).or_else(|| self.destroyed(rest)))

@@ -285,7 +285,7 @@ mod tests {
             }
             let mut made = Vec::new();
             make(&store, &authority(), &mut |key, children| {
-                made.push((key.as_bytes().to_vec(), crypto::codec::to_vec(children)));
+                made.push((key.as_bytes().to_vec(), codec::to_vec(children)));
                 Ok(())
             }).unwrap();
             made.sort();

@@ -117,7 +117,7 @@ fn a_member_that_takes_its_logs_back_tells_every_asker_whichever_log_came_first(
 fn who_has_not_acknowledged_in_time_is_reported_once_and_not_by_a_member_that_has_just_started() {
     let contexts = contexts(3);
     let mut authority = Authority::new(contexts[0].clone());
-    let day = |text: &str| credit::value::Date::parse(text).unwrap().start();
+    let day = |text: &str| Date::parse(text).unwrap().start();
     // A Wednesday: to be acknowledged by the end of Saturday, which is worked in that week.
     authority.now = day("2026-05-06").0;
     authority.decide([(record(1), Change::Repair)]);

@@ -109,7 +109,7 @@ enum Stage {
     Begin,
     Copies { left: VecDeque<LogName>, fetching: Option<(LogName, u64)> },
     Lines,
-    Compare(Option<Comparison>),
+    Compare(Option<Box<Comparison>>),
 }
 
 /// Comparing under one authority.
@@ -223,7 +223,7 @@ impl Session {
                     }
                     let Some((authority, line)) = self.lines.pop_first() else { return Ok(None) };
                     if holds(context, &context.own.id, &authority) && !evidence::frozen(view, &authority)? {
-                        *comparing = Some(Comparison::new(authority, line));
+                        *comparing = Some(Box::new(Comparison::new(authority, line)));
                     }
                 }
             }
