@@ -50,6 +50,10 @@ fn two_regions_with_outlet_and_bank_hold_every_check() {
     assert!(sum(|f| f.opened) > 1_000, "records reach askers");
     assert!(sum(|f| f.repairs) > 30, "repairs are granted");
     assert!(sum(|f| f.events) > 300, "standings change");
+    assert!(sum(|f| f.reconciled) > 1_000, "members reconcile");
+    assert!(sum(|f| f.damaged) > 50, "standings are damaged");
+    assert!(sum(|f| f.mended) > 50, "they are mended");
+    assert!(sum(|f| f.overdue) > 20, "recipients are late");
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn the_same_seed_gives_the_same_history() {
 /// Each mutant with the checks that may find it first; nothing else may.
 #[test]
 fn every_planted_mistake_is_found() {
-    use Check::{Consistent, Disclosure, Durable, Evidence, Fault, Settled, Witness};
+    use Check::{Consistent, Deadline, Disclosure, Durable, Evidence, Fault, Reconciled, Settled, Witness};
     let expected = |mutant| match mutant {
         // A member may meet its own unwritten log before the check does: see the next test.
         Mutant::AnswerBeforeCommit => vec![Durable, Fault],
@@ -78,6 +82,9 @@ fn every_planted_mistake_is_found() {
         Mutant::SkipFrozenCheck | Mutant::SilentPeers => vec![Evidence],
         Mutant::ForgetRevocations | Mutant::ForgetUses => vec![Disclosure],
         Mutant::EmptyReads => vec![Fault],
+        // Nobody comes to rest with standings that no log says; or what is believed mends itself by chance, unnoted.
+        Mutant::SkipBuckets | Mutant::BelievePeers => vec![Disclosure, Settled, Reconciled],
+        Mutant::NeverReport | Mutant::ReportAgain => vec![Deadline],
         Mutant::ForgetTombstones | Mutant::ForgetStandings | Mutant::AcknowledgeOnly => {
             vec![Disclosure, Settled]
         }

@@ -64,3 +64,8 @@ pub const QUESTIONS_BURST_MAX: u64 = 1_000;
 pub const RETRY_BUSY_MS: u64 = 1_000;
 /// Largest encoded registry.
 pub const REGISTRY_BYTES_MAX: usize = 512 * 1024;
+/// Time between two peers being reconciled with, each in its turn. With n peers whatever any of them has verified is
+/// known here after n times as long, even when its author is away.
+pub const RECONCILE_INTERVAL_MS: u64 = 5_000;
+/// Comparisons of one authority in a row, while each mends something.
+pub const RECONCILE_ROUNDS_MAX: usize = 16;

@@ -312,6 +312,8 @@ pub struct Member {
     /// Owners that have not said, since the start, what this member has cosigned of their logs.
     unheard: BTreeSet<MemberId>,
     phase: Phase,
+    /// Since when it serves.
+    ready: Timestamp,
 }
 
 impl Member {
@@ -337,6 +339,7 @@ impl Member {
             pulls: sync::Schedule::default(),
             asking: witness::Asking::default(),
             phase: Phase::Restoring,
+            ready: Timestamp(0),
         })
     }
 
@@ -502,7 +505,7 @@ impl Member {
                 Ok(())
             }
             Input::Synced => {
-                self.phase = Phase::Ready;
+                (self.phase, self.ready) = (Phase::Ready, turn.now);
                 sync::adopt_registry(context, turn)?;
                 turn.reply(token, Reply::ready(Response::Done));
                 Ok(())
@@ -542,7 +545,7 @@ impl Member {
             }
             Input::Cosigned(answer) => witness::answered(context, turn, answer),
             Input::Tick => {
-                propagation::due(context, turn)?;
+                propagation::due(context, turn, self.ready)?;
                 let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
                 self.pulls.due(turn, sizes)?;
                 self.rounds.due(context, turn);

@@ -126,7 +126,17 @@ pub fn schedule_late(context: &Context, turn: &mut Turn<'_>, disclosures: &[Disc
 }
 
 /// Takes up what is due: every delivery or application without an answer is sent again, and clocks of the law act.
-pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
+///
+/// `ready` is since when this member serves. Within [`RETRY_MS_MAX`] of it nobody is reported as late: a member that comes
+/// back from an older copy does not know who has answered since, and in that time asks everybody who is there once more.
+pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(), Halt> {
+    let now = turn.now;
+    let passed = |duty, since, told: &mut bool| -> Option<Date> {
+        let late = |due: &Deadline| !*told && now >= due.passed_at() && now > ready.plus_ms(RETRY_MS_MAX);
+        let due = timer::deadline(context, duty, since).filter(late)?;
+        *told = true;
+        Some(due.date)
+    };
     let (from, to) = (Key::due_first(), Key::due_after(turn.now));
     let found =
         turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
@@ -140,7 +150,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
                     continue;
                 };
                 row.tries += 1;
-                if let Some(last) = passed(context, turn, Duty::Acknowledge, row.since, &mut row.told) {
+                if let Some(last) = passed(Duty::Acknowledge, row.since, &mut row.told) {
                     turn.effect(Effect::Alert(format!(
                         "status entry {event}: `{to}` was to acknowledge it by {last}, and has not / 该成员应于{last}前确认同步而尚未确认"
                     )));
@@ -154,7 +164,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
                 let open = |row: &ForwardRow| row.case.is_none() && row.refused.is_none();
                 let Some(mut row) = turn.row::<ForwardRow>(&key)?.filter(open) else { continue };
                 row.tries += 1;
-                if let Some(last) = passed(context, turn, Duty::Forward, row.since, &mut row.told) {
+                if let Some(last) = passed(Duty::Forward, row.since, &mut row.told) {
                     turn.effect(Effect::Alert(format!(
                         "application {case}: `{}` was to have it by {last}, and has not answered / 申请应于{last}前转达而尚未获回执",
                         row.to
@@ -196,13 +206,6 @@ pub fn due(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt> {
         turn.put(&Key::due(turn.now.plus_ms(backoff_ms(tries)), &work), &());
     }
     Ok(())
-}
-
-/// The last day of a duty that is over and was not reported; it counts as reported from now on.
-fn passed(context: &Context, turn: &Turn<'_>, duty: Duty, since: Timestamp, told: &mut bool) -> Option<Date> {
-    let due = timer::deadline(context, duty, since).filter(|due| !*told && turn.now >= due.passed_at())?;
-    *told = true;
-    Some(due.date)
 }
 
 /// A recipient that has not acknowledged a status entry.

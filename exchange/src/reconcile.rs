@@ -4,7 +4,7 @@
 //! of entries and another digest, [`Search`] goes down the tree, asks for the children of every node that differs, and
 //! ends at the records. [`judge`] holds both standings of each against the entries they rest on, in the copy of the log
 //! that this member has verified: what holds is projected once more, what does not hold is made again from the log. A
-//! peer's word alone changes nothing.
+//! peer's word alone changes nothing. [`Session`] is the way there, step by step, and [`Turns`] whose turn it is.
 //!
 //! Nobody learns of a record: a peer answers about an authority only whom that authority's status log is open to, and
 //! every standing follows from that log.
@@ -34,6 +34,10 @@ use crate::{
     turn::Turn,
     wire::Response,
 };
+
+mod session;
+
+pub use session::{Came, Need, Session, Turns, peers};
 
 /// Bytes of a digest on the way down.
 pub const SHORT_BYTES: usize = 3;
@@ -258,7 +262,7 @@ pub struct Search {
     asked: Vec<(u16, Vec<RecordId>)>,
     found: BTreeMap<RecordId, Option<Standing>>,
     more: bool,
-    /// A bucket differs, and none of its standings does.
+    /// A node or bucket differs, and nothing below it does.
     hollow: bool,
 }
 
@@ -306,6 +310,8 @@ impl Search {
                 let places = self.open.iter().flat_map(|n| (0..FANOUT as u16).map(move |c| (*n << 4) | c));
                 let mut open: Vec<u16> =
                     places.zip(shorts).filter(|(_, (mine, theirs))| mine != theirs).map(|(p, _)| p).collect();
+                // A node that differs, and none of its children does: one of the two digests is not that of the children.
+                self.hollow |= !self.open.iter().all(|node| open.iter().any(|child| child >> 4 == *node));
                 self.depth += 1;
                 if self.depth == DEPTH && open.len() > BUCKETS_PER_SEARCH_MAX {
                     open.truncate(BUCKETS_PER_SEARCH_MAX);
@@ -364,7 +370,7 @@ pub struct Judged {
     pub replay: Vec<u64>,
     /// Standings that the log speaks against, as read: they go, and the log's come.
     pub reset: Vec<(RecordId, Standing)>,
-    /// The digests are not those of the standings, here or there: here they are made again.
+    /// The digests here are not those of the standings, and are made again.
     pub rebuild: bool,
     /// Records whose standing here was not what the log says.
     pub mine: u64,
@@ -402,12 +408,14 @@ pub fn judge(context: &Context, view: &dyn View, search: &Search) -> Result<Judg
         authority,
         replay: Vec::new(),
         reset: Vec::new(),
-        rebuild: search.hollow,
+        rebuild: false,
         mine: 0,
         theirs: 0,
         ahead: 0,
         named: Vec::new(),
     };
+    // At the peer they may be wrong as well, or something came in between two questions.
+    judged.rebuild = search.hollow && !summary::wrong(view, &judged.authority)?.is_empty();
     let mut again = BTreeSet::new();
     for Difference { record, theirs } in search.found() {
         let mine: Option<Standing> = tables::row(view, &Key::standing(&judged.authority, &record))?;
@@ -505,7 +513,9 @@ pub struct FindingRow {
 ///
 /// 1. A standing that the log speaks against goes, unless it has changed since it was read.
 /// 2. Entries are projected once more, as when they were taken in: merging what is known changes nothing.
-/// 3. The digests are made again where they were not those of the standings.
+/// 3. The digests are made again where they are not those of the standings.
+///
+/// Noted is what has really changed: another comparison may have mended the same a moment ago.
 pub fn mend(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -522,6 +532,15 @@ pub fn mend(
         let read = read.or_else(|fault| Halt::refuse(Code::SignatureInvalid, fault.to_string()))?;
         statements.extend(read.map(|(entry, fact)| (Told { index: *index, at: entry.at }, fact)));
     }
+    let mut before: BTreeMap<RecordId, Option<Standing>> = BTreeMap::new();
+    let reset = judged.reset.iter().map(|(record, _)| *record);
+    let changed = statements.iter().filter_map(|(_, fact)| match fact {
+        StatusFact::Changed(changed) => Some(changed.record),
+        _ => None,
+    });
+    for record in reset.chain(changed) {
+        before.insert(record, turn.row(&Key::standing(authority, &record))?);
+    }
     // 1
     for (record, was) in &judged.reset {
         if turn.row(&Key::standing(authority, record))? == Some(*was) {
@@ -533,21 +552,22 @@ pub fn mend(
         project::status(context, turn, authority, &fact, told)?;
     }
     // 3
-    if judged.rebuild {
-        summary::rebuild(turn, authority)?;
+    let rebuilt = judged.rebuild && summary::rebuild(turn, authority)?;
+    let mut mended = 0;
+    for (record, was) in before {
+        mended += u64::from(turn.row::<Standing>(&Key::standing(authority, &record))? != was);
     }
-    if judged.mine + judged.theirs > 0 || judged.rebuild {
+    if mended + judged.theirs > 0 || rebuilt {
         let key = Key::finding(authority, peer);
-        let before: Option<FindingRow> = turn.row(&key)?;
-        let (mine, theirs) = before.map_or((0, 0), |row| (row.mine, row.theirs));
-        let (mine, theirs) = (mine + judged.mine, theirs + judged.theirs);
+        let known: Option<FindingRow> = turn.row(&key)?;
+        let (mine, theirs) = known.map_or((0, 0), |row| (row.mine, row.theirs));
+        let (mine, theirs) = (mine + mended, theirs + judged.theirs);
         turn.put(&key, &FindingRow { at: turn.now, mine, theirs, named: judged.named.clone() });
         turn.effect(Effect::Alert(format!(
-            "standings under `{authority}` differed from those of `{peer}`: {} were mended here by the log, {} are not \
+            "standings under `{authority}` differed from those of `{peer}`: {mended} were mended here by the log, {} are not \
              what the log says at `{peer}`{}; see `xinqiao reconcile --peer {peer}`",
-            judged.mine,
             judged.theirs,
-            if judged.rebuild { ", and the digests were made again" } else { "" }
+            if rebuilt { ", and the digests were made again" } else { "" }
         )));
     }
     turn.reply(token, Reply::ready(Response::Done));

@@ -10,11 +10,13 @@
 //! ([`crate::reconcile`]). Rejected: sums and exclusive ors of digests, which cost less to keep, and of which equal ones
 //! can be made for different sets.
 
+use std::collections::BTreeMap;
+
 use credit::{
     id::{MemberId, RecordId},
     status::Standing,
 };
-use crypto::{Bytes, Digest, label::Label};
+use crypto::{Bytes, Digest, codec, label::Label};
 use ledger::store::{Pair, Space, View};
 use minicbor::{Decode, Encode};
 
@@ -209,24 +211,36 @@ impl Edge<'_> {
     }
 }
 
-/// Makes the tree again from the standings and puts it in place of the one that is stored.
-pub fn rebuild(turn: &mut Turn<'_>, authority: &MemberId) -> Result<(), Fault> {
+/// The nodes that do not fit the standings, each with what belongs in its place: nothing where there are no standings.
+pub fn wrong(view: &dyn View, authority: &MemberId) -> Result<Vec<(Key, Option<Children>)>, Fault> {
     let prefix = Key::standing_nodes(authority);
-    let old = turn.view().scan_prefix(Space::Row, prefix.as_bytes(), usize::MAX)?;
-    let mut new = Vec::new();
-    make(turn.view(), authority, &mut |key, children| {
-        new.push((key, children.clone()));
+    let stored = view.scan_prefix(Space::Row, prefix.as_bytes(), usize::MAX)?;
+    let mut stored: BTreeMap<Vec<u8>, Vec<u8>> = stored.into_iter().collect();
+    let mut wrong = Vec::new();
+    make(view, authority, &mut |key, children| {
+        if stored.remove(key.as_bytes()) != Some(codec::to_vec(children)) {
+            wrong.push((key, Some(children.clone())));
+        }
         Ok(())
     })?;
-    for (key, _) in old {
+    for key in stored.into_keys() {
         if let [depth, high, low] = key[prefix.as_bytes().len()..] {
-            turn.delete(&Key::standing_node(authority, depth, u16::from_be_bytes([high, low])));
+            wrong.push((Key::standing_node(authority, depth, u16::from_be_bytes([high, low])), None));
         }
     }
-    for (key, children) in new {
-        turn.put(&key, &children);
+    Ok(wrong)
+}
+
+/// Puts the nodes right that do not fit the standings; whether there were any.
+pub fn rebuild(turn: &mut Turn<'_>, authority: &MemberId) -> Result<bool, Fault> {
+    let wrong = wrong(turn.view(), authority)?;
+    for (key, children) in &wrong {
+        match children {
+            Some(children) => turn.put(key, children),
+            None => turn.delete(key),
+        }
     }
-    Ok(())
+    Ok(!wrong.is_empty())
 }
 
 #[cfg(test)]
@@ -271,7 +285,7 @@ mod tests {
             }
             let mut made = Vec::new();
             make(&store, &authority(), &mut |key, children| {
-                made.push((key.as_bytes().to_vec(), crypto::codec::to_vec(children)));
+                made.push((key.as_bytes().to_vec(), codec::to_vec(children)));
                 Ok(())
             }).unwrap();
             made.sort();
@@ -293,7 +307,25 @@ mod tests {
             seen.push(now);
         }
         let before = nodes(&store);
-        write(&store, |turn| rebuild(turn, &authority()).unwrap());
+        write(&store, |turn| assert!(!rebuild(turn, &authority()).unwrap()));
+        assert_eq!(nodes(&store), before);
+    }
+
+    #[test]
+    fn nodes_that_do_not_fit_are_put_right_and_the_others_left() {
+        let store = MemoryStore::default();
+        for id in [1, 2, 200] {
+            let standing = Standing::of(Change::Mask, 3);
+            write(&store, |turn| put(turn, &authority(), &RecordId([id; 32]), Some(&standing)).unwrap());
+        }
+        let before = nodes(&store);
+        write(&store, |turn| {
+            turn.delete(&Key::standing_node(&authority(), 0, 0));
+            turn.put(&Key::standing_node(&authority(), 1, 12), &Children::default());
+            turn.put(&Key::standing_node(&authority(), 2, 77), &Children::default());
+        });
+        assert_eq!(wrong(&store, &authority()).unwrap().len(), 3);
+        write(&store, |turn| assert!(rebuild(turn, &authority()).unwrap()));
         assert_eq!(nodes(&store), before);
     }
 }

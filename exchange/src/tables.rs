@@ -494,19 +494,23 @@ pub struct RecipientRow {
     /// Until when it may keep it; absent where no grant ends that.
     #[n(1)]
     pub until: Option<Timestamp>,
+    /// When first; absent in a row that is older than this field.
+    #[n(2)]
+    pub first: Option<Timestamp>,
 }
 
 impl RecipientRow {
     /// After a disclosure at `at` that may be kept until `until`: the longest of all counts.
     pub fn of(before: Option<Self>, at: Timestamp, until: Option<Timestamp>) -> Self {
-        let Some(before) = before else { return Self { last: at, until } };
+        let Some(before) = before else { return Self { last: at, until, first: Some(at) } };
         let until = before.until.zip(until).map(|(a, b)| a.max(b));
-        Self { last: before.last.max(at), until }
+        let first = before.first.map(|first| first.min(at));
+        Self { last: before.last.max(at), until, first }
     }
 
-    /// Whether it may still hold at `at` what it was told.
+    /// Whether it had been told something by `at` that it may still hold then.
     pub fn keeps(&self, at: Timestamp) -> bool {
-        self.until.is_none_or(|until| at <= until)
+        self.until.is_none_or(|until| at <= until) && self.first.is_none_or(|first| first <= at)
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) struct Authority {
     pub(crate) context: Context,
     pub(crate) store: MemoryStore,
     log: Log,
-    now: u64,
+    pub(crate) now: u64,
 }
 
 impl Authority {

@@ -445,10 +445,7 @@ async fn tick(core: Core) {
 async fn welcome(server: Server, mut returned: mpsc::UnboundedReceiver<MemberId>) {
     while let Some(peer) = returned.recv().await {
         server.core.tell(Input::Back(peer.clone())).await;
-        let Ok(stated) = server.shared.context().registry.member(&peer).map(|m| m.stated.clone()) else {
-            continue;
-        };
-        reconcile::by_itself(&server, &stated).await;
+        reconcile::by_itself(&server, &peer).await;
     }
 }
 

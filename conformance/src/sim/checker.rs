@@ -408,6 +408,18 @@ impl Checker {
         facts.iter().flatten()
     }
 
+    /// Events of `origin` that a member has acknowledged, each with the time of the entry that says so.
+    pub fn acknowledged(&self, at: usize, origin: &MemberId) -> Vec<(u64, Timestamp)> {
+        let Some(truth) = self.logs.get(&(at, LogName::Status)) else { return Vec::new() };
+        let entries = truth.entries.iter().zip(&truth.facts);
+        entries
+            .filter_map(|(entry, fact)| match fact {
+                Some(StatusFact::Acknowledged(a)) if a.origin == *origin => Some((a.index, entry.at)),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Every statement of `origin` that member `at` had verified when its own status log had `before` entries: all of
     /// its own, and what it has acknowledged of others'.
     fn verified(&self, at: usize, origin: usize, before: usize) -> Vec<&StatusFact> {

@@ -1,14 +1,25 @@
 //! A member's disk: the store in memory, with a reader at its side that looks for canaries in whatever is written.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use credit::{
+    id::{MemberId, RecordId},
+    status::Standing,
+};
+use crypto::Timestamp;
+use exchange::{summary, turn::Turn};
 use ledger::store::{
-    Batch, Pair, Space, Store, StoreError, View,
+    Batch, Overlay, Pair, Space, Store, StoreError, View,
     memory::{Fault, Image, MemoryStore},
 };
+
+use super::{Broken, Check};
 
 /// Text that every planted value carries and that no stored byte may show.
 pub const CANARY: &[u8] = b"CANARY-";
@@ -72,6 +83,22 @@ pub fn contains(bytes: &[u8], needle: &[u8]) -> bool {
         from += at + 1;
     }
     false
+}
+
+impl Disk {
+    /// Writes a standing, or removes it, with the digests above it, behind the member's back.
+    pub fn overwrite(
+        &self,
+        authority: &MemberId,
+        record: &RecordId,
+        standing: Option<&Standing>,
+    ) -> Result<(), Broken> {
+        let kept = Overlay::new(self);
+        let mut turn = Turn::new(Timestamp(0), &kept, BTreeMap::new());
+        let put = summary::put(&mut turn, authority, record, standing);
+        put.map_err(|f| Broken::new(Check::Fault, f.to_string()))?;
+        self.apply(&turn.finish().rows).map_err(|e| Broken::new(Check::Fault, e.to_string()))
+    }
 }
 
 impl View for Disk {

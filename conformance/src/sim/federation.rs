@@ -41,6 +41,7 @@ use super::{
     AHEAD_MS_MAX, Rng,
     disk::Disk,
     mutant::{Mutant, Mutated},
+    reconcile::Peers,
     workload::Operation,
 };
 
@@ -83,6 +84,8 @@ pub enum Call {
     },
     /// The heads a peer has seen.
     Heads,
+    /// What a peer has made of a status log.
+    Standings,
     /// A proof of two heads.
     Prove {
         /// Which heads.
@@ -136,6 +139,8 @@ pub enum Waiter {
     },
     /// The member's own operator.
     Operator(Operation),
+    /// A reconciliation, by its number.
+    Mend(u64),
 }
 
 /// A question on its way through the outlet.
@@ -198,6 +203,10 @@ pub struct Node {
     pub inbox: Vec<(Option<Token>, Input)>,
     /// The start that is under way.
     pub catch_up: Option<CatchUp>,
+    /// What it knows of its peers and has under way with them.
+    pub peers: Peers,
+    /// It is away for days: nothing starts it before it comes back.
+    pub away: bool,
     /// An older copy of the disk.
     pub backup: Option<Image>,
     /// The disk is an older copy: nothing is answered before peers have said what they have seen.
@@ -248,6 +257,7 @@ impl Node {
         self.relays.clear();
         self.inbox.clear();
         self.catch_up = None;
+        self.peers = Peers::default();
     }
 
     /// The same member once more, on a copy of its disk: what a member runs that shows two histories.
@@ -267,6 +277,8 @@ impl Node {
             relays: BTreeMap::new(),
             inbox: Vec::new(),
             catch_up: None,
+            peers: Peers::default(),
+            away: false,
             backup: None,
             restored: false,
             next: 0,
@@ -345,6 +357,8 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
             relays: BTreeMap::new(),
             inbox: Vec::new(),
             catch_up: None,
+            peers: Peers::default(),
+            away: false,
             backup: None,
             restored: false,
             next: 0,

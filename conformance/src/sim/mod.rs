@@ -10,15 +10,20 @@
 //! | `federation` | registry, members, keys, disks |
 //! | `network` | the queue of frames and of reasons to wake |
 //! | `disk` | a store that looks for planted values |
+//! | `reconcile` | how it compares standings with its peers, and who of them is there again |
 //! | `shell` | what a running node does around its member: calls, answers, start-up |
 //! | `gossip` | what it does with the heads that peers have seen |
 //! | `workload` | what people do |
+//! | `damage` | standings on a disk that the log does not say |
+//! | `absence` | a member away for days, and the days by which changes must be acknowledged |
 //! | `checker` | what must hold after every step |
 //! | `settle` | what must hold in the end |
 //! | `mutant` | mistakes built in on purpose, which the checks must find |
 //! | `lie` | a member that shows two histories, and who must find out |
 
+mod absence;
 pub mod checker;
+mod damage;
 pub mod disk;
 pub mod federation;
 mod gossip;
@@ -26,17 +31,22 @@ mod judge;
 pub mod lie;
 pub mod mutant;
 pub mod network;
+mod reconcile;
 mod settle;
 mod shell;
 pub mod workload;
 
 use core::fmt;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use credit::{question::CLOCK_SKEW_MS_MAX, value::Date};
 use crypto::{Digest, Timestamp, secret::Secret};
 use exchange::{
     member::{Input, Phase},
+    reconcile::Report,
     registry::Registry,
 };
 use ledger::store::memory::{Fault as DiskFault, Image};
@@ -165,6 +175,11 @@ pub enum Check {
     Witness,
     /// (h) A member that shows two histories is convicted by everybody.
     Evidence,
+    /// (i) Members that hold the same status log have made the same of it; what a disk had lost was mended by the log,
+    /// noted and reported.
+    Reconciled,
+    /// (j) Every change was acknowledged by its last day; else the recipient was away, and that was reported once.
+    Deadline,
     /// A member faulted, or answered with what it must not answer.
     Fault,
 }
@@ -246,6 +261,14 @@ pub struct Figures {
     pub receipts: u64,
     /// Members that have convicted the liar, when there was one and both its histories were accepted by somebody.
     pub convicted: u64,
+    /// Reconciliations that ended.
+    pub reconciled: u64,
+    /// Standings damaged on disks.
+    pub damaged: u64,
+    /// Standings that members have mended.
+    pub mended: u64,
+    /// Recipients that were reported to be late.
+    pub overdue: u64,
     /// Virtual milliseconds from the end of the faults until everything had come to rest.
     pub quiet_ms: u64,
 }
@@ -267,6 +290,10 @@ impl Figures {
             (&mut self.repairs, other.repairs),
             (&mut self.receipts, other.receipts),
             (&mut self.convicted, other.convicted),
+            (&mut self.reconciled, other.reconciled),
+            (&mut self.damaged, other.damaged),
+            (&mut self.mended, other.mended),
+            (&mut self.overdue, other.overdue),
         ];
         for (sum, more) in sums {
             *sum += more;
@@ -337,6 +364,12 @@ struct Sim {
     lie: Option<lie::Lie>,
     /// The newest registry its governors have approved; members take it up one after the other.
     registry: Arc<Registry>,
+    /// What members have alerted their operators to.
+    alerts: Vec<(usize, String)>,
+    /// Who was away for days, and when.
+    absences: Vec<absence::Absence>,
+    /// What reconciliations have shown that are waited for, by member and number.
+    reports: BTreeMap<(usize, u64), Option<Report>>,
 }
 
 impl Sim {
@@ -358,6 +391,9 @@ impl Sim {
             old: None,
             lie: None,
             registry,
+            alerts: Vec::new(),
+            absences: Vec::new(),
+            reports: BTreeMap::new(),
         }
     }
 
@@ -408,6 +444,7 @@ impl Sim {
                 false => Ok(()),
             },
             Event::Tick { node, life } => self.tick(node, life),
+            Event::Turn { node, life } => self.turn(node, life),
             Event::Open { node } => self.open(node),
             Event::CatchUpAgain { node, life } => match self.nodes[node].life == life {
                 true => self.stage(node),
@@ -433,7 +470,7 @@ impl Sim {
     fn break_something(&mut self) -> Result<(), Broken> {
         let node = self.rng.below(self.nodes.len() as u64) as usize;
         // Who restores a member takes its log from mirrors; with a liar among them that is another story.
-        match self.rng.below(if self.lie.is_some() { 7 } else { 10 }) {
+        match self.rng.below(if self.lie.is_some() { 7 } else { 11 }) {
             0 | 1 => {
                 let side: BTreeSet<usize> = (0..self.nodes.len()).filter(|_| self.rng.one_in(3)).collect();
                 self.say(|| format!("cut off {side:?}"));
@@ -450,6 +487,12 @@ impl Sim {
                 for node in self.nodes.iter_mut().filter(|n| n.has_mirrors() && n.backup.is_none()) {
                     node.backup = Some(node.disk.image());
                 }
+            }
+            8 => {
+                // The outlet answers nothing from its standings, so nobody is told anything wrong meanwhile.
+                let (at, authority) = (self.config.regions, self.rng.below(self.config.regions as u64));
+                self.crash(at, None);
+                self.damage(at, authority as usize)?;
             }
             _ => {
                 let able: Vec<usize> = (0..self.nodes.len())

@@ -4,8 +4,11 @@
 //! ([`Mutated`]), or in the shell. The crates under test hold none of it, so no build of a node can.
 
 use credit::id::{MemberId, RecordId};
-use crypto::{Digest, Timestamp};
-use exchange::{logs::LogName, tables::Key};
+use crypto::{Digest, Timestamp, codec};
+use exchange::{
+    logs::LogName,
+    tables::{DeliveryRow, Key},
+};
 use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
 
 use super::{Config, Outcome, Violation, disk::Disk, lie::lying, run};
@@ -48,11 +51,19 @@ pub enum Mutant {
     KeepErasedKeys,
     /// A read that fails is an empty answer.
     EmptyReads,
+    /// What a peer tells of records whose standings differ is passed over.
+    SkipBuckets,
+    /// A peer's standing is taken over without a look at the log.
+    BelievePeers,
+    /// Nobody is told that a recipient has not acknowledged in time.
+    NeverReport,
+    /// It is told again each time the change is sent.
+    ReportAgain,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::AnswerBeforeCommit,
         Self::NoDuplicateCheck,
         Self::ForgetTombstones,
@@ -69,6 +80,10 @@ impl Mutant {
         Self::ForgetUses,
         Self::KeepErasedKeys,
         Self::EmptyReads,
+        Self::SkipBuckets,
+        Self::BelievePeers,
+        Self::NeverReport,
+        Self::ReportAgain,
     ];
 
     /// Runs the history of a seed with the mistake in it; with a liar when the mistake is about one.
@@ -108,6 +123,19 @@ impl Mutant {
             Self::CosignWithoutPersisting => same_table(&Key::witness(LogName::Status.as_str()), key),
             Self::NeverRetry => same_table(&Key::due_after(Timestamp(0)), key),
             _ => false,
+        }
+    }
+
+    /// What is written in place of a row.
+    fn instead(self, key: &[u8], value: Vec<u8>) -> Vec<u8> {
+        let told = match self {
+            Self::NeverReport => true,
+            Self::ReportAgain => false,
+            _ => return value,
+        };
+        match codec::from_slice::<DeliveryRow>(&value) {
+            Ok(row) if same_table(&Key::all_deliveries(), key) => codec::to_vec(&DeliveryRow { told, ..row }),
+            _ => value,
         }
     }
 }
@@ -173,7 +201,7 @@ impl Store for Mutated<'_> {
         for (space, key, value) in batch.iter() {
             match value {
                 Some(_) if space == Space::Row && mutant.loses(key, self.own, self.restored) => {}
-                Some(value) => left.put(space, key, value),
+                Some(value) => left.put(space, key, mutant.instead(key, value.to_vec())),
                 None => left.delete(space, key),
             }
         }

@@ -51,6 +51,13 @@ pub enum Event {
         /// The member.
         node: usize,
     },
+    /// A member reconciles with the next peer.
+    Turn {
+        /// The member.
+        node: usize,
+        /// Its life.
+        life: u64,
+    },
     /// A member that could not catch up asks its peers once more.
     CatchUpAgain {
         /// The member.
@@ -164,6 +171,17 @@ impl Network {
     pub fn join(&mut self) {
         self.cut.clear();
         self.slow = None;
+    }
+
+    /// Lets time pass without anything happening: all that was to happen comes later by as much, and no frame is on its
+    /// way so long.
+    pub fn leap(&mut self, ms: u64) {
+        for ((at, number), event) in core::mem::take(&mut self.queue) {
+            match event {
+                Event::Arrive(_) => self.lost += 1,
+                event => drop(self.queue.insert((at + ms, number), event)),
+            }
+        }
     }
 
     /// Ends the faults: everybody is reached, nothing is lost, doubled or late any more.

@@ -12,7 +12,8 @@ use crypto::Timestamp;
 use exchange::{
     logs::LogName,
     member::Phase,
-    read,
+    propagation, read,
+    reconcile::{self, Outcome},
     tables::{self, DeliveryRow, Key, RecordRow},
     wire::Response,
 };
@@ -32,6 +33,10 @@ impl Sim {
     pub(super) fn settle(&mut self) -> Result<(), Broken> {
         self.network.heal();
         self.say(|| "the faults end".to_owned());
+        // Who comes back from an older copy waits for everybody.
+        if self.rng.one_in(2) && self.nodes.iter().all(|n| !n.restored) {
+            self.absence()?;
+        }
         self.rest()?;
         if self.config.mutant == Some(Mutant::ForgetStandings) {
             self.forget_standings()?;
@@ -40,24 +45,66 @@ impl Sim {
         self.figures.receipts = self.checker.all_receipts(&self.nodes)?;
         self.compare()?;
         self.ask_all()?;
+        self.come_back()?;
+        self.figures.entries = self.checker.entries();
+        self.figures.overdue = self.overdue();
+        Ok(())
+    }
+
+    /// Puts member 0 on its old disk, and damages what another one knows of standings.
+    fn come_back(&mut self) -> Result<(), Broken> {
         // A federation of one collecting member has nobody who could bring it back.
-        if let Some(old) = self.old.take().filter(|_| self.nodes[0].has_mirrors()) {
-            if !self.mirrored(0) {
-                return Err(broken("at rest, and yet the mirrors have no full copy"));
-            }
+        let old = self.old.take().filter(|_| self.nodes[0].has_mirrors());
+        if old.is_some() && !self.mirrored(0) {
+            return Err(broken("at rest, and yet the mirrors have no full copy"));
+        }
+        // Not what member 0 has decided: it will send that once more, and the standings are then mended by the way.
+        let mut any = |from: usize, to: usize| from + self.rng.below((to - from) as u64) as usize;
+        let regions = self.config.regions;
+        let (at, authority) = (any(1, regions + 1), if regions > 1 { any(1, regions) } else { 0 });
+        self.crash(at, None);
+        let damage = self.damage(at, authority)?;
+        if let Some(old) = old {
             self.crash(0, None);
             self.put_back(0, old);
-            self.rest()?;
-            self.compare()?;
-            self.ask_all()?;
-            self.checker.all_receipts(&self.nodes)?;
         }
-        self.figures.entries = self.checker.entries();
+        self.rest()?;
+        if let Some(damage) = damage {
+            self.found(damage)?;
+        }
+        self.compare()?;
+        self.no_difference()?;
+        self.ask_all()?;
+        self.checker.all_receipts(&self.nodes).map(drop)
+    }
+
+    /// Everybody who holds status logs reconciles with the next one who does, and neither finds a difference.
+    fn no_difference(&mut self) -> Result<(), Broken> {
+        let holders: Vec<usize> =
+            (0..self.nodes.len()).filter(|at| self.nodes[*at].role.mirrors_status()).collect();
+        for (at, next) in holders.iter().zip(holders.iter().cycle().skip(1)) {
+            // Its first step only asks, so that the report comes later.
+            let number = self.reconcile(*at, self.nodes[*next].id.clone(), false)?;
+            self.reports.insert((*at, number), None);
+        }
+        if !self.until(self.now + ASKING_MS, |sim| sim.reports.values().all(Option::is_some))? {
+            return Err(Broken::new(Check::Reconciled, "a reconciliation does not end"));
+        }
+        let reports = core::mem::take(&mut self.reports);
+        for ((at, _), report) in reports.iter().filter_map(|(by, report)| Some((by, report.as_ref()?))) {
+            if report.problem.is_some() || report.standings.iter().any(|c| c.outcome != Outcome::Same) {
+                let what = format!(
+                    "`{}` finds a difference where everything is at rest: {report:?}",
+                    self.nodes[*at].id
+                );
+                return Err(Broken::new(Check::Reconciled, what));
+            }
+        }
         Ok(())
     }
 
     /// Lets time pass until everybody is at rest, at most [`QUIET_MS_MAX`].
-    fn rest(&mut self) -> Result<(), Broken> {
+    pub(super) fn rest(&mut self) -> Result<(), Broken> {
         let begin = self.now;
         let rested = |sim: &mut Sim| sim.at_rest().values().all(Option::is_none);
         if !self.until(begin + QUIET_MS_MAX, rested)? {
@@ -83,6 +130,7 @@ impl Sim {
             self.acknowledged_once(origin)?;
             self.copies_equal(origin)?;
             self.standings_equal(origin)?;
+            self.in_time(origin)?;
             self.keys_gone(origin)?;
         }
         Ok(())
@@ -298,7 +346,31 @@ impl Sim {
 
     /// Sizes and phases that show whether everything has come to rest.
     fn at_rest(&self) -> BTreeMap<MemberId, Option<String>> {
-        self.nodes.iter().map(|n| (n.id.clone(), self.unrest(n))).collect()
+        let there = self.nodes.iter().filter(|n| !n.away);
+        let mut at_rest: BTreeMap<_, _> = there.map(|n| (n.id.clone(), self.unrest(n))).collect();
+        if at_rest.values().all(Option::is_none)
+            && let Some((id, why)) = self.disagreement()
+        {
+            at_rest.insert(id, Some(why));
+        }
+        at_rest
+    }
+
+    /// Who has made something else of a status log than another one that holds as much of it.
+    fn disagreement(&self) -> Option<(MemberId, String)> {
+        let there = self.nodes.iter().filter(|n| !n.away);
+        let holders: Vec<&Node> = there.clone().filter(|n| n.role.mirrors_status()).collect();
+        for authority in there.filter(|n| n.role.collects()) {
+            let made = holders.iter().map(|n| reconcile::state(&n.context, &n.disk, &authority.id));
+            let made: Vec<_> = made.map(|state| state.map_err(|f| f.to_string())).collect();
+            let other = made.iter().position(|state| state.is_err() || *state != made[0]);
+            if let Some(at) = other {
+                let why =
+                    format!("stands otherwise under `{}` than `{}`: {made:?}", authority.id, holders[0].id);
+                return Some((holders[at].id.clone(), why));
+            }
+        }
+        None
     }
 
     fn unrest(&self, node: &Node) -> Option<String> {
@@ -306,19 +378,22 @@ impl Sim {
         if *member.phase() != Phase::Ready {
             return Some(format!("is {:?}", member.phase()));
         }
-        match read::pending(&node.disk) {
-            Ok(0) => {}
-            Ok(n) => return Some(format!("waits for {n} acknowledgements")),
+        let away = |id: &MemberId| self.nodes.iter().any(|n| n.away && n.id == *id);
+        match propagation::missing(&node.context, &node.disk) {
+            Ok(missing) => match missing.iter().filter(|m| !away(&m.to)).count() {
+                0 => {}
+                n => return Some(format!("waits for {n} acknowledgements")),
+            },
             Err(e) => return Some(e.to_string()),
         }
         let Ok(Response::Cases { forwarded, .. }) = read::cases(&node.disk) else {
             return Some("cannot tell its cases".to_owned());
         };
-        if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none()) {
+        if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none() && !away(&f.to)) {
             return Some("has an application on its way".to_owned());
         }
         member.mirrored().find_map(|(owner, name, size)| {
-            let at = self.position(owner)?;
+            let at = self.position(owner).filter(|at| !self.nodes[*at].away)?;
             let have = log::size(&self.nodes[at].disk, name.as_str()).ok()?.0;
             (have != size).then(|| format!("has {size} of {have} entries of `{owner}/{name}`"))
         })

@@ -22,6 +22,7 @@ use exchange::{
     member::Input,
     read,
     receipt::Receipt,
+    reconcile::{self, Came},
     refusal::{Code, Fault, Refusal},
     step::{Effect, Reply, Token},
     wire::{Outcome, Part, Request, Response, from_frame, to_frame},
@@ -35,6 +36,7 @@ use super::{
     federation::{CATCH_UP_ORDER, Call, CatchUp, Relay, Waiter},
     mutant::{Mutant, Mutated},
     network::{Envelope, Event},
+    reconcile::silent,
 };
 
 /// Time a peer has to answer.
@@ -80,7 +82,7 @@ pub(super) fn fault(fault: Fault) -> Broken {
 impl Sim {
     /// Starts a member from its disk.
     pub(super) fn open(&mut self, at: usize) -> Result<(), Broken> {
-        if self.nodes[at].member.is_some() {
+        if self.nodes[at].member.is_some() || self.nodes[at].away {
             return Ok(());
         }
         let node = &mut self.nodes[at];
@@ -155,10 +157,12 @@ impl Sim {
         let mirror = node.context.registry.member(&node.id).is_ok_and(|m| m.mirrors.contains(&peer));
         let of_start = node.catch_up.as_mut().filter(|c| c.left.contains(&call));
         let Some(catch_up) = of_start else {
-            return match pulled {
-                Ok(Some(input)) if !own => self.step(at, vec![(None, input)]),
-                _ => Ok(()),
-            };
+            if let Ok(Some(input)) = pulled
+                && !own
+            {
+                self.step(at, vec![(None, input)])?;
+            }
+            return self.carried(at, call, Came::Done);
         };
         catch_up.left.remove(&call);
         match pulled {
@@ -223,7 +227,8 @@ impl Sim {
         self.step(at, vec![(None, Input::Synced)])?;
         let life = self.nodes[at].life;
         self.network.schedule(self.now + 1, Event::Tick { node: at, life });
-        Ok(())
+        self.network.schedule(self.now + 1, Event::Turn { node: at, life });
+        self.welcome(at)
     }
 
     pub(super) fn tick(&mut self, at: usize, life: u64) -> Result<(), Broken> {
@@ -379,6 +384,7 @@ impl Sim {
             Effect::Erase(records) | Effect::Retire(records) => self.erase_withdrawn(at, &records),
             Effect::Alert(what) => {
                 self.say(|| format!("node {at} alert: {what}"));
+                self.alerts.push((at, what));
                 Ok(())
             }
         }
@@ -415,6 +421,7 @@ impl Sim {
         match waiter {
             Waiter::Peer { to, call, .. } => self.answer(at, to, call, response),
             Waiter::Operator(operation) => self.operated(at, operation, response),
+            Waiter::Mend(number) => self.go_on(at, number, Came::of(Ok(response))),
             Waiter::Relay { to, call, question } => match response {
                 Response::Relay(members) => self.relay(at, to, call, &question, members),
                 other => self.answer(at, to, call, other),
@@ -460,7 +467,7 @@ impl Sim {
     }
 
     /// Fetches what is new of `owner`'s log from a peer; returns the call.
-    fn pull(
+    pub(super) fn pull(
         &mut self,
         at: usize,
         to: usize,
@@ -505,6 +512,10 @@ impl Sim {
 
     pub(super) fn arrive(&mut self, envelope: Envelope) -> Result<(), Broken> {
         let Envelope { from, to, call, response, frame } = envelope;
+        if self.nodes[to].member.is_none() {
+            return Ok(());
+        }
+        self.is_there(to, from)?;
         if self.nodes[to].member.is_none() {
             return Ok(());
         }
@@ -583,8 +594,12 @@ impl Sim {
                 let read = evidence::proof(&node.context, &node.disk, &owner, log, (old, new));
                 return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
             }
+            Request::Standings(ask) => {
+                let node = &self.nodes[at];
+                let read = reconcile::answer(&node.context, &node.disk, &caller, &ask);
+                return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
+            }
             Request::Registry
-            | Request::Standings(_)
             | Request::Identities(_)
             | Request::Certificate(_)
             | Request::Operate(_) => {
@@ -629,11 +644,17 @@ impl Sim {
                 _ => Ok(()),
             },
             Call::Heads => {
-                if let Response::Heads { heads, evidence, .. } = response {
-                    self.told(at, peer, &heads, &evidence)?;
-                }
-                self.heard(at, call)
+                let came = match response {
+                    Response::Heads { heads, evidence, .. } => {
+                        self.told(at, peer, &heads, &evidence)?;
+                        Came::Done
+                    }
+                    other => Came::of(Ok(other)),
+                };
+                self.heard(at, call)?;
+                self.carried(at, call, came)
             }
+            Call::Standings => self.carried(at, call, Came::of(Ok(response))),
             Call::Prove { doubt, asked } => {
                 let now = self.clock(at);
                 let settled = match response {
@@ -682,6 +703,7 @@ impl Sim {
                 let next = Request::Pull { owner: owner.clone(), log, from: first + got.len() as u64 };
                 let again =
                     self.call(at, from, &next, Call::Pull { owner, log, from: first, got }, PEER_WAIT_MS)?;
+                self.carried_on(at, call, again);
                 if let Some(catch_up) = self.nodes[at].catch_up.as_mut()
                     && catch_up.left.remove(&call)
                 {
@@ -735,10 +757,15 @@ impl Sim {
     /// A call has waited long enough.
     pub(super) fn give_up(&mut self, at: usize, call: u64) -> Result<(), Broken> {
         let Some((to, kind)) = self.nodes[at].calls.remove(&call) else { return Ok(()) };
+        self.lost(at, to);
         match kind {
             Call::Part { relay } => self.part(at, relay, self.nodes[to].id.clone(), Outcome::Unreachable),
             Call::Pull { owner, log, .. } => self.started(at, (to, call), &owner, log, Err(Silent)),
-            Call::Heads => self.heard(at, call),
+            Call::Heads => {
+                self.heard(at, call)?;
+                self.carried(at, call, silent())
+            }
+            Call::Standings => self.carried(at, call, silent()),
             Call::Prove { doubt, asked } => self.prove(at, doubt, asked + 1),
             // What is due stays due on the disk.
             Call::Deliver { .. } | Call::Forward { .. } | Call::Witness { .. } | Call::Ask { .. } => Ok(()),

@@ -333,7 +333,7 @@ impl Sim {
     }
 
     /// A subject pauses, resumes or revokes a grant; mostly one of the newest, which the bank asks on.
-    fn change_grant(&mut self) -> Result<(), Broken> {
+    pub(super) fn change_grant(&mut self) -> Result<(), Broken> {
         let newest = self.work.grants.len().saturating_sub(4);
         let Some((at, grant)) = self.rng.pick(&self.work.grants[newest..]).cloned() else { return Ok(()) };
         let change = match self.rng.below(6) {
@@ -364,7 +364,7 @@ impl Sim {
     }
 
     /// Authorities take their open cases one step on.
-    fn handle_cases(&mut self) -> Result<(), Broken> {
+    pub(super) fn handle_cases(&mut self) -> Result<(), Broken> {
         for at in 0..self.config.regions {
             self.handle_cases_of(at)?;
         }
@@ -388,7 +388,7 @@ impl Sim {
         Ok(())
     }
 
-    fn change_standing(&mut self) -> Result<(), Broken> {
+    pub(super) fn change_standing(&mut self) -> Result<(), Broken> {
         let at = self.region();
         let records: Vec<RecordId> = self.checker.collected(at).into_keys().collect();
         let Some(record) = self.rng.pick(&records).copied() else { return Ok(()) };

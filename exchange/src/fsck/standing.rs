@@ -1,17 +1,10 @@
 //! The digests above the standings, made again from the standings that are stored.
 
-use std::collections::BTreeMap;
-
 use credit::id::MemberId;
-use crypto::codec;
 use ledger::store::Space;
 
 use super::{Check, Wrong, row_place};
-use crate::{
-    refusal::Fault,
-    summary,
-    tables::{Key, Table},
-};
+use crate::{refusal::Fault, summary, tables::Table};
 
 impl Check<'_> {
     /// Every node of every authority. Memory: the nodes of one, at most 4,369 of half a kilobyte.
@@ -27,23 +20,13 @@ impl Check<'_> {
     }
 
     fn nodes_of(&mut self, authority: &MemberId) -> Result<(), Fault> {
-        let mut made = BTreeMap::new();
-        summary::make(self.view, authority, &mut |key, children| {
-            made.insert(key.as_bytes().to_vec(), codec::to_vec(children));
-            Ok(())
-        })?;
-        let prefix = Key::standing_nodes(authority);
-        let stored = self.view.scan_prefix(Space::Row, prefix.as_bytes(), usize::MAX)?;
-        let mut wrong = Vec::new();
-        for (key, bytes) in stored {
-            match made.remove(&key) {
-                Some(again) if again == bytes => {}
-                Some(_) => wrong.push((key, Wrong::RowDiffers)),
-                None => wrong.push((key, Wrong::RowUnexplained)),
-            }
-        }
-        wrong.extend(made.into_keys().map(|key| (key, Wrong::RowMissing)));
-        for (key, wrong) in wrong {
+        for (key, made) in summary::wrong(self.view, authority)? {
+            let key = key.as_bytes();
+            let wrong = match (made, self.view.get(Space::Row, key)?) {
+                (None, _) => Wrong::RowUnexplained,
+                (Some(_), None) => Wrong::RowMissing,
+                (Some(_), Some(_)) => Wrong::RowDiffers,
+            };
             self.found(row_place(Table::StandingNode.name(), &key[1..]), wrong, "");
         }
         Ok(())

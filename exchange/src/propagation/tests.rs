@@ -108,10 +108,41 @@ fn a_member_that_takes_its_logs_back_tells_every_asker_whichever_log_came_first(
             |event: &u64| row::<DeliveryRow>(&store, &Key::delivery(*event, &bank)).unwrap().is_some();
         (0..3).filter(to_bank).collect::<Vec<u64>>()
     };
-    // An asker too many hears of what it never held; none too few.
+    // No asker hears of what it never held, and none too few do.
     assert_eq!(told([status(), disclosures()]), [1]);
-    let access_first = told([disclosures(), status()]);
-    assert!(access_first.contains(&1), "{access_first:?}");
+    assert_eq!(told([disclosures(), status()]), [1]);
+}
+
+#[test]
+fn who_has_not_acknowledged_in_time_is_reported_once_and_not_by_a_member_that_has_just_started() {
+    let contexts = contexts(3);
+    let mut authority = Authority::new(contexts[0].clone());
+    let day = |text: &str| Date::parse(text).unwrap().start();
+    // A Wednesday: to be acknowledged by the end of Saturday, which is worked in that week.
+    authority.now = day("2026-05-06").0;
+    authority.decide([(record(1), Change::Repair)]);
+    let late = |back: Timestamp, ticks: &[(Timestamp, usize)]| {
+        let store = MemoryStore::default();
+        let mut member = Member::open(contexts[0].clone(), &store).unwrap();
+        let mut told = |at: Timestamp, input| {
+            let effects = member.handle(at, vec![(None, input)], &store).unwrap().commit(&store).unwrap();
+            let late = |e: &&Effect| matches!(e, Effect::Alert(what) if what.contains("acknowledge"));
+            effects.iter().filter(late).count()
+        };
+        // It takes its log back, and does not know who has acknowledged.
+        assert_eq!(told(back, pulled(&contexts[0], &authority.store, LogName::Status, 0)), 0);
+        assert_eq!(told(back, Input::Restored { seen: Vec::new() }) + told(back, Input::Synced), 0);
+        for (at, times) in ticks {
+            assert_eq!(told(*at, Input::Tick), *times, "{}", at.rfc3339());
+        }
+    };
+    let passed = day("2026-05-10");
+    let minute = passed.plus_ms(RETRY_MS_MAX);
+    late(
+        day("2026-05-07"),
+        &[(Timestamp(passed.0 - 1_000), 0), (minute, 1), (minute.plus_ms(RETRY_MS_MAX), 0)],
+    );
+    late(passed, &[(passed.plus_ms(1_000), 0), (minute, 0), (minute.plus_ms(RETRY_MS_MAX), 1)]);
 }
 
 #[test]

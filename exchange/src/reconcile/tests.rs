@@ -173,19 +173,51 @@ fn a_standing_that_changed_since_it_was_judged_is_left_alone() {
 
 #[test]
 fn digests_that_are_not_those_of_the_standings_are_made_again() {
-    let (_, mut a, b, _) = federation(60);
     let bucket = summary::bucket_of(&record(5));
-    a.damage(|turn| {
-        for depth in 0..DEPTH {
-            let node = (u32::from(bucket) >> (16 - 4 * u32::from(depth))) as u16;
-            turn.delete(&Key::standing_node(&id(AUTHORITY), depth, node));
-        }
-    });
-    assert_ne!(root_at(&a.store), root_at(&b.store));
+    // Wrong at one level above a record, or at all; what is below may be right.
+    for depths in [0..DEPTH, 0..1, 1..2, 2..3, 3..4] {
+        let (authority, mut a, b, _) = federation(60);
+        let node = |depth: u8| (u32::from(bucket) >> (16 - 4 * u32::from(depth))) as u16;
+        a.damage(|turn| {
+            for depth in depths.clone() {
+                turn.delete(&Key::standing_node(&id(AUTHORITY), depth, node(depth)));
+            }
+            // As if something else had been written since: the digests above fit what is left.
+            let top = depths.start;
+            for depth in (0..top).rev() {
+                let mut children =
+                    summary::node(turn.view(), &id(AUTHORITY), depth, node(depth)).unwrap().digests();
+                let below = summary::node(turn.view(), &id(AUTHORITY), depth + 1, node(depth + 1)).unwrap();
+                children[usize::from(node(depth + 1) & 15)] = below.digest();
+                let bytes: Vec<u8> = children.iter().flat_map(|digest| digest.0).collect();
+                turn.put(&Key::standing_node(&id(AUTHORITY), depth, node(depth)), &Bytes(bytes));
+            }
+        });
+        assert_ne!(root_at(&a.store), root_at(&b.store));
+        // The peer, whose digests are right, makes nothing again.
+        let (judged, _) = search(
+            &Place::over(b.context(), MemoryStore::restore(b.store.snapshot())),
+            (&a.context(), &a.store),
+        );
+        assert_eq!((judged.mine, judged.theirs, judged.rebuild), (0, 0, false));
+        let report = reconciled(&mut a, (&b.context(), &b.store), &authority);
+        assert_eq!(under_the_authority(&report).outcome, Outcome::Same, "{depths:?}");
+        assert_eq!(root_at(&a.store), root_at(&b.store));
+    }
+}
+
+#[test]
+fn what_another_comparison_has_mended_meanwhile_is_noted_once() {
+    let (_, mut a, b, _) = federation(60);
+    a.damage(|turn| summary::put(turn, &id(AUTHORITY), &record(0), None).unwrap());
     let (judged, _) = search(&a, (&b.context(), &b.store));
-    assert_eq!((judged.mine, judged.theirs, judged.rebuild), (0, 0, true));
-    mended(&mut a, judged);
-    assert_eq!(root_at(&a.store), root_at(&b.store));
+    for times in 1..3 {
+        let effects = mended(&mut a, judged.clone());
+        assert_eq!(effects.iter().any(|e| matches!(e, Effect::Alert(_))), times == 1);
+        let finding: Option<FindingRow> =
+            tables::row(&a.store, &Key::finding(&id(AUTHORITY), &id("m002"))).unwrap();
+        assert_eq!(finding.map(|f| f.mine), Some(1));
+    }
 }
 
 #[test]
@@ -277,4 +309,81 @@ fn an_older_directory_is_brought_forward_before_it_answers() {
     restored.pull(&authority);
     assert_eq!(state(&restored.context(), &restored.store, &id(AUTHORITY)).unwrap(), (there, root));
     assert!((0..30).all(|n| !standing_at(&restored.store, n).unwrap().status().disclosable()));
+}
+
+/// Carries a whole reconciliation of `at` with a peer; `source` is whose log is fetched.
+fn reconciled(at: &mut Place, peer: (&Context, &MemoryStore), source: &Authority) -> Report {
+    let mut session = Session::new(peer.0.own.id.clone());
+    let mut came = Came::Done;
+    while let Some(need) = session.next(&at.context(), &at.store, 7, came).unwrap() {
+        came = match need {
+            Need::Heads => Came::Done,
+            Need::Fetch { owner, log } => {
+                // The peer's own logs are empty here.
+                if (owner, log) == (id(AUTHORITY), LogName::Status) {
+                    at.pull(source);
+                }
+                Came::Done
+            }
+            Need::Ask(ask) => Came::of(Ok(answer(peer.0, peer.1, &at.context().own.id, &ask).unwrap())),
+            Need::Mend(judged) => {
+                let effects = at.told(Input::Mend { peer: peer.0.own.id.clone(), judged });
+                assert!(effects.iter().any(|e| matches!(e, Effect::Reply { .. })));
+                Came::Done
+            }
+        };
+    }
+    session.report()
+}
+
+fn under_the_authority(report: &Report) -> &Compared {
+    assert_eq!(report.problem, None);
+    report.standings.iter().find(|c| c.authority == id(AUTHORITY)).unwrap()
+}
+
+#[test]
+fn a_reconciliation_fetches_first_and_mends_what_still_differs() {
+    let (mut authority, mut a, mut b, _) = federation(90);
+    a.damage(|turn| summary::put(turn, &id(AUTHORITY), &record(0), None).unwrap());
+    authority.decide([(record(1), Change::Withdraw)]);
+    b.pull(&authority);
+    let report = reconciled(&mut a, (&b.context(), &b.store), &authority);
+    let compared = under_the_authority(&report);
+    assert_eq!((compared.outcome, compared.entries, compared.theirs), (Outcome::Mended, (90, 91), 91));
+    assert_eq!((compared.mended, &compared.named[..]), (1, &[record(0)][..]));
+    let again = reconciled(&mut a, (&b.context(), &b.store), &authority);
+    assert_eq!(under_the_authority(&again).outcome, Outcome::Same);
+}
+
+#[test]
+fn a_reconciliation_leaves_the_peer_to_mend_itself() {
+    let (authority, mut a, mut b, _) = federation(90);
+    b.damage(|turn| summary::put(turn, &id(AUTHORITY), &record(0), None).unwrap());
+    let report = reconciled(&mut a, (&b.context(), &b.store), &authority);
+    let compared = under_the_authority(&report);
+    assert_eq!((compared.outcome, compared.mended, compared.differ), (Outcome::PeerDiffers, 0, 1));
+    assert_eq!(root_at(&a.store), root_at(&authority.store));
+}
+
+#[test]
+fn a_reconciliation_ends_with_the_first_refusal() {
+    let (_, a, b, _) = federation(3);
+    let mut session = Session::new(b.context().own.id);
+    assert!(matches!(session.next(&a.context(), &a.store, 7, Came::Done).unwrap(), Some(Need::Heads)));
+    let away = Refusal::new(Code::Unreachable, "away");
+    assert!(session.next(&a.context(), &a.store, 7, Came::Refused(away.clone())).unwrap().is_none());
+    assert_eq!(session.report().problem, Some(away));
+}
+
+#[test]
+fn everybody_has_a_turn_at_once_and_then_one_after_the_other() {
+    let contexts = contexts(4);
+    let (mut turns, mut order) = (Turns::default(), Vec::new());
+    for _ in 0..5 {
+        let peer = turns.next(&contexts[1]).unwrap();
+        order.push((peer.as_str().to_owned(), turns.wait_ms()));
+    }
+    let wait = crate::limits::RECONCILE_INTERVAL_MS;
+    let expected = [("m000", 0), ("m002", 0), ("m003", wait), ("m000", wait), ("m002", wait)];
+    assert_eq!(order, expected.map(|(id, wait)| (id.to_owned(), wait)));
 }
