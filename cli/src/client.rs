@@ -9,7 +9,7 @@ use exchange::{
     registry::Registry,
     wire::{Operation, Response},
 };
-use node::{Problem, home::Home, keys, quic};
+use node::{Problem, clock, home::Home, keys, quic};
 
 /// A node that this operator may operate.
 pub(crate) struct Client {
@@ -19,7 +19,7 @@ pub(crate) struct Client {
     pub(crate) registry: Registry,
     address: String,
     seed: Secret,
-    key: PublicKey,
+    keys: Vec<PublicKey>,
 }
 
 impl Client {
@@ -29,8 +29,9 @@ impl Client {
         let config = home.config()?;
         let (_, registry) = home.registry()?;
         let member = member_id(&config.member)?;
-        let key = registry.member(&member)?.stated.tls;
-        Ok(Self { member, registry, address: config.quic, seed: keys::operator_seed(dir)?, key })
+        // A node that was not started since its keys were replaced has the ones before.
+        let keys = registry.tls_keys(&member, clock::now())?;
+        Ok(Self { member, registry, address: config.quic, seed: keys::operator_seed(dir)?, keys })
     }
 
     /// Asks the node to carry out an operation.
@@ -43,7 +44,7 @@ impl Client {
 
     /// A connection for several operations.
     pub(crate) async fn session(&self) -> Result<Session, Problem> {
-        let connected = quic::Operator::connect(&self.address, &self.seed, self.key).await;
+        let connected = quic::Operator::connect(&self.address, &self.seed, &self.keys).await;
         connected.map(Session).map_err(problem)
     }
 }

@@ -487,6 +487,9 @@ impl Member {
             Input::Synced => {
                 self.phase = Phase::Ready;
                 sync::adopt_registry(context, turn)?;
+                for (name, log) in &mut self.logs {
+                    witness::renew(context, turn, *name, log)?;
+                }
                 turn.reply(token, Reply::ready(Response::Done));
                 Ok(())
             }

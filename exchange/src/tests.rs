@@ -75,7 +75,7 @@ pub(crate) fn contexts(members: u16) -> Vec<Context> {
         system: None,
     };
     let entry =
-        |n| MemberEntry { stated: stated(n), record_key: None, mirrors: Vec::new(), suspended: false };
+        |n| MemberEntry { stated: stated(n), record_key: None, mirrors: Vec::new(), suspended: false, past: Vec::new() };
     let registry = Arc::new(Registry {
         seen: Seen::default(),
         federation: "unit".into(),

@@ -33,7 +33,7 @@ fn member(id: &str, seed: u8) -> MemberEntry {
         witness: public(seed + 3),
         system: None,
     };
-    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false }
+    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false, past: Vec::new() }
 }
 
 fn registry() -> Registry {
