@@ -24,7 +24,7 @@ const WAIT: Duration = Duration::from_secs(40);
 
 /// Makes new keys, twice, as who is not sure that the first time went well; the request for them.
 fn rotate(federation: &Federation, member: &str) -> String {
-    federation.unlocked(&["member", "rotate", "--out", "nowhere"], member).fails(1, &["node stop"]);
+    federation.unlocked(&["member", "rotate", "--out", "nowhere"], member).fails(1, &["in use"]);
     federation.stop(member);
     let out = federation.text(&format!("{member}.rotation"));
     let made = || federation.unlocked(&["member", "rotate", "--out", &out], member).done().json();
@@ -143,9 +143,14 @@ fn members_change_their_keys_and_what_they_signed_before_holds() {
     for log in LogName::ALL {
         witnessed_head(&federation, "sh", log);
     }
-    assert_eq!(records(&federation, &grant, &company).len(), 1, "the grant is signed with a past key of `js`");
+    assert_eq!(
+        records(&federation, &grant, &company).len(),
+        1,
+        "the grant is signed with a past key of `js`"
+    );
     federation.submit("sh", "office", &federation.file("second.csv", numbered(4, 6))).done();
-    let ended = federation.at("sh", &["dispute", "resolve", &record, "--reason", "异议处理完毕（示例）"]).done();
+    let ended =
+        federation.at("sh", &["dispute", "resolve", &record, "--reason", "异议处理完毕（示例）"]).done();
     let second = federation.text("second-certificate");
     certified(&ended.json()["event"].to_string(), &second);
 

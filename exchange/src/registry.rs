@@ -377,9 +377,8 @@ impl Registry {
 
     /// The member with this transport key, or with one that it may still use.
     pub fn by_tls(&self, key: &PublicKey, now: Timestamp) -> Option<&MemberRequest> {
-        let has = |m: &&MemberEntry| {
-            m.stated.tls == *key || m.past.iter().any(|p| p.tls == *key && now <= p.until)
-        };
+        let has =
+            |m: &&MemberEntry| m.stated.tls == *key || m.past.iter().any(|p| p.tls == *key && now <= p.until);
         self.members.iter().filter(|m| !m.suspended).find(has).map(|m| &m.stated)
     }
 
@@ -514,14 +513,16 @@ impl Registry {
         verify: impl FnOnce(&VerifyingKey) -> Result<Verified<T>, SignError>,
     ) -> Result<Verified<T>, Refusal> {
         let refuse = |why: String| Refusal::new(Code::SignatureInvalid, why);
-        let issuer = MemberId::parse(signed.issuer())
-            .ok_or_else(|| refuse("issuer is not a member id".to_owned()))?;
+        let issuer =
+            MemberId::parse(signed.issuer()).ok_or_else(|| refuse("issuer is not a member id".to_owned()))?;
         let entry = self.member(&issuer)?;
         let past = entry.past.iter().find(|p| KeyId::of(&p.sign.0) == signed.key_id());
         let key = match past {
             Some(past) if !good(past) => {
                 let ended = past.until.rfc3339();
-                return Err(refuse(format!("statement of `{issuer}`: its key was replaced, and ended {ended}")));
+                return Err(refuse(format!(
+                    "statement of `{issuer}`: its key was replaced, and ended {ended}"
+                )));
             }
             Some(past) => past.sign,
             None => entry.stated.sign,

@@ -194,7 +194,10 @@ fn own_keys(context: &Context) -> Vec<NoteKey> {
 }
 
 /// The first of a witness's keys that has a line in the note, else the first.
-pub fn cosigner<'a>(keys: impl IntoIterator<Item = &'a NoteKey>, note: &SignedCheckpoint) -> Option<&'a NoteKey> {
+pub fn cosigner<'a>(
+    keys: impl IntoIterator<Item = &'a NoteKey>,
+    note: &SignedCheckpoint,
+) -> Option<&'a NoteKey> {
     let note = note.note().ok()?;
     let mut keys = keys.into_iter().peekable();
     let first = keys.peek().copied();

@@ -141,17 +141,7 @@ impl Keys {
                 let (tree, files) = (RwLock::new(tree), Mutex::new(None));
                 let opening = OnceLock::new();
                 let dir = dir.to_owned();
-                return Ok(Self {
-                    dir,
-                    seed,
-                    later,
-                    used: 0,
-                    unlocked,
-                    tree,
-                    files,
-                    unfinished,
-                    opening,
-                });
+                return Ok(Self { dir, seed, later, used: 0, unlocked, tree, files, unfinished, opening });
             }
         }
         Err(Problem::new(

@@ -12,9 +12,7 @@ use crypto::{
 };
 use exchange::{
     artifact::Artifact,
-    registry::{
-        Governor, MemberEntry, MemberRequest, PastKeys, Registry, Rotation, SignedRegistry, Wrapped,
-    },
+    registry::{Governor, MemberEntry, MemberRequest, PastKeys, Registry, Rotation, SignedRegistry, Wrapped},
     trust,
     wire::{Operation, Response},
 };

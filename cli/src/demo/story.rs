@@ -269,8 +269,10 @@ fn outlet_is_blind(
             _ => None,
         })
         .collect();
-    let by_outlet = sealed.iter().filter(|a| answer::open_any(registry, &question, outlet.opening(), a).is_ok()).count();
-    let by_bank = sealed.iter().filter(|a| answer::open_any(registry, &question, bank.opening(), a).is_ok()).count();
+    let by_outlet =
+        sealed.iter().filter(|a| answer::open_any(registry, &question, outlet.opening(), a).is_ok()).count();
+    let by_bank =
+        sealed.iter().filter(|a| answer::open_any(registry, &question, bank.opening(), a).is_ok()).count();
     teller.expect(
         "outlet is blind",
         "the outlet carries what it cannot read",
