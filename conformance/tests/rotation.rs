@@ -85,7 +85,7 @@ fn members_change_their_keys_and_what_they_signed_before_holds() {
     federation.source("sh", "office");
     federation.submit("sh", "office", &federation.file("first.csv", numbered(1, 4))).done();
     let company = Penalty::new(2).subject;
-    let grant = federation.grant("grant", &company, "bank-a", &[]);
+    let grant = federation.grant("grant", &company, "bank-a", &["--uses", "40"]);
     let asked = federation.text("asked");
     federation.query("bank-a", &company, &["--grant", &grant, "--out", &asked]).done();
     let record = records(&federation, &grant, &company)[0]["record"].as_str().unwrap().to_owned();
