@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use credit::id::MemberId;
-use crypto::{secret::Secret, sign::PublicKey};
+use crypto::{Timestamp, secret::Secret, sign::PublicKey};
 use exchange::{
     refusal::{Code, Refusal},
     registry::Registry,
     wire::{Operation, Response},
 };
-use node::{Problem, clock, home::Home, keys, quic};
+use node::{Problem, home::Home, keys, quic};
 
 /// A node that this operator may operate.
 pub(crate) struct Client {
@@ -29,8 +29,9 @@ impl Client {
         let config = home.config()?;
         let (_, registry) = home.registry()?;
         let member = member_id(&config.member)?;
-        // A node that was not started since its keys were replaced has the ones before.
-        let keys = registry.tls_keys(&member, clock::now())?;
+        // A node that was not started since its keys were replaced has the ones before, whether or not they have ended: it
+        // is to be stopped, too.
+        let keys = registry.tls_keys(&member, Timestamp(0))?;
         Ok(Self { member, registry, address: config.quic, seed: keys::operator_seed(dir)?, keys })
     }
 

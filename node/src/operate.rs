@@ -32,7 +32,7 @@ use crate::{
     backup, clock,
     core::Shared,
     intake, reconcile,
-    run::adopt,
+    run::{adopt, keys_end},
     serve::{Server, blocking},
 };
 
@@ -384,5 +384,6 @@ fn status(shared: &Shared) -> Result<Response, Fault> {
         mirrors,
         pending: read::pending(&shared.store)?,
         sources: read::sources(&shared.store)?,
+        keys_end: keys_end(shared),
     }))
 }

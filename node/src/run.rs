@@ -18,7 +18,7 @@ use credit::{
     record::NamingKeys,
     rules::RuleBook,
 };
-use crypto::{codec, keystore::Credential};
+use crypto::{Timestamp, codec, keystore::Credential};
 use exchange::{
     artifact::status_fact,
     context::{Context, Identity},
@@ -603,21 +603,24 @@ pub async fn adopt(server: &Server, signed: &SignedRegistry) -> Result<Response,
     Ok(Response::Done)
 }
 
+/// Until when the keys in use are good, where the registry names newer ones.
+pub fn keys_end(shared: &Shared) -> Option<Timestamp> {
+    let context = shared.context();
+    let used = context.own.signing.verifying_key().to_bytes();
+    let entry = context.registry.member(&context.own.id).ok()?;
+    entry.past.iter().find(|past| past.sign.0 == used).map(|past| past.until)
+}
+
 /// Says that the registry names keys of this member that it does not use yet.
 fn replaced(shared: &Shared) {
-    let context = shared.context();
-    let Ok(entry) = context.registry.member(&context.own.id) else { return };
-    let used = shared.keys.signing().verifying_key().to_bytes();
-    let until = entry.past.iter().find(|past| past.sign.0 == used).map(|past| past.until);
-    if let Some(until) = until {
+    if let Some(until) = keys_end(shared) {
         let alert = format!(
-            "the registry names the new keys of this member: start the node again before {}, when the ones it uses end / \
+            "the registry names new keys of this member: start the node again before {}, when the ones in use end / \
              登记表已启用本成员的新密钥，请在该时间之前重新启动节点",
             until.rfc3339()
         );
         tracing::warn!(%alert, "keys were replaced");
-        let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.alert(alert);
+        shared.state.write().unwrap_or_else(PoisonError::into_inner).alert(alert);
     }
 }
 
