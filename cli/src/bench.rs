@@ -88,7 +88,7 @@ fn found(root: &Path, ports: [u16; 2], guests: &[PathBuf]) -> Result<Unlock, Pro
         at: unlock(MEMBER),
     })?;
     for request in guests.iter().chain([&request]) {
-        federation::admit(&governors, request, false, &[])?;
+        federation::admit(&governors, request, &federation::Terms::of_new(false, &[]))?;
     }
     federation::sign(&governors, "g1")?;
     let member = unlock(MEMBER);

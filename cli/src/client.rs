@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use credit::id::MemberId;
-use crypto::{secret::Secret, sign::PublicKey};
+use crypto::{Timestamp, secret::Secret, sign::PublicKey};
 use exchange::{
     refusal::{Code, Refusal},
     registry::Registry,
@@ -19,7 +19,7 @@ pub(crate) struct Client {
     pub(crate) registry: Registry,
     address: String,
     seed: Secret,
-    key: PublicKey,
+    keys: Vec<PublicKey>,
 }
 
 impl Client {
@@ -29,8 +29,10 @@ impl Client {
         let config = home.config()?;
         let (_, registry) = home.registry()?;
         let member = member_id(&config.member)?;
-        let key = registry.member(&member)?.stated.tls;
-        Ok(Self { member, registry, address: config.quic, seed: keys::operator_seed(dir)?, key })
+        // A node that was not started since its keys were replaced has the ones before, whether or not they have ended: it
+        // is to be stopped, too.
+        let keys = registry.tls_keys(&member, Timestamp(0))?;
+        Ok(Self { member, registry, address: config.quic, seed: keys::operator_seed(dir)?, keys })
     }
 
     /// Asks the node to carry out an operation.
@@ -43,7 +45,7 @@ impl Client {
 
     /// A connection for several operations.
     pub(crate) async fn session(&self) -> Result<Session, Problem> {
-        let connected = quic::Operator::connect(&self.address, &self.seed, self.key).await;
+        let connected = quic::Operator::connect(&self.address, &self.seed, &self.keys).await;
         connected.map(Session).map_err(problem)
     }
 }

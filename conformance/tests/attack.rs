@@ -89,7 +89,7 @@ impl Stage {
     fn connect(&self, seed: &Secret, to: &str) -> Connection {
         let peer = &self.registry.member(&MemberId::parse(to).unwrap()).unwrap().stated;
         self.runtime
-            .block_on(async { quic::connect(&quic::caller().unwrap(), seed, &peer.quic, peer.tls).await })
+            .block_on(async { quic::connect(&quic::caller().unwrap(), seed, &peer.quic, &[peer.tls]).await })
             .unwrap()
     }
 
@@ -120,7 +120,7 @@ impl Stage {
     ) -> OpenedAnswer {
         let Response::Answer(answer) = answer.unwrap() else { panic!("no answer") };
         let verified = self.registry.verify(question).unwrap();
-        answer::open(&self.registry, &verified, &self.keys(bank).opening(), &answer).unwrap()
+        answer::open_any(&self.registry, &verified, self.keys(bank).opening(), &answer).unwrap()
     }
 
     /// The `n`-th company asked about by bank-a with a sound grant.
@@ -220,7 +220,7 @@ fn a_stranger_is_shown_the_door() {
     let seed = stage.keys("bank-a").tls_seed();
     let wrong = stage
         .runtime
-        .block_on(async { quic::connect(&quic::caller().unwrap(), &seed, &sh.quic, js.tls).await });
+        .block_on(async { quic::connect(&quic::caller().unwrap(), &seed, &sh.quic, &[js.tls]).await });
     assert!(wrong.is_err());
     stage.still_serves();
 }
@@ -613,7 +613,7 @@ fn a_crowd_of_idle_callers_does_not_stop_the_node() {
         let endpoint = quic::caller().unwrap();
         let mut lines = Vec::new();
         for _ in 0..200 {
-            lines.push(quic::connect(&endpoint, &seed, &peer.quic, peer.tls).await.unwrap());
+            lines.push(quic::connect(&endpoint, &seed, &peer.quic, &[peer.tls]).await.unwrap());
         }
         let mut streams = Vec::new();
         for at in 0..300 {

@@ -175,7 +175,8 @@ fn a_foreign_client_gets_from_our_witness_what_the_specification_says() {
     let registry = node::home::read_registry(&federation.registry()).unwrap().read().unwrap();
     let owner = MemberId::parse("sh").unwrap();
     let log = registry.note_key(&owner, LogName::Records).unwrap();
-    let (_, witness) = registry.committee(&owner).pop().unwrap();
+    let (_, keys) = registry.committee(&owner).pop().unwrap();
+    let (witness, _) = &keys[0];
 
     federation.source("sh", "office");
     federation.submit("sh", "office", &federation.file("first.csv", rows::numbered(0, 5))).done();

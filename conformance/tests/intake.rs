@@ -106,7 +106,7 @@ fn send_under(federation: &Federation, announced: &str, bytes: &str, end: bool) 
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let address = federation.setting("sh", "quic");
-        let session = node::quic::Operator::connect(&address, &seed, key).await.unwrap();
+        let session = node::quic::Operator::connect(&address, &seed, &[key]).await.unwrap();
         let source = SourceId::parse("office").unwrap();
         let (item, file) = (ItemId::parse("CF").unwrap(), Digest(FileHasher::of(announced.as_bytes())));
         let Response::Upload(upload) = session.ask(Operation::BeginFile { source, item, file }).await? else {

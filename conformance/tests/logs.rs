@@ -471,7 +471,7 @@ fn foreign_programs_agree(kept: &Kept, member: &str, name: &str) {
         location: log.url.clone(),
         vkey: log.vkey.clone(),
         quorum: ledger::witness::quorum(committee.len()),
-        witnesses: committee.iter().map(|(_, key)| key.cosigner_vkey()).collect(),
+        witnesses: committee.iter().map(|(_, keys)| keys[0].0.cosigner_vkey()).collect(),
         authorization: Some(log.auth.clone()),
         ..Target::default()
     };

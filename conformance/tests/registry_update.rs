@@ -31,7 +31,8 @@ fn a_successor_takes_effect_without_a_restart_and_a_suspended_member_loses_its_c
     let keys = Keys::open(&federation.path("xyd"), b"an example passphrase").unwrap();
     let js = &first.member(&MemberId::parse("js").unwrap()).unwrap().stated;
     let line = runtime.block_on(async {
-        let line = quic::connect(&quic::caller().unwrap(), &keys.tls_seed(), &js.quic, js.tls).await.unwrap();
+        let line =
+            quic::connect(&quic::caller().unwrap(), &keys.tls_seed(), &js.quic, &[js.tls]).await.unwrap();
         quic::call(&line, &Request::Registry, FRAME_BYTES_MAX).await.unwrap();
         line
     });

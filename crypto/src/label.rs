@@ -115,6 +115,8 @@ labels! {
     SignRegistry = "application/vnd.xinqiao.v1.registry+cbor",
     /// Content type of a member's request to be admitted.
     SignRequest = "application/vnd.xinqiao.v1.member-request+cbor",
+    /// Content type of a member's request for new keys, signed with the old ones.
+    SignRotation = "application/vnd.xinqiao.v1.rotation+cbor",
     /// Content type of a short-lived reading pass for log entries.
     SignPass = "application/vnd.xinqiao.v1.pass+cbor",
     /// Content type of an auditor's mandate.

@@ -3,6 +3,8 @@
 //! What was said is fixed by the commitments that the access entry points to, so an answer carries no signature of
 //! its own: change, drop or add a field, and it no longer fits the entry under the signed checkpoint.
 
+use std::sync::Arc;
+
 use credit::{
     catalog::Mode,
     disclosure::{self, CheckOpening},
@@ -310,6 +312,26 @@ pub fn seal(
     let access = Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?;
     let (member, question, enc) = (own.clone(), plan.question, epoch.enc.clone());
     Ok(Ok(Answer { member, question, access, checkpoint, enc, records, checks, number }))
+}
+
+/// [`open`] with whichever of the asker's keys the answer is sealed to. A member that does not know of a new key yet
+/// seals to the one before.
+///
+/// Errors: as [`open`], of the first key.
+pub fn open_any(
+    registry: &Registry,
+    question: &Verified<Question>,
+    keys: &[Arc<OpeningKey>],
+    answer: &Answer,
+) -> Result<OpenedAnswer, Refusal> {
+    let mut first = None;
+    for key in keys {
+        match open(registry, question, key, answer) {
+            Ok(opened) => return Ok(opened),
+            Err(refusal) => drop(first.get_or_insert(refusal)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Refusal::new(Code::SignatureInvalid, "there is no key to open it with")))
 }
 
 /// Opens an answer and checks everything it claims: the access entry, every record's entry and every value.

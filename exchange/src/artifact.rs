@@ -274,7 +274,7 @@ pub fn status_fact(registry: &Registry, proven: &Proven) -> Result<StatusFact, R
             if signed.issuer() != proven.member.as_str() {
                 return Err(refuse("signed by another member than the log's"));
             }
-            Ok(registry.verify(signed)?.into_inner())
+            Ok(registry.verify_logged(signed)?.into_inner())
         }
         _ => Err(refuse("not a status entry")),
     }

@@ -79,7 +79,7 @@ impl Run {
         if self.entries.is_empty() || self.entries.len() > RUN_ENTRIES_MAX {
             return Err(refuse("not 1 to 4,096 of them"));
         }
-        let key = registry.note_key(&self.member, self.log)?;
+        let key = registry.key_of(&self.member, self.log, &self.checkpoint)?;
         let checkpoint = self.checkpoint.verify(&key).map_err(|e| refuse(&e.to_string()))?;
         let size = usize::try_from(checkpoint.size.0).map_err(|_| refuse("too long a log"))?;
         let start = usize::try_from(self.first).ok().filter(|start| *start < size);
@@ -261,7 +261,7 @@ impl AuditBundle {
         for head in &self.heads {
             let found = registry.log_of(&head.claimed().origin).filter(|(owner, _)| *owner == self.member);
             let (_, log) = found.ok_or_else(|| refuse("a head is of another member's log".to_owned()))?;
-            let key = registry.note_key(&self.member, log)?;
+            let key = registry.key_of(&self.member, log, head)?;
             let checkpoint = head.verify(&key).map_err(|e| refuse(format!("head of `{log}`: {e}")))?;
             if !logs.insert(log) {
                 return Err(refuse(format!("two heads of `{log}`")));

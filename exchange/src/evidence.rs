@@ -33,7 +33,7 @@ use crate::{
     tables::{self, Key},
     turn::Turn,
     wire::Response,
-    witness::WitnessRow,
+    witness::{self, WitnessRow},
 };
 
 /// Two histories of one log, in a form that convicts its owner to everybody who has the registry.
@@ -96,9 +96,8 @@ impl Evidence {
             let what = format!("evidence about `{}/{}`: {why}", self.owner, self.log);
             Err(Refusal::new(Code::SignatureInvalid, what))
         };
-        let key = registry.past_note_key(&self.owner, self.log)?;
         for note in [&self.smaller, &self.larger] {
-            if let Err(e) = note.verify(&key) {
+            if let Err(e) = note.verify(&registry.past_key_of(&self.owner, self.log, note)?) {
                 return refuse(e.to_string());
             }
         }
@@ -129,9 +128,9 @@ impl Evidence {
         let (a, b) = heads;
         let (smaller, larger) = if a.claimed().size <= b.claimed().size { (a, b) } else { (b, a) };
         let (owner, log) = context.registry.log_of(&a.claimed().origin)?;
-        let key = context.registry.past_note_key(&owner, log).ok()?;
+        let bare = |note| bare(note, &context.registry.past_key_of(&owner, log, note).ok()?, None);
         let finder = context.own.id.clone();
-        let (smaller, larger) = (bare(smaller, &key, None)?, bare(larger, &key, None)?);
+        let (smaller, larger) = (bare(smaller)?, bare(larger)?);
         Self { owner, log, smaller, larger, fork, finder, at: now }.verify(&context.registry).ok()
     }
 }
@@ -242,7 +241,8 @@ pub fn compare(
     if row.size == head.size.0 {
         return Ok(if row.root == head.root { Found::Fits } else { split(&row.note, None) });
     }
-    let signed = || context.registry.past_note_key(&owner, log).is_ok_and(|key| note.verify(&key).is_ok());
+    let signed =
+        || context.registry.past_key_of(&owner, log, note).is_ok_and(|key| note.verify(&key).is_ok());
     Ok(if kept.is_none() && signed() {
         Found::Doubt(Doubt::new(&owner, log, note, &row.note))
     } else {
@@ -260,15 +260,18 @@ fn stored(context: &Context, owner: &MemberId, log: LogName) -> String {
 pub fn heads(context: &Context, view: &dyn View, caller: &MemberId) -> Result<Response, Fault> {
     let (registry, own) = (&context.registry, &context.own.id);
     let committee = registry.committee(own);
-    let witness = committee.into_iter().find(|(id, _)| id == caller).map(|(_, key)| key);
+    let keys = committee.into_iter().find(|(id, _)| id == caller).map(|(_, keys)| keys).unwrap_or_default();
     let mut heads = Vec::new();
     for (member, log) in registry.active().flat_map(|m| LogName::ALL.map(|log| (m, log))) {
-        let Ok(key) = registry.note_key(&member.id, log) else { continue };
-        let cosigned = tables::row::<WitnessRow>(view, &Key::witness(&key.name))?.map(|row| row.note);
+        let origin = log.origin(&registry.federation, &member.id);
+        let cosigned = tables::row::<WitnessRow>(view, &Key::witness(&origin))?.map(|row| row.note);
         let back = tables::row::<SignedCheckpoint>(view, &Key::cosigned_note(log, caller))?;
         let back = back.filter(|_| member.id == *own);
         let kept = log::head(view, &stored(context, &member.id, log))?;
-        let kept = kept.and_then(|note| bare(&note, &key, witness.as_ref()));
+        let kept = kept.and_then(|note| {
+            let key = registry.key_of(&member.id, log, &note).ok()?;
+            bare(&note, &key, witness::cosigner(keys.iter().map(|(key, _)| key), &note))
+        });
         heads.extend([kept, cosigned, back].into_iter().flatten());
     }
     let rows = tables::rows::<EvidenceRow>(view, &Key::all_evidence(), usize::MAX)?;

@@ -231,7 +231,13 @@ impl Check<'_> {
         let own = *owner == self.context.own.id;
         let stored = if own { name.as_str().to_owned() } else { name.mirror(owner) };
         let place = format!("log `{stored}`");
-        let key = match self.context.registry.note_key(owner, name) {
+        let registry = &self.context.registry;
+        // A head that cannot be read is found below, under any key.
+        let key = match log::head(self.view, &stored) {
+            Ok(Some(head)) => registry.key_of(owner, name, &head),
+            _ => registry.note_key(owner, name),
+        };
+        let key = match key {
             Ok(key) => key,
             Err(refusal) => {
                 self.found(place, Wrong::LogBroken, refusal);
@@ -296,7 +302,7 @@ impl Check<'_> {
             return self.found(place, Wrong::StatementBroken, "signed by another member");
         }
         match &entry.fact {
-            Fact::Status(signed) => match registry.verify(signed) {
+            Fact::Status(signed) => match registry.verify_logged(signed) {
                 Ok(fact) => {
                     let fact = fact.into_inner();
                     let own = *owner == self.context.own.id;
@@ -308,7 +314,7 @@ impl Check<'_> {
                 }
                 Err(refusal) => return self.found(place, Wrong::StatementBroken, refusal),
             },
-            Fact::Batched(signed) => match registry.verify(signed) {
+            Fact::Batched(signed) => match registry.verify_logged(signed) {
                 Ok(batch) => {
                     let batch = batch.into_inner();
                     let (first, leaves) = &reading.leaves;

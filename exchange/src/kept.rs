@@ -190,7 +190,7 @@ pub fn news(context: &Context, view: &dyn View, after: u64, limit: usize) -> Res
         let bytes = log::entry(view, LogName::Status.as_str(), LeafIndex(at))?.ok_or_else(missing)?;
         let entry = Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?;
         if let Fact::Status(signed) = &entry.fact {
-            let fact = context.registry.verify(signed).map_err(|e| Fault(e.to_string()))?.into_inner();
+            let fact = context.registry.verify_logged(signed).map_err(|e| Fault(e.to_string()))?.into_inner();
             let own = || context.own.id.clone();
             let (origin, index, leaf, fact) = match fact {
                 StatusFact::Acknowledged(ack) => {

@@ -44,6 +44,8 @@ pub const DELIVERIES_PER_TICK_MAX: usize = 256;
 pub const RECORDS_PER_BATCH_MAX: usize = 10_000;
 /// Most members of a federation: the three provinces and one city have fewer than 60 prefectures and districts.
 pub const MEMBERS_MAX: usize = 256;
+/// Most generations of keys that a member has had before: one a year for longer than any record is kept.
+pub const PAST_KEYS_MAX: usize = 15;
 /// Longest reason or text an operator may put into an entry, in bytes.
 pub const REASON_BYTES_MAX: usize = 200;
 /// Records erased in one step: their entries stay below half a megabyte, and the writer's other callers wait for

@@ -109,7 +109,7 @@ pub fn proven(
         return Err(refuse("it does not stand in the caller's own access log"));
     }
     let Fact::Mandated(signed) = &proven.entry.fact else { return Err(refuse("that entry is none")) };
-    let mandate = registry.verify(signed)?;
+    let mandate = registry.verify_logged(signed)?;
     if signed.issuer() != caller.as_str() || mandate.get().auditor != *caller {
         return Err(refuse("it is another auditor's"));
     }

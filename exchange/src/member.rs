@@ -507,6 +507,9 @@ impl Member {
             Input::Synced => {
                 (self.phase, self.ready) = (Phase::Ready, turn.now);
                 sync::adopt_registry(context, turn)?;
+                for (name, log) in &mut self.logs {
+                    witness::renew(context, turn, *name, log)?;
+                }
                 turn.reply(token, Reply::ready(Response::Done));
                 Ok(())
             }

@@ -66,7 +66,7 @@ pub fn own(
         }
         Fact::Status(signed) if log == LogName::Status => {
             // Our own statement: signed here, or proven to be ours by the checkpoint it was replayed under.
-            let fact = context.registry.verify(signed)?.into_inner();
+            let fact = context.registry.verify_logged(signed)?.into_inner();
             let told = Told { index, at: entry.at };
             status(context, turn, &context.own.id, &fact, told)?;
             repair::own_entry(context, turn, &fact, told)?;

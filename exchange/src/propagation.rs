@@ -107,7 +107,8 @@ pub fn schedule_late(context: &Context, turn: &mut Turn<'_>, disclosures: &[Disc
         let damaged = |e| Fault(format!("entry {event} of the status log is damaged: {e}"));
         let entry = Entry::from_bytes(&bytes).map_err(damaged)?;
         let Fact::Status(signed) = &entry.fact else { continue };
-        let StatusFact::Changed(Changed { record, .. }) = context.registry.verify(signed)?.into_inner()
+        let StatusFact::Changed(Changed { record, .. }) =
+            context.registry.verify_logged(signed)?.into_inner()
         else {
             continue;
         };

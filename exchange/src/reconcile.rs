@@ -488,7 +488,7 @@ fn read(context: &Context, bytes: &[u8]) -> Result<Option<(Entry, StatusFact)>, 
     // It held when it was taken in. If it does not hold now, its author is suspended or has another key; what it said then
     // must not count as never said, or an ended record would come back.
     let unread = |refusal| Fault(format!("a statement that is kept here cannot be read now: {refusal}"));
-    Ok(Some((entry, context.registry.verify(&fact).map_err(unread)?.into_inner())))
+    Ok(Some((entry, context.registry.verify_logged(&fact).map_err(unread)?.into_inner())))
 }
 
 /// What was found last between this member and a peer, under one authority.

@@ -11,7 +11,7 @@ use crypto::{
     label::Label,
     seal::{self, OpeningKey},
     secret::Secret,
-    sign::{PublicKey, Seen, SignError, Signed, SigningKey, Statement, Verified, VerifyingKey},
+    sign::{KeyId, PublicKey, Seen, SignError, Signed, SigningKey, Statement, Verified, VerifyingKey},
 };
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
@@ -21,7 +21,7 @@ use ledger::{
 use minicbor::{Decode, Encode};
 
 use crate::{
-    limits::{MEMBERS_MAX, REGISTRY_BYTES_MAX},
+    limits::{MEMBERS_MAX, PAST_KEYS_MAX, REGISTRY_BYTES_MAX},
     logs::LogName,
     refusal::{Code, Refusal},
 };
@@ -95,6 +95,36 @@ pub struct MemberEntry {
     /// Refused on its next frame.
     #[n(3)]
     pub suspended: bool,
+    /// The keys it had before, the oldest first; at most [`PAST_KEYS_MAX`].
+    #[n(4)]
+    pub past: Vec<PastKeys>,
+}
+
+/// Keys that a member had before. What its logs hold under them stays as good as it was: a checkpoint names its key and
+/// a log its entries, and neither changes afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PastKeys {
+    /// Signed statements and checkpoints.
+    #[n(0)]
+    pub sign: PublicKey,
+    /// Its transport identity.
+    #[n(1)]
+    pub tls: PublicKey,
+    /// Its cosignatures.
+    #[n(2)]
+    pub witness: PublicKey,
+    /// Until when they are good for what is new: connections, questions, statements outside a log, cosignatures. The member
+    /// goes over to its new keys before; keys that somebody else has end at once.
+    #[n(3)]
+    pub until: Timestamp,
+}
+
+impl PastKeys {
+    /// The present keys of a member that is to have others, good until then.
+    pub fn of(stated: &MemberRequest, until: Timestamp) -> Self {
+        Self { sign: stated.sign, tls: stated.tls, witness: stated.witness, until }
+    }
 }
 
 /// What a member states about itself when it asks for admission; signed by its own key as proof of possession.
@@ -144,6 +174,19 @@ pub struct MemberRequest {
 
 impl Statement for MemberRequest {
     const LABEL: Label = Label::SignRequest;
+}
+
+/// A member's request for new keys: its request with them, signed by the new signing key, inside a statement by the one
+/// in force. So neither who only has the old keys nor who only has a copy of the request can change a member's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Rotation {
+    /// The request with the new keys.
+    #[n(0)]
+    pub request: Signed<MemberRequest>,
+}
+
+impl Statement for Rotation {
+    const LABEL: Label = Label::SignRotation;
 }
 
 /// A secret wrapped to one member with HPKE.
@@ -232,19 +275,28 @@ impl SignedRegistry {
         if !ascending || registry.members.len() > MEMBERS_MAX {
             return refuse("members are not ascending, or more than 256");
         }
+        if registry.members.iter().any(|m| m.past.len() > PAST_KEYS_MAX) {
+            return refuse("a member has had more than 15 generations of keys");
+        }
         let distinct = |mut keys: Vec<PublicKey>| {
             let all = keys.len();
             keys.sort_unstable();
             keys.dedup();
             keys.len() == all
         };
-        if !distinct(registry.members.iter().map(|m| m.stated.tls).collect())
-            || !distinct(registry.members.iter().map(|m| m.stated.sign).collect())
+        // Past ones too: whose a signature or a connection is must be certain at any time.
+        type Which = (fn(&MemberRequest) -> PublicKey, fn(&PastKeys) -> PublicKey);
+        let all = |(now, before): Which, of: &dyn Fn(&MemberEntry) -> bool| {
+            let members = registry.members.iter().filter(|m| of(m));
+            members.flat_map(|m| core::iter::once(now(&m.stated)).chain(m.past.iter().map(before))).collect()
+        };
+        let witnesses = |m: &MemberEntry| registry.witnesses.contains(&m.stated.id);
+        if !distinct(all((|m| m.tls, |p| p.tls), &|_| true))
+            || !distinct(all((|m| m.sign, |p| p.sign), &|_| true))
         {
-            return refuse("two members share a key");
+            return refuse("two members share a key, or one comes again that was replaced");
         }
-        let witness_keys = registry.members.iter().filter(|m| registry.witnesses.contains(&m.stated.id));
-        if !distinct(witness_keys.map(|m| m.stated.witness).collect()) {
+        if !distinct(all((|m| m.witness, |p| p.witness), &witnesses)) {
             return refuse("two witnesses share a key");
         }
         if registry.witnesses.len() > COMMITTEE_MAX || !registry.witnesses.windows(2).all(|w| w[0] < w[1]) {
@@ -323,9 +375,18 @@ impl Registry {
         self.members.iter().filter(|m| !m.suspended).map(|m| &m.stated)
     }
 
-    /// The member with this transport key.
-    pub fn by_tls(&self, key: &PublicKey) -> Option<&MemberRequest> {
-        self.active().find(|m| m.tls == *key)
+    /// The member with this transport key, or with one that it may still use.
+    pub fn by_tls(&self, key: &PublicKey, now: Timestamp) -> Option<&MemberRequest> {
+        let has =
+            |m: &&MemberEntry| m.stated.tls == *key || m.past.iter().any(|p| p.tls == *key && now <= p.until);
+        self.members.iter().filter(|m| !m.suspended).find(has).map(|m| &m.stated)
+    }
+
+    /// The transport keys of which a member at the other end must prove one.
+    pub fn tls_keys(&self, id: &MemberId, now: Timestamp) -> Result<Vec<PublicKey>, Refusal> {
+        let entry = self.member(id)?;
+        let past = entry.past.iter().filter(|p| now <= p.until).map(|p| p.tls);
+        Ok(core::iter::once(entry.stated.tls).chain(past).collect())
     }
 
     /// The outlet banks talk to (唯一数据出口): the one platform of the federation.
@@ -353,23 +414,60 @@ impl Registry {
 
     /// The signing key of a member.
     pub fn signing_key(&self, id: &MemberId) -> Result<VerifyingKey, Refusal> {
-        let key = self.member(id)?.stated.sign;
-        self.seen
-            .key(key.0)
-            .ok_or_else(|| Refusal::new(Code::MemberUnknown, format!("`{id}`: key is no point")))
+        self.point(id, self.member(id)?.stated.sign)
     }
 
-    /// The key under which checkpoints of a member's log verify.
+    fn point(&self, id: &MemberId, key: PublicKey) -> Result<VerifyingKey, Refusal> {
+        let no_point = || Refusal::new(Code::MemberUnknown, format!("`{id}`: key is no point"));
+        self.seen.key(key.0).ok_or_else(no_point)
+    }
+
+    /// The key under which a member signs the checkpoints of a log now.
     pub fn note_key(&self, id: &MemberId, log: LogName) -> Result<NoteKey, Refusal> {
         Ok(log.note_key(&self.federation, id, self.signing_key(id)?))
     }
 
-    /// As [`Registry::note_key`], for a suspended member too: suspension takes back nothing that it has signed.
-    pub fn past_note_key(&self, id: &MemberId, log: LogName) -> Result<NoteKey, Refusal> {
+    /// Every key under which checkpoints of a member's log verify, the present one first.
+    pub fn note_keys(&self, id: &MemberId, log: LogName) -> Result<Vec<NoteKey>, Refusal> {
+        self.keys_of_log(self.member(id)?, log)
+    }
+
+    fn keys_of_log(&self, entry: &MemberEntry, log: LogName) -> Result<Vec<NoteKey>, Refusal> {
+        let id = &entry.stated.id;
+        let keys = core::iter::once(entry.stated.sign).chain(entry.past.iter().rev().map(|p| p.sign));
+        keys.map(|key| Ok(log.note_key(&self.federation, id, self.point(id, key)?))).collect()
+    }
+
+    /// The key under which this checkpoint of a member's log is to verify: the present one, or a past one that has signed
+    /// it.
+    pub fn key_of(&self, id: &MemberId, log: LogName, note: &SignedCheckpoint) -> Result<NoteKey, Refusal> {
+        Ok(signer(self.note_keys(id, log)?, note))
+    }
+
+    /// As [`Registry::key_of`], for a checkpoint that is to be the newest: a past key may have signed it only as long
+    /// as it is good for what is new.
+    pub fn key_of_new(
+        &self,
+        id: &MemberId,
+        log: LogName,
+        note: &SignedCheckpoint,
+        now: Timestamp,
+    ) -> Result<NoteKey, Refusal> {
+        let key = self.key_of(id, log, note)?;
+        let past = self.member(id)?.past.iter().find(|p| p.sign.0 == key.key.to_bytes());
+        if past.is_some_and(|p| now > p.until) { self.note_key(id, log) } else { Ok(key) }
+    }
+
+    /// As [`Registry::key_of`], for a suspended member too: suspension takes back nothing that it has signed.
+    pub fn past_key_of(
+        &self,
+        id: &MemberId,
+        log: LogName,
+        note: &SignedCheckpoint,
+    ) -> Result<NoteKey, Refusal> {
         let unknown = || Refusal::new(Code::MemberUnknown, format!("`{id}`"));
         let entry = self.members.iter().find(|m| m.stated.id == *id).ok_or_else(unknown)?;
-        let key = self.seen.key(entry.stated.sign.0).ok_or_else(unknown)?;
-        Ok(log.note_key(&self.federation, id, key))
+        Ok(signer(self.keys_of_log(entry, log)?, note))
     }
 
     /// Whose log has this origin, and which; the owner need not be a member.
@@ -380,37 +478,75 @@ impl Registry {
         Some((MemberId::parse(member)?, LogName::parse(log)?))
     }
 
-    /// Checks a statement against its issuer's registered key.
+    /// Checks a statement against its issuer's registered key; one that is dated before the key's end also against a past
+    /// key.
     pub fn verify<T: Statement>(&self, signed: &Signed<T>) -> Result<Verified<T>, Refusal> {
-        self.verify_by(signed, |key| signed.verify(key))
+        let dated = |past: &PastKeys| signed.issued_at() <= past.until;
+        self.verify_by(signed, dated, |key| signed.verify(key))
     }
 
     /// As [`Registry::verify`], for statements that come again and again.
     pub fn verify_seen<T: Statement>(&self, signed: &Signed<T>) -> Result<Verified<T>, Refusal> {
-        self.verify_by(signed, |key| signed.verify_seen(key, &self.seen))
+        let dated = |past: &PastKeys| signed.issued_at() <= past.until;
+        self.verify_by(signed, dated, |key| signed.verify_seen(key, &self.seen))
+    }
+
+    /// As [`Registry::verify`], for a statement that is made now: whoever has an old key can put an old date on it.
+    pub fn verify_new<T: Statement>(
+        &self,
+        signed: &Signed<T>,
+        now: Timestamp,
+    ) -> Result<Verified<T>, Refusal> {
+        self.verify_by(signed, |past| now <= past.until, |key| signed.verify(key))
+    }
+
+    /// As [`Registry::verify`], for a statement in an entry of its issuer's own log: the checkpoint says that it stands
+    /// there, so any key that the issuer has had will do.
+    pub fn verify_logged<T: Statement>(&self, signed: &Signed<T>) -> Result<Verified<T>, Refusal> {
+        self.verify_by(signed, |_| true, |key| signed.verify(key))
     }
 
     fn verify_by<T>(
         &self,
         signed: &Signed<T>,
+        good: impl FnOnce(&PastKeys) -> bool,
         verify: impl FnOnce(&VerifyingKey) -> Result<Verified<T>, SignError>,
     ) -> Result<Verified<T>, Refusal> {
-        let issuer = MemberId::parse(signed.issuer())
-            .ok_or_else(|| Refusal::new(Code::SignatureInvalid, "issuer is not a member id"))?;
-        verify(&self.signing_key(&issuer)?)
-            .map_err(|e| Refusal::new(Code::SignatureInvalid, format!("statement of `{issuer}`: {e}")))
+        let refuse = |why: String| Refusal::new(Code::SignatureInvalid, why);
+        let issuer =
+            MemberId::parse(signed.issuer()).ok_or_else(|| refuse("issuer is not a member id".to_owned()))?;
+        let entry = self.member(&issuer)?;
+        let past = entry.past.iter().find(|p| KeyId::of(&p.sign.0) == signed.key_id());
+        let key = match past {
+            Some(past) if !good(past) => {
+                let ended = past.until.rfc3339();
+                return Err(refuse(format!(
+                    "statement of `{issuer}`: its key was replaced, and ended {ended}"
+                )));
+            }
+            Some(past) => past.sign,
+            None => entry.stated.sign,
+        };
+        verify(&self.point(&issuer, key)?).map_err(|e| refuse(format!("statement of `{issuer}`: {e}")))
     }
 
-    /// Checks the checkpoint of a member's log against the member's registered key.
+    /// Checks the checkpoint of a member's log against the member's registered keys.
     pub fn verify_checkpoint(
         &self,
         owner: &MemberId,
         log: LogName,
         note: &SignedCheckpoint,
     ) -> Result<Checkpoint, Refusal> {
-        note.verify_seen(&self.note_key(owner, log)?, &self.seen)
+        note.verify_seen(&self.key_of(owner, log, note)?, &self.seen)
             .map_err(|e| Refusal::new(Code::SignatureInvalid, format!("checkpoint of `{owner}/{log}`: {e}")))
     }
+}
+
+/// The first of `keys` that has a line in the note, else the first.
+fn signer(mut keys: Vec<NoteKey>, note: &SignedCheckpoint) -> NoteKey {
+    let lines = |key: &NoteKey| note.note().is_ok_and(|note| note.only(key, None).is_some());
+    let at = if keys.len() > 1 { keys.iter().position(lines).unwrap_or(0) } else { 0 };
+    keys.swap_remove(at)
 }
 
 impl fmt::Display for Registry {

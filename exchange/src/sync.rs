@@ -126,8 +126,8 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
             Fact::Batched(signed) if signed.issuer() != owner.as_str() => {
                 return refuse("is signed by another member");
             }
-            Fact::Status(signed) => Some(context.registry.verify(signed)?.into_inner()),
-            Fact::Batched(signed) => context.registry.verify(signed).map(|_| None)?,
+            Fact::Status(signed) => Some(context.registry.verify_logged(signed)?.into_inner()),
+            Fact::Batched(signed) => context.registry.verify_logged(signed).map(|_| None)?,
             _ => None,
         };
         prev = leaf_hash(bytes);

@@ -74,8 +74,13 @@ pub(crate) fn contexts(members: u16) -> Vec<Context> {
         witness: public(4, n),
         system: None,
     };
-    let entry =
-        |n| MemberEntry { stated: stated(n), record_key: None, mirrors: Vec::new(), suspended: false };
+    let entry = |n| MemberEntry {
+        stated: stated(n),
+        record_key: None,
+        mirrors: Vec::new(),
+        suspended: false,
+        past: Vec::new(),
+    };
     let registry = Arc::new(Registry {
         seen: Seen::default(),
         federation: "unit".into(),

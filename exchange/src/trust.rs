@@ -14,7 +14,8 @@ use crate::{
 ///
 /// One file for one log. The format allows each public key once, and a member signs its three logs with one key; and it has one
 /// quorum for every log it lists, but a member does not witness itself, so a member of the committee has one witness fewer
-/// than the others.
+/// than the others. Past keys are listed too, so that old proofs verify; the format has no place for the time at which
+/// one ended.
 /// Errors: `member.unknown`; `registry.invalid` when a name in the registry cannot stand in a note.
 pub fn policy(
     registry: &Registry,
@@ -33,16 +34,17 @@ pub fn policy(
         let word = !at.is_empty() && at.bytes().all(|b| b.is_ascii_graphic());
         if word { format!("http://{at}/{path}") } else { String::new() }
     };
-    let key = checked(registry.note_key(owner, log)?)?;
+    let keys = registry.note_keys(owner, log)?.into_iter().map(checked).collect::<Result<Vec<_>, _>>()?;
     let mut witnesses = Vec::new();
-    for (member, key) in registry.committee(owner) {
-        witnesses.push((checked(key)?, url(&member, "witness")));
+    for (member, keys) in registry.committee(owner) {
+        let keys = keys.into_iter().map(|(key, _)| checked(key)).collect::<Result<Vec<_>, _>>()?;
+        witnesses.push((keys, url(&member, "witness")));
     }
     let needed = if witnessed { quorum(witnesses.len()) } else { 0 };
-    let file = policy::one_log((&key, &url(owner, &format!("log/{log}"))), &witnesses, needed);
+    let file = policy::one_log((&keys, &url(owner, &format!("log/{log}"))), &witnesses, needed);
     Ok(format!(
         "# {} by registry version {}, digest {}\n{file}",
-        key.name,
+        log.origin(&registry.federation, owner),
         registry.version,
         registry.digest()
     ))

@@ -722,6 +722,9 @@ pub struct NodeStatus {
     /// Departments.
     #[n(7)]
     pub sources: Vec<String>,
+    /// Until when the keys in use are good, where the registry names newer ones: the node must be started again before.
+    #[n(8)]
+    pub keys_end: Option<Timestamp>,
 }
 
 /// Quality of one department's files of one item.

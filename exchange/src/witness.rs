@@ -7,11 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use credit::id::MemberId;
-use crypto::{Digest, Timestamp};
+use crypto::{
+    Digest, Timestamp,
+    sign::{PublicKey, VerifyingKey},
+};
 use ledger::{
     add_checkpoint::{AddCheckpoint, NoCosignature},
     checkpoint::SignedCheckpoint,
-    log,
+    log::{self, Log},
     note::{self, NoteError, NoteKey},
     store::{Batch, Space, View},
     tree::TreeSize,
@@ -53,10 +56,13 @@ pub struct CosignedRow {
     /// Size the witness has cosigned last: the `old` of the next request.
     #[n(0)]
     pub known: u64,
-    /// Size whose cosignature has arrived here.
+    /// Size whose cosignature has arrived here; [`HELD_NONE`] when the head is signed anew since.
     #[n(1)]
     pub held: u64,
 }
+
+/// No log has as many entries.
+const HELD_NONE: u64 = u64::MAX;
 
 /// Name of a member as a witness: `xinqiao/<federation>/<member>/witness`.
 pub fn name(federation: &str, member: &MemberId) -> String {
@@ -64,28 +70,45 @@ pub fn name(federation: &str, member: &MemberId) -> String {
 }
 
 impl Registry {
-    /// The witnesses of `owner`'s logs: the committee without the owner, each with its key.
-    pub fn committee(&self, owner: &MemberId) -> Vec<(MemberId, NoteKey)> {
-        self.witnesses
-            .iter()
-            .filter(|id| *id != owner)
-            .filter_map(|id| {
-                let key = crypto::sign::VerifyingKey::from_bytes(self.member(id).ok()?.stated.witness.0)?;
-                Some((id.clone(), NoteKey { name: name(&self.federation, id), key }))
-            })
-            .collect()
+    /// The witnesses of `owner`'s logs: the committee without the owner, each with its keys, the present one first. A
+    /// past one comes with the time until which its cosignatures count.
+    pub fn committee(&self, owner: &MemberId) -> Vec<(MemberId, Vec<WitnessKey>)> {
+        let others = self.witnesses.iter().filter(|id| *id != owner);
+        others.filter_map(|id| Some((id.clone(), self.witness_keys(id)?))).collect()
+    }
+
+    /// The keys of a member as a witness; `None` when it is none, or the present one is no point.
+    fn witness_keys(&self, id: &MemberId) -> Option<Vec<WitnessKey>> {
+        let entry = self.member(id).ok()?;
+        let key = |key: PublicKey| {
+            let key = VerifyingKey::from_bytes(key.0)?;
+            Some(NoteKey { name: name(&self.federation, id), key })
+        };
+        let past = entry.past.iter().rev().filter_map(|p| Some((key(p.witness)?, Some(p.until))));
+        Some(core::iter::once((key(entry.stated.witness)?, None)).chain(past).collect())
     }
 
     /// How many of `owner`'s witnesses have cosigned, and how many a believer should demand.
     ///
     /// Errors: `signature.invalid` when a line under a witness's name does not verify.
     pub fn witnessed(&self, owner: &MemberId, note: &SignedCheckpoint) -> Result<(usize, usize), Refusal> {
-        let keys: Vec<NoteKey> = self.committee(owner).into_iter().map(|(_, key)| key).collect();
-        let found =
-            verify_quorum(note, &keys, 0).map_err(|e| Refusal::new(Code::SignatureInvalid, e.to_string()))?;
-        Ok((found.len(), quorum(keys.len())))
+        let committee = self.committee(owner);
+        let mut found = 0;
+        for (_, keys) in &committee {
+            let mut counts = false;
+            for (key, until) in keys {
+                let good = verify_quorum(note, core::slice::from_ref(key), 0)
+                    .map_err(|e| Refusal::new(Code::SignatureInvalid, e.to_string()))?;
+                counts |= good.iter().any(|c| until.is_none_or(|until| c.time_s <= until.0 / 1000));
+            }
+            found += usize::from(counts);
+        }
+        Ok((found, quorum(committee.len())))
     }
 }
+
+/// A key of a witness, and for a past one the time until which its cosignatures count.
+pub type WitnessKey = (NoteKey, Option<Timestamp>);
 
 /// Cosigns a peer's checkpoint, or says with the specification's status why not.
 ///
@@ -109,11 +132,15 @@ pub fn add_checkpoint(
     let Some(request) = AddCheckpoint::parse(body) else { return answer(turn, NoCosignature::Malformed) };
     let registry = &context.registry;
     let member = registry.witnesses.contains(&context.own.id);
+    let shown = SignedCheckpoint::parse(&request.note).ok();
     let log = registry.active().filter(|m| member && m.id != context.own.id).find_map(|m| {
         let log = LogName::ALL
             .into_iter()
             .find(|l| l.origin(&registry.federation, &m.id) == request.claimed.origin)?;
-        registry.note_key(&m.id, log).ok()
+        match &shown {
+            Some(note) => registry.key_of_new(&m.id, log, note, turn.now).ok(),
+            None => registry.note_key(&m.id, log).ok(),
+        }
     });
     let owner = registry.log_of(&request.claimed.origin).map(|(owner, _)| owner);
     if let Some(owner) = owner.filter(|_| log.is_some()) {
@@ -132,9 +159,7 @@ pub fn add_checkpoint(
     let judged = request.judge(log.as_ref(), last);
     // Signed by the log's key from here on, whatever else is wrong with it.
     let signed = matches!(judged, Ok(_) | Err(NoCosignature::Conflict(_) | NoCosignature::Inconsistent));
-    if let Ok(note) = SignedCheckpoint::parse(&request.note)
-        && signed
-    {
+    if let Some(note) = shown.filter(|_| signed) {
         if let Found::Splits(convicted) = evidence::compare(context, turn.view(), turn.now, &note)? {
             evidence::convict(context, turn, &convicted)?;
             return answer(turn, NoCosignature::Inconsistent);
@@ -160,10 +185,23 @@ pub fn add_checkpoint(
     Ok(())
 }
 
-/// This member's key as a witness.
-fn own_key(context: &Context) -> NoteKey {
+/// This member's keys as a witness, the past ones too.
+fn own_keys(context: &Context) -> Vec<NoteKey> {
     let name = name(&context.registry.federation, &context.own.id);
-    NoteKey { name, key: context.own.witness.verifying_key() }
+    let own = NoteKey { name, key: context.own.witness.verifying_key() };
+    let registered = context.registry.witness_keys(&context.own.id).unwrap_or_default();
+    core::iter::once(own).chain(registered.into_iter().map(|(key, _)| key)).collect()
+}
+
+/// The first of a witness's keys that has a line in the note, else the first.
+pub fn cosigner<'a>(
+    keys: impl IntoIterator<Item = &'a NoteKey>,
+    note: &SignedCheckpoint,
+) -> Option<&'a NoteKey> {
+    let note = note.note().ok()?;
+    let mut keys = keys.into_iter().peekable();
+    let first = keys.peek().copied();
+    keys.find(|key| !matches!(note.verify_cosignature(key), Err(NoteError::Unsigned { .. }))).or(first)
 }
 
 fn cosign_line(context: &Context, now: Timestamp, text: &str) -> String {
@@ -194,6 +232,24 @@ impl Asking {
         }
         Ok(())
     }
+}
+
+/// Has an own log's head signed anew when it is signed with a key that the member has no more, and witnesses asked again.
+///
+/// What is published must verify under the key that the registry names first, whether or not entries are added.
+pub fn renew(context: &Context, turn: &mut Turn<'_>, name: LogName, log: &mut Log) -> Result<(), Halt> {
+    let Some(head) = log::head(turn.view(), name.as_str())? else { return Ok(()) };
+    let key = context.registry.key_of(&context.own.id, name, &head)?;
+    if key.key == context.own.signing.verifying_key() {
+        return Ok(());
+    }
+    log.renew();
+    for (witness, _) in context.registry.committee(&context.own.id) {
+        let key = Key::cosigned(name, &witness);
+        let row: CosignedRow = turn.row(&key)?.unwrap_or_default();
+        turn.put(&key, &CosignedRow { held: HELD_NONE, ..row });
+    }
+    Ok(())
 }
 
 /// The request to a witness about the newest checkpoint of an own log.
@@ -230,22 +286,31 @@ pub fn answered(context: &Context, turn: &mut Turn<'_>, answer: Answered) -> Res
     let Answered { by, log, status, body, note } = answer;
     let size = note.claimed().size.0;
     let committee = context.registry.committee(&context.own.id);
-    let Some((_, key)) = committee.into_iter().find(|(id, _)| *id == by) else { return Ok(()) };
+    let Some((_, keys)) = committee.into_iter().find(|(id, _)| *id == by) else { return Ok(()) };
     match status {
         200 => {
             let refuse =
                 |e: NoteError| Refusal::new(Code::SignatureInvalid, format!("cosignature of `{by}`: {e}"));
-            let cosigned = note.with_cosignature(&body, &key).map_err(refuse)?;
+            // A witness may know of its new key later than its peers do.
+            let good = keys.iter().filter(|(_, until)| until.is_none_or(|until| turn.now <= until));
+            let mut good = good.map(|(key, _)| (key, note.with_cosignature(&body, key)));
+            let first = good.next();
+            let found = match first {
+                Some((_, Err(_))) => good.find(|(_, cosigned)| cosigned.is_ok()).or(first),
+                first => first,
+            };
+            let Some((key, cosigned)) = found else { return Ok(()) };
+            let cosigned = cosigned.map_err(refuse)?;
             turn.put(&Key::cosigned(log, &by), &CosignedRow { known: size, held: size });
             // Kept for the witness itself: only its own line tells it what it has cosigned once its memory is lost.
-            let own = context.registry.note_key(&context.own.id, log)?;
-            let kept = cosigned.note().ok().and_then(|n| n.only(&own, Some(&key)));
+            let own = context.registry.key_of(&context.own.id, log, &note)?;
+            let kept = cosigned.note().ok().and_then(|n| n.only(&own, Some(key)));
             if let Some(kept) = kept.and_then(|kept| SignedCheckpoint::parse(&kept).ok()) {
                 turn.put(&Key::cosigned_note(log, &by), &kept);
             }
             let head = log::head(turn.view(), log.as_str())?.filter(|h| h.claimed().size.0 == size);
             if let Some(head) = head {
-                let cosigned = head.with_cosignature(&body, &key).map_err(refuse)?;
+                let cosigned = head.with_cosignature(&body, key).map_err(refuse)?;
                 let mut batch = Batch::default();
                 batch.put(Space::Head, log.as_str().as_bytes(), cosigned.as_str().as_bytes());
                 turn.absorb(batch);
@@ -284,7 +349,7 @@ pub fn forgotten(
     heads: &[SignedCheckpoint],
 ) -> Result<Vec<SignedCheckpoint>, Fault> {
     let registry = &context.registry;
-    let own = own_key(context);
+    let own = own_keys(context);
     let mut found = Vec::new();
     for note in heads {
         let claimed = note.claimed();
@@ -294,8 +359,8 @@ pub fn forgotten(
         let Ok(parsed) = note.note() else { continue };
         let carries = claimed.size.0 > known
             && owner != context.own.id
-            && parsed.verify_cosignature(&own).is_ok()
-            && registry.past_note_key(&owner, log).is_ok_and(|key| note.verify(&key).is_ok());
+            && own.iter().any(|own| parsed.verify_cosignature(own).is_ok())
+            && registry.past_key_of(&owner, log, note).is_ok_and(|key| note.verify(&key).is_ok());
         if carries {
             found.push(note.clone());
         }
@@ -314,8 +379,9 @@ pub fn recall(context: &Context, turn: &mut Turn<'_>, cosigned: &[SignedCheckpoi
         if turn.row::<WitnessRow>(&key)?.is_some_and(|row| row.size >= claimed.size.0) {
             continue;
         }
-        let log = context.registry.past_note_key(&owner, log)?;
-        let kept = note.note().ok().and_then(|n| n.only(&log, Some(&own_key(context))));
+        let log = context.registry.past_key_of(&owner, log, note)?;
+        let own = own_keys(context);
+        let kept = note.note().ok().and_then(|n| n.only(&log, cosigner(&own, note)));
         if let Some(note) = kept.and_then(|kept| SignedCheckpoint::parse(&kept).ok()) {
             turn.put(&key, &WitnessRow { size: claimed.size.0, root: claimed.root, note });
             turn.effect(Effect::Alert(format!(

@@ -48,7 +48,7 @@ fn member(name: &str, role: Role, seed: u8) -> MemberEntry {
         witness: public(seed + 3),
         system: None,
     };
-    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false }
+    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false, past: Vec::new() }
 }
 
 fn registry() -> Registry {

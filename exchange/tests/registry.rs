@@ -5,9 +5,14 @@ use credit::{id::MemberId, policy::Role};
 use crypto::{
     Digest, Timestamp,
     secret::Secret,
-    sign::{PublicKey, Seen, SigningKey},
+    sign::{PublicKey, Seen, Signed, SigningKey},
 };
-use exchange::registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry};
+use exchange::{
+    limits::PAST_KEYS_MAX,
+    logs::LogName,
+    registry::{Approval, Governor, MemberEntry, MemberRequest, PastKeys, Registry, SignedRegistry},
+};
+use ledger::{checkpoint::Checkpoint, tree::TreeSize};
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(&Secret::new([seed; 32]))
@@ -33,7 +38,7 @@ fn member(id: &str, seed: u8) -> MemberEntry {
         witness: public(seed + 3),
         system: None,
     };
-    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false }
+    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false, past: Vec::new() }
 }
 
 fn registry() -> Registry {
@@ -109,4 +114,86 @@ fn refuses_shared_keys_doubled_governors_and_thresholds_out_of_reach() {
     assert!(refused(Registry { governors: vec![twice("g1"), twice("g2")], ..registry() }));
     let witnesses = vec![MemberId::parse("sh").unwrap(), MemberId::parse("js").unwrap()];
     assert!(refused(Registry { witnesses, ..registry() }));
+}
+
+/// The registry in which `sh` has the keys of seed 30 in place of those of seed 20, which end at 5 s.
+fn rotated() -> Registry {
+    let mut registry = registry();
+    let past = PastKeys::of(&registry.members[1].stated, Timestamp(5_000));
+    registry.members[1] = MemberEntry { past: vec![past], ..member("sh", 30) };
+    registry
+}
+
+#[test]
+fn a_past_key_is_good_for_what_was_signed_and_until_its_end_for_what_is_new() {
+    let (registry, sh) = (rotated(), MemberId::parse("sh").unwrap());
+    registry_reads(&registry);
+    let said = |seed: u8, at: u64| {
+        let statement = Approval { version: 7, digest: Digest::ZERO };
+        Signed::new(&key(seed), "sh", Timestamp(at), &statement)
+    };
+    // (key, dated, now) -> outside a log, new, in a log.
+    for (seed, dated, now, good) in [
+        (30, 9_000, 9_000, [true, true, true]),
+        (20, 4_000, 4_000, [true, true, true]),
+        (20, 4_000, 6_000, [true, false, true]),
+        (20, 9_000, 9_000, [false, false, true]),
+        (10, 4_000, 4_000, [false, false, false]),
+    ] {
+        let signed = said(seed, dated);
+        let found = [
+            registry.verify(&signed).is_ok(),
+            registry.verify_new(&signed, Timestamp(now)).is_ok(),
+            registry.verify_logged(&signed).is_ok(),
+        ];
+        assert_eq!(found, good, "key {seed}, dated {dated}, at {now}");
+        assert_eq!(registry.verify_seen(&signed).is_ok(), good[0]);
+    }
+    let ended = registry.verify(&said(20, 9_000)).unwrap_err();
+    assert!(ended.detail.contains("1970-01-01T00:00:05"), "{}", ended.detail);
+    // Transport.
+    for (seed, now, good) in [(31, 9_000, true), (21, 5_000, true), (21, 5_001, false), (11, 0, false)] {
+        let found = registry.by_tls(&public(seed), Timestamp(now)).is_some_and(|m| m.id == sh);
+        assert_eq!(found, good, "key {seed} at {now}");
+        assert_eq!(registry.tls_keys(&sh, Timestamp(now)).unwrap().contains(&public(seed)), good);
+    }
+}
+
+#[test]
+fn a_checkpoint_verifies_under_the_key_it_names_and_is_new_under_one_that_has_not_ended() {
+    let (registry, sh) = (rotated(), MemberId::parse("sh").unwrap());
+    let note = |seed: u8| {
+        let origin = LogName::Access.origin("test", &sh);
+        Checkpoint { origin, size: TreeSize(3), root: Digest::of(b"r") }.sign(&key(seed))
+    };
+    for (seed, known) in [(30, true), (20, true), (10, false)] {
+        assert_eq!(registry.verify_checkpoint(&sh, LogName::Access, &note(seed)).is_ok(), known);
+        let past = registry.past_key_of(&sh, LogName::Access, &note(seed)).unwrap();
+        assert_eq!(note(seed).verify(&past).is_ok(), known);
+    }
+    for (seed, now, good) in [(30, 9_000, true), (20, 5_000, true), (20, 5_001, false)] {
+        let key = registry.key_of_new(&sh, LogName::Access, &note(seed), Timestamp(now)).unwrap();
+        assert_eq!(note(seed).verify(&key).is_ok(), good, "key {seed} at {now}");
+    }
+}
+
+#[test]
+fn no_key_comes_again_and_their_number_is_limited() {
+    let refused = |registry: Registry| SignedRegistry::unsigned(&registry).read().is_err();
+    let mut again = rotated();
+    again.members[1].stated.sign = public(20);
+    assert!(refused(again), "its own past key");
+    let mut taken = rotated();
+    taken.members[0].stated.tls = public(21);
+    assert!(refused(taken), "another member's past key");
+    let mut many = rotated();
+    let past = |n: usize| PastKeys::of(&member("sh", 40 + 4 * n as u8).stated, Timestamp(0));
+    many.members[1].past = (0..PAST_KEYS_MAX).map(past).collect();
+    registry_reads(&many);
+    many.members[1].past.push(past(PAST_KEYS_MAX));
+    assert!(refused(many));
+}
+
+fn registry_reads(registry: &Registry) {
+    assert_eq!(SignedRegistry::unsigned(registry).read().unwrap(), *registry);
 }

@@ -43,7 +43,7 @@ fn member(name: &str, seed: u8, http: &str) -> MemberEntry {
         witness: public(seed + 50),
         system: None,
     };
-    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false }
+    MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false, past: Vec::new() }
 }
 
 /// Five members; all but `e` are the committee.

@@ -263,7 +263,7 @@ mod tests {
 
     fn policy() -> Policy {
         let named = |seed: u8, name: &str| NoteKey::new(name, key(seed).verifying_key()).unwrap();
-        let file = policy::one_log((&named(1, "o"), ""), &[(named(2, "w"), String::new())], 1);
+        let file = policy::one_log((&[named(1, "o")], ""), &[(vec![named(2, "w")], String::new())], 1);
         Policy::parse(file.as_bytes()).unwrap()
     }
 

@@ -89,6 +89,8 @@ pub struct Log {
     origin: String,
     /// Whether a checkpoint is stored; a log is born without one.
     has_head: bool,
+    /// Whether the next seal signs, also when nothing is pending.
+    renew: bool,
     sealed: Frontier,
     sealed_last: Digest,
     frontier: Frontier,
@@ -132,6 +134,7 @@ impl Log {
             name: name.to_owned(),
             origin: origin.to_owned(),
             has_head: head.is_some(),
+            renew: false,
             frontier: sealed.clone(),
             sealed,
             sealed_last: last,
@@ -179,6 +182,11 @@ impl Log {
         Ok(index)
     }
 
+    /// Has the next seal sign the checkpoint anew, because the key is another one than it was signed with.
+    pub fn renew(&mut self) {
+        self.renew = true;
+    }
+
     /// Whether entries wait for a seal.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
@@ -200,13 +208,13 @@ impl Log {
     /// Writes the pending entries, their tiles and a new checkpoint signed with `key` into `batch`.
     ///
     /// `view` shows what is stored, including every batch this log was sealed into before. Without pending entries
-    /// nothing is written, except the first checkpoint of an empty log.
+    /// nothing is written, except the first checkpoint of an empty log, and one that [`Log::renew`] asked for.
     /// After `Ok` the log counts the entries as sealed: a batch that then fails to apply ends the process.
     /// Errors: `Store`; `Disagree` when the root computed while appending is not the root over stored tiles and the
     /// entry bytes about to be written. Log and batch are then as they were. (A log died in 2021 of one bit that
     /// flipped in a leaf hash before it was hashed upward and signed.)
     pub fn seal(&mut self, key: &SigningKey, view: &dyn View, batch: &mut Batch) -> Result<(), LogError> {
-        if self.pending.is_empty() && self.has_head {
+        if self.pending.is_empty() && self.has_head && !self.renew {
             return Ok(());
         }
         let edge = self.edge(view)?;
@@ -340,6 +348,7 @@ impl Log {
         self.sealed = self.frontier.clone();
         self.sealed_last = self.last;
         self.has_head = true;
+        self.renew = false;
     }
 }
 

@@ -295,26 +295,44 @@ fn shown(word: &[u8]) -> String {
     String::from_utf8_lossy(word).into_owned()
 }
 
-/// Writes the policy that believes one log when `needed` of `witnesses` have cosigned; 0 for `quorum none`. Urls are
-/// left out where they are empty.
+/// Writes the policy that believes one log when `needed` of `witnesses` have cosigned; 0 for `quorum none`. Log and
+/// witnesses come with every key they have had, the present one first; any of them will do, and counts once. Urls are left
+/// out where they are empty.
 ///
 /// One log, because the format allows each public key once and a member signs its logs with one key.
 /// Errors: none here; a `needed` beyond the number of witnesses makes a file that [`Policy::parse`] refuses.
-pub fn one_log(log: (&NoteKey, &str), witnesses: &[(NoteKey, String)], needed: usize) -> String {
+pub fn one_log(log: (&[NoteKey], &str), witnesses: &[(Vec<NoteKey>, String)], needed: usize) -> String {
     let line = |words: &[&str]| {
         let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
         words.join(" ") + "\n"
     };
-    let mut file = line(&["log", &log.0.vkey(), log.1]);
-    for (key, url) in witnesses {
-        file += &line(&["witness", &key.name, &key.cosigner_vkey(), url]);
+    let mut file = String::new();
+    for key in log.0 {
+        file += &line(&["log", &key.vkey(), log.1]);
+    }
+    let mut members = Vec::new();
+    for (keys, url) in witnesses {
+        // The names of the file are its own. A witness with past keys is a group of which any will do.
+        let names: Vec<String> =
+            keys.iter().enumerate().map(|(n, key)| format!("{}{}", key.name, ".past".repeat(n))).collect();
+        for (name, key) in names.iter().zip(keys) {
+            file += &line(&["witness", name, &key.cosigner_vkey(), url]);
+        }
+        members.push(match &names[..] {
+            [] => continue,
+            [one] => one.clone(),
+            [first, ..] => {
+                let group = format!("{first}.any");
+                file += &format!("group {group} any {}\n", names.join(" "));
+                group
+            }
+        });
     }
     if needed == 0 {
         return file + "quorum none\n";
     }
     // A key's name holds what the registry put there; a group's name must be none of them.
     let group = "committee";
-    let members: Vec<&str> = witnesses.iter().map(|(key, _)| key.name.as_str()).collect();
     file + &format!("group {group} {needed} {}\nquorum {group}\n", members.join(" "))
 }
 
@@ -492,10 +510,10 @@ mod tests {
 
     #[test]
     fn the_written_policy_demands_what_it_was_told() {
-        let witnesses: Vec<(NoteKey, String)> = (2..6u8)
-            .map(|n| (log_key(n, &format!("w{n}")), format!("http://w{n}.example/witness")))
+        let witnesses: Vec<(Vec<NoteKey>, String)> = (2..6u8)
+            .map(|n| (vec![log_key(n, &format!("w{n}"))], format!("http://w{n}.example/witness")))
             .collect();
-        let log = log_key(1, "o");
+        let log = [log_key(1, "o")];
         let file = one_log((&log, "http://o.example"), &witnesses, 3);
         assert_eq!(file.lines().count(), 7);
         let policy = Policy::parse(file.as_bytes()).unwrap();
@@ -503,7 +521,27 @@ mod tests {
         assert_eq!(policy.verify(&cosigned(&[2, 3])).unwrap_err(), Disbelief::Quorum { found: 2 });
         assert!(Policy::parse(one_log((&log, ""), &witnesses, 5).as_bytes()).is_err());
         let open = one_log((&log, ""), &[], 0);
-        assert_eq!(open, format!("log {}\nquorum none\n", log.vkey()));
+        assert_eq!(open, format!("log {}\nquorum none\n", log[0].vkey()));
+    }
+
+    #[test]
+    fn keys_that_were_replaced_go_on_to_count_once() {
+        let log = [log_key(9, "o"), log_key(1, "o")];
+        let both = vec![log_key(2, "w2"), log_key(3, "w2")];
+        let witnesses = [(both, String::new()), (vec![log_key(4, "w4")], String::new())];
+        let policy = Policy::parse(one_log((&log, ""), &witnesses, 2).as_bytes()).unwrap();
+        let signed = |by: &[(u8, &str)]| {
+            let mut note = cosigned(&[]).as_str().to_owned();
+            for (seed, name) in by {
+                note += &note::cosign(cosigned(&[]).note().unwrap().text(), name, &key(*seed), 7);
+            }
+            SignedCheckpoint::parse(&note).unwrap()
+        };
+        for past in [2, 3] {
+            assert!(policy.verify(&signed(&[(past, "w2"), (4, "w4")])).is_ok());
+        }
+        let twice = policy.verify(&signed(&[(2, "w2"), (3, "w2")])).unwrap_err();
+        assert!(matches!(twice, Disbelief::Quorum { .. }));
     }
 
     proptest! {
@@ -512,7 +550,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in any::<prop::sample::Index>()
         ) {
             let _ = Policy::parse(&bytes);
-            let file = one_log((&log_key(1, "o"), ""), &[(log_key(2, "w2"), String::new())], 1);
+            let file = one_log((&[log_key(1, "o")], ""), &[(vec![log_key(2, "w2")], String::new())], 1);
             prop_assert!(Policy::parse(&file.as_bytes()[..cut.index(file.len())]).is_err());
         }
     }

@@ -167,8 +167,8 @@ mod tests {
 
     fn policy(needed: usize) -> Policy {
         let named = |seed: u8, name: &str| NoteKey::new(name, key(seed).verifying_key()).unwrap();
-        let witnesses = [(named(2, "w2"), String::new()), (named(3, "w3"), String::new())];
-        Policy::parse(policy::one_log((&named(1, "o"), ""), &witnesses, needed).as_bytes()).unwrap()
+        let witnesses = [(vec![named(2, "w2")], String::new()), (vec![named(3, "w3")], String::new())];
+        Policy::parse(policy::one_log((&[named(1, "o")], ""), &witnesses, needed).as_bytes()).unwrap()
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
         let range = Disbelief::Inclusion(ProofError::IndexOutOfRange);
         assert_eq!(outside.verify(&leaves[5], &policy(0)).unwrap_err(), range);
         let other = NoteKey::new("p", key(1).verifying_key()).unwrap();
-        let other = Policy::parse(policy::one_log((&other, ""), &[], 0).as_bytes()).unwrap();
+        let other = Policy::parse(policy::one_log((&[other], ""), &[], 0).as_bytes()).unwrap();
         let unknown = Disbelief::UnknownLog { origin: "o".into() };
         assert_eq!(good.verify(&leaves[5], &other).unwrap_err(), unknown);
     }

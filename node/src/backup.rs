@@ -235,8 +235,8 @@ pub enum SealTo {
 pub enum OpenWith {
     /// The passphrase it was made with.
     Passphrase(Credential),
-    /// The keys of the member it was sealed to.
-    Member(MemberId, Arc<OpeningKey>),
+    /// The keys of the member it was sealed to, of every generation.
+    Member(MemberId, Vec<Arc<OpeningKey>>),
 }
 
 /// Writes a backup: under `<name>.part` until it is complete, so that nothing half has the final name.
@@ -395,9 +395,12 @@ impl Reader {
                 let opened = Unlocked::open_for(Label::BackupKey, credential.clone(), sealed);
                 opened.map_err(|e| no(e.to_string()))?.0.to_vec()
             }
-            (Wrapped::Member(to, encapsulated, sealed), OpenWith::Member(member, key)) if to == member => key
-                .unwrap(Label::BackupKeyWrap, to.as_str().as_bytes(), encapsulated, sealed)
-                .map_err(|e| no(e.to_string()))?,
+            (Wrapped::Member(to, encapsulated, sealed), OpenWith::Member(member, keys)) if to == member => {
+                let open = |key: &Arc<OpeningKey>| {
+                    key.unwrap(Label::BackupKeyWrap, to.as_str().as_bytes(), encapsulated, sealed).ok()
+                };
+                keys.iter().find_map(open).ok_or_else(|| no("it does not open with these keys".into()))?
+            }
             (Wrapped::Passphrase(_), OpenWith::Member(..)) => {
                 return Err(no("it is sealed under a passphrase, not to a member".into()));
             }
@@ -752,12 +755,13 @@ mod tests {
     fn a_backup_opens_for_whom_it_was_sealed_and_for_nobody_else() {
         let dir = tempfile::tempdir().unwrap();
         let (by_words, to_member) = (dir.path().join("words"), dir.path().join("member"));
-        let key = || Arc::new(OpeningKey::from_seed(&Secret::new([5; 32])));
+        let one = |seed| Arc::new(OpeningKey::from_seed(&Secret::new([seed; 32])));
+        let key = || vec![one(7), one(5)];
         written(&by_words, SealTo::Passphrase(words("backup passphrase")));
-        written(&to_member, SealTo::Member(member(), key().public()));
+        written(&to_member, SealTo::Member(member(), one(5).public()));
         assert_eq!(read(&by_words, &OpenWith::Passphrase(words("backup passphrase"))).unwrap(), items());
         assert_eq!(read(&to_member, &OpenWith::Member(member(), key())).unwrap(), items());
-        let other = Arc::new(OpeningKey::from_seed(&Secret::new([6; 32])));
+        let other = vec![one(6)];
         for (path, with) in [
             (&by_words, OpenWith::Passphrase(words("another passphrase"))),
             (&by_words, OpenWith::Member(member(), key())),
@@ -773,8 +777,9 @@ mod tests {
     fn every_cut_and_every_changed_byte_of_a_backup_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("backup");
-        let key = || Arc::new(OpeningKey::from_seed(&Secret::new([5; 32])));
-        written(&path, SealTo::Member(member(), key().public()));
+        let one = |seed| Arc::new(OpeningKey::from_seed(&Secret::new([seed; 32])));
+        let key = || vec![one(7), one(5)];
+        written(&path, SealTo::Member(member(), one(5).public()));
         let whole = fs::read(&path).unwrap();
         let damaged = dir.path().join("damaged");
         let chunk = CHUNK_BYTES + TAG_BYTES;

@@ -65,6 +65,15 @@ pub struct State {
     pub alerts: Vec<String>,
 }
 
+impl State {
+    /// Keeps an alert.
+    pub fn alert(&mut self, what: String) {
+        self.alerts.push(what);
+        let over = self.alerts.len().saturating_sub(ALERTS_KEPT);
+        self.alerts.drain(..over);
+    }
+}
+
 /// Alerts kept in memory; all of them are logged.
 pub const ALERTS_KEPT: usize = 20;
 
@@ -261,9 +270,7 @@ impl Writer {
             Effect::Alert(what) => {
                 tracing::warn!(alert = %what);
                 if let Ok(mut state) = self.shared.state.write() {
-                    state.alerts.push(what);
-                    let over = state.alerts.len().saturating_sub(ALERTS_KEPT);
-                    state.alerts.drain(..over);
+                    state.alert(what);
                 }
             }
             // A closed channel means the carrier has stopped; what is due stays due in the store.

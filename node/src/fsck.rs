@@ -5,7 +5,13 @@ use std::{path::Path, sync::Arc};
 use crypto::keystore::Credential;
 use exchange::fsck::{Checked, Finding, Tools, fsck};
 
-use crate::{Problem, home::Home, keys::Keys, run::context, store::DiskStore};
+use crate::{
+    Problem,
+    home::Home,
+    keys::Keys,
+    run::{choose, context},
+    store::DiskStore,
+};
 
 /// Where projected rows are made again; removed afterwards, however the check ends.
 const SCRATCH: &str = "fsck.tmp";
@@ -36,8 +42,9 @@ pub fn check(
     let home = Home::open(dir)?;
     let _lock = home.lock()?;
     let member = home.member()?;
-    let keys = Keys::open(dir, with)?;
+    let mut keys = Keys::open(dir, with)?;
     let (_, registry) = home.registry()?;
+    choose(&mut keys, &registry, member.as_str());
     let context = context(&keys, Arc::new(registry), member.as_str())?;
     if !home.data().exists() {
         return Err(home.no_store());

@@ -2,7 +2,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `keystore` | under passphrase or key file: the member's seed and the key tree's master key |
+//! | `keystore` | under passphrase or key file: the member's seed, the seeds of later identity keys, and the key tree's master key |
 //! | `keytree` | the key tree's state under the master key |
 //! | `operator.key` | the operator's transport key, readable by the owner only: whoever reads it may operate the node |
 //!
@@ -31,7 +31,7 @@ use crypto::{
     label::Label,
     seal::{OpeningKey, RecordKey, open_box, seal_box},
     secret::Secret,
-    sign::SigningKey,
+    sign::{PublicKey, SigningKey},
 };
 use minicbor::{Decode, Encode};
 
@@ -58,12 +58,18 @@ struct Content {
     seed: Digest,
     #[n(1)]
     master: Digest,
+    /// Seeds of the generations of identity keys after the first, which comes from `seed`.
+    #[n(2)]
+    later: Option<Vec<Digest>>,
 }
 
 /// An open keystore.
 pub struct Keys {
     dir: PathBuf,
     seed: Secret,
+    later: Vec<Secret>,
+    /// Which generation is in use: 0 for the first.
+    used: usize,
     unlocked: Unlocked,
     tree: RwLock<KeyTree>,
     /// Held by whoever writes the files, or must see them stand still. With it the tree that was computed for the erasure
@@ -71,8 +77,8 @@ pub struct Keys {
     files: Mutex<Option<Prepared>>,
     /// The state was found under its new name: a crash fell between keystore and rename.
     unfinished: AtomicBool,
-    /// One for all, because it remembers what it has opened.
-    opening: OnceLock<Arc<OpeningKey>>,
+    /// Of each generation, the one in use first. One for all, because they remember what they have opened.
+    opening: OnceLock<Vec<Arc<OpeningKey>>>,
 }
 
 /// The key tree without some slots, and both digests.
@@ -97,6 +103,8 @@ impl Keys {
         let keys = Self {
             dir: dir.to_owned(),
             seed: clock::secret(),
+            later: Vec::new(),
+            used: 0,
             unlocked,
             tree: RwLock::new(KeyTree::new(clock::secret())),
             files: Mutex::new(None),
@@ -121,9 +129,10 @@ impl Keys {
             })?;
             let (content, unlocked) =
                 Unlocked::open(credential.clone(), &bytes).map_err(keystore_problem(&path))?;
-            let Content { seed, master } =
+            let Content { seed, master, later } =
                 codec::from_slice(&content).map_err(|_| keystore_problem(&path)(KeystoreError::Malformed))?;
             let (seed, master) = (Secret::new(seed.0), Secret::new(master.0));
+            let later = later.unwrap_or_default().into_iter().map(|seed| Secret::new(seed.0)).collect();
             // The new name first: between the two reads a writer may give it the old one, never the other way.
             let new = state(&dir.join(KEYTREE_NEW), &master);
             let old = state(&dir.join(KEYTREE), &master);
@@ -131,7 +140,8 @@ impl Keys {
             if let Some(tree) = old.or(new) {
                 let (tree, files) = (RwLock::new(tree), Mutex::new(None));
                 let opening = OnceLock::new();
-                return Ok(Self { dir: dir.to_owned(), seed, unlocked, tree, files, unfinished, opening });
+                let dir = dir.to_owned();
+                return Ok(Self { dir, seed, later, used: 0, unlocked, tree, files, unfinished, opening });
             }
         }
         Err(Problem::new(
@@ -195,14 +205,50 @@ impl Keys {
         &self.dir
     }
 
+    /// Whether one of the generations has this signing key.
+    pub fn holds(&self, signing: &PublicKey) -> bool {
+        self.generation(signing).is_some()
+    }
+
+    /// Uses the generation with this signing key, the one that the registry names; without such a one the first.
+    pub fn choose(&mut self, signing: &PublicKey) {
+        (self.used, self.opening) = (self.generation(signing).unwrap_or(0), OnceLock::new());
+    }
+
+    fn generation(&self, signing: &PublicKey) -> Option<usize> {
+        (0..=self.later.len()).find(|n| self.signing_of(*n).verifying_key().to_bytes() == signing.0)
+    }
+
+    /// Uses the generation after the one in use; made now, unless it was made before and the registry does not name it
+    /// yet. Every key of an identity is another one; what names records and subjects stays.
+    pub fn rotate(&mut self) -> Result<(), Problem> {
+        if self.used == self.later.len() {
+            self.later.push(clock::secret());
+            let written = {
+                let _files = self.files();
+                self.write(&self.read(KeyTree::clone))
+            };
+            if written.is_err() {
+                self.later.pop();
+            }
+            written?;
+        }
+        (self.used, self.opening) = (self.used + 1, OnceLock::new());
+        Ok(())
+    }
+
     /// Signs statements and checkpoints.
     pub fn signing(&self) -> SigningKey {
-        SigningKey::from_seed(&self.derived(b"sign"))
+        self.signing_of(self.used)
+    }
+
+    fn signing_of(&self, generation: usize) -> SigningKey {
+        SigningKey::from_seed(&self.of(generation, b"sign"))
     }
 
     /// Seed of the transport identity.
     pub fn tls_seed(&self) -> Secret {
-        self.derived(b"tls")
+        self.of(self.used, b"tls")
     }
 
     /// Seed of the operator's transport identity.
@@ -212,12 +258,28 @@ impl Keys {
 
     /// Cosigns peers' checkpoints.
     pub fn witness(&self) -> SigningKey {
-        SigningKey::from_seed(&self.derived(b"witness"))
+        SigningKey::from_seed(&self.of(self.used, b"witness"))
     }
 
-    /// Opens answers sealed to this member.
-    pub fn opening(&self) -> Arc<OpeningKey> {
-        self.opening.get_or_init(|| Arc::new(OpeningKey::from_seed(&self.derived(b"open")))).clone()
+    /// Open what is sealed to this member; the key in use first, then those of other generations: a peer that does not know
+    /// of a new key yet seals to the one before, and an old backup stays sealed to it.
+    pub fn opening(&self) -> &[Arc<OpeningKey>] {
+        self.opening.get_or_init(|| {
+            let others = (0..=self.later.len()).rev().filter(|n| *n != self.used);
+            let all = core::iter::once(self.used).chain(others);
+            all.map(|n| Arc::new(OpeningKey::from_seed(&self.of(n, b"open")))).collect()
+        })
+    }
+
+    /// The public half of the sealing key in use.
+    pub fn sealing(&self) -> PublicKey {
+        OpeningKey::from_seed(&self.of(self.used, b"open")).public()
+    }
+
+    /// The secret of one generation for one purpose.
+    fn of(&self, generation: usize, what: &[u8]) -> Secret {
+        let later = generation.checked_sub(1).and_then(|n| self.later.get(n));
+        later.unwrap_or(&self.seed).derive(Label::MemberSeed, what)
     }
 
     /// The pepper of subject tags.
@@ -293,6 +355,8 @@ impl Keys {
         let content = zeroize(codec::to_vec(&Content {
             seed: Digest(*self.seed.expose()),
             master: Digest(*master.expose()),
+            later: (!self.later.is_empty())
+                .then(|| self.later.iter().map(|seed| Digest(*seed.expose())).collect()),
         }));
         write_private(&self.dir.join(KEYSTORE), &self.unlocked.seal(clock::random(), &content))?;
         self.rename()

@@ -32,7 +32,7 @@ use crate::{
     backup, clock,
     core::Shared,
     intake, reconcile,
-    run::adopt,
+    run::{adopt, keys_end},
     serve::{Server, blocking},
 };
 
@@ -233,13 +233,13 @@ fn open_parts(
 ) -> Result<Vec<OpenedPart>, Refusal> {
     let registry = &server.shared.context().registry.clone();
     let verified: Verified<Question> = registry.verify(question)?;
-    let key = server.shared.keys.opening();
+    let keys = server.shared.keys.opening();
     let open = |part: &Part| {
         let result = match &part.outcome {
             // A part that names another member than it was asked from would let the outlet pass one answer for two.
             Outcome::Answered(answer) if answer.member == part.member => {
                 match evidence::frozen(&server.shared.store, &part.member) {
-                    Ok(false) => answer::open(registry, &verified, &key, answer),
+                    Ok(false) => answer::open_any(registry, &verified, keys, answer),
                     Ok(true) => Err(evidence::refusal(&part.member)),
                     Err(fault) => {
                         tracing::error!(%fault, "a read failed");
@@ -399,5 +399,6 @@ fn status(shared: &Shared) -> Result<Response, Fault> {
         mirrors,
         pending: read::pending(&shared.store)?,
         sources: read::sources(&shared.store)?,
+        keys_end: keys_end(shared),
     }))
 }

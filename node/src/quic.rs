@@ -19,7 +19,7 @@ pub use quinn::Connection;
 use quinn::{ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, VarInt, crypto::HmacKey};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::{Problem, clock, tls};
+use crate::{Problem, clock, core::Shared, tls};
 
 /// Streams one peer may have open: a bank's busy hour, and far below what memory allows (each at most one frame).
 const STREAMS_MAX: u32 = 256;
@@ -154,16 +154,17 @@ pub async fn write_response(stream: &mut quinn::SendStream, response: &Response)
 pub struct Peers {
     endpoint: Endpoint,
     seed: Secret,
+    shared: Arc<Shared>,
     open: Mutex<BTreeMap<MemberId, Connection>>,
     away: std::sync::Mutex<BTreeSet<MemberId>>,
     back: mpsc::UnboundedSender<MemberId>,
 }
 
 impl Peers {
-    /// Calls from `endpoint` as the member with this transport seed. A peer that was away and is heard again goes to
-    /// `back`, once.
-    pub fn new(endpoint: Endpoint, seed: Secret, back: mpsc::UnboundedSender<MemberId>) -> Self {
-        Self { endpoint, seed, open: Mutex::default(), away: std::sync::Mutex::default(), back }
+    /// Calls from `endpoint` as the member that `shared` is. A peer that was away and is heard again goes to `back`, once.
+    pub fn new(endpoint: Endpoint, shared: Arc<Shared>, back: mpsc::UnboundedSender<MemberId>) -> Self {
+        let (open, away) = (Mutex::default(), std::sync::Mutex::default());
+        Self { endpoint, seed: shared.keys.tls_seed(), shared, open, away, back }
     }
 
     /// Forgets every open connection: addresses and keys may be others now.
@@ -190,8 +191,9 @@ impl Peers {
                     done => return done,
                 }
             }
+            let keys = self.shared.context().registry.tls_keys(&peer.id, clock::now())?;
             let connection =
-                connect(&self.endpoint, &self.seed, &peer.quic, peer.tls).await.map_err(unreachable)?;
+                connect(&self.endpoint, &self.seed, &peer.quic, &keys).await.map_err(unreachable)?;
             self.open.lock().await.insert(peer.id.clone(), connection.clone());
             call(&connection, request, max).await
         };
@@ -232,8 +234,8 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Connects to the node with this transport key.
-    pub async fn connect(address: &str, seed: &Secret, node: PublicKey) -> Result<Self, Refusal> {
+    /// Connects to the node with one of these transport keys.
+    pub async fn connect(address: &str, seed: &Secret, node: &[PublicKey]) -> Result<Self, Refusal> {
         let endpoint = caller().map_err(|p| Refusal::new(Code::Unreachable, p.what))?;
         let connection = connect(&endpoint, seed, address, node)
             .await
@@ -254,14 +256,14 @@ impl Operator {
     }
 }
 
-/// A connection to the holder of `key` at `address`.
+/// A connection to the holder of one of `keys` at `address`.
 pub async fn connect(
     endpoint: &Endpoint,
     seed: &Secret,
     address: &str,
-    key: PublicKey,
+    keys: &[PublicKey],
 ) -> Result<Connection, String> {
-    let mut config = tls::client(seed, key).map_err(|p| p.what)?;
+    let mut config = tls::client(seed, keys).map_err(|p| p.what)?;
     config.transport_config(transport());
     let at = resolve(address).map_err(|p| p.what)?;
     let connecting = endpoint.connect_with(config, at, "member").map_err(|e| e.to_string())?;
@@ -324,7 +326,7 @@ mod tests {
         let caller_runtime = tokio::runtime::Runtime::new().unwrap();
         let connection = caller_runtime.block_on(async {
             let endpoint = caller().unwrap();
-            connect(&endpoint, &Secret::new([8; 32]), &at, tls::public_key(&seed)).await.unwrap()
+            connect(&endpoint, &Secret::new([8; 32]), &at, &[tls::public_key(&seed)]).await.unwrap()
         });
         // Nobody says goodbye.
         killed.shutdown_background();

@@ -18,7 +18,7 @@ use credit::{
     record::NamingKeys,
     rules::RuleBook,
 };
-use crypto::{codec, keystore::Credential};
+use crypto::{Timestamp, codec, keystore::Credential};
 use exchange::{
     artifact::status_fact,
     context::{Context, Identity},
@@ -89,7 +89,7 @@ pub async fn run(
     let home = Home::open(dir)?;
     let _lock = home.lock()?;
     let config = home.config()?;
-    let keys = Keys::open(dir, credential)?;
+    let mut keys = Keys::open(dir, credential)?;
     keys.settle()?;
     let (signed, registry) = home.registry()?;
     let nobody = home.member().and_then(|id| Ok(registry.member(&id)?.mirrors.is_empty()))?;
@@ -103,6 +103,7 @@ pub async fn run(
             "如确知备份之后没有删除或修复，可用 --alone 启动；否则请先由治理方指定镜像成员",
         ));
     }
+    choose(&mut keys, &registry, &config.member);
     let context = context(&keys, Arc::new(registry), &config.member)?;
     if take_back && registry_mirrors(&context).is_empty() {
         return Err(Problem::new(
@@ -135,7 +136,6 @@ pub async fn run(
         None => None,
     };
     let (back, returned) = mpsc::unbounded_channel();
-    let peers = Arc::new(Peers::new(endpoint.clone(), keys.tls_seed(), back));
     let shared = Arc::new(Shared {
         context: RwLock::new(Arc::new(context)),
         keys,
@@ -143,6 +143,7 @@ pub async fn run(
         state: RwLock::new(State { phase: "catching-up", ..State::default() }),
         sealing: Sealing::default(),
     });
+    let peers = Arc::new(Peers::new(endpoint.clone(), shared.clone(), back));
     let (outgoing, carried) = mpsc::unbounded_channel();
     let (core, writer) =
         Core::start(shared.clone(), member, outgoing).map_err(|e| Problem::fault(e.to_string()))?;
@@ -213,6 +214,14 @@ pub async fn run(
     }
 }
 
+/// Uses the generation of keys that the registry names for the member.
+pub fn choose(keys: &mut Keys, registry: &Registry, member: &str) {
+    let entry = MemberId::parse(member).and_then(|id| registry.member(&id).ok());
+    if let Some(entry) = entry {
+        keys.choose(&entry.stated.sign);
+    }
+}
+
 /// Who this member is, under the rules this build ships and the registry names.
 pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Context, Problem> {
     let id = MemberId::parse(member).ok_or_else(|| {
@@ -223,7 +232,7 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
         )
     })?;
     let entry = registry.member(&id)?;
-    if entry.stated.sign.0 != keys.signing().verifying_key().to_bytes() {
+    if !keys.holds(&entry.stated.sign) {
         return Err(Problem::new(
             format!("the registry names another key for `{id}` than this directory holds"),
             "use the directory that made the admitted request, or have the new key admitted",
@@ -247,7 +256,7 @@ pub fn context(keys: &Keys, registry: Arc<Registry>, member: &str) -> Result<Con
     }
     // Without the federation's record key (a bank) the names this member computes match nobody else's; it needs none.
     let record = match &entry.record_key {
-        Some(wrapped) => wrapped.open(&keys.opening(), &id).ok_or_else(|| {
+        Some(wrapped) => keys.opening().iter().find_map(|key| wrapped.open(key, &id)).ok_or_else(|| {
             Problem::new(
                 "the record key in the registry does not open with this keystore",
                 "have the governors admit this member again",
@@ -420,7 +429,7 @@ pub async fn fetch(
         let some = !part.is_empty();
         entries.extend(part.into_iter().map(|b| b.0));
         let Some(note) = note else { if some { continue } else { return Ok(None) } };
-        let key = shared.context().registry.note_key(owner, log).map_err(|_| Silent)?;
+        let key = shared.context().registry.key_of(owner, log, &note).map_err(|_| Silent)?;
         return match note.verify(&key) {
             Ok(checkpoint) => Ok(Some(Pulled { owner: owner.clone(), log, from, entries, checkpoint, note })),
             Err(e) => {
@@ -587,7 +596,29 @@ pub async fn adopt(server: &Server, signed: &SignedRegistry) -> Result<Response,
     server.peers.forget().await;
     server.registry.send_replace(Arc::new(signed.clone()));
     tracing::info!(version = server.shared.context().registry.version, "registry taken over");
+    replaced(&server.shared);
     Ok(Response::Done)
+}
+
+/// Until when the keys in use are good, where the registry names newer ones.
+pub fn keys_end(shared: &Shared) -> Option<Timestamp> {
+    let context = shared.context();
+    let used = context.own.signing.verifying_key().to_bytes();
+    let entry = context.registry.member(&context.own.id).ok()?;
+    entry.past.iter().find(|past| past.sign.0 == used).map(|past| past.until)
+}
+
+/// Says that the registry names keys of this member that it does not use yet.
+fn replaced(shared: &Shared) {
+    if let Some(until) = keys_end(shared) {
+        let alert = format!(
+            "the registry names new keys of this member: start the node again before {}, when the ones in use end / \
+             登记表已启用本成员的新密钥，请在该时间之前重新启动节点",
+            until.rfc3339()
+        );
+        tracing::warn!(%alert, "keys were replaced");
+        shared.state.write().unwrap_or_else(PoisonError::into_inner).alert(alert);
+    }
 }
 
 /// Has two heads of one log proven by somebody who can.

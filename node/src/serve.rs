@@ -182,7 +182,7 @@ impl Server {
             return Ok(Caller::Operator);
         }
         let context = self.shared.context();
-        let member = context.registry.by_tls(&key).ok_or_else(unknown)?;
+        let member = context.registry.by_tls(&key, clock::now()).ok_or_else(unknown)?;
         Ok(Caller::Member(member.id.clone()))
     }
 
@@ -191,7 +191,7 @@ impl Server {
         let registry = self.shared.context().registry.clone();
         match request {
             Request::Ask(signed) => {
-                let question = registry.verify(&signed)?;
+                let question = registry.verify_new(&signed, clock::now())?;
                 self.admit(&question)?;
                 if registry.outlet().is_some_and(|o| o.id == self.shared.context().own.id) {
                     return self.relay(caller, question).await;
@@ -206,7 +206,7 @@ impl Server {
             }
             Request::Notice(receipt) => self.notice(caller, &receipt).await,
             Request::Apply(signed) => {
-                let application = registry.verify(&signed)?;
+                let application = registry.verify_new(&signed, clock::now())?;
                 Ok(self.core.ask(Input::Application { caller: caller.clone(), application }).await)
             }
             Request::Pull { owner, log, from } => {

@@ -70,15 +70,15 @@ pub fn server(seed: &Secret) -> Result<quinn::ServerConfig, Problem> {
     Ok(quinn::ServerConfig::with_crypto(Arc::new(config)))
 }
 
-/// Client side, towards the peer that holds `peer`.
-pub fn client(seed: &Secret, peer: PublicKey) -> Result<quinn::ClientConfig, Problem> {
+/// Client side, towards the peer that holds one of `peer`: its key, or while it goes over to another one, either.
+pub fn client(seed: &Secret, peer: &[PublicKey]) -> Result<quinn::ClientConfig, Problem> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| Problem::fault(e.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ThisKey(peer, algorithms)))
+        .with_custom_certificate_verifier(Arc::new(OneOf(peer.to_vec(), algorithms)))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(seed)?)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     let config = QuicClientConfig::try_from(config).map_err(|e| Problem::fault(e.to_string()))?;
@@ -208,11 +208,11 @@ impl ClientCertVerifier for AnyKey {
     }
 }
 
-/// Accepts the one server that proves this key.
+/// Accepts the one server that proves one of these keys.
 #[derive(Debug)]
-struct ThisKey(PublicKey, WebPkiSupportedAlgorithms);
+struct OneOf(Vec<PublicKey>, WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for ThisKey {
+impl ServerCertVerifier for OneOf {
     fn verify_server_cert(
         &self,
         key: &CertificateDer<'_>,
@@ -221,7 +221,7 @@ impl ServerCertVerifier for ThisKey {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if key_of(key) == Some(self.0) {
+        if key_of(key).is_some_and(|key| self.0.contains(&key)) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))

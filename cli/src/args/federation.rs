@@ -22,7 +22,7 @@ pub(crate) enum Federation {
         #[command(flatten)]
         at: Unlock,
     },
-    /// Take a member's request into the next registry version.
+    /// Take a member's request, for admission or for new keys, into the next registry version.
     Admit {
         /// The request file.
         request: PathBuf,
@@ -32,6 +32,12 @@ pub(crate) enum Federation {
         /// Members that keep full copies of this member's logs.
         #[arg(long, value_delimiter = ',')]
         mirrors: Vec<String>,
+        /// The member's keys are lost or stolen, and you have made sure who asks for others.
+        #[arg(long)]
+        replace_keys: bool,
+        /// Days that replaced keys stay good for connections and new statements; 0 for stolen ones.
+        #[arg(long, default_value_t = OVERLAP_DAYS)]
+        overlap_days: u64,
         #[command(flatten)]
         at: Unlock,
     },
@@ -90,10 +96,21 @@ pub(crate) enum Federation {
     },
 }
 
+/// Days in which a member has to go over to its new keys.
+pub(crate) const OVERLAP_DAYS: u64 = 30;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Member {
     /// Make a member's keys and its signed request for admission.
     Request(Box<MemberRequest>),
+    /// Make new keys for a member whose node is stopped, and its request for them, signed with the old ones.
+    Rotate {
+        /// Where to write the request.
+        #[arg(long)]
+        out: PathBuf,
+        #[command(flatten)]
+        at: Unlock,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

@@ -291,7 +291,7 @@ impl Node {
                 endpoint = quic::caller()?;
             }
             let bank = workload.bank(n);
-            let connected = quic::connect(&endpoint, &bank.tls, &stated.quic, stated.tls).await;
+            let connected = quic::connect(&endpoint, &bank.tls, &stated.quic, &[stated.tls]).await;
             open.push(connected.map_err(|e| Problem::fault(format!("idle connection {n}: {e}")))?);
         }
         Ok(open)
@@ -307,7 +307,7 @@ impl Node {
     ) -> Result<Ran, Problem> {
         let stated = registry.member(&member_id(super::MEMBER)?)?.stated.clone();
         let endpoint = quic::caller()?;
-        let connected = quic::connect(&endpoint, &workload.outlet.tls, &stated.quic, stated.tls).await;
+        let connected = quic::connect(&endpoint, &workload.outlet.tls, &stated.quic, &[stated.tls]).await;
         let connection = connected.map_err(Problem::fault)?;
         let (own, node) = (std::process::id(), self.child.id());
         let before = (self.counters().await?, machine::processor(own), machine::processor(node));

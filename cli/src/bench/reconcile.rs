@@ -78,7 +78,13 @@ fn contexts() -> Result<[Context; 2], Problem> {
             witness: public,
             system: None,
         };
-        members.push(MemberEntry { stated, record_key: None, mirrors: Vec::new(), suspended: false });
+        members.push(MemberEntry {
+            stated,
+            record_key: None,
+            mirrors: Vec::new(),
+            suspended: false,
+            past: Vec::new(),
+        });
     }
     let registry = Arc::new(Registry {
         seen: Seen::default(),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ::node::{Problem, clock, home::Home, http::authorization, keys::Keys};
+use ::node::{Problem, clock, home::Home, http::authorization, keys::Keys, run::choose};
 use credit::{
     entry::{AskedBy, Disclosed, Entry, Fact, Read, Refused, Withheld},
     id::MemberId,
@@ -240,8 +240,13 @@ pub(crate) fn conviction(convicted: &Convicted) -> Output {
 
 /// A reading pass as an Authorization header.
 pub(crate) fn pass(at: &Unlock, minutes: u64) -> Result<String, Problem> {
-    let keys = Keys::open(&at.dir, &passphrase(&at.passphrase)?)?;
-    let reader = Home::open(&at.dir)?.member()?;
+    let mut keys = Keys::open(&at.dir, &passphrase(&at.passphrase)?)?;
+    let home = Home::open(&at.dir)?;
+    let reader = home.member()?;
+    // An auditor's directory need not hold a registry: it reads logs of a federation that it names by a file.
+    if let Ok((_, registry)) = home.registry() {
+        choose(&mut keys, &registry, reader.as_str());
+    }
     let now = clock::now();
     let until = now.plus_ms(minutes.saturating_mul(60_000).min(PASS_MS_MAX));
     Ok(authorization(&Signed::new(

@@ -96,7 +96,7 @@ pub(crate) async fn restore(args: NodeRestore) -> Result<Output, Problem> {
     let with = match (&args.open_with, &args.backup_passphrase_file) {
         (Some(dir), _) => {
             let keys = Keys::open(dir, cmd::passphrase(&args.passphrase)?)?;
-            OpenWith::Member(Home::open(dir)?.member()?, keys.opening())
+            OpenWith::Member(Home::open(dir)?.member()?, keys.opening().to_vec())
         }
         (None, Some(file)) => OpenWith::Passphrase(Credential::Passphrase(read_passphrase(file)?)),
         (None, None) => return Err(none_given()),

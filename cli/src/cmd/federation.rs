@@ -8,11 +8,11 @@ use crypto::{
     Digest, codec,
     keystore::{Credential, Unlocked},
     secret::Secret,
-    sign::{PublicKey, Seen, Signed, SigningKey},
+    sign::{KeyId, PublicKey, Seen, SignError, Signed, SigningKey, VerifyingKey},
 };
 use exchange::{
     artifact::Artifact,
-    registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
+    registry::{Governor, MemberEntry, MemberRequest, PastKeys, Registry, Rotation, SignedRegistry, Wrapped},
     trust,
     wire::{Operation, Response},
 };
@@ -20,7 +20,7 @@ use ledger::witness::quorum;
 use serde_json::json;
 
 use crate::{
-    args::{Federation, Unlock},
+    args::{Federation, OVERLAP_DAYS, Unlock},
     client::{Client, member_id, unexpected},
     cmd::{log_name, passphrase, read, write},
     output::Output,
@@ -29,11 +29,15 @@ use crate::{
 const DRAFT: &str = "registry.draft";
 const SIGNED: &str = "registry";
 const RECORD_KEY: &str = "record.key";
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
 
 pub(crate) async fn run(verb: Federation) -> Result<Output, Problem> {
     match verb {
         Federation::Init { name, governors, threshold, at } => init(&at, &name, governors, threshold),
-        Federation::Admit { request, witness, mirrors, at } => admit(&at, &request, witness, &mirrors),
+        Federation::Admit { request, witness, mirrors, replace_keys, overlap_days, at } => {
+            admit(&at, &request, &Terms { witness, mirrors: &mirrors, replace_keys, overlap_days })
+        }
         Federation::Sign { governor, at } => sign(&at, &governor),
         Federation::Suspend { member, at } => suspend(&at.dir, &member),
         Federation::Update { registry, node } => update(&registry, &node.dir).await,
@@ -93,30 +97,68 @@ pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Res
     ))
 }
 
-/// Takes a request into the draft of the next version.
-pub(crate) fn admit(
-    at: &Unlock,
-    request: &Path,
-    witness: bool,
-    mirrors: &[String],
-) -> Result<Output, Problem> {
+/// What the governors say about a member that they admit.
+pub(crate) struct Terms<'a> {
+    /// It is a witness of its peers' logs.
+    pub(crate) witness: bool,
+    /// Who keeps full copies of its logs.
+    pub(crate) mirrors: &'a [String],
+    /// Its keys are lost or stolen, and the governors have made sure who asks for others.
+    pub(crate) replace_keys: bool,
+    /// How long keys that are replaced stay good for what is new.
+    pub(crate) overlap_days: u64,
+}
+
+impl<'a> Terms<'a> {
+    /// Of a member that was none before.
+    pub(crate) fn of_new(witness: bool, mirrors: &'a [String]) -> Self {
+        Self { witness, mirrors, replace_keys: false, overlap_days: OVERLAP_DAYS }
+    }
+}
+
+/// Takes a request into the draft of the next version: a new member's, or a member's for new keys.
+pub(crate) fn admit(at: &Unlock, request: &Path, terms: &Terms<'_>) -> Result<Output, Problem> {
     let pass = passphrase(&at.passphrase)?;
     let no = |why: String| {
         Problem::new(
             format!("{}: {why}", request.display()),
-            "ask the member for the file that `xinqiao member request` wrote",
-            "请向该成员索取 `xinqiao member request` 生成的文件",
+            "ask the member for the file that `xinqiao member request` or `xinqiao member rotate` wrote",
+            "请向该成员索取 `xinqiao member request` 或 `xinqiao member rotate` 生成的文件",
         )
     };
-    let signed = Signed::<MemberRequest>::parse(&read(request)?).map_err(|e| no(e.to_string()))?;
-    // The request proves itself: it carries the key it is signed with.
+    let bytes = read(request)?;
     let mut draft = next_draft(&at.dir)?;
+    let (signed, by) = match Signed::<MemberRequest>::parse(&bytes) {
+        Err(SignError::WrongKind) => {
+            let rotation = Signed::<Rotation>::parse(&bytes).map_err(|e| no(e.to_string()))?;
+            let issuer = member_id(rotation.issuer())?;
+            (asked(&rotation, &draft, &issuer).map_err(no)?, Some(issuer))
+        }
+        parsed => (parsed.map_err(|e| no(e.to_string()))?, None),
+    };
+    // The request proves itself: it carries the key it is signed with.
     let claimed = signed.verify_by_own_key(|r| r.sign.0).map_err(|e| no(e.to_string()))?.into_inner();
-    if signed.issuer() != claimed.id.as_str() {
+    let id = claimed.id.clone();
+    if signed.issuer() != id.as_str() || by.as_ref().is_some_and(|by| *by != id) {
         return Err(no("it is signed under another name".into()));
     }
-    let mut parsed = mirrors.iter().map(|m| member_id(m)).collect::<Result<Vec<MemberId>, _>>()?;
-    parsed.sort();
+    let found = draft.members.binary_search_by(|m| m.stated.id.cmp(&id));
+    let known = found.ok().map(|at| draft.members[at].clone());
+    let mut past = known.as_ref().map(|known| known.past.clone()).unwrap_or_default();
+    let replaced = known.as_ref().filter(|known| known.stated.sign != claimed.sign);
+    if let Some(known) = replaced {
+        if by.is_none() && !terms.replace_keys {
+            return Err(Problem::new(
+                format!("`{id}` is a member already, with other keys"),
+                "have it ask with `xinqiao member rotate`; if its keys are lost or stolen, make sure who asks, and give --replace-keys",
+                "请由该成员用 `xinqiao member rotate` 申请换钥；如密钥遗失或被盗，请核实申请人身份后使用 --replace-keys",
+            ));
+        }
+        let days = terms.overlap_days.saturating_mul(DAY_MS);
+        past.push(PastKeys::of(&known.stated, clock::now().plus_ms(days)));
+    }
+    let mut mirrors = terms.mirrors.iter().map(|m| member_id(m)).collect::<Result<Vec<MemberId>, _>>()?;
+    mirrors.sort();
     let record_key = if claimed.role.mirrors_status() {
         let secret = read_sealed(&at.dir.join(RECORD_KEY), &pass)?;
         let wrapped = Wrapped::new(&secret, &claimed.seal, &claimed.id, &clock::secret());
@@ -124,18 +166,25 @@ pub(crate) fn admit(
     } else {
         None
     };
-    let id = claimed.id.clone();
-    draft.witnesses.retain(|w| *w != id);
-    if witness {
-        draft.witnesses.push(id.clone());
-        draft.witnesses.sort();
-    }
-    let entry = MemberEntry { stated: claimed, record_key, mirrors: parsed, suspended: false };
-    match draft.members.binary_search_by(|m| m.stated.id.cmp(&id)) {
+    let entry = match (known, by) {
+        // New keys and nothing else: what the governors said of the member stands.
+        (Some(known), Some(_)) => MemberEntry { stated: claimed, record_key, past, ..known },
+        _ => {
+            draft.witnesses.retain(|w| *w != id);
+            if terms.witness {
+                draft.witnesses.push(id.clone());
+                draft.witnesses.sort();
+            }
+            MemberEntry { stated: claimed, record_key, mirrors, suspended: false, past }
+        }
+    };
+    match found {
         Ok(at) => draft.members[at] = entry,
         Err(at) => draft.members.insert(at, entry),
     }
-    write_draft(&at.dir, &SignedRegistry::unsigned(&draft))?;
+    let signed = SignedRegistry::unsigned(&draft);
+    signed.read()?;
+    write_draft(&at.dir, &signed)?;
     Ok(Output::new(
         json!({ "admitted": id.as_str(), "version": draft.version, "members": draft.members.len() }),
         format!(
@@ -143,6 +192,35 @@ pub(crate) fn admit(
             draft.version
         ),
     ))
+}
+
+/// The request inside a request for new keys: by a member, under its present key, for itself and in its present role.
+fn asked(
+    rotation: &Signed<Rotation>,
+    draft: &Registry,
+    issuer: &MemberId,
+) -> Result<Signed<MemberRequest>, String> {
+    let known = draft.members.iter().find(|m| m.stated.id == *issuer);
+    let known = known.ok_or_else(|| format!("`{issuer}` is no member"))?;
+    // Taken into the draft already: once more changes nothing.
+    let keys = core::iter::once(known.stated.sign).chain(known.past.last().map(|past| past.sign));
+    let mut keys = keys.filter_map(|key| VerifyingKey::from_bytes(key.0));
+    let verified = keys.find_map(|key| rotation.verify(&key).ok());
+    let request = verified.ok_or("it is not signed with the member's present key")?.into_inner().request;
+    let new = request.verify_by_own_key(|r| r.sign.0).map_err(|e| e.to_string())?.into_inner();
+    let same = MemberRequest {
+        sign: known.stated.sign,
+        tls: known.stated.tls,
+        seal: known.stated.seal,
+        witness: known.stated.witness,
+        ..new.clone()
+    };
+    let again = new == known.stated;
+    let fresh = rotation.key_id() == KeyId::of(&known.stated.sign.0);
+    if same != known.stated || !(fresh || again) {
+        return Err("it asks for something else than new keys".into());
+    }
+    Ok(request)
 }
 
 /// Signs the draft as one governor; a complete draft becomes the registry.

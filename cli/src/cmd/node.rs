@@ -10,7 +10,7 @@ use ::node::{
     home::{Config, Home, read_registry},
     run::{self as runner, Started},
 };
-use crypto::keystore::Credential;
+use crypto::{Timestamp, keystore::Credential};
 use exchange::wire::{NodeStatus, Operation, Response};
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
@@ -133,7 +133,7 @@ fn value(status: &NodeStatus) -> Value {
     json!({
         "member": status.member.as_str(), "role": status.role.as_str(), "phase": status.phase,
         "registry": status.registry, "logs": logs, "mirrors": mirrors, "pending": status.pending,
-        "sources": status.sources,
+        "sources": status.sources, "keys_end": status.keys_end.map(Timestamp::rfc3339),
     })
 }
 
@@ -151,6 +151,12 @@ fn text(status: &NodeStatus) -> String {
     }
     for (member, log, n) in &status.mirrors {
         text.push_str(&format!("  copy of {member}/{log}: {n} entries\n"));
+    }
+    if let Some(until) = status.keys_end {
+        text.push_str(&format!(
+            "  the registry names new keys: start the node again before {} / 登记表已启用新密钥，请在该时间之前重新启动节点\n",
+            until.rfc3339()
+        ));
     }
     if status.phase == "behind" {
         text.push_str(&remedy(&Problem::behind(

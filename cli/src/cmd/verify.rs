@@ -179,7 +179,7 @@ pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verifie
         SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| fails(format!("checkpoint: {e}")))?;
     let (member, name) = owner(registry, &claimed.claimed().origin)
         .ok_or_else(|| fails(format!("`{}` is no log of this federation", claimed.claimed().origin)))?;
-    let key = registry.note_key(&member, name)?;
+    let key = registry.key_of(&member, name, &claimed)?;
     let witnesses = registry.witnessed(&member, &claimed)?;
     let mut chain = Chain::new(registry, member.clone(), name);
     let mut visit = |index: LeafIndex, bytes: &[u8], leaf: &Digest| chain.visit(index, bytes, leaf);
@@ -230,14 +230,14 @@ impl<'a> Chain<'a> {
                 if signed.issuer() != self.member.as_str() {
                     return Err("it is signed by another member".into());
                 }
-                self.registry.verify(signed).map_err(|e| e.to_string())?;
+                self.registry.verify_logged(signed).map_err(|e| e.to_string())?;
                 self.signatures += 1;
             }
             Fact::Batched(signed) => {
                 if signed.issuer() != self.member.as_str() {
                     return Err("it is signed by another member".into());
                 }
-                let batch = self.registry.verify(signed).map_err(|e| e.to_string())?.into_inner();
+                let batch = self.registry.verify_logged(signed).map_err(|e| e.to_string())?.into_inner();
                 self.signatures += 1;
                 let covered = batch.first.checked_add(batch.count) == Some(index.0)
                     && batch.count <= self.recent.len() as u64;
@@ -329,7 +329,7 @@ pub(crate) fn artifact(
                 let Outcome::Answered(sealed) = &part.outcome else { continue };
                 let value = match keys {
                     Some(keys) => {
-                        let opened = answer::open(registry, &verified, &keys.opening(), sealed)?;
+                        let opened = answer::open_any(registry, &verified, keys.opening(), sealed)?;
                         text.push_str(&answer_text(&catalog, &opened));
                         answer_value(&catalog, &opened)
                     }

@@ -133,7 +133,8 @@ impl Federation {
                 at: self.unlock(id),
             })?;
             let mirrors: Vec<String> = mirrors.iter().map(|m| (*m).to_owned()).collect();
-            federation::admit(&governors, &request, node && !role.starts_with("bank"), &mirrors)?;
+            let witness = node && !role.starts_with("bank");
+            federation::admit(&governors, &request, &federation::Terms::of_new(witness, &mirrors))?;
         }
         federation::sign(&governors, "g1")?;
         federation::sign(&governors, "g3")?;

@@ -247,7 +247,7 @@ impl Checker {
                     }
                     let fact = match &entry.fact {
                         Fact::Status(signed) => {
-                            Some(self.registry.verify(signed).map_err(|r| broken(r.to_string()))?)
+                            Some(self.registry.verify_logged(signed).map_err(|r| broken(r.to_string()))?)
                         }
                         _ => None,
                     };

@@ -412,7 +412,7 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
             };
             let wrapped = Wrapped::new(&record_key, &seal, own, &secret("wrap"));
             let record_key = wrapped.filter(|_| *role != Role::Bank);
-            MemberEntry { stated, record_key, mirrors, suspended: false }
+            MemberEntry { stated, record_key, mirrors, suspended: false, past: Vec::new() }
         })
         .collect();
     members.sort_by(|a, b| a.stated.id.cmp(&b.stated.id));
