@@ -169,7 +169,8 @@ fn a_member_that_floods_over_quic_waits_and_the_others_do_not() {
         let endpoint = quic::caller().unwrap();
         let mut lines = Vec::new();
         for _ in 0..4 {
-            lines.push(quic::connect(&endpoint, &keys.tls_seed(), &outlet.quic, outlet.tls).await.unwrap());
+            lines
+                .push(quic::connect(&endpoint, &keys.tls_seed(), &outlet.quic, &[outlet.tls]).await.unwrap());
         }
         (lines, endpoint)
     });

@@ -227,7 +227,7 @@ pub enum Operation {
     #[n(11)]
     Certificate(#[n(0)] u64),
     /// The propagation certificate of another member's status entry, from that member, as an auditor.
-    #[n(44)]
+    #[n(45)]
     CertificateOf(#[n(0)] MemberId, #[n(1)] u64),
     /// A record's standing as this member knows it.
     #[n(12)]

@@ -599,10 +599,7 @@ impl Sim {
                 let read = reconcile::answer(&node.context, &node.disk, &caller, &ask);
                 return Ok(read.map_err(fault).and_then(|response| self.answer(at, from, call, response)));
             }
-            Request::Registry
-            | Request::Identities(_)
-            | Request::Certificate(_)
-            | Request::Operate(_) => {
+            Request::Registry | Request::Identities(_) | Request::Certificate(_) | Request::Operate(_) => {
                 return Err(Refusal::new(Code::CallerNotAllowed, "not in this simulation"));
             }
         };
