@@ -213,7 +213,7 @@ fn a_foreign_client_gets_from_our_witness_what_the_specification_says() {
     assert!(said.out.starts_with("feed: ok, 13 refusals"), "{said:?}");
     let note = SignedCheckpoint::parse(&fs::read_to_string(&out).unwrap()).unwrap();
     assert_eq!(note.verify(&log).unwrap().size, size);
-    assert_eq!(verify_quorum(&note, &[witness], 1).unwrap().len(), 1);
+    assert_eq!(verify_quorum(&note, core::slice::from_ref(witness), 1).unwrap().len(), 1);
 }
 
 /// What `xinqiao audit proof` writes, a tlog-proof under the policy that `xinqiao federation policy` writes and a COSE

@@ -400,7 +400,7 @@ pub fn judge(context: &Context, view: &dyn View, search: &Search) -> Result<Judg
         if index >= both {
             return Ok(Claim::Ahead);
         }
-        let says = statement(context, view, &name, index)?.map(|(_, fact)| fact);
+        let says = statement(context, view, &name, index).map_err(unread)?.map(|(_, fact)| fact);
         let holds = matches!(says, Some(StatusFact::Changed(c)) if c.record == *record && c.change == change);
         Ok(if holds { Claim::Holds } else { Claim::False })
     };
@@ -454,7 +454,7 @@ pub fn judge(context: &Context, view: &dyn View, search: &Search) -> Result<Judg
         let mut at = 0;
         while at < size {
             for bytes in log::entries(view, &name, LeafIndex(at), PAGE as usize)? {
-                if let Some((_, StatusFact::Changed(changed))) = read(context, &bytes)?
+                if let Some((_, StatusFact::Changed(changed))) = read(context, &bytes).map_err(unread)?
                     && again.contains(&changed.record)
                 {
                     judged.replay.push(at);
@@ -468,18 +468,27 @@ pub fn judge(context: &Context, view: &dyn View, search: &Search) -> Result<Judg
     Ok(judged)
 }
 
+fn unread(halt: Halt) -> Fault {
+    match halt {
+        Halt::Fault(fault) => fault,
+        Halt::Refusal(refusal) => {
+            Fault(format!("a statement that is kept here cannot be read now: {refusal}"))
+        }
+    }
+}
+
 /// Entry `index` of a status log that is kept here, read.
 fn statement(
     context: &Context,
     view: &dyn View,
     name: &str,
     index: u64,
-) -> Result<Option<(Entry, StatusFact)>, Fault> {
+) -> Result<Option<(Entry, StatusFact)>, Halt> {
     let bytes = log::entry(view, name, LeafIndex(index))?;
     Ok(bytes.map(|bytes| read(context, &bytes)).transpose()?.flatten())
 }
 
-fn read(context: &Context, bytes: &[u8]) -> Result<Option<(Entry, StatusFact)>, Fault> {
+fn read(context: &Context, bytes: &[u8]) -> Result<Option<(Entry, StatusFact)>, Halt> {
     let entry = Entry::from_bytes(bytes).map_err(|e| Fault(format!("an entry that is kept here: {e}")))?;
     let fact = match &entry.fact {
         Fact::Status(signed) => signed.clone(),
@@ -487,8 +496,7 @@ fn read(context: &Context, bytes: &[u8]) -> Result<Option<(Entry, StatusFact)>, 
     };
     // It held when it was taken in. If it does not hold now, its author is suspended or has another key; what it said then
     // must not count as never said, or an ended record would come back.
-    let unread = |refusal| Fault(format!("a statement that is kept here cannot be read now: {refusal}"));
-    Ok(Some((entry, context.registry.verify_logged(&fact).map_err(unread)?.into_inner())))
+    Ok(Some((entry, context.registry.verify_logged(&fact)?.into_inner())))
 }
 
 /// What was found last between this member and a peer, under one authority.
@@ -527,9 +535,8 @@ pub fn mend(
     let name = stored(context, authority);
     let mut statements = Vec::with_capacity(judged.replay.len());
     for index in &judged.replay {
-        // The registry may be another one since; then nothing is changed.
-        let read = statement(context, turn.view(), &name, *index);
-        let read = read.or_else(|fault| Halt::refuse(Code::SignatureInvalid, fault.to_string()))?;
+        // The registry may be another one since; then it is refused, and nothing is changed.
+        let read = statement(context, turn.view(), &name, *index)?;
         statements.extend(read.map(|(entry, fact)| (Told { index: *index, at: entry.at }, fact)));
     }
     let mut before: BTreeMap<RecordId, Option<Standing>> = BTreeMap::new();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 
 use credit::status::Status;
-use ledger::store::memory::MemoryStore;
+use ledger::store::{Overlay, memory::MemoryStore};
 
 use super::*;
 use crate::{
@@ -169,6 +169,18 @@ fn a_standing_that_changed_since_it_was_judged_is_left_alone() {
     a.pull(&authority);
     mended(&mut a, judged);
     assert_eq!(standing_at(&a.store, 1).unwrap().status(), Status::Withdrawn);
+}
+
+#[test]
+fn a_read_that_fails_while_mending_is_a_fault_and_no_refusal() {
+    let (_, mut a, b, _) = federation(60);
+    a.damage(|turn| summary::put(turn, &id(AUTHORITY), &record(0), None).unwrap());
+    let (judged, _) = search(&a, (&b.context(), &b.store));
+    a.store.fail_next_read();
+    let kept = Overlay::new(&a.store);
+    let mut turn = Turn::new(Timestamp(0), &kept, BTreeMap::new());
+    let halt = mend(&a.context(), &mut turn, Token(1), &id("m002"), &judged);
+    assert!(matches!(halt, Err(Halt::Fault(_))), "{halt:?}");
 }
 
 #[test]
