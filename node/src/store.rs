@@ -19,6 +19,8 @@ use std::{
     },
 };
 
+use crypto::Digest;
+use exchange::backup::extend;
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
     config::{BlockSizePolicy, CompressionPolicy},
@@ -302,12 +304,16 @@ impl DiskStore {
 }
 
 impl Frozen {
-    /// The pairs of `space` behind the key `after`, ascending, until they have `bytes` bytes; none at the end.
-    pub fn page(&self, space: Space, after: Option<&[u8]>, bytes: usize) -> Result<Vec<Pair>, StoreError> {
-        let keyspace = &self.keyspaces[Space::ALL.iter().position(|s| *s == space).unwrap_or_default()];
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    /// The pairs of `space` behind the key `after` and up to `last`, ascending, until they have `bytes` bytes; none at the end.
+    pub fn page(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        last: Option<&[u8]>,
+        bytes: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
         let (mut page, mut size) = (Vec::new(), 0);
-        for guard in self.snapshot.range::<&[u8], _>(keyspace, (from, Bound::Unbounded)) {
+        for guard in self.range(space, after, last) {
             let (key, value) = pair(guard)?;
             size += key.len() + value.len();
             page.push((key, value));
@@ -316,6 +322,33 @@ impl Frozen {
             }
         }
         Ok(page)
+    }
+
+    /// Digest and number of the pairs of `space` behind `after` and up to `last`.
+    pub fn digest(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        last: &[u8],
+    ) -> Result<(Digest, u64), StoreError> {
+        self.range(space, after, Some(last)).try_fold((Digest::ZERO, 0), |(digest, pairs), guard| {
+            let (key, value) = pair(guard)?;
+            Ok((extend(&digest, &key, &value), pairs + 1))
+        })
+    }
+
+    fn range(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        last: Option<&[u8]>,
+    ) -> impl Iterator<Item = fjall::Guard> {
+        let keyspace = &self.keyspaces[Space::ALL.iter().position(|s| *s == space).unwrap_or_default()];
+        let bounds =
+            (after.map_or(Bound::Unbounded, Bound::Excluded), last.map_or(Bound::Unbounded, Bound::Included));
+        // The engine refuses a range that ends before it begins.
+        let range = last.is_none_or(|last| after < Some(last));
+        range.then(|| self.snapshot.range::<&[u8], _>(keyspace, bounds)).into_iter().flatten()
     }
 }
 
