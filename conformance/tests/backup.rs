@@ -302,13 +302,13 @@ fn backups_and_restores_that_are_interrupted_at_every_change_go_on() {
     f.stop("sh");
 
     let pass = f.text("pass");
-    // Kills the restore at every tenth change; there are hundreds.
+    // Kills the restore at every hundredth change: a whole one makes 1,500.
     let restored = |backup: &str, kind: Option<&str>| {
         let (file, to) = (f.text(&format!("out/{backup}.backup")), f.text(&format!("out/{backup}")));
         let args = ["node", "restore", &file, "--json", "--dir", &to, "--open-with", &home];
         let args = [&args[..], &["--passphrase-file", &pass]].concat();
         let half = format!("{to}.restoring");
-        let said = (1..).step_by(10).find_map(|at| {
+        let said = (1..).step_by(100).find_map(|at| {
             let ran = faulty(&args, kind.unwrap_or("error"), if kind.is_some() { at } else { 0 });
             if ran.code == Some(0) {
                 return Some(ran.json());

@@ -1,3 +1,6 @@
+//! Backups that are interrupted, cut and changed, over a store of a few parts; real processes do the same in
+//! `conformance/tests/backup.rs`.
+
 use std::{collections::BTreeSet, io::Cursor};
 
 use credit::id::MemberId;
