@@ -207,8 +207,12 @@ impl Held {
 }
 
 fn cannot_write(path: &Path, e: &std::io::Error) -> Problem {
+    not_written(format!("{}: {e}", path.display()))
+}
+
+fn not_written(what: String) -> Problem {
     Problem::new(
-        format!("{}: {e}", path.display()),
+        what,
         "check path, permissions and free space, then run the same command again",
         "请检查路径、权限与剩余空间，然后重新执行同一命令",
     )

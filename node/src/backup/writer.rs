@@ -22,6 +22,7 @@ use exchange::{
 use super::{
     beside, cannot_write,
     file::{BOX_BYTES_MAX, FRAME_BYTES, SealTo, Segment, SegmentId, Segments, Start, frame, open_waiting},
+    not_written,
 };
 use crate::{
     Problem,
@@ -100,7 +101,8 @@ impl Writer {
                 let (segments, start) = Segments::new(to, member, content)?;
                 file.set_len(0).map_err(failed)?;
                 if matches!(to, SealTo::Member(..)) {
-                    write_private(&waiting, &segments.waiting(operator))?;
+                    let written = write_private(&waiting, &segments.waiting(operator));
+                    written.map_err(|problem| not_written(problem.what))?;
                 }
                 file.rewind().and_then(|()| file.write_all(&start)).map_err(failed)?;
                 (segments, start.len() as u64)
@@ -269,7 +271,7 @@ impl Writer {
     /// Leaves nothing of a segment. Its number goes last: while it is there, the next look finds what is left of the rest.
     fn wipe(&mut self, at: u64, length: u32) -> std::io::Result<()> {
         self.file.seek(SeekFrom::Start(at + FRAME_BYTES))?;
-        std::io::copy(&mut std::io::repeat(0).take(length.into()), &mut self.file)?;
+        self.file.write_all(&vec![0; length as usize])?;
         self.file.seek(SeekFrom::Start(at))?;
         self.file.write_all(&SegmentId::NONE.0)
     }
