@@ -268,31 +268,27 @@ fn backups_and_restores_that_are_interrupted_at_every_change_go_on() {
             "--keys",
             "with",
         ];
-        let said = (1..).find_map(|at| {
+        // What has the final name is whole, also when the last thing before the end of the process was to give it.
+        for at in (1..).take_while(|_| !Path::new(&path).exists()) {
             let ran = faulty(&args, kind, at);
             attempts += 1;
             if ran.code == Some(0) {
-                return Some(ran.json());
-            }
-            assert!(!Path::new(&path).exists(), "{kind} {at}");
-            if kind == "no-space" {
+                reused += ran.json()["reused"].as_u64().unwrap();
+            } else if kind == "no-space" {
                 ran.fails(1, &[".part"]);
             }
             // Much of the store is in the file by now.
             if at % 5 == 0
+                && !Path::new(&path).exists()
                 && let Some(record) = erased.next()
             {
                 f.at("sh", &["erase", record, "--reason", "retention has ended"]).done();
             }
-            None
-        });
-        let said = said.unwrap();
-        reused += said["reused"].as_u64().unwrap();
-        assert!(said["pairs"].as_u64() >= said["reused"].as_u64(), "{said}");
+        }
         let left: Vec<_> = files(&out).into_iter().map(|(path, _)| path).collect();
         assert_eq!(left.len(), round + 1, "{left:?}");
     }
-    assert!(attempts > 20 && reused > 6_000, "{attempts} attempts, {reused} pairs reused");
+    assert!(attempts > 20 && reused > 12_000, "{attempts} attempts, {reused} pairs reused");
     // One more that nothing interrupts, for comparison.
     let (whole, all) =
         (out.join("whole.backup").to_str().unwrap().to_owned(), ["--recipient", "sh", "--keys", "with"]);
