@@ -39,7 +39,7 @@ impl Client {
     pub(crate) async fn operate(&self, operation: Operation) -> Result<Response, Problem> {
         let session = self.session().await?;
         let response = session.ask(operation).await;
-        session.0.close().await;
+        session.close().await;
         response
     }
 
@@ -54,6 +54,11 @@ impl Client {
 pub(crate) struct Session(quic::Operator);
 
 impl Session {
+    /// Says goodbye.
+    pub(crate) async fn close(self) {
+        self.0.close().await;
+    }
+
     /// Asks the node to carry out an operation.
     pub(crate) async fn ask(&self, operation: Operation) -> Result<Response, Problem> {
         self.0.ask(operation).await.map_err(problem)

@@ -1,4 +1,5 @@
 //! A backup is taken while the node works; after it one record is erased and one repaired; no restore brings either back.
+//! One that is killed, torn or out of space at every change it makes goes on, and what was erased meanwhile is not in it.
 //! Then what opens a keystore: passphrase file, key file, the service manager's credential, and a change of them.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
@@ -8,14 +9,16 @@ mod common;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Stdio, time::Duration};
 
 use common::{
-    Federation, Ran, command, contains,
-    federation::FIVE,
+    Federation, Ran, command, contains, fault_library,
+    federation::{Cast, FIVE},
     files, finish, http,
     rows::{Penalty, decided, file, numbered},
     run, until,
 };
 use credit::id::RecordId;
+use crypto::codec::hex;
 use exchange::tables::{self, Key, RecordRow};
+use ledger::store::{Space, View};
 use node::{keys::Keys, store::DiskStore};
 use serde_json::Value;
 
@@ -222,6 +225,121 @@ fn a_restored_directory_waits_for_its_mirror_and_brings_nothing_back() {
     });
     f.at("bank-a", &["node", "stop"]).done();
     assert!(alone.wait().unwrap().success() && !f.path("bank-a/restored").exists());
+}
+
+const ONE: [Cast; 1] = [Cast { id: "sh", role: "region", region: "310000", mirrors: "" }];
+
+#[test]
+fn backups_and_restores_that_are_interrupted_at_every_change_go_on() {
+    let f = Federation::start(&ONE);
+    f.source("sh", "office");
+    // Some megabytes, so that the payloads make more than one part.
+    for n in 0..3u64 {
+        f.submit("sh", "office", &f.file(&format!("{n}.csv"), numbered(n * 2_000, n * 2_000 + 2_000))).done();
+    }
+    f.stop("sh");
+    let records = pairs(&f.path("sh/data"));
+    let records = records.iter().filter(|(space, key, _)| *space == Space::Row.name() && key[0] == 1);
+    let records: Vec<String> = records.map(|(_, key, _)| hex(&key[1..])).take(8).collect();
+    f.spawn("sh");
+    f.ready("sh");
+    let (home, out) = (f.text("sh"), f.path("out"));
+    fs::create_dir(&out).unwrap();
+    let faulty = |args: &[&str], kind: &str, at: usize| {
+        let mut command = command(args);
+        command.env("LD_PRELOAD", fault_library()).env("FAULT_DIR", &out);
+        command.env("FAULT_AT", at.to_string()).env("FAULT_KIND", kind).env("FAULT_SPACE", f.path("space"));
+        finish(command)
+    };
+    let mut erased = records.iter();
+    let (mut reused, mut attempts) = (0, 0);
+    for (round, kind) in ["torn", "kill-after", "no-space"].into_iter().enumerate() {
+        let path = out.join(format!("{kind}.backup")).to_str().unwrap().to_owned();
+        let args = [
+            "node",
+            "backup",
+            "--json",
+            "--dir",
+            &home,
+            "--out",
+            &path,
+            "--recipient",
+            "sh",
+            "--keys",
+            "with",
+        ];
+        // What has the final name is whole, also when the last thing before the end of the process was to give it.
+        for at in (1..).take_while(|_| !Path::new(&path).exists()) {
+            let ran = faulty(&args, kind, at);
+            attempts += 1;
+            if ran.code == Some(0) {
+                reused += ran.json()["reused"].as_u64().unwrap();
+            } else if kind == "no-space" {
+                ran.fails(1, &[".part"]);
+            }
+            // Much of the store is in the file by now.
+            if at % 5 == 0
+                && !Path::new(&path).exists()
+                && let Some(record) = erased.next()
+            {
+                f.at("sh", &["erase", record, "--reason", "retention has ended"]).done();
+            }
+        }
+        let left: Vec<_> = files(&out).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(left.len(), round + 1, "{left:?}");
+    }
+    assert!(attempts > 20 && reused > 12_000, "{attempts} attempts, {reused} pairs reused");
+    // One more that nothing interrupts, for comparison.
+    let (whole, all) =
+        (out.join("whole.backup").to_str().unwrap().to_owned(), ["--recipient", "sh", "--keys", "with"]);
+    let said = f.at("sh", &[&["node", "backup", "--out", &whole][..], &all].concat()).done().json();
+    assert_eq!(said["reused"], 0);
+    f.stop("sh");
+
+    let pass = f.text("pass");
+    // Kills the restore at every hundredth change: a whole one makes 1,500.
+    let restored = |backup: &str, kind: Option<&str>| {
+        let (file, to) = (f.text(&format!("out/{backup}.backup")), f.text(&format!("out/{backup}")));
+        let args = ["node", "restore", &file, "--json", "--dir", &to, "--open-with", &home];
+        let args = [&args[..], &["--passphrase-file", &pass]].concat();
+        let half = format!("{to}.restoring");
+        let said = (1..).step_by(100).find_map(|at| {
+            let ran = faulty(&args, kind.unwrap_or("error"), if kind.is_some() { at } else { 0 });
+            if ran.code == Some(0) {
+                return Some(ran.json());
+            }
+            assert!(!Path::new(&to).exists() && kind.is_some(), "{ran:?}");
+            if Path::new(&half).join("restoring").exists() {
+                let run = ["node", "run", "--json", "--dir", &half, "--passphrase-file", &pass];
+                common::run(&run).fails(1, &["half of a restored directory"]);
+            }
+            None
+        });
+        assert_eq!(said.unwrap()["reused"].as_u64() > Some(0), kind.is_some(), "{backup}");
+        to
+    };
+    let wanted = pairs(&f.path("sh/data"));
+    for (backup, kind) in
+        [("whole", None), ("no-space", None), ("torn", Some("kill-after")), ("kill-after", Some("torn"))]
+    {
+        let dir = restored(backup, kind);
+        // The other two are older.
+        if kind.is_none() {
+            assert!(pairs(&Path::new(&dir).join("data")) == wanted, "{backup}");
+        }
+        let fsck = ["node", "fsck", "--json", "--dir", &dir, "--passphrase-file", &pass];
+        assert_eq!(run(&fsck).done().json()["broken"], 0, "{backup}");
+    }
+}
+
+/// Every pair of a store.
+fn pairs(data: &Path) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let store = DiskStore::open(data).unwrap();
+    let of = |space: &Space| {
+        let pairs = store.scan(*space, &[], None, usize::MAX).unwrap();
+        pairs.into_iter().map(|(key, value)| (space.name(), key, value)).collect::<Vec<_>>()
+    };
+    Space::ALL.iter().flat_map(of).collect()
 }
 
 fn slot_of(dir: &Path, record: &str) -> crypto::keytree::Slot {

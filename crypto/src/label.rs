@@ -81,8 +81,14 @@ labels! {
     BackupKey = "xinqiao/v1/backup-key",
     /// Info string of a backup's key wrapped to a member.
     BackupKeyWrap = "xinqiao/v1/wrap-backup-key",
-    /// Key of a backup's chunks from the backup's key and header: keyed BLAKE3.
-    BackupChunks = "xinqiao/v1/backup-chunks",
+    /// Key of a backup's segment from the backup's key, its header and the segment's number, and its associated data: keyed
+    /// BLAKE3, AES-256-GCM.
+    BackupSegment = "xinqiao/v1/backup-segment",
+    /// Digest of a range of the store, by which a backup goes on: SHA-256.
+    BackupRange = "xinqiao/v1/backup-range",
+    /// Key, from the operator's key and the header, under which the key of an interrupted backup waits beside it, and its
+    /// associated data: keyed BLAKE3, AES-256-GCM.
+    BackupWaiting = "xinqiao/v1/backup-waiting",
     /// Associated data of what an asker keeps of its questions and grants: AES-256-GCM.
     KeptBox = "xinqiao/v1/kept",
     /// Question id from the idempotency key that a bank's system gave: keyed BLAKE3.

@@ -16,7 +16,6 @@
 //! | [`pseudonym`] | keyed identifiers: record ids, subject tags, subject links |
 //! | [`recent`] | a bounded memory of results |
 //! | [`keystore`] | secrets under a passphrase or a key file |
-//! | [`stream`] | long contents sealed in chunks |
 //! | [`secret`] | bytes that wipe themselves and cannot be printed |
 //! | [`suite`] | the algorithm suite number that stands in every signed or sealed object |
 
@@ -32,7 +31,6 @@ pub mod recent;
 pub mod seal;
 pub mod secret;
 pub mod sign;
-pub mod stream;
 pub mod suite;
 
 pub use codec::{Bytes, Timestamp};

@@ -24,7 +24,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     answer::{Answer, OpenedAnswer},
     artifact::{Certificate, ErasureCertificate},
-    backup::{BackupContent, BackupId, BackupItem},
+    backup::{BackupContent, BackupId, BackupItem, BackupRange},
     certificate::RepairCertificate,
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
@@ -318,12 +318,12 @@ pub enum Operation {
     /// The erasure certificate of a record.
     #[n(33)]
     ErasureCertificate(#[n(0)] RecordId),
-    /// Hold the store as it is now, to be read part by part.
+    /// Hold the store as it is now, to be read part by part. A backup of this name that is held open was interrupted.
     #[n(31)]
-    BackupBegin(#[n(0)] BackupContent),
-    /// The next part of a backup.
+    BackupBegin(#[n(0)] BackupContent, #[n(1)] Option<BackupId>),
+    /// The next part of a backup, not beyond the range.
     #[n(32)]
-    BackupNext(#[n(0)] BackupId),
+    BackupNext(#[n(0)] BackupId, #[n(1)] Option<BackupRange>),
 }
 
 /// What to ask.
@@ -642,9 +642,12 @@ pub enum Response {
     /// A backup is held open; about how many pairs it has.
     #[n(32)]
     Backup(#[n(0)] BackupId, #[n(1)] u64),
-    /// The next pieces; the last of all is `End`.
+    /// The next pieces; the last of all is `End`. None where the range ends.
     #[n(33)]
     BackupPart(#[n(0)] Vec<BackupItem>),
+    /// The range has these pairs, and they are what its digest says.
+    #[n(35)]
+    BackupSame(#[n(0)] u64),
 }
 
 /// What the asker's operator sees of an answer.

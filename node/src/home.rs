@@ -27,6 +27,7 @@ const REGISTRY: &str = "registry";
 const MEMBER: &str = "member";
 const SERVED: &str = "served";
 const RESTORED: &str = "restored";
+const RESTORING: &str = "restoring";
 const LOCK: &str = "lock";
 
 /// The files of a directory that a backup takes beside the store and the keys.
@@ -94,6 +95,13 @@ impl Home {
     /// Opens a directory made by this or an earlier build.
     pub fn open(dir: &Path) -> Result<Self, Problem> {
         let home = Self { dir: dir.to_owned() };
+        if home.path(RESTORING).exists() {
+            return Err(Problem::new(
+                format!("{} is half of a restored directory", dir.display()),
+                "run `xinqiao node restore` again as before, and it goes on; then start the node in the directory it names",
+                "请再次执行原来的 `xinqiao node restore` 以继续恢复，然后在其指出的目录中启动节点",
+            ));
+        }
         let text = fs::read_to_string(home.path(FORMAT_FILE)).map_err(|e| {
             Problem::new(
                 format!("{} is not a member's directory: {e}", dir.display()),
@@ -114,6 +122,51 @@ impl Home {
                 "该目录已被其他程序改动；请从备份恢复",
             )),
         }
+    }
+
+    /// A directory that is being restored, whatever is in it.
+    pub(crate) fn restoring(dir: &Path) -> Self {
+        Self { dir: dir.to_owned() }
+    }
+
+    /// Notes how many segments of a backup are in the directory's store. No node starts in it until that is over.
+    pub(crate) fn set_restoring(&self, backup: &str, segments: u64) -> Result<(), Problem> {
+        write_private(&self.path(RESTORING), format!("{backup} {segments}\n").as_bytes())
+    }
+
+    /// How many segments of this backup are in the directory's store; `None` when another was being restored, or none.
+    pub(crate) fn restoring_of(&self, backup: &str) -> Option<u64> {
+        let text = fs::read_to_string(self.path(RESTORING)).ok()?;
+        text.strip_prefix(backup)?.trim().parse().ok()
+    }
+
+    /// Ends the restoring.
+    pub(crate) fn end_restoring(&self) -> Result<(), Problem> {
+        self.remove(RESTORING)
+    }
+
+    /// Removes everything in the directory that has none of these names.
+    pub(crate) fn clear_but(&self, names: &[&str]) -> std::io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if names.iter().chain([&LOCK, &RESTORING]).any(|name| entry.file_name() == *name) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        sync_dir(&self.dir)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Problem> {
+        let removed = match fs::remove_file(self.path(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+            _ => sync_dir(&self.dir),
+        };
+        removed.map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
     }
 
     /// The member this directory was made for.
@@ -149,11 +202,7 @@ impl Home {
 
     /// Notes that what happened after the backup was taken back from peers.
     pub fn mark_caught_up(&self) -> Result<(), Problem> {
-        let removed = match fs::remove_file(self.path(RESTORED)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-            _ => sync_dir(&self.dir),
-        };
-        removed.map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
+        self.remove(RESTORED)
     }
 
     /// The directory has served, and its store is not there or empty: lost, and not new.

@@ -59,8 +59,8 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::Identities(draft) => return identities(server, draft).await,
         Operation::Erase { records, reason } => return erase_records(server, records, reason).await,
         Operation::ErasureCertificate(record) => return certificate_of(server, record).await,
-        Operation::BackupBegin(content) => return backup::begin(server, content).await,
-        Operation::BackupNext(id) => return backup::next(server, id).await,
+        Operation::BackupBegin(content, before) => return backup::begin(server, content, before).await,
+        Operation::BackupNext(id, range) => return backup::next(server, id, range).await,
         Operation::Reconcile(peer) => return reconcile(server, peer).await,
         Operation::Stop => {
             server.stop.notify_one();

@@ -19,6 +19,8 @@ use std::{
     },
 };
 
+use crypto::Digest;
+use exchange::backup::extend;
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
     config::{BlockSizePolicy, CompressionPolicy},
@@ -29,8 +31,11 @@ use crate::{Problem, keys::sync_dir, manifest, tally::Tally};
 
 /// Block cache, in bytes: the right edges, heads and hot rows of a node fit many times over.
 const CACHE_BYTES: u64 = 128 << 20;
-/// Journals are replayed at start, so this bounds the time a restart takes, not the size of the store.
-const JOURNAL_BYTES: u64 = 256 << 20;
+/// What a table gathers in memory before it goes to a file, for each keyspace. With 64 MiB, the engine's own choice, the last
+/// of five keyspaces has gathered that only after a million records, and memory grows until then.
+const TABLE_BYTES: u64 = 16 << 20;
+/// Journals are replayed at start, so this bounds the time a restart takes; and what waits in memory to go to files.
+const JOURNAL_BYTES: u64 = 96 << 20;
 /// Threads that flush and compact. With more the engine keeps one of them spinning while another compacts, which costs
 /// the sealing threads of a small machine more than it gives.
 const WORKERS: usize = 1;
@@ -142,22 +147,22 @@ impl DiskStore {
     /// Opens the store in `dir`, creating it when there is none.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let known = Tally::read(dir).map_err(tally(dir))?;
-        Self::open_with(dir, known.unwrap_or(0), None)
+        Self::open_with(dir, known.unwrap_or(0), TABLE_BYTES)
     }
 
     /// Opens the store in `dir` whatever its tally says: on an operator's word, where the rest comes from elsewhere.
     pub fn open_older(dir: &Path) -> Result<Self, OpenError> {
-        Self::open_with(dir, 0, None)
+        Self::open_with(dir, 0, TABLE_BYTES)
     }
 
     /// As [`DiskStore::open`], with tables that go to files of their own after `bytes`: a short history then has
     /// everything that a long one has.
     pub fn open_small(dir: &Path, bytes: u64) -> Result<Self, OpenError> {
         let known = Tally::read(dir).map_err(tally(dir))?;
-        Self::open_with(dir, known.unwrap_or(0), Some(bytes))
+        Self::open_with(dir, known.unwrap_or(0), bytes)
     }
 
-    fn open_with(dir: &Path, acknowledged: u64, table_bytes: Option<u64>) -> Result<Self, OpenError> {
+    fn open_with(dir: &Path, acknowledged: u64, table_bytes: u64) -> Result<Self, OpenError> {
         let engine = |e: fjall::Error| refusal(dir, &e);
         let older = |has| OpenError::Older { dir: dir.to_owned(), has, acknowledged };
         clear_unfinished(dir).and_then(|()| manifest::check(dir)).map_err(|e| engine(e.into()))?;
@@ -168,11 +173,9 @@ impl DiskStore {
             .journal_compression(CompressionType::None);
         // Hashes and ciphertext do not compress.
         let options = |name: &str| {
-            let mut plain = KeyspaceCreateOptions::default()
+            let plain = KeyspaceCreateOptions::default()
+                .max_memtable_size(table_bytes)
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::None));
-            if let Some(bytes) = table_bytes {
-                plain = plain.max_memtable_size(bytes);
-            }
             // Large values in the order of their keys, rarely read.
             let bulk = [Space::Payload, Space::Entry].iter().any(|space| space.name() == name);
             if bulk { plain.data_block_size_policy(BlockSizePolicy::all(BULK_BLOCK_BYTES)) } else { plain }
@@ -302,12 +305,16 @@ impl DiskStore {
 }
 
 impl Frozen {
-    /// The pairs of `space` behind the key `after`, ascending, until they have `bytes` bytes; none at the end.
-    pub fn page(&self, space: Space, after: Option<&[u8]>, bytes: usize) -> Result<Vec<Pair>, StoreError> {
-        let keyspace = &self.keyspaces[Space::ALL.iter().position(|s| *s == space).unwrap_or_default()];
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    /// The pairs of `space` behind the key `after` and up to `last`, ascending, until they have `bytes` bytes; none at the end.
+    pub fn page(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        last: Option<&[u8]>,
+        bytes: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
         let (mut page, mut size) = (Vec::new(), 0);
-        for guard in self.snapshot.range::<&[u8], _>(keyspace, (from, Bound::Unbounded)) {
+        for guard in self.range(space, after, last) {
             let (key, value) = pair(guard)?;
             size += key.len() + value.len();
             page.push((key, value));
@@ -316,6 +323,33 @@ impl Frozen {
             }
         }
         Ok(page)
+    }
+
+    /// Digest and number of the pairs of `space` behind `after` and up to `last`.
+    pub fn digest(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        last: &[u8],
+    ) -> Result<(Digest, u64), StoreError> {
+        self.range(space, after, Some(last)).try_fold((Digest::ZERO, 0), |(digest, pairs), guard| {
+            let (key, value) = pair(guard)?;
+            Ok((extend(&digest, &key, &value), pairs + 1))
+        })
+    }
+
+    fn range(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        last: Option<&[u8]>,
+    ) -> impl Iterator<Item = fjall::Guard> {
+        let keyspace = &self.keyspaces[Space::ALL.iter().position(|s| *s == space).unwrap_or_default()];
+        let bounds =
+            (after.map_or(Bound::Unbounded, Bound::Excluded), last.map_or(Bound::Unbounded, Bound::Included));
+        // The engine refuses a range that ends before it begins.
+        let range = last.is_none_or(|last| after < Some(last));
+        range.then(|| self.snapshot.range::<&[u8], _>(keyspace, bounds)).into_iter().flatten()
     }
 }
 

@@ -36,7 +36,7 @@ usage: cargo xtask <check>
                             kills a node under load N times and asks for everything it acknowledged
   bench query --postgres URL [ARGS]
                             `xinqiao bench query` beside a plain HTTPS and JSON service over the same database
-  foreign                   Tessera's fsck and torchwood's litewitness over a log of 70,000 entries (needs OpenSSH)
+  foreign                   Tessera's fsck, torchwood's litewitness and omniwitness over a log of 70,000 entries (needs OpenSSH)
   sim --seed S [--seeds N] [--members M] [--verbose]
                             replays N federation histories from seed S (N is 1 when not given) with M members (3 to 40;
                             by the seed, mostly 4, when not given)

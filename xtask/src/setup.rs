@@ -18,8 +18,8 @@ const DENY_INSTALL: &[&str] = &["install", "cargo-deny", "--locked", "--version"
 
 /// The oldest Python that aics-tlog takes.
 const PYTHON_MIN: (u32, u32) = (3, 12);
-/// The oldest Go that torchwood takes, as `go.mod` says.
-const GO_MIN: (u32, u32) = (1, 24);
+/// The oldest Go that omniwitness takes, as `go-tools/go.mod` says.
+const GO_MIN: (u32, u32) = (1, 25);
 
 const PINNED: &[&str] = &[
     "-m",

@@ -9,13 +9,13 @@ use ::node::{
     Problem,
     backup::{self, KeysFrom, OpenWith, SealTo, Staged, Writer},
     home::Home,
-    keys::Keys,
+    keys::{Keys, operator_seed},
     store::DiskStore,
 };
 use credit::id::MemberId;
 use crypto::keystore::Credential;
 use exchange::{
-    backup::{BackupContent, BackupItem},
+    backup::BackupContent,
     logs::LogName,
     registry::Registry,
     wire::{Operation, Response},
@@ -52,25 +52,20 @@ pub(crate) async fn backup(args: &NodeBackup) -> Result<Output, Problem> {
         (None, None) => return Err(none_given()),
     };
     // A name that cannot be written is found out before the node does any work.
-    let mut writer = Writer::create(&args.out, to, &client.member, content)?;
-    let (id, about) = match client.operate(Operation::BackupBegin(content)).await? {
+    let operator = operator_seed(&args.node.dir)?;
+    let mut writer = Writer::open(&args.out, &to, &client.member, content, &operator)?;
+    let begin = Operation::BackupBegin(content, writer.interrupted());
+    let (id, about) = match client.operate(begin).await? {
         Response::Backup(id, about) => (id, about),
         other => return Err(unexpected(&other)),
     };
     let mut progress = Progress::new("backup / 备份");
-    let (mut pairs, mut ended) = (0u64, false);
-    while !ended {
-        let items = match client.operate(Operation::BackupNext(id)).await? {
-            Response::BackupPart(items) => items,
-            other => return Err(unexpected(&other)),
-        };
-        for item in &items {
-            writer.item(item)?;
-            pairs += u64::from(matches!(item, BackupItem::Pair { .. }));
-            ended = matches!(item, BackupItem::End(_));
-        }
-        progress.show(|| format!("{pairs} of about {} pairs", about.max(pairs)));
+    writer.begin(id);
+    while !writer.answer(client.operate(Operation::BackupNext(id, writer.ask())).await?)? {
+        let (pairs, reused) = (writer.pairs, writer.reused);
+        progress.show(|| format!("{pairs} of about {} pairs, {reused} of them reused", about.max(pairs)));
     }
+    let (pairs, reused) = (writer.pairs, writer.reused);
     let bytes = writer.finish()?;
     progress.end();
     let keys = args.keys != BackupKeys::Without;
@@ -80,13 +75,19 @@ pub(crate) async fn backup(args: &NodeBackup) -> Result<Output, Problem> {
         client.member,
         bytes as f64 / MIB
     );
+    if reused > 0 {
+        text.push_str(&format!(
+            "\n  {reused} pairs were in the interrupted backup and are still so / 其中 {reused} 项沿用中断的备份，并已核对未变"
+        ));
+    }
     text.push_str(if keys {
         "\n  it holds keys: destroy it after the next erasure, and make another / 其中含有密钥：下次删除后须销毁并重新备份"
     } else {
         "\n  it holds no keys: keep the keystore, or a backup of the keys, elsewhere / 其中不含密钥：请另行保管密钥库"
     });
     Ok(Output::new(
-        json!({ "backup": args.out, "member": client.member.as_str(), "keys": keys, "pairs": pairs, "bytes": bytes }),
+        json!({ "backup": args.out, "member": client.member.as_str(), "keys": keys, "pairs": pairs,
+                "reused": reused, "bytes": bytes }),
         text,
     ))
 }
@@ -112,11 +113,11 @@ pub(crate) async fn restore(args: NodeRestore) -> Result<Output, Problem> {
         let staged = backup::restore(&args.backup, &with, &keys, &args.dir, &mut show)?;
         let entries = check(&staged, &mut progress)?;
         progress.end();
-        let (pairs, header) = (staged.pairs, staged.header.clone());
+        let (pairs, reused, header) = (staged.pairs, staged.reused, staged.header.clone());
         staged.place()?;
         Ok(Output::new(
             json!({ "restored": args.dir, "member": header.member.as_str(), "made_at": header.at.rfc3339(), "pairs": pairs,
-                    "entries": entries }),
+                    "reused": reused, "entries": entries }),
             format!(
                 "{}: `{}` as it was at {}; {entries} entries of its logs and copies hold\n  start it with `xinqiao node run`; it answers when a mirror has given back what happened since / 请用 `xinqiao node run` 启动；取回备份之后的日志后才会应答",
                 args.dir.display(),
@@ -130,7 +131,7 @@ pub(crate) async fn restore(args: NodeRestore) -> Result<Output, Problem> {
 
 /// Verifies every log of a restored directory from its first entry on. Returns how many entries they have.
 fn check(staged: &Staged, progress: &mut Progress) -> Result<u64, Problem> {
-    let home = Home::open(staged.work())?;
+    let home = staged.home();
     let (_, registry) = home.registry()?;
     let own = home.member()?;
     let store = DiskStore::open(&home.data()).map_err(|e| Problem::fault(e.to_string()))?;

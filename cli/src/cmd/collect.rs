@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Source,
-    client::{Client, unexpected},
+    client::{Client, Session, unexpected},
     cmd::item,
     output::{Output, progress},
 };
@@ -90,8 +90,21 @@ pub(crate) async fn hand_in(
     }
     input.rewind().map_err(broken)?;
     let session = Client::open(dir)?.session().await?;
-    let file = Digest(hasher.finish());
-    let upload = match session.ask(Operation::BeginFile { source, item, file }).await? {
+    let begin = Operation::BeginFile { source, item, file: Digest(hasher.finish()) };
+    let report = hand_over(&session, begin, input, size).await;
+    // A connection that only falls silent takes one of this operator's places for half a minute.
+    session.close().await;
+    report
+}
+
+async fn hand_over(
+    session: &Session,
+    begin: Operation,
+    mut input: impl Read,
+    size: u64,
+) -> Result<SubmitReport, Problem> {
+    let broken = |e: std::io::Error| Problem::fault(format!("reading the file: {e}"));
+    let upload = match session.ask(begin).await? {
         Response::Upload(upload) => upload,
         Response::Report(report) => return Ok(report),
         other => return Err(unexpected(&other)),

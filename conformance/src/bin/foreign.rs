@@ -1,8 +1,8 @@
 //! The heavier programs of other people, over a log of 70,000 sample entries: `foreign --tools DIR --python PROGRAM`.
 //!
 //! Tessera's `fsck` reads the log from Python's web server: as it is, with partial tiles gone, and with one byte
-//! changed. `litewitness` is asked to cosign it as it grows, and its cosignatures are verified. `cargo xtask foreign`
-//! builds the tools and starts this. One line per check; ends with 1 at the first that fails, with 2 when the arguments
+//! changed. `litewitness` and `omniwitness` are asked to cosign it as it grows, and their cosignatures are verified; a
+//! second history they refuse. `cargo xtask foreign` builds the tools and starts this. One line per check; ends with 1 at the first that fails, with 2 when the arguments
 //! cannot be read.
 
 #![allow(clippy::print_stdout, reason = "a program's output")]
@@ -22,7 +22,7 @@ use crypto::Digest;
 use ledger::{NoteKey, TreeSize, add_checkpoint::AddCheckpoint, witness::verify_quorum};
 
 const USAGE: &str = "usage: foreign --tools DIR --python PROGRAM
-  --tools DIR       where fsck and litewitness are
+  --tools DIR       where fsck, litewitness, omniwitness and its generate_keys are
   --python PROGRAM  a Python 3";
 
 const ORIGIN: &str = "example.org/foreign/sample";
@@ -61,7 +61,9 @@ fn main() -> ExitCode {
 
 fn run(tools: &Path, python: &Path, dir: &Path) -> Outcome {
     fsck(tools, python, &dir.join("fsck"))?;
-    litewitness(tools, python, &dir.join("litewitness"))
+    let log = Sample::new(ORIGIN)?.note_key();
+    cosigns("litewitness", &Witness::lite(tools, python, &dir.join("litewitness"), &log)?)?;
+    cosigns("omniwitness", &Witness::omni(tools, &dir.join("omniwitness"), &log)?)
 }
 
 /// A program that is ended with this value.
@@ -186,16 +188,16 @@ fn fsck(tools: &Path, python: &Path, dir: &Path) -> Outcome {
     good("partial tiles gone and full ones there")
 }
 
-/// torchwood's witness, with its key in an ssh-agent, as it wants it.
+/// A witness of other people that listens, and what it needs to go on.
 struct Witness {
     at: String,
     key: NoteKey,
-    _agent: Running,
-    _witness: Running,
+    _running: Vec<Running>,
 }
 
 impl Witness {
-    fn start(
+    /// torchwood's, with its key in an ssh-agent, as it wants it.
+    fn lite(
         tools: &Path,
         python: &Path,
         dir: &Path,
@@ -217,7 +219,29 @@ impl Witness {
         let mut witness = Running::start(command.arg("-db").arg(&db).stderr(Stdio::piped()))?;
         let vkey = vkey(&mut witness.0)?;
         until("litewitness listens", || TcpStream::connect(&at).is_ok())?;
-        Ok(Self { at, key: NoteKey::parse_cosigner(&vkey)?, _agent: agent, _witness: witness })
+        Ok(Self { at, key: NoteKey::parse_cosigner(&vkey)?, _running: vec![agent, witness] })
+    }
+
+    /// That of the Transparency.dev community. It knows our log from a file beside the ones it brings along, keeps what it
+    /// has cosigned in SQLite, and without further options asks nobody for anything.
+    fn omni(tools: &Path, dir: &Path, log: &NoteKey) -> Result<Self, Box<dyn std::error::Error>> {
+        fs::create_dir_all(dir)?;
+        let (key, public, logs) = (dir.join("key"), dir.join("vkey"), dir.join("logs.yaml"));
+        let mut generate = Command::new(tools.join("generate_keys"));
+        generate.args(["-origin", WITNESS, "-out_priv"]).arg(&key).arg("-out_pub").arg(&public);
+        let words = said(&mut generate)?;
+        let vkey = fs::read_to_string(&public).map_err(|e| format!("generate_keys: {e}: {words}"))?;
+        let (name, of_log) = (&log.name, log.vkey());
+        fs::write(&logs, format!("Logs:\n  - Origin: \"{name}\"\n    PublicKey: \"{of_log}\"\n"))?;
+        let (at, metrics) = (format!("127.0.0.1:{}", free_port()?), format!("127.0.0.1:{}", free_port()?));
+        let mut command = Command::new(tools.join("omniwitness"));
+        command.args(["--listen", &at, "--metrics_listen", &metrics, "--private_key_path"]).arg(&key);
+        command.arg("--additional_logs").arg(&logs).arg("--db_file").arg(dir.join("db"));
+        let words = dir.join("words");
+        let witness = Running::start(command.stderr(fs::File::create(&words)?))?;
+        until("omniwitness listens", || TcpStream::connect(&at).is_ok())
+            .map_err(|e| format!("{e}: {}", fs::read_to_string(&words).unwrap_or_default()))?;
+        Ok(Self { at, key: NoteKey::parse_cosigner(vkey.trim())?, _running: vec![witness] })
     }
 
     /// Asks for a cosignature and gives status and body.
@@ -232,9 +256,9 @@ impl Witness {
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("litewitness breaks off")?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("the witness breaks off")?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or("litewitness speaks no HTTP")?, body.to_owned()))
+        Ok((status.ok_or("the witness speaks no HTTP")?, body.to_owned()))
     }
 }
 
@@ -277,10 +301,9 @@ fn vkey(witness: &mut Child) -> Result<String, Box<dyn std::error::Error>> {
     Err(format!("litewitness does not start: {heard}").into())
 }
 
-/// litewitness cosigns what grows, and not a second history.
-fn litewitness(tools: &Path, python: &Path, dir: &Path) -> Outcome {
+/// A witness cosigns what grows, and not a second history.
+fn cosigns(name: &str, witness: &Witness) -> Outcome {
     let mut sample = Sample::new(ORIGIN)?;
-    let witness = Witness::start(tools, python, dir, &sample.note_key())?;
     let mut old = 0;
     for size in [BEGINNING, SIZE] {
         sample.grow_to(size)?;
@@ -288,12 +311,12 @@ fn litewitness(tools: &Path, python: &Path, dir: &Path) -> Outcome {
         let proof = if old == 0 { Vec::new() } else { sample.consistency(old)? };
         let (status, line) = witness.ask(&AddCheckpoint::new(TreeSize(old), proof, &head))?;
         if status != 200 {
-            return Err(format!("litewitness answers {status} to {old} and {size} entries: {line}").into());
+            return Err(format!("{name} answers {status} to {old} and {size} entries: {line}").into());
         }
         let cosigned = head.with_cosignature(&line, &witness.key)?;
         cosigned.verify(&sample.note_key())?;
         verify_quorum(&cosigned, std::slice::from_ref(&witness.key), 1)?;
-        println!("litewitness: from {old} to {size} entries: its cosignature verifies");
+        println!("{name}: from {old} to {size} entries: its cosignature verifies");
         old = size;
     }
     let mut other = Sample::new(ORIGIN)?.changed_at(BEGINNING);
@@ -311,12 +334,12 @@ fn litewitness(tools: &Path, python: &Path, dir: &Path) -> Outcome {
     for (what, request, due) in refusals {
         let (status, body) = witness.ask(&request)?;
         if status != due {
-            return Err(format!("litewitness answers {status} to {what}, and {due} is due: {body}").into());
+            return Err(format!("{name} answers {status} to {what}, and {due} is due: {body}").into());
         }
         if due == 409 && body != format!("{SIZE}\n") {
-            return Err(format!("litewitness names the size {body:?}").into());
+            return Err(format!("{name} names the size {body:?}").into());
         }
-        println!("litewitness: {what}: {status}");
+        println!("{name}: {what}: {status}");
     }
     Ok(())
 }
