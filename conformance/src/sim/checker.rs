@@ -73,7 +73,8 @@ impl Truth {
 /// Everything the checks need to know.
 pub struct Checker {
     members: Vec<(MemberId, Role)>,
-    registry: Arc<Registry>,
+    /// The newest version: it knows every key that any member has had.
+    pub registry: Arc<Registry>,
     catalog: Arc<Catalog>,
     logs: BTreeMap<LogId, Truth>,
     receipts: Vec<Receipt>,
@@ -137,11 +138,16 @@ impl Checker {
     pub fn cosigned(&mut self, by: &MemberId, note: &SignedCheckpoint, line: &str) -> Result<(), Broken> {
         let Checkpoint { origin, size, .. } = note.claimed();
         let broken = |what: String| Broken::new(Check::Witness, format!("`{by}` about {origin}: {what}"));
-        let committee = self.registry.members.iter().find(|m| m.stated.id == *by);
-        let key = committee.and_then(|m| VerifyingKey::from_bytes(m.stated.witness.0));
+        let member = self.registry.members.iter().find(|m| m.stated.id == *by);
+        let keys = member
+            .into_iter()
+            .flat_map(|m| core::iter::once(m.stated.witness).chain(m.past.iter().map(|past| past.witness)));
         let name = witness::name(&self.registry.federation, by);
-        let key = key.map(|key| NoteKey { name, key }).ok_or_else(|| broken("has no key".into()))?;
-        let cosigned = note.with_cosignature(line, &key).map_err(|e| broken(e.to_string()))?;
+        let keys = keys.filter_map(|key| VerifyingKey::from_bytes(key.0));
+        let keys = keys.map(|key| NoteKey { name: name.clone(), key });
+        let found =
+            keys.map(|key| (note.with_cosignature(line, &key), key)).find(|(cosigned, _)| cosigned.is_ok());
+        let Some((Ok(cosigned), key)) = found else { return Err(broken("not by a key it has had".into())) };
         let time =
             cosigned.note().and_then(|n| n.verify_cosignature(&key)).map_err(|e| broken(e.to_string()))?;
         let all = self.cosigned.entry((by.clone(), origin.clone())).or_default();

@@ -27,11 +27,12 @@ use exchange::{
     answer::{self, Answer, AnswerNumber, Epoch, Plan, Provers},
     context::{Context, Identity},
     evidence::Doubt,
+    limits::PAST_KEYS_MAX,
     logs::LogName,
     member::{Input, Member},
     read,
     refusal::{Fault, Refusal},
-    registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry, Wrapped},
+    registry::{Governor, MemberEntry, MemberRequest, PastKeys, Registry, SignedRegistry, Wrapped},
     step::Token,
     wire::Part,
 };
@@ -181,8 +182,10 @@ pub struct Node {
     pub role: Role,
     /// Who it is and under which rules.
     pub context: Context,
-    /// Opens what is sealed to it.
-    pub opening: Arc<OpeningKey>,
+    /// Open what is sealed to it: the keys of every generation it has used, the present one first.
+    pub opening: Vec<Arc<OpeningKey>>,
+    /// What its keys come from.
+    pub keys: Secret,
     /// Its record keys; kept apart from the disk, as the node keeps them.
     pub tree: KeyTree,
     /// Its disk.
@@ -223,6 +226,7 @@ impl Node {
     /// As above, with a mistake in what the member sees of its disk.
     pub(super) fn open_with(&mut self, mutant: Option<Mutant>) -> Result<(), Fault> {
         self.disk = self.disk.reopened();
+        self.use_keys();
         let view = Mutated::new(&self.disk, &self.id, self.restored, mutant);
         self.member = Some(Member::open(self.context.clone(), &view)?);
         self.life += 1;
@@ -233,6 +237,22 @@ impl Node {
             self.tree.puncture(slot);
         }
         Ok(())
+    }
+
+    /// Takes up a registry. What is sealed to new keys of its own opens at once: they are made before the registry names
+    /// them.
+    pub fn registry(&mut self, registry: Arc<Registry>) {
+        let past = registry.member(&self.id).map_or(0, |entry| entry.past.len());
+        let open = |n| Arc::new(Keys::of(&self.keys, &self.id, n).open);
+        self.opening = (0..=past).rev().map(open).collect();
+        self.context.registry = registry;
+    }
+
+    /// Uses the keys that the registry names, as a node does at its start; one that runs goes on with those it has.
+    fn use_keys(&mut self) {
+        let past = self.context.registry.member(&self.id).map_or(0, |entry| entry.past.len());
+        let keys = Keys::of(&self.keys, &self.id, past);
+        (self.context.own.signing, self.context.own.witness) = (keys.sign, keys.witness);
     }
 
     /// Opens and seals the fields of a plan.
@@ -267,6 +287,7 @@ impl Node {
             role: self.role,
             context: self.context.clone(),
             opening: self.opening.clone(),
+            keys: self.keys.clone(),
             tree: KeyTree::from_plain(&self.tree.to_plain())?,
             disk: Disk::of(self.disk.image()),
             ahead_ms: self.ahead_ms,
@@ -321,16 +342,16 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
     let calendar = Arc::new(Calendar::builtin());
     let mut node = |(id, role): (MemberId, Role)| {
         let secret = |what: &str| secret(&root, &id, what);
-        let opening = OpeningKey::from_seed(&secret("seal"));
+        let keys = Keys::of(&root, &id, 0);
         let entry = registry.members.iter().find(|m| m.stated.id == id);
         let record = entry
             .and_then(|m| m.record_key.as_ref())
-            .and_then(|wrapped| wrapped.open(&opening, &id))
+            .and_then(|wrapped| wrapped.open(&keys.open, &id))
             .unwrap_or_else(|| secret("pepper"));
         let own = Identity {
             id: id.clone(),
-            signing: SigningKey::from_seed(&secret("sign")),
-            witness: SigningKey::from_seed(&secret("witness")),
+            signing: keys.sign,
+            witness: keys.witness,
             naming: NamingKeys { record, pepper: secret("pepper") },
             access: secret("access"),
         };
@@ -347,7 +368,8 @@ pub fn build(seed: u64, regions: usize, now: Timestamp) -> Vec<Node> {
             id,
             role,
             context,
-            opening: Arc::new(opening),
+            opening: vec![Arc::new(keys.open)],
+            keys: root.clone(),
             disk: Disk::default(),
             ahead_ms: if clocks.one_in(2) { 0 } else { clocks.below(AHEAD_MS_MAX + 1) },
             member: None,
@@ -380,39 +402,33 @@ pub fn body(at: usize) -> String {
 
 fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry {
     let governor = |name: &str| SigningKey::from_seed(&secret(root, &id("governor"), name));
-    let record_key = secret(root, &id("federation"), "record");
     let collecting: Vec<&MemberId> = ids.iter().filter(|(_, r)| r.collects()).map(|(id, _)| id).collect();
     let mut members: Vec<MemberEntry> = ids
         .iter()
         .map(|(own, role)| {
-            let secret = |what: &str| secret(root, own, what);
-            let public =
-                |what: &str| PublicKey(SigningKey::from_seed(&secret(what)).verifying_key().to_bytes());
-            let seal = OpeningKey::from_seed(&secret("seal")).public();
             // Each region is mirrored by the next one; with more than two regions also by the one after.
             let at = collecting.iter().position(|id| *id == own);
             let after = |n: usize| at.map(|at| collecting[(at + n) % collecting.len()].clone());
             let mut mirrors: Vec<MemberId> = [after(1), after(2)].into_iter().flatten().collect();
             mirrors.retain(|m| m != own);
             mirrors.dedup();
+            let nobody = PublicKey([0; 32]);
             let stated = MemberRequest {
                 id: own.clone(),
                 role: *role,
                 region: if *role == Role::Bank { String::new() } else { "310000".to_owned() },
                 name: own.as_str().to_owned(),
-                sign: public("sign"),
-                tls: public("tls"),
-                seal,
+                sign: nobody,
+                tls: nobody,
+                seal: nobody,
                 quic: format!("{own}:4433"),
                 http: String::new(),
                 collector: matches!(role, Role::Bank | Role::Platform),
                 bodies: at.map(body).into_iter().collect(),
-                witness: public("witness"),
+                witness: nobody,
                 system: None,
             };
-            let wrapped = Wrapped::new(&record_key, &seal, own, &secret("wrap"));
-            let record_key = wrapped.filter(|_| *role != Role::Bank);
-            MemberEntry { stated, record_key, mirrors, suspended: false, past: Vec::new() }
+            keyed(root, MemberEntry { stated, record_key: None, mirrors, suspended: false, past: Vec::new() })
         })
         .collect();
     members.sort_by(|a, b| a.stated.id.cmp(&b.stated.id));
@@ -440,11 +456,17 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
     approved(root, &registry, None, now)
 }
 
-/// The next version of a registry: another address of one member, and every other time another committee of witnesses.
+/// The next version of a registry: another address of one member, every other time another committee of witnesses, and
+/// every third time new keys for a member.
 pub fn successor(seed: u64, known: &Registry, now: Timestamp) -> Registry {
     let mut next = known.clone();
     (next.version, next.previous, next.issued_at) = (known.version + 1, known.digest(), now);
     let at = next.version as usize % next.members.len();
+    if next.version.is_multiple_of(3) && next.members[at].past.len() < PAST_KEYS_MAX {
+        let mut entry = next.members[at].clone();
+        entry.past.push(PastKeys::of(&entry.stated, now.plus_ms(OVERLAP_MS)));
+        next.members[at] = keyed(&root(seed), entry);
+    }
     next.members[at].stated.http = format!("http://{}:{}", next.members[at].stated.id, 8000 + next.version);
     if next.version.is_multiple_of(2) {
         let all = committee(&next.members);
@@ -452,6 +474,46 @@ pub fn successor(seed: u64, known: &Registry, now: Timestamp) -> Registry {
             if next.witnesses.len() < all.len() { all } else { all[..all.len().div_ceil(2)].to_vec() };
     }
     approved(&root(seed), &next, Some(known), now)
+}
+
+/// How long replaced keys are good for what is new.
+const OVERLAP_MS: u64 = 30 * 86_400_000;
+
+/// The keys of one generation of a member.
+struct Keys {
+    sign: SigningKey,
+    tls: SigningKey,
+    witness: SigningKey,
+    open: OpeningKey,
+}
+
+impl Keys {
+    fn of(root: &Secret, member: &MemberId, generation: usize) -> Self {
+        let secret = |what: &str| secret(root, member, &format!("{what}.{generation}"));
+        let key = |what: &str| SigningKey::from_seed(&secret(what));
+        Self {
+            sign: key("sign"),
+            tls: key("tls"),
+            witness: key("witness"),
+            open: OpeningKey::from_seed(&secret("seal")),
+        }
+    }
+}
+
+/// The entry with the keys of the generation after its past ones, and the record key wrapped to them.
+fn keyed(root: &Secret, mut entry: MemberEntry) -> MemberEntry {
+    let own = entry.stated.id.clone();
+    let keys = Keys::of(root, &own, entry.past.len());
+    let public = |key: &SigningKey| PublicKey(key.verifying_key().to_bytes());
+    let stated = &mut entry.stated;
+    (stated.sign, stated.tls, stated.witness) =
+        (public(&keys.sign), public(&keys.tls), public(&keys.witness));
+    stated.seal = keys.open.public();
+    let record_key = secret(root, &id("federation"), "record");
+    let seed = secret(root, &own, &format!("wrap.{}", entry.past.len()));
+    entry.record_key =
+        Wrapped::new(&record_key, &stated.seal, &own, &seed).filter(|_| stated.role != Role::Bank);
+    entry
 }
 
 /// As many public platforms as a committee may have.

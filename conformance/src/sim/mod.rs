@@ -510,6 +510,7 @@ impl Sim {
     fn publish_registry(&mut self) {
         self.registry =
             Arc::new(federation::successor(self.config.seed, &self.registry, Timestamp(self.now)));
+        self.checker.registry = self.registry.clone();
         self.say(|| format!("registry version {}", self.registry.version));
         self.figures.registries += 1;
         for node in 0..self.nodes.len() {
@@ -527,7 +528,7 @@ impl Sim {
             }
             running => {
                 // Kept in the directory first, as a node does.
-                self.nodes[node].context.registry = self.registry.clone();
+                self.nodes[node].registry(self.registry.clone());
                 let input = (None, Input::Registry(self.registry.clone()));
                 if running.is_some() { self.step(node, vec![input]) } else { Ok(()) }
             }

@@ -531,8 +531,11 @@ impl Sim {
                     format!("`{member}` passes another member's answer"),
                 ));
             }
-            let opened =
-                answer::open(&node.context.registry, &verified, &node.opening, &sealed).map_err(broken)?;
+            let opened = match answer::open_any(&node.context.registry, &verified, &node.opening, &sealed) {
+                Ok(opened) => opened,
+                Err(_) if self.knows_less(at) => continue,
+                Err(refusal) => return Err(broken(refusal)),
+            };
             self.figures.opened += opened.records.len() as u64;
             self.checker.opened(&opened)?;
             lines.push(Received {
