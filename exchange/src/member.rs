@@ -527,7 +527,11 @@ impl Member {
             }
             Input::Registry(registry) => {
                 let next = Context { registry, ..self.context.clone() };
-                sync::adopt_registry(&next, turn)?;
+                // A member that starts writes it down when it is ready; until then it needs the keys in it, to read its own
+                // entries and its peers'.
+                if self.phase == Phase::Ready {
+                    sync::adopt_registry(&next, turn)?;
+                }
                 for (key, name, origin) in copies(&next) {
                     if let Entry::Vacant(place) = self.mirrors.entry(key) {
                         place.insert(Log::open(&name, &origin, turn.view())?);
@@ -577,6 +581,7 @@ impl Member {
         );
         match &self.phase {
             Phase::Ready => Ok(()),
+            Phase::Restoring | Phase::Syncing if matches!(input, Input::Registry(_)) => Ok(()),
             Phase::Restoring if restoring => Ok(()),
             Phase::Syncing if syncing => Ok(()),
             Phase::Restoring | Phase::Syncing => Halt::refuse(Code::MemberStarting, ""),
