@@ -38,6 +38,8 @@ pub const EVIDENCE_PER_ANSWER_MAX: usize = 64;
 pub const RETRY_MS_MIN: u64 = 500;
 /// Longest wait between two tries: a member that comes back is served within a minute.
 pub const RETRY_MS_MAX: u64 = 60_000;
+/// How long after its start a member reports nobody as late: a try, and one more where an answer was lost.
+pub const QUIET_MS: u64 = 2 * RETRY_MS_MAX;
 /// Deliveries taken up in one tick, so that a tick's batch stays small.
 pub const DELIVERIES_PER_TICK_MAX: usize = 256;
 /// Records in one submission batch entry; longer files are cut into several batches.

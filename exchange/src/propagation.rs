@@ -25,7 +25,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
-    limits::{DELIVERIES_PER_TICK_MAX, RETRY_MS_MAX, RETRY_MS_MIN},
+    limits::{DELIVERIES_PER_TICK_MAX, QUIET_MS, RETRY_MS_MAX, RETRY_MS_MIN},
     logs::LogName,
     project,
     receipt::Proven,
@@ -128,12 +128,12 @@ pub fn schedule_late(context: &Context, turn: &mut Turn<'_>, disclosures: &[Disc
 
 /// Takes up what is due: every delivery or application without an answer is sent again, and clocks of the law act.
 ///
-/// `ready` is since when this member serves. Within [`RETRY_MS_MAX`] of it nobody is reported as late: a member that comes
+/// `ready` is since when this member serves. Within [`QUIET_MS`] of it nobody is reported as late: a member that comes
 /// back from an older copy does not know who has answered since, and in that time asks everybody who is there once more.
 pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(), Halt> {
     let now = turn.now;
     let passed = |duty, since, told: &mut bool| -> Option<Date> {
-        let late = |due: &Deadline| !*told && now >= due.passed_at() && now > ready.plus_ms(RETRY_MS_MAX);
+        let late = |due: &Deadline| !*told && now >= due.passed_at() && now > ready.plus_ms(QUIET_MS);
         let due = timer::deadline(context, duty, since).filter(late)?;
         *told = true;
         Some(due.date)

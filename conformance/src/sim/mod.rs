@@ -44,11 +44,7 @@ use std::{
 
 use credit::{question::CLOCK_SKEW_MS_MAX, value::Date};
 use crypto::{Digest, Timestamp, secret::Secret};
-use exchange::{
-    member::{Input, Phase},
-    reconcile::Report,
-    registry::Registry,
-};
+use exchange::{member::Input, reconcile::Report, registry::Registry};
 use ledger::store::memory::{Fault as DiskFault, Image};
 
 use checker::Checker;
@@ -519,20 +515,12 @@ impl Sim {
         }
     }
 
-    /// A member takes up the newest registry: at its next start when it is down, after its start when it is starting.
+    /// A member takes up the newest registry; when it is down, at its next start.
     fn adopt(&mut self, node: usize) -> Result<(), Broken> {
-        match self.nodes[node].member.as_ref().map(|member| member.phase() == &Phase::Ready) {
-            Some(false) => {
-                self.network.schedule(self.now + 1_000, Event::Registry { node });
-                Ok(())
-            }
-            running => {
-                // Kept in the directory first, as a node does.
-                self.nodes[node].registry(self.registry.clone());
-                let input = (None, Input::Registry(self.registry.clone()));
-                if running.is_some() { self.step(node, vec![input]) } else { Ok(()) }
-            }
-        }
+        // Kept in the directory first, as a node does.
+        self.nodes[node].registry(self.registry.clone());
+        let input = (None, Input::Registry(self.registry.clone()));
+        if self.nodes[node].member.is_some() { self.step(node, vec![input]) } else { Ok(()) }
     }
 
     /// Takes a member down; it starts again after a while. `fault` is what its last write left.
