@@ -210,7 +210,7 @@ fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line
             |at, first| {
                 // Whatever became of the first try, the second gets the answer, and the third the same.
                 let once = format!("{victim}-{at}");
-                let second = until("an answer", Duration::from_millis(DEADLINE_MS), || {
+                let second = until("an answer", Duration::from_millis(2 * DEADLINE_MS), || {
                     ask(&once).filter(|got| got.status != 503)
                 });
                 let answer = answered(&second);

@@ -5,8 +5,8 @@
 //!
 //! The engine takes the first thing in its journal that it cannot read for the place where a crash tore it, and drops
 //! what follows without a word. So the store counts its batches, in the engine and in the [`Tally`] beside it, and is not
-//! opened when the engine has fewer. What a failed flush has left behind is not asked for again: the store is poisoned,
-//! the process ends, and the next start reads what is on the disk.
+//! opened when the engine has fewer. What a failed flush has left behind is not asked for again: the process ends there
+//! ([`FailStop`]), and the next start reads what is on the disk.
 
 use std::{
     fmt, fs, io,
@@ -60,6 +60,38 @@ pub struct DiskStore {
     /// Set by the first failed apply and never cleared: what reached the disk is unknown until the next start.
     poisoned: AtomicBool,
 }
+
+/// Ends the process where a write of the engine's journal has failed.
+///
+/// The journal's buffer still holds what it has tried to write. Another thread of the engine flushes it as soon as it gets
+/// the lock, and so would closing it; when the disk has the first try after all, it is there twice, and the journal is
+/// damage to the next start. The engine offers no hook but its log, where it tells of the failure while it holds the lock.
+/// Nothing that was not acknowledged is lost with the process.
+struct FailStop;
+
+impl log::Log for FailStop {
+    fn enabled(&self, about: &log::Metadata<'_>) -> bool {
+        about.level() == log::Level::Error && about.target().starts_with("fjall")
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let what = record.args().to_string();
+        if what.starts_with("persist failed") {
+            let Problem { next, next_zh, .. } = Problem::fault("");
+            eprintln!("error: the disk has failed: {what}\n  what to do: {next}\n  处理办法：{next_zh}");
+            std::process::exit(EXIT_FAULT);
+        }
+        tracing::error!(%what, "the storage engine");
+    }
+
+    fn flush(&self) {}
+}
+
+/// Exit code of a process whose machine has failed it.
+const EXIT_FAULT: i32 = 3;
 
 /// Why a store is not opened.
 #[derive(Debug)]
@@ -165,6 +197,10 @@ impl DiskStore {
     fn open_with(dir: &Path, acknowledged: u64, table_bytes: u64) -> Result<Self, OpenError> {
         let engine = |e: fjall::Error| refusal(dir, &e);
         let older = |has| OpenError::Older { dir: dir.to_owned(), has, acknowledged };
+        // Only one process-wide; whoever was first is this one.
+        if log::set_logger(&FailStop).is_ok() {
+            log::set_max_level(log::LevelFilter::Error);
+        }
         clear_unfinished(dir).and_then(|()| manifest::check(dir)).map_err(|e| engine(e.into()))?;
         let builder = Database::builder(dir)
             .cache_size(CACHE_BYTES)
