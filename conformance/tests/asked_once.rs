@@ -135,18 +135,19 @@ impl Stage {
                 while !asking.is_finished() && !self.federation.is_down(member) && Instant::now() < end {
                     thread::sleep(Duration::from_millis(2));
                 }
+                // The last change may come after the answer: from here on none is counted, and one that was is over soon.
+                let _ = fs::remove_file(self.armed(member));
+                thread::sleep(OVER);
                 let died = self.federation.is_down(member);
                 if died {
                     assert_eq!(self.federation.ended(member), None, "`{member}` ended in another way");
                     kills.all += 1;
                     kills.between += u64::from(self.accesses(member).len() as u64 > before);
-                    let _ = fs::remove_file(self.armed(member));
                     self.federation.spawn(member);
                     self.federation.ready(member);
                 }
                 (asking.join().unwrap(), died)
             });
-            let _ = fs::remove_file(self.armed(member));
             check(at, answer);
             if !died {
                 break;
@@ -181,6 +182,8 @@ impl Stage {
     }
 }
 
+/// A process that is to end at a change it makes now has ended by then.
+const OVER: Duration = Duration::from_millis(300);
 /// One federation after the other: each starts and kills nodes as fast as the machine allows.
 static TURN: Mutex<()> = Mutex::new(());
 
