@@ -378,6 +378,9 @@ impl Sim {
         if *member.phase() != Phase::Ready {
             return Some(format!("is {:?}", member.phase()));
         }
+        if node.context.registry.version < self.registry.version {
+            return Some("has an older registry".to_owned());
+        }
         let away = |id: &MemberId| self.nodes.iter().any(|n| n.away && n.id == *id);
         match propagation::missing(&node.context, &node.disk) {
             Ok(missing) => match missing.iter().filter(|m| !away(&m.to)).count() {
