@@ -523,6 +523,16 @@ impl Sim {
         if self.nodes[node].member.is_some() { self.step(node, vec![input]) } else { Ok(()) }
     }
 
+    /// Whether a member has an older registry than there is: what is signed with newer keys does not verify there yet, and it
+    /// comes again.
+    fn knows_less(&self, at: usize) -> bool {
+        self.nodes[at].context.registry.version < self.registry.version
+    }
+
+    fn position(&self, id: &credit::id::MemberId) -> Option<usize> {
+        self.nodes.iter().position(|n| n.id == *id)
+    }
+
     /// Takes a member down; it starts again after a while. `fault` is what its last write left.
     fn crash(&mut self, node: usize, fault: Option<DiskFault>) {
         if self.nodes[node].member.is_none() {

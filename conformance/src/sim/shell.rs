@@ -757,12 +757,6 @@ impl Sim {
         self.submit(at, None, input)
     }
 
-    /// Whether a member has an older registry than there is: what is signed with newer keys does not verify there yet, and it
-    /// comes again.
-    pub(super) fn knows_less(&self, at: usize) -> bool {
-        self.nodes[at].context.registry.version < self.registry.version
-    }
-
     /// A call has waited long enough.
     pub(super) fn give_up(&mut self, at: usize, call: u64) -> Result<(), Broken> {
         let Some((to, kind)) = self.nodes[at].calls.remove(&call) else { return Ok(()) };
@@ -779,10 +773,6 @@ impl Sim {
             // What is due stays due on the disk.
             Call::Deliver { .. } | Call::Forward { .. } | Call::Witness { .. } | Call::Ask { .. } => Ok(()),
         }
-    }
-
-    pub(super) fn position(&self, id: &MemberId) -> Option<usize> {
-        self.nodes.iter().position(|n| n.id == *id)
     }
 
     /// Whether every mirror that the registry names for the member has a full copy of its logs, and no other member is
