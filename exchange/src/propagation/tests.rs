@@ -137,12 +137,12 @@ fn who_has_not_acknowledged_in_time_is_reported_once_and_not_by_a_member_that_ha
         }
     };
     let passed = day("2026-05-10");
-    let minute = passed.plus_ms(RETRY_MS_MAX);
+    let quiet = passed.plus_ms(QUIET_MS);
     late(
         day("2026-05-07"),
-        &[(Timestamp(passed.0 - 1_000), 0), (minute, 1), (minute.plus_ms(RETRY_MS_MAX), 0)],
+        &[(Timestamp(passed.0 - 1_000), 0), (quiet, 1), (quiet.plus_ms(RETRY_MS_MAX), 0)],
     );
-    late(passed, &[(passed.plus_ms(1_000), 0), (minute, 0), (minute.plus_ms(RETRY_MS_MAX), 1)]);
+    late(passed, &[(passed.plus_ms(1_000), 0), (quiet, 0), (quiet.plus_ms(RETRY_MS_MAX), 1)]);
 }
 
 #[test]
