@@ -239,8 +239,10 @@ impl Asking {
 /// What is published must verify under the key that the registry names first, whether or not entries are added.
 pub fn renew(context: &Context, turn: &mut Turn<'_>, name: LogName, log: &mut Log) -> Result<(), Halt> {
     let Some(head) = log::head(turn.view(), name.as_str())? else { return Ok(()) };
+    let own = context.own.signing.verifying_key();
     let key = context.registry.key_of(&context.own.id, name, &head)?;
-    if key.key == context.own.signing.verifying_key() {
+    // Never back to a past key: a process that took the registry over while it started uses the present one at the next.
+    if key.key == own || context.registry.signing_key(&context.own.id)? != own {
         return Ok(());
     }
     log.renew();
