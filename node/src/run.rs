@@ -319,6 +319,13 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
                  If it surely is not, start with --alone / 镜像成员均无法连接，正在等待；如确认目录不是旧副本，可用 --alone 启动"
             );
         }
+        // Perhaps the mirror has another key by now; whoever can be reached has the registry that says so.
+        let mut asked = tokio::task::JoinSet::new();
+        for peer in peers.iter().cloned() {
+            let server = server.clone();
+            asked.spawn(async move { take_registry(&server, &peer, START_WAIT).await });
+        }
+        asked.join_all().await;
         tokio::time::sleep(MIRROR_RETRY).await;
     };
     let mut seen = Vec::new();
