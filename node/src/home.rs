@@ -6,7 +6,7 @@ use std::{
 };
 
 use credit::id::MemberId;
-use crypto::codec;
+use crypto::{codec, sign::PublicKey};
 use exchange::{
     artifact::Artifact,
     registry::{Registry, SignedRegistry},
@@ -28,6 +28,7 @@ const MEMBER: &str = "member";
 const SERVED: &str = "served";
 const RESTORED: &str = "restored";
 const RESTORING: &str = "restoring";
+const KNOWN_KEY: &str = "known-key";
 const LOCK: &str = "lock";
 
 /// The files of a directory that a backup takes beside the store and the keys.
@@ -167,6 +168,19 @@ impl Home {
             _ => sync_dir(&self.dir),
         };
         removed.map_err(|e| Problem::fault(format!("{}: {e}", self.dir.display())))
+    }
+
+    /// Notes that a peer has a registry with this signing key of the member.
+    pub fn mark_known(&self, key: &PublicKey) -> Result<(), Problem> {
+        if self.is_known(key) {
+            return Ok(());
+        }
+        write_private(&self.path(KNOWN_KEY), format!("{key}\n").as_bytes())
+    }
+
+    /// Whether a peer has had a registry with this signing key of the member.
+    pub fn is_known(&self, key: &PublicKey) -> bool {
+        fs::read_to_string(self.path(KNOWN_KEY)).is_ok_and(|text| text.trim() == key.to_string())
     }
 
     /// The member this directory was made for.

@@ -104,6 +104,7 @@ pub async fn run(
         ));
     }
     choose(&mut keys, &registry, &config.member);
+    stay_known(&mut keys, &registry, &home);
     let context = context(&keys, Arc::new(registry), &config.member)?;
     if take_back && registry_mirrors(&context).is_empty() {
         return Err(Problem::new(
@@ -219,6 +220,23 @@ pub fn choose(keys: &mut Keys, registry: &Registry, member: &str) {
     let entry = MemberId::parse(member).and_then(|id| registry.member(&id).ok());
     if let Some(entry) = entry {
         keys.choose(&entry.stated.sign);
+    }
+}
+
+/// Goes on with the keys before, while they are good and no peer is known to have the registry with the present ones: who
+/// had no other registry would be out of reach for everybody, who would have no other place to get it from.
+fn stay_known(keys: &mut Keys, registry: &Registry, home: &Home) {
+    let entry = home.member().and_then(|id| Ok(registry.member(&id)?));
+    let Ok((entry, past)) = entry.map(|entry| (entry, entry.past.last())) else { return };
+    let alone = !registry.active().any(|m| m.id != entry.stated.id && !m.quic.is_empty());
+    if let Some(past) = past.filter(|past| clock::now() <= past.until && keys.holds(&past.sign))
+        && !alone
+        && !home.is_known(&entry.stated.sign)
+    {
+        keys.choose(&past.sign);
+        tracing::warn!(
+            "no peer is known to have the registry with the new keys: the ones before stay in use"
+        );
     }
 }
 
@@ -573,6 +591,9 @@ pub async fn ask_heads(server: &Server, peer: &MemberId, wait: Duration) -> bool
     {
         tracing::warn!(alert = %refusal, %peer, "a newer registry is not adopted");
     }
+    if registry >= server.shared.context().registry.version && keys_end(&server.shared).is_some() {
+        known(server).await;
+    }
     let shared = server.shared.clone();
     let read = tokio::task::spawn_blocking(move || {
         let (context, store) = (&shared.context(), &shared.store);
@@ -647,6 +668,18 @@ fn replaced(shared: &Shared) {
         );
         tracing::warn!(%alert, "keys were replaced");
         shared.state.write().unwrap_or_else(PoisonError::into_inner).alert(alert);
+    }
+}
+
+/// A peer has the registry with this member's new keys: the next start may use them.
+async fn known(server: &Server) {
+    let context = server.shared.context();
+    let marked = match context.registry.member(&context.own.id) {
+        Ok(entry) => server.home.lock().await.mark_known(&entry.stated.sign),
+        Err(refusal) => Err(refusal.into()),
+    };
+    if let Err(problem) = marked {
+        tracing::error!("{problem}");
     }
 }
 
