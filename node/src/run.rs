@@ -339,8 +339,8 @@ async fn catch_up(server: &Server, alone: bool, first: bool) {
         }
         // Perhaps the mirror has another key by now; whoever can be reached has the registry that says so.
         let mut asked = tokio::task::JoinSet::new();
-        for peer in peers.iter().cloned() {
-            let server = server.clone();
+        for peer in &peers {
+            let (server, peer) = (server.clone(), peer.clone());
             asked.spawn(async move { take_registry(&server, &peer, START_WAIT).await });
         }
         asked.join_all().await;
