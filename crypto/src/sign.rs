@@ -314,6 +314,13 @@ impl<T> Signed<T> {
     }
 }
 
+impl<T: Statement> Verified<T> {
+    /// Signs `statement` as [`Signed::new`] does, and keeps it: whoever has just signed need not check that they did.
+    pub fn own(key: &SigningKey, issuer: &str, now: Timestamp, statement: T) -> Self {
+        Self { signed: Signed::new(key, issuer, now, &statement), statement }
+    }
+}
+
 impl<T> Verified<T> {
     /// The statement.
     pub fn get(&self) -> &T {

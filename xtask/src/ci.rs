@@ -178,13 +178,20 @@ pub(crate) fn cargo(root: &Path, args: &[&str]) -> Result<(), String> {
     })
 }
 
+/// How the variables begin that cargo sets about the package it runs.
+const OF_PACKAGE: [&str; 4] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];
+
 pub(crate) fn command(root: &Path, args: &[&str]) -> Command {
     let cargo: OsString = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(args).current_dir(root);
-    // Cargo tells us about *this* package; a tool that reads these would take it for its own.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
-        command.env_remove(name);
+    // Cargo tells us about *this* package. A tool that reads these would take it for its own, and a build script that
+    // watches one would run again, and all that depends on it be built again.
+    for (name, _) in env::vars_os() {
+        let told = name.to_str().is_some_and(|name| OF_PACKAGE.iter().any(|about| name.starts_with(about)));
+        if told {
+            command.env_remove(name);
+        }
     }
     command
 }

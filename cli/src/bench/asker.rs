@@ -18,7 +18,7 @@ use crypto::{
     Digest, Timestamp,
     seal::OpeningKey,
     secret::Secret,
-    sign::{PublicKey, Signed, SigningKey},
+    sign::{PublicKey, Signed, SigningKey, Verified},
 };
 use exchange::registry::MemberRequest;
 
@@ -81,7 +81,7 @@ impl Guest {
         item: &ItemId,
         subject: SubjectId,
         grant: Signed<Grant>,
-    ) -> Signed<Question> {
+    ) -> Verified<Question> {
         let now = clock::now();
         let question = Question {
             id: QuestionId(clock::random()),
@@ -95,7 +95,7 @@ impl Guest {
             deadline: now.plus_ms(WAIT.as_millis() as u64),
             checks: Vec::new(),
         };
-        Signed::new(&self.signing, self.id.as_str(), now, &question)
+        Verified::own(&self.signing, self.id.as_str(), now, question)
     }
 }
 

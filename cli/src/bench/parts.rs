@@ -8,7 +8,7 @@ use credit::{
     grant::Grant,
     question::{Basis, Question},
 };
-use crypto::sign::{Signed, Verified};
+use crypto::sign::Verified;
 use exchange::{
     answer::{self, Answer, AnswerNumber, Epoch, Plan},
     limits::FRAME_BYTES_MAX,
@@ -106,9 +106,9 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
     let (mut node, mut asker) = (Vec::new(), Vec::new());
 
     let start = Spent::now();
-    let asked: Vec<(u64, Signed<Question>)> = (0..QUESTIONS).map(|n| (n, workload.question(n))).collect();
+    let asked: Vec<Verified<Question>> = (0..QUESTIONS).map(|n| workload.question(n)).collect();
     asker.push(("signing a question", per(start), false));
-    let frames: Vec<Vec<u8>> = asked.iter().map(|(_, q)| to_frame(&Request::Ask(q.clone()))).collect();
+    let frames: Vec<Vec<u8>> = asked.iter().map(|q| to_frame(&Request::Ask(q.signed().clone()))).collect();
 
     let start = Spent::now();
     for frame in &frames {
@@ -117,7 +117,7 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
     node.push(("reading the question's frame", per(start), false));
     let start = Spent::now();
     let questions: Vec<Verified<Question>> =
-        asked.iter().map(|(_, signed)| registry.verify(signed)).collect::<Result<_, _>>()?;
+        asked.iter().map(|own| registry.verify(own.signed())).collect::<Result<_, _>>()?;
     node.push(("verifying the question", per(start), false));
     let start = Spent::now();
     for question in &questions {
@@ -134,12 +134,11 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
         let first = QUESTIONS * round as u64;
         let mut inputs: Vec<(u64, Verified<Question>, Input)> = Vec::new();
         for n in first..first + count {
-            let question: Verified<Question> = registry.verify(&workload.question(n))?;
+            let question = workload.question(n);
             let grant = granted(&registry, &question)?;
-            let again = registry.verify(question.signed())?;
             let caller = workload.outlet.id.clone();
-            let input = Input::Question { caller, question, grant, judged: None };
-            inputs.push((n, again, input));
+            let input = Input::Question { caller, question: question.clone(), grant, judged: None };
+            inputs.push((n, question, input));
         }
         let (mut deciding, mut committing) = (0.0, 0.0);
         let mut inputs = inputs.into_iter().peekable();

@@ -58,6 +58,31 @@ impl fmt::Display for Baseline {
     }
 }
 
+/// Whether the comparison could be made at all: known before the benchmark's own minutes.
+pub(super) fn able(url: &str) -> Result<(), Problem> {
+    let most = psql(url, "SHOW max_connections;")?;
+    if most.trim().parse::<usize>().is_ok_and(|most| most < CONNECTIONS) {
+        return Err(no(format!("the server takes {} connections", most.trim())));
+    }
+    let asked = Command::new("pgbench").arg("--version").output().map_err(|e| no(e.to_string()))?;
+    if asked.status.success() { Ok(()) } else { Err(no("it does not run".to_owned())) }
+}
+
+/// Connections the server must take: those of pgbench, and a few of others.
+const CONNECTIONS: usize = CONCURRENCY[CONCURRENCY.len() - 1] + 4;
+
+fn no(why: String) -> Problem {
+    Problem::new(
+        format!("pgbench: {why}"),
+        format!(
+            "install pgbench, let the server take {CONNECTIONS} connections (max_connections), or leave --postgres out"
+        ),
+        format!(
+            "请安装 pgbench，并允许服务器接受 {CONNECTIONS} 个连接（max_connections），或省略 --postgres"
+        ),
+    )
+}
+
 /// Measures `seconds` at each concurrency over as many subjects. The server keeps its own settings.
 pub(super) fn measure(url: &str, subjects: u64, seconds: u64) -> Result<Baseline, Problem> {
     let version = psql(url, "SHOW server_version;")?.trim().to_owned();
@@ -87,13 +112,7 @@ pub(super) fn measure(url: &str, subjects: u64, seconds: u64) -> Result<Baseline
 
 fn load(url: &str, subjects: u64, seconds: u64, clients: usize) -> Result<Ran, Problem> {
     let scratch = Scratch::new(None)?;
-    let no = |why: String| {
-        Problem::new(
-            format!("pgbench with {clients} clients: {why}"),
-            "install pgbench, let the server take 260 connections (max_connections), or leave --postgres out",
-            "请安装 pgbench，并允许服务器接受 260 个连接（max_connections），或省略 --postgres",
-        )
-    };
+    let no = |why: String| no(format!("with {clients} clients: {why}"));
     let script = scratch.0.join("script");
     let digest = Digest::of(b"question");
     fs::write(

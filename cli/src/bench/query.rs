@@ -24,7 +24,7 @@ use ::node::{
 use credit::{
     catalog::Catalog, grant::Grant, id::ItemId, policy::Role, question::Question, subject::SubjectId,
 };
-use crypto::sign::Signed;
+use crypto::sign::{Signed, Verified};
 use exchange::{
     answer::{self, OpenedAnswer},
     limits::{FRAME_BYTES_MAX, QUESTIONS_PER_SECOND_MAX},
@@ -78,7 +78,7 @@ impl Workload {
     }
 
     /// The `n`-th question, signed.
-    pub(super) fn question(&self, n: u64) -> Signed<Question> {
+    pub(super) fn question(&self, n: u64) -> Verified<Question> {
         let (subject, grant) = &self.grants[n as usize % self.grants.len()];
         self.bank(n).question(&self.item, subject.clone(), grant.clone())
     }
@@ -99,6 +99,9 @@ impl Workload {
 }
 
 pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
+    if let Some(url) = &args.postgres {
+        pgbench::able(url)?;
+    }
     let scratch = Scratch::new(args.dir.as_deref())?;
     let machine = machine::describe(&scratch.0);
     let mut text = vec![
@@ -374,8 +377,8 @@ async fn one(
     connection: &quic::Connection,
 ) -> Result<u64, Problem> {
     let n = workload.next.fetch_add(1, Ordering::Relaxed);
-    let signed = workload.question(n);
-    let request = Request::Ask(signed.clone());
+    let question = workload.question(n);
+    let request = Request::Ask(question.signed().clone());
     let mut sent_away = 0;
     let answer = loop {
         match quic::call(connection, &request, FRAME_BYTES_MAX).await {
@@ -388,7 +391,7 @@ async fn one(
             Err(refusal) => return Err(refusal.into()),
         }
     };
-    let opened = answer::open(registry, &registry.verify(&signed)?, &workload.bank(n).opening, &answer)?;
+    let opened = answer::open(registry, &question, &workload.bank(n).opening, &answer)?;
     if workload.right(n, &opened) {
         Ok(sent_away)
     } else {
