@@ -29,7 +29,7 @@ use credit::{
     grant::Grant,
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId},
     question::{Basis, Question, Want},
-    repair::Application,
+    repair::{Application, Matter},
     status::Change,
     subject::SubjectId,
 };
@@ -309,6 +309,7 @@ fn an_application_comes_from_a_platform_and_takes_no_other_case_s_place() {
             materials: Vec::new(),
             applied_at: clock::now(),
             clerk: None,
+            matter: Matter::Repair,
         };
         let signed = Signed::new(&stage.keys(from).signing(), from, clock::now(), &application);
         stage.call(&stage.line(from, "sh"), &Request::Apply(signed))
@@ -538,10 +539,12 @@ fn news_about_a_record_counts_only_from_its_authority() {
     }
     assert_eq!(record_of(4), Some(record));
     // The authority's own mark does count.
-    stage.federation.at("sh", &["dispute", "file", &record.to_string(), "--reason", "example"]).done();
+    let penalty = Penalty::new(4);
+    let file = ["dispute", "file", "--authority", "sh", "--item", "CF", "--document", &penalty.document];
+    stage.federation.at("sh", &[&file[..], &["--subject", &penalty.subject]].concat()).done();
     let asked = stage.sign("bank-a", &stage.question(4));
     assert!(stage.open("bank-a", &asked, stage.ask(&outlet, &asked)).records[0].disputed);
-    let withdraw = ["dispute", "resolve", &record.to_string(), "--reason", "example", "--withdraw"];
+    let withdraw = ["record", "withdraw", &record.to_string(), "--reason", "example"];
     stage.federation.at("sh", &withdraw).done();
     assert_eq!(record_of(4), None);
 }

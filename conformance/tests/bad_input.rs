@@ -258,7 +258,10 @@ fn verbs_about_records_and_cases_say_what_an_id_looks_like() {
     sh(&["status", "12"]).fails(1, &["64 hexadecimal"]);
     sh(&["erase", "zz", "--reason", "r"]).fails(1, &["64 hexadecimal"]);
     sh(&["erase", &none, "--reason", "r"]).fails(1, &["record.unknown"]);
-    sh(&["dispute", "file", &none, "--reason", "r"]).fails(1, &["record.unknown"]);
+    sh(&["record", "withdraw", &none, "--reason", "r"]).fails(1, &["record.unknown"]);
+    let answer = ["dispute", "resolve", &case, "--ground", "g"];
+    assert_eq!(sh(&answer).code, Some(2), "an answer says what was found");
+    sh(&[&answer[..], &["--corrected"]].concat()).fails(1, &["case.unknown"]);
     sh(&["repair", "accept", "1"]).fails(1, &["32 hexadecimal"]);
     sh(&["repair", "accept", &case]).fails(1, &["case.unknown"]);
     sh(&["repair", "decide", &case]).fails(1, &["case.unknown"]);

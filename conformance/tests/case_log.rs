@@ -9,10 +9,10 @@ use credit::{
     entry::StatusFact,
     id::{CaseId, ClerkId},
     repair::{Case, Deadline, FalseMaterial},
-    status::{Change, Status},
+    status::Status,
 };
 use crypto::{Digest, Timestamp};
-use exchange::{member::Input, refusal::Code, wire::Response};
+use exchange::{member::Input, refusal::Code, repair::Finding, wire::Response};
 use world::{JS, Penalty, SH, World, at, date};
 
 fn refused(response: Response) -> (Option<Code>, String) {
@@ -188,12 +188,16 @@ fn a_superseding_record_carries_the_standing_on() {
     let penalty = Penalty::general("G-1", "2026-01-05");
     let record = world.collect(SH, &penalty);
     world.collect(JS, &penalty);
-    world.change(SH, record, Change::Dispute, None);
+    world.object(JS, "G-1", 9);
+    // Nothing is corrected before the correction is there.
+    assert!(refused(world.answer(9, Finding::Corrected)).1.contains("submit the corrected file first"));
     // The correction: another date under the same number is another version of the same record.
+    world.until(world.now.plus_ms(60_000));
     let corrected = Penalty { decided: "2026-01-06", ..penalty.clone() };
     assert_eq!(world.collect(SH, &corrected), record);
     assert_eq!(world.status(JS, record), Status::Disputed);
-    world.change(SH, record, Change::EndDispute, None);
+    world.answer(9, Finding::Corrected);
+    assert_eq!(world.status(JS, record), Status::Active);
     world.apply(JS, "G-1", 1);
     world.step(SH, Input::AcceptRepair { case: CaseId([1; 16]), clerk: None });
     world.step(

@@ -57,7 +57,7 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     let rows = federation.file("rows.csv", format!("{first},警告,警告（虚构）,,{second}"));
     federation.submit("sh", "office", &rows).done();
     federation.submit("js", "office", &rows).done();
-    assert_eq!(metric(&federation, "sh", "xinqiao_cases_overdue"), Some(0));
+    assert_eq!(metric(&federation, "sh", "xinqiao_cases_overdue{clerk=\"\"}"), Some(0));
 
     // An application through `js`.
     let paper = federation.file("performed", "proof of performance (example)\n");
@@ -114,9 +114,7 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     until("`js` shows it", WAIT, || (status(&federation, "js", record)? == "active").then_some(()));
 
     // Withdrawn: due for erasure at each member that holds it, and at no other.
-    federation
-        .at("sh", &["dispute", "resolve", record, "--reason", "处罚决定已撤销（示例）", "--withdraw"])
-        .done();
+    federation.at("sh", &["record", "withdraw", record, "--reason", "处罚决定已撤销（示例）"]).done();
     for holder in ["sh", "js"] {
         let due = until("the erasure is due", WAIT, || {
             cases(&federation, holder, &["--due"])["erasures"].as_array().unwrap().first().cloned()

@@ -16,6 +16,7 @@ use credit::{
     predicate::{Check, Outcome},
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SUBJECT_FIELD, SealedRecord, field_content},
+    repair::Matter,
     rules::{AuthorityKind, Tier},
     subject::{SubjectId, uscc_from_parts},
     value::{Amount, Date, Value},
@@ -37,7 +38,7 @@ use exchange::{
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
     tables,
-    wire::{RepairDraft, Response},
+    wire::{ApplicationDraft, Response},
 };
 use ledger::{log, store::Store, tree::LeafIndex};
 
@@ -498,16 +499,17 @@ fn a_retry_is_told_the_same_and_a_repair_reaches_who_was_told() {
     assert_eq!(first, again);
     assert_eq!(stage.open(&question, &stage.seal(&again)).unwrap().checks[0].outcome, Outcome::No);
     let bank: MemberId = stage.nodes[BANK].id.clone();
-    let draft = RepairDraft {
+    let draft = ApplicationDraft {
         authority: stage.nodes[SH].id.clone(),
         item: item("CF"),
         document: "P-1".into(),
         subject: subject(1),
         materials: Vec::new(),
         clerk: None,
+        matter: Matter::Repair,
     };
     let case = CaseId([1; 16]);
-    stage.step(Input::ApplyRepair { draft, case });
+    stage.step(Input::Apply { draft, case });
     stage.step(Input::AcceptRepair { case, clerk: None });
     let decided = stage.step(Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
     let told =

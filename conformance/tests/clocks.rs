@@ -6,10 +6,10 @@
 mod world;
 
 use conformance::sim::disk::Disk;
-use credit::entry::StatusFact;
 use credit::{
+    entry::StatusFact,
     id::{CaseId, RecordId},
-    repair::Deadline,
+    repair::{Deadline, Matter},
     rules::{AuthorityKind, Tier},
     status::{Change, Status},
 };
@@ -21,7 +21,7 @@ use exchange::{
     member::Input,
     propagation, read,
     refusal::Code,
-    wire::{RepairDraft, Response},
+    wire::{ApplicationDraft, Response},
 };
 use ledger::{log, store::Store};
 use world::{JS, OUTLET, Penalty, SH, World, at, date, item, subject};
@@ -252,16 +252,17 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
     let mut world = World::new(at("2026-02-12", 9));
     let penalty = Penalty { tier: Tier::General, ..Penalty::general("G-1", "2025-06-03") };
     let record = world.collect(SH, &penalty);
-    let draft = RepairDraft {
+    let draft = ApplicationDraft {
         authority: world.nodes[SH].id.clone(),
         item: item(),
         document: "G-1".into(),
         subject: subject(),
         materials: vec![Digest::of(b"proof of performance")],
         clerk: None,
+        matter: Matter::Repair,
     };
     let case = CaseId([7; 16]);
-    world.step(JS, Input::ApplyRepair { draft, case });
+    world.step(JS, Input::Apply { draft, case });
     let outcome = |world: &World| world.cases(JS).0[0].outcome.clone().unwrap_or_default();
     assert_eq!(outcome(&world).accepted, None);
 
@@ -291,16 +292,17 @@ fn a_late_step_of_a_case_is_reported_once_and_the_counter_learns_the_outcome() {
     assert_eq!((told.at, reason.as_str()), (at("2026-03-07", 0), "义务未履行"));
 
     // Again, through the same counter, and granted this time: the push alone tells it.
-    let draft = RepairDraft {
+    let draft = ApplicationDraft {
         authority: world.nodes[SH].id.clone(),
         item: item(),
         document: "G-1".into(),
         subject: subject(),
         materials: vec![Digest::of(b"new proof")],
         clerk: None,
+        matter: Matter::Repair,
     };
     let again = CaseId([8; 16]);
-    world.step(JS, Input::ApplyRepair { draft, case: again });
+    world.step(JS, Input::Apply { draft, case: again });
     world.step(SH, Input::AcceptRepair { case: again, clerk: None });
     world.step(SH, Input::DecideRepair { case: again, grant: true, reason: String::new(), clerk: None });
     assert_eq!(world.status(JS, record), Status::Repaired);
@@ -355,7 +357,7 @@ fn who_has_not_acknowledged_in_time_is_named_once_and_an_application_on_its_way_
     let mut world = World::new(at("2026-02-12", 9));
     let record = world.collect(SH, &Penalty::general("G-1", "2026-02-11"));
     world.cut.insert(JS);
-    world.change(SH, record, Change::Dispute, None);
+    world.change(SH, record, Change::Mask, Some(Digest::of(b"ruling")));
     let missing = |world: &World| {
         let node = &world.nodes[SH];
         let missing = propagation::missing(&node.context, &node.disk).unwrap();
@@ -373,7 +375,7 @@ fn who_has_not_acknowledged_in_time_is_named_once_and_an_application_on_its_way_
     world.cut.clear();
     world.until(at("2026-02-26", 2));
     assert_eq!(missing(&world), []);
-    assert_eq!(world.status(JS, record), Status::Disputed);
+    assert_eq!(world.status(JS, record), Status::Masked);
 
     world.cut.insert(SH);
     world.apply(JS, "G-1", 1);

@@ -18,7 +18,7 @@ use credit::{
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, QuestionId, RecordId},
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
-    repair::Case,
+    repair::{Case, Matter},
     rules::{AuthorityKind, Tier},
     status::Status,
     subject::{SubjectId, uscc_from_parts},
@@ -36,7 +36,7 @@ use exchange::{
     receipt::Receipt,
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
-    wire::{GrantDraft, RepairDraft, Response},
+    wire::{ApplicationDraft, GrantDraft, Response},
 };
 use ledger::{
     log,
@@ -226,15 +226,16 @@ impl Run {
             Deed::Apply => {
                 let (authority, item) = (self.nodes[0].id.clone(), penalty_item());
                 let document = "SIM-1".to_owned();
-                let draft = RepairDraft {
+                let draft = ApplicationDraft {
                     authority,
                     item,
                     document,
                     subject: subject(),
                     materials: Vec::new(),
                     clerk: None,
+                    matter: Matter::Repair,
                 };
-                Input::ApplyRepair { draft, case: CaseId([1; 16]) }
+                Input::Apply { draft, case: CaseId([1; 16]) }
             }
             Deed::Accept => Input::AcceptRepair { case: CaseId([1; 16]), clerk: None },
             Deed::Decide => {
@@ -351,7 +352,9 @@ impl Run {
         assert_eq!(status.standing, [(node.id.clone(), Status::Repaired)]);
         let erased = read::erased_slots(&node.disk).unwrap();
         assert!(!erased.is_empty() && erased.iter().all(|slot| node.tree.key(*slot).is_none()));
-        let Response::Cases { cases, .. } = read::cases(&node.disk).unwrap() else { panic!("no cases") };
+        let Response::Cases { cases, .. } = read::cases(&node.context, &node.disk).unwrap() else {
+            panic!("no cases")
+        };
         assert!(matches!(&cases[..], [Case::Decided(decided)] if decided.granted));
         assert_eq!(node.disk.leak(), None);
     }

@@ -92,7 +92,9 @@ fn members_change_their_keys_and_what_they_signed_before_holds() {
     // What is signed under the first keys: a proof, a certificate of who has acknowledged, a checkpoint with cosignatures.
     let proof = federation.text("proof");
     federation.at("sh", &["audit", "proof", "--log", "records", "--index", "0", "--out", &proof]).done();
-    let filed = federation.at("sh", &["dispute", "file", &record, "--reason", "异议（示例）"]).done().json();
+    let ruling = federation.file("ruling", "ruling of the court (example)\n");
+    let mask = ["record", "mask", &record, "--reason", "重整计划获批（示例）", "--paper", &ruling];
+    let masked = federation.at("sh", &mask).done().json();
     let certificate = federation.text("certificate");
     let certified = |event: &str, out: &str| {
         until("everybody has acknowledged", WAIT, || {
@@ -101,7 +103,7 @@ fn members_change_their_keys_and_what_they_signed_before_holds() {
             told["missing"].as_array().unwrap().is_empty().then_some(())
         });
     };
-    certified(&filed["event"].to_string(), &certificate);
+    certified(&masked["event"].to_string(), &certificate);
     let old_head = federation.file("old-head", witnessed_head(&federation, "sh", LogName::Status).as_str());
     let first = federation.file("first-registry", fs::read(federation.registry()).unwrap());
 
@@ -166,7 +168,7 @@ fn members_change_their_keys_and_what_they_signed_before_holds() {
     );
     federation.submit("sh", "office", &federation.file("second.csv", numbered(4, 6))).done();
     let ended =
-        federation.at("sh", &["dispute", "resolve", &record, "--reason", "异议处理完毕（示例）"]).done();
+        federation.at("sh", &["record", "unmask", &record, "--reason", "重整计划执行完毕（示例）"]).done();
     let second = federation.text("second-certificate");
     certified(&ended.json()["event"].to_string(), &second);
 

@@ -9,18 +9,23 @@ use credit::{
     calendar::Calendar,
     entry::StatusFact,
     id::CaseId,
-    repair::{Case, Deadline},
-    status::{Change, Status},
+    repair::{Case, Deadline, Matter},
+    status::Status,
 };
 use crypto::{Timestamp, codec};
 use exchange::{
     artifact::Artifact, certificate, limits::REASON_BYTES_MAX, member::Input, propagation, read,
-    wire::Response,
+    repair::Finding, wire::Response,
 };
 use world::{BANK, JS, OUTLET, Penalty, SH, World, at, date};
 
 fn due(day: &str) -> Option<Deadline> {
     Some(Deadline { date: date(day), provisional: false })
+}
+
+/// The one case of repair at `sh`.
+fn repair(world: &World) -> Case {
+    world.decided_by(SH).into_iter().find(|case| case.matter() == Matter::Repair).unwrap()
 }
 
 #[test]
@@ -43,7 +48,9 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     assert_eq!(received.iter().map(|r| (r.record, r.disputed)).collect::<Vec<_>>(), [(record, false)]);
 
     // The company disputes; the mark is everywhere at once, and the bank, which received the record, is told.
-    world.change(SH, record, Change::Dispute, None);
+    world.object(JS, "沪示罚2025第1号", 9);
+    // Five working days by Shanghai's rule: 10, 11, 12, 13 February and the make-up Saturday 14.
+    assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-02-14"));
     for member in [SH, JS, OUTLET, BANK] {
         assert_eq!(world.status(member, record), Status::Disputed);
     }
@@ -52,18 +59,19 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     // The date was wrong: a superseding record, and the mark is taken off.
     let corrected = Penalty { decided: "2025-11-11", ..penalty };
     assert_eq!(world.collect(SH, &corrected), record);
-    world.change(SH, record, Change::EndDispute, None);
+    world.answer(9, Finding::Corrected);
+    assert_eq!(world.status(BANK, record), Status::Active);
 
     // Three months after the decision, on the Thursday before the festival, it applies at home, in Jiangsu.
     world.until(at("2026-02-12", 16));
     let case = CaseId([1; 16]);
     assert!(matches!(world.apply(JS, "沪示罚2025第1号", 1), Response::Case(_)));
     // Friday 13, the make-up Saturday 14, then the first day after the festival.
-    assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-02-24"));
+    assert_eq!(repair(&world).deadline(), due("2026-02-24"));
     world.until(at("2026-02-24", 17));
     world.step(SH, Input::AcceptRepair { case, clerk: None });
     // Seven working days by Order 58, which rules over a decision of 2025: 25, 26, 27, the make-up Saturday 28, 2, 3, 4 March.
-    assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-03-04"));
+    assert_eq!(repair(&world).deadline(), due("2026-03-04"));
     assert_eq!(world.overdue(SH), 0, "nothing was late");
 
     // Granted on its last day, while the bank is away.

@@ -1,4 +1,5 @@
-//! A repair case (信用修复) at the deciding member: application, acceptance, decision.
+//! A case at the deciding member: a repair (信用修复) with application, acceptance and decision, or an objection (异议)
+//! with filing and answer.
 //!
 //! The case is an enum of structs consumed by value: what a state does not allow does not compile, what a rule does
 //! not allow returns a [`Denial`] that names the rule. What every *other* member holds is [`crate::status`].
@@ -24,6 +25,39 @@ pub const MATERIALS_MAX: usize = 64;
 /// Working days left at which a deadline is near: whoever looks once a working day sees it in time.
 pub const NEAR_WORKING_DAYS: u32 = 1;
 
+/// What an application asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Matter {
+    /// Repair of a record that is right (信用修复).
+    #[n(0)]
+    Repair,
+    /// Correction or withdrawal of a record that is wrong (异议).
+    #[n(1)]
+    Objection,
+}
+
+impl Matter {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Repair, Self::Objection];
+
+    /// English word, as in `--json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Repair => "repair",
+            Self::Objection => "objection",
+        }
+    }
+
+    /// The legal term.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Self::Repair => "信用修复",
+            Self::Objection => "异议",
+        }
+    }
+}
+
 /// An application as the receiving counter signs and forwards it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -31,7 +65,7 @@ pub struct Application {
     /// Chosen by the counter.
     #[n(0)]
     pub case: CaseId,
-    /// The record whose repair is asked for.
+    /// The record it is about.
     #[n(1)]
     pub record: RecordId,
     /// The member that decides.
@@ -40,7 +74,8 @@ pub struct Application {
     /// The member whose counter took it.
     #[n(3)]
     pub counter: MemberId,
-    /// SHA-256 of each paper the counter keeps: proof of performance (履行完毕证明) and pledge (信用承诺书).
+    /// SHA-256 of each paper the counter keeps: of a repair proof of performance (履行完毕证明) and pledge (信用承诺书), of
+    /// an objection what shows the error.
     #[n(4)]
     pub materials: Vec<Digest>,
     /// When the counter took it.
@@ -49,6 +84,9 @@ pub struct Application {
     /// Who took it at the counter; a pseudonymous id, never a name.
     #[n(6)]
     pub clerk: Option<ClerkId>,
+    /// What it asks for.
+    #[n(7)]
+    pub matter: Matter,
 }
 
 impl Statement for Application {
@@ -64,6 +102,16 @@ pub enum Denial {
         earliest: Date,
         /// The rule set that says so.
         rule: String,
+    },
+    /// The rule set tells no day from which repair may be applied for.
+    NotProvided {
+        /// Which.
+        rule: String,
+    },
+    /// The case is about the other matter.
+    OtherMatter {
+        /// The one it is about.
+        matter: Matter,
     },
     /// The case is not in the state the step needs.
     WrongState {
@@ -92,6 +140,16 @@ impl fmt::Display for Denial {
             Self::TooEarly { earliest, rule } => {
                 write!(f, "minimum publicity under `{rule}` lasts until {earliest}")
             }
+            Self::NotProvided { rule } => write!(
+                f,
+                "`{rule}` does not provide from when repair may be applied for; refuse it, or let who decided the matter say"
+            ),
+            Self::OtherMatter { matter: Matter::Repair } => {
+                f.write_str("the case is about a repair, which is accepted and decided (`repair accept`, `repair decide`)")
+            }
+            Self::OtherMatter { matter: Matter::Objection } => {
+                f.write_str("the case is about an objection, which is answered (`dispute resolve`)")
+            }
             Self::WrongState { state } => write!(f, "the case is already {state}"),
             Self::TooManyApplications => write!(f, "the case holds {APPLICATIONS_PER_CASE_MAX} applications"),
             Self::OtherBan { until, rule } => write!(f, "under `{rule}` the ban lasts until {until}"),
@@ -106,7 +164,7 @@ impl fmt::Display for Denial {
 /// One case.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Case {
-    /// Waiting for acceptance.
+    /// Waiting for acceptance, an objection for its answer.
     #[n(0)]
     Applied(#[n(0)] Applied),
     /// Accepted, waiting for the decision.
@@ -130,12 +188,15 @@ pub struct Applied {
     /// Applications that joined it, the first first.
     #[n(2)]
     pub applications: Vec<Joined>,
-    /// Last day for acceptance, where the rule set gives one.
+    /// Last day for acceptance, of an objection for its answer, where the rules give one.
     #[n(3)]
     pub accept_due: Option<Deadline>,
     /// Who was assigned the case's next steps last.
     #[n(4)]
     pub assigned: Option<ClerkId>,
+    /// What it is about.
+    #[n(5)]
+    pub matter: Matter,
 }
 
 /// An application that joined a case.
@@ -291,7 +352,7 @@ pub struct Decided {
     /// When it was decided.
     #[n(1)]
     pub at: Timestamp,
-    /// Whether the repair was granted.
+    /// Whether the repair was granted, or the objection found right.
     #[n(2)]
     pub granted: bool,
     /// The rule set decided under.
@@ -303,6 +364,9 @@ pub struct Decided {
     /// Who decided it.
     #[n(5)]
     pub clerk: Option<ClerkId>,
+    /// It was refused before it was accepted (不予受理), or there is nothing left to decide about.
+    #[n(6)]
+    pub declined: bool,
 }
 
 impl Applied {
@@ -314,6 +378,7 @@ impl Applied {
             applications: vec![Joined::of(application, digest)],
             accept_due,
             assigned: None,
+            matter: application.matter,
         }
     }
 
@@ -340,14 +405,33 @@ impl Applied {
         Accepted { applied: self, at: now, decide_due, clerk }
     }
 
-    /// The last day for the decision, if it is accepted at `at`; counted from where the rule says.
+    /// The last day for the decision, if it is accepted at `at`; counted from where the rule says, and where it does not say
+    /// from the application, which gives the earlier day.
     pub fn decide_due(&self, at: Timestamp, rule: Option<&Rule>, calendar: &Calendar) -> Option<Deadline> {
-        let from = match rule.and_then(|r| r.decide_from) {
-            Some(DecideFrom::Application) => self.applications.first().map_or(at, |j| j.at),
-            _ => at,
+        let from = match rule?.decide_from {
+            Some(DecideFrom::Acceptance) => at,
+            _ => self.applications.first().map_or(at, |j| j.at),
         };
-        let days = rule.and_then(|r| r.decide_working_days);
-        days.map(|days| Deadline::after(Date::from_timestamp(from), days, calendar))
+        Some(Deadline::after(Date::from_timestamp(from), rule?.decide_working_days?, calendar))
+    }
+
+    /// Refusal before acceptance (不予受理), or the end of a case whose record has ended.
+    #[must_use]
+    pub fn decline(self, at: Timestamp, rule: String, reason: String, clerk: Option<ClerkId>) -> Decided {
+        Decided { declined: true, ..self.accept(at, None, None).refuse(at, rule, reason, clerk) }
+    }
+
+    /// The answer to an objection: found right, or not and why.
+    #[must_use]
+    pub fn answer(
+        self,
+        at: Timestamp,
+        granted: bool,
+        rule: String,
+        reason: String,
+        clerk: Option<ClerkId>,
+    ) -> Decided {
+        Decided { granted, ..self.accept(at, None, None).refuse(at, rule, reason, clerk) }
     }
 }
 
@@ -360,7 +444,8 @@ impl Accepted {
         decided: Date,
         published: Date,
     ) -> Result<(), Denial> {
-        let earliest = rule.earliest_repair(decided, published);
+        let not_provided = || Denial::NotProvided { rule: rule.set_id.clone() };
+        let earliest = rule.earliest_repair(decided, published).ok_or_else(not_provided)?;
         if Date::from_timestamp(now) < earliest {
             return Err(Denial::TooEarly { earliest, rule: rule.set_id.clone() });
         }
@@ -370,20 +455,23 @@ impl Accepted {
     /// The granted repair.
     #[must_use]
     pub fn grant(self, at: Timestamp, rule: String, clerk: Option<ClerkId>) -> Decided {
-        Decided { accepted: self, at, granted: true, rule, reason: String::new(), clerk }
+        Decided { accepted: self, at, granted: true, rule, reason: String::new(), clerk, declined: false }
     }
 
     /// Refusal (不予修复), with the reason the subject is told.
     #[must_use]
     pub fn refuse(self, at: Timestamp, rule: String, reason: String, clerk: Option<ClerkId>) -> Decided {
-        Decided { accepted: self, at, granted: false, rule, reason, clerk }
+        Decided { accepted: self, at, granted: false, rule, reason, clerk, declined: false }
     }
 }
 
-/// The last day for the acceptance of an application, where the rule set gives one.
+/// The last day for the acceptance of an application, where the rule set gives one; where it gives none but one for the
+/// decision that does not wait for acceptance, that one.
 pub fn accept_due(applied_at: Timestamp, rule: Option<&Rule>, calendar: &Calendar) -> Option<Deadline> {
-    let days = rule.and_then(|r| r.accept_working_days);
-    days.map(|days| Deadline::after(Date::from_timestamp(applied_at), days, calendar))
+    let rule = rule?;
+    let whole = rule.decide_working_days.filter(|_| rule.decide_from != Some(DecideFrom::Acceptance));
+    let days = rule.accept_working_days.or(whole)?;
+    Some(Deadline::after(Date::from_timestamp(applied_at), days, calendar))
 }
 
 impl Case {
@@ -440,16 +528,11 @@ impl Case {
         }
     }
 
-    /// Counts that deadline again: a provisional one moves when the calendar of its year is published.
-    pub fn count_again(&mut self, rule: Option<&Rule>, calendar: &Calendar) {
+    /// Puts that deadline anew: a provisional one moves when the calendar of its year is published.
+    pub fn set_deadline(&mut self, due: Option<Deadline>) {
         match self {
-            Case::Applied(applied) => {
-                let first = applied.applications.first();
-                applied.accept_due = first.and_then(|first| accept_due(first.at, rule, calendar));
-            }
-            Case::Accepted(accepted) => {
-                accepted.decide_due = accepted.applied.decide_due(accepted.at, rule, calendar);
-            }
+            Case::Applied(applied) => applied.accept_due = due,
+            Case::Accepted(accepted) => accepted.decide_due = due,
             Case::Decided(_) => {}
         }
     }
@@ -473,7 +556,21 @@ impl Case {
             Case::Applied(_) => "applied",
             Case::Accepted(_) => "accepted",
             Case::Decided(d) if d.granted => "granted",
+            Case::Decided(d) if d.declined => "declined",
             Case::Decided(_) => "refused",
+        }
+    }
+
+    /// What it is about.
+    pub fn matter(&self) -> Matter {
+        self.applied().matter
+    }
+
+    /// The case, if it is about `matter`.
+    pub fn of(self, matter: Matter) -> Result<Self, Denial> {
+        match self.matter() {
+            its if its == matter => Ok(self),
+            its => Err(Denial::OtherMatter { matter: its }),
         }
     }
 
@@ -515,6 +612,7 @@ mod tests {
             materials: Vec::new(),
             applied_at: date(day).start().plus_ms(12 * 3_600_000),
             clerk: None,
+            matter: Matter::Repair,
         };
         let book = RuleBook::builtin();
         let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
@@ -573,7 +671,7 @@ mod tests {
         let later = Calendar::parse(&[(2026, head), (2027, notice)]).unwrap();
         let book = RuleBook::builtin();
         let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
-        case.count_again(Some(rule), &later);
+        case.set_deadline(accept_due(date("2026-12-30").start(), Some(rule), &later));
         assert_eq!(case.deadline(), Some(Deadline { date: date("2027-01-06"), provisional: false }));
     }
 

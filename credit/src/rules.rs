@@ -201,13 +201,11 @@ pub struct Rule {
 impl Rule {
     /// The first day on which repair may be applied for, if all duties are performed.
     ///
-    /// Where the minimum is not provided this fails closed: the day on which publicity ends by itself, or
-    /// [`Date::LONG_TERM`] if that is not provided either. Ask [`Rule::min_months`] to tell the cases apart.
-    pub fn earliest_repair(&self, decided: Date, published: Date) -> Date {
-        match self.min_months.or(self.max_months) {
-            Some(months) => self.start(decided, published).plus_months(months),
-            None => Date::LONG_TERM,
-        }
+    /// Where the minimum is not provided this fails closed: the day on which publicity ends by itself; `None` if that is not
+    /// provided either.
+    pub fn earliest_repair(&self, decided: Date, published: Date) -> Option<Date> {
+        let months = self.min_months.or(self.max_months)?;
+        Some(self.start(decided, published).plus_months(months))
     }
 
     /// The day on which publicity ends by itself; `None` = not provided.
@@ -334,30 +332,44 @@ pub enum Duty {
     Acknowledge,
     /// Bring an application to the member that decides.
     Forward,
+    /// Mark a record as disputed.
+    MarkObjection,
+    /// Answer an objection.
+    AnswerObjection,
 }
 
 impl Duty {
+    const ALL: [Self; 5] =
+        [Self::EraseWithdrawn, Self::Acknowledge, Self::Forward, Self::MarkObjection, Self::AnswerObjection];
+
     /// The code, as in the data file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::EraseWithdrawn => "erase-withdrawn",
             Self::Acknowledge => "acknowledge",
             Self::Forward => "forward",
+            Self::MarkObjection => "mark-objection",
+            Self::AnswerObjection => "answer-objection",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::EraseWithdrawn, Self::Acknowledge, Self::Forward].into_iter().find(|d| d.as_str() == text)
+        Self::ALL.into_iter().find(|d| d.as_str() == text)
     }
 }
 
-/// How long a duty takes, for what happened in a period.
+/// How long a duty takes in a region, for what happened in a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Term {
+pub struct Term {
     duty: Duty,
+    /// Absent in a national rule.
+    region: Option<String>,
     from: Date,
     until: Option<Date>,
-    working_days: u32,
+    /// Working days.
+    pub working_days: u32,
+    /// The law, in Chinese.
+    pub source: String,
 }
 
 /// Every rule set and retention rule, with the digest that entries name.
@@ -434,17 +446,22 @@ impl RuleBook {
         for line in table("deadlines.csv", deadlines, &DEADLINE_COLUMNS)? {
             let term = Term {
                 duty: line.parse("id", Duty::parse)?,
+                region: line.parse("region", |text| match text {
+                    NATIONAL => Some(None),
+                    _ => (text.len() == 6).then(|| Some(text.to_owned())),
+                })?,
                 from: line.parse("valid_from", Date::parse)?,
                 until: line.optional("valid_until", Date::parse)?,
                 working_days: line
                     .parse("working_days", |text| text.parse().ok().filter(|n| *n <= WORKING_DAYS_MAX))?,
+                source: line.required("source")?,
             };
-            line.required("source")?;
-            if terms
-                .iter()
-                .any(|t| t.duty == term.duty && overlap((t.from, t.until), (term.from, term.until)))
-            {
-                return Err(line.error("valid_from", "overlaps another term of the duty"));
+            let clash = |t: &Term| {
+                (t.duty, &t.region) == (term.duty, &term.region)
+                    && overlap((t.from, t.until), (term.from, term.until))
+            };
+            if terms.iter().any(clash) {
+                return Err(line.error("valid_from", "overlaps another term of the duty in the region"));
             }
             terms.push(term);
         }
@@ -490,10 +507,12 @@ impl RuleBook {
             .then_some(Recognition { prevails: own.rank < other.rank, source: &own.source })
     }
 
-    /// Working days in which a duty is to be done after what happened on `day`; `None` = not provided.
-    pub fn working_days(&self, duty: Duty, day: Date) -> Option<u32> {
+    /// The time a duty takes in `region` after what happened on `day`: by the region's own rule, else by the national one;
+    /// `None` = not provided. A neighbour's is never taken.
+    pub fn term(&self, duty: Duty, region: &str, day: Date) -> Option<&Term> {
         let covers = |t: &&Term| t.duty == duty && overlap((t.from, t.until), (day, Some(day)));
-        self.terms.iter().find(covers).map(|term| term.working_days)
+        let own = self.terms.iter().filter(covers).find(|t| t.region.as_deref() == Some(region));
+        own.or_else(|| self.terms.iter().filter(covers).find(|t| t.region.is_none()))
     }
 
     /// SHA-256 over the four texts, each with its length before it (8 bytes, big endian).
@@ -747,8 +766,11 @@ const RETENTION_COLUMNS: [&str; 12] = [
 const RECOGNITION_COLUMNS: [&str; 7] =
     ["system", "change", "rank", "valid_from", "valid_until", "source", "confidence"];
 
-const DEADLINE_COLUMNS: [&str; 6] =
-    ["id", "valid_from", "valid_until", "working_days", "source", "confidence"];
+const DEADLINE_COLUMNS: [&str; 7] =
+    ["id", "region", "valid_from", "valid_until", "working_days", "source", "confidence"];
+
+/// In place of a region: the whole country.
+const NATIONAL: &str = "*";
 
 const REPAIR: &str = include_str!("../data/rules/repair.csv");
 const RETENTION: &str = include_str!("../data/rules/retention.csv");
@@ -788,17 +810,20 @@ mod tests {
         let book = RuleBook::builtin();
         let (decided, published) = (date("2026-04-10"), date("2026-04-20"));
         let general = book.rule(AuthorityKind::General, decided, Tier::General).unwrap();
-        assert_eq!(general.earliest_repair(decided, published), date("2026-07-10"));
+        assert_eq!(general.earliest_repair(decided, published), Some(date("2026-07-10")));
         assert_eq!(general.publicity_end(decided, published), Some(date("2027-04-10")));
         assert_eq!((general.accept_working_days, general.decide_working_days), (Some(3), Some(10)));
         let samr = book.rule(AuthorityKind::Samr, decided, Tier::General).unwrap();
-        assert_eq!(samr.earliest_repair(decided, published), date("2026-07-20"));
+        assert_eq!(samr.earliest_repair(decided, published), Some(date("2026-07-20")));
         assert_eq!(samr.accept_working_days, None);
         let serious = book.rule(AuthorityKind::General, decided, Tier::Serious).unwrap();
-        assert_eq!(serious.earliest_repair(decided, published), date("2027-04-10"));
+        assert_eq!(serious.earliest_repair(decided, published), Some(date("2027-04-10")));
         assert_eq!(serious.publicity_end(decided, published), Some(date("2029-04-10")));
         let minor = book.rule(AuthorityKind::General, decided, Tier::Minor).unwrap();
-        assert_eq!((minor.earliest_repair(decided, published), minor.published), (decided, Some(false)));
+        assert_eq!(
+            (minor.earliest_repair(decided, published), minor.published),
+            (Some(decided), Some(false))
+        );
     }
 
     #[test]
@@ -807,10 +832,10 @@ mod tests {
         let day = date("2026-01-31");
         let old = book.rule(AuthorityKind::General, day, Tier::Minor).unwrap();
         assert_eq!((old.min_months, old.max_months), (None, None));
-        assert_eq!(old.earliest_repair(day, day), Date::LONG_TERM);
+        assert_eq!(old.earliest_repair(day, day), None);
         assert_eq!(old.publicity_end(day, day), None);
         let samr = book.rule(AuthorityKind::Samr, day, Tier::Minor).unwrap();
-        assert_eq!(samr.earliest_repair(day, day), date("2026-04-30"));
+        assert_eq!(samr.earliest_repair(day, day), Some(date("2026-04-30")));
     }
 
     #[test]
@@ -863,8 +888,10 @@ mod tests {
         let next =
             "ndrc-99,general,2030-01-01,,decision,general,1,6,1,2,5,application,24,终止公示,示例令,K,K\n";
         let ended = REPAIR.replace("ndrc-36,general,2026-04-01,,", "ndrc-36,general,2026-04-01,2029-12-31,");
-        let term = "acknowledge,2030-01-01,,1,示例条例,K\n";
-        let deadlines = DEADLINES.replace("acknowledge,2024-09-27,,", "acknowledge,2024-09-27,2029-12-31,");
+        let term = "acknowledge,310000,2030-01-01,,1,示例条例,K\n";
+        let (open, ended_term) =
+            ("acknowledge,310000,2024-11-01,,", "acknowledge,310000,2024-11-01,2029-12-31,");
+        let deadlines = DEADLINES.replace(open, ended_term);
         let book = RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION]).unwrap();
         let rule = |day| book.rule(AuthorityKind::General, date(day), Tier::General).unwrap();
         assert_eq!((rule("2029-12-31").set_id.as_str(), rule("2029-12-31").ban_months), ("ndrc-36", None));
@@ -873,9 +900,26 @@ mod tests {
             ("ndrc-99", Some(24))
         );
         assert_eq!(rule("2030-01-01").decide_working_days, Some(5));
-        let days = |day| book.working_days(Duty::Acknowledge, date(day));
-        assert_eq!((days("2024-09-26"), days("2029-12-31"), days("2030-01-01")), (None, Some(3), Some(1)));
+        let days = |day| book.term(Duty::Acknowledge, "310000", date(day)).map(|t| t.working_days);
+        assert_eq!((days("2024-10-31"), days("2029-12-31"), days("2030-01-01")), (None, Some(3), Some(1)));
         assert_ne!(book.digest(), RuleBook::builtin().digest());
+    }
+
+    #[test]
+    fn a_region_has_its_own_time_or_the_national_one_and_never_a_neighbours() {
+        let book = RuleBook::builtin();
+        let term = |duty, region| book.term(duty, region, date("2026-04-01"));
+        let days = |duty, region| term(duty, region).map(|t| t.working_days);
+        assert_eq!(days(Duty::MarkObjection, "310000"), Some(1));
+        assert_eq!(days(Duty::MarkObjection, "330000"), Some(0));
+        assert_eq!(days(Duty::AnswerObjection, "330000"), Some(5));
+        for region in ["320000", "340000", ""] {
+            assert_eq!(days(Duty::MarkObjection, region), None, "{region}");
+            assert_eq!(days(Duty::Acknowledge, region), None, "{region}");
+            assert!(term(Duty::EraseWithdrawn, region).unwrap().source.contains("行政处罚法"), "{region}");
+        }
+        assert!(term(Duty::EraseWithdrawn, "310000").unwrap().source.contains("上海市"));
+        assert_eq!(book.term(Duty::EraseWithdrawn, "320000", date("2021-07-14")), None);
     }
 
     #[test]
@@ -909,7 +953,7 @@ mod tests {
         );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
         assert_eq!(RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column, "tier");
-        let twice = format!("{DEADLINES}forward,2020-01-01,,1,示例,K\n");
+        let twice = format!("{DEADLINES}forward,310000,2020-01-01,,1,示例,K\n");
         assert_eq!(
             RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION]).unwrap_err().column,
             "valid_from"

@@ -39,7 +39,7 @@ use crate::{
     submit::{self, Submission},
     sync,
     turn::{Kept, Tail, Turn},
-    wire::{AskDraft, GrantDraft, RepairDraft, Response},
+    wire::{ApplicationDraft, AskDraft, GrantDraft, Response},
     witness,
 };
 
@@ -126,9 +126,9 @@ pub enum Input {
     /// Pause, resume or revoke a grant issued here.
     ChangeGrant(Digest, GrantChange),
     /// Take an application for repair at this counter.
-    ApplyRepair {
+    Apply {
         /// What is applied for.
-        draft: RepairDraft,
+        draft: ApplicationDraft,
         /// A fresh id.
         case: CaseId,
     },
@@ -182,7 +182,18 @@ pub enum Input {
         /// The clerk.
         clerk: ClerkId,
     },
-    /// Dispute mark, mask, withdrawal, expiry by the authority.
+    /// Answer an objection.
+    AnswerObjection {
+        /// The case.
+        case: CaseId,
+        /// What was found.
+        finding: repair::Finding,
+        /// Legal ground.
+        ground: String,
+        /// Who answers it.
+        clerk: Option<ClerkId>,
+    },
+    /// Mask, withdrawal, expiry by the authority.
     ChangeStanding {
         /// The record.
         record: RecordId,
@@ -442,7 +453,7 @@ impl Member {
             Input::Read(read) => query::read(context, turn, token, read),
             Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
             Input::ChangeGrant(digest, change) => grant::change(context, turn, token, digest, change),
-            Input::ApplyRepair { draft, case } => repair::apply(context, turn, token, draft, case),
+            Input::Apply { draft, case } => repair::apply(context, turn, token, draft, case),
             Input::Application { caller, application } => {
                 repair::application(context, turn, token, &caller, &application)
             }
@@ -457,6 +468,9 @@ impl Member {
             Input::RefuseFalse { case, reason, found, clerk } => {
                 let refusal = repair::Decision::Refuse { reason, false_material: Some(found) };
                 repair::decide(context, turn, token, case, refusal, clerk)
+            }
+            Input::AnswerObjection { case, finding, ground, clerk } => {
+                repair::answer(context, turn, token, case, finding, ground, clerk)
             }
             Input::ChangeStanding { record, change, reason, paper } => {
                 let changed = Changed { record, change, case: None, rule: reason, paper, clerk: None };

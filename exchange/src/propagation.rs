@@ -31,6 +31,7 @@ use crate::{
     receipt::Proven,
     recognise,
     refusal::{Code, Fault, Halt},
+    repair,
     step::{Effect, Reply, Token},
     tables::{self, DeliveryRow, ForwardRow, HandledRow, Key, RecipientRow, Told, Work},
     timer,
@@ -132,9 +133,9 @@ pub fn schedule_late(context: &Context, turn: &mut Turn<'_>, disclosures: &[Disc
 /// back from an older copy does not know who has answered since, and in that time asks everybody who is there once more.
 pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(), Halt> {
     let now = turn.now;
-    let passed = |duty, since, told: &mut bool| -> Option<Date> {
+    let passed = |due: Option<Deadline>, told: &mut bool| -> Option<Date> {
         let late = |due: &Deadline| !*told && now >= due.passed_at() && now > ready.plus_ms(QUIET_MS);
-        let due = timer::deadline(context, duty, since).filter(late)?;
+        let due = due.filter(late)?;
         *told = true;
         Some(due.date)
     };
@@ -151,7 +152,8 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
                     continue;
                 };
                 row.tries += 1;
-                if let Some(last) = passed(Duty::Acknowledge, row.since, &mut row.told) {
+                let due = timer::deadline(context, &context.own.id, Duty::Acknowledge, row.since);
+                if let Some(last) = passed(due, &mut row.told) {
                     turn.effect(Effect::Alert(format!(
                         "status entry {event}: `{to}` was to acknowledge it by {last}, and has not / 该成员应于{last}前确认同步而尚未确认"
                     )));
@@ -165,7 +167,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
                 let open = |row: &ForwardRow| row.case.is_none() && row.refused.is_none();
                 let Some(mut row) = turn.row::<ForwardRow>(&key)?.filter(open) else { continue };
                 row.tries += 1;
-                if let Some(last) = passed(Duty::Forward, row.since, &mut row.told) {
+                if let Some(last) = passed(repair::forward_due(context, &row), &mut row.told) {
                     turn.effect(Effect::Alert(format!(
                         "application {case}: `{}` was to have it by {last}, and has not answered / 申请应于{last}前转达而尚未获回执",
                         row.to
@@ -237,7 +239,7 @@ pub fn missing(context: &Context, view: &dyn View) -> Result<Vec<Missing>, Fault
         let Some((event, to)) = rest.split_at_checked(8).filter(|_| row.ack.is_none()) else { continue };
         let Some(to) = tables::key_text(to).and_then(MemberId::parse) else { continue };
         let event = event.iter().fold(0, |n, b| n << 8 | u64::from(*b));
-        let due = timer::deadline(context, Duty::Acknowledge, row.since);
+        let due = timer::deadline(context, &context.own.id, Duty::Acknowledge, row.since);
         missing.push(Missing { event, to, since: row.since, due, tries: row.tries });
     }
     Ok(missing)

@@ -8,6 +8,7 @@ use credit::{
     repair::Case,
     status::Standing,
     subject::SubjectId,
+    value::Date,
 };
 use crypto::{
     Bytes, Digest, Timestamp, codec,
@@ -23,7 +24,7 @@ use crate::{
     logs::LogName,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
-    repair::Forwarded,
+    repair::{self, Forwarded},
     step::Reply,
     tables::{self, DeliveryRow, ErasureRow, ForwardRow, Key, RecordRow},
     timer::DueErasure,
@@ -134,7 +135,7 @@ pub fn certificate(
 }
 
 /// Every case decided here, every application taken here, and every erasure that is due.
-pub fn cases(view: &dyn View) -> Result<Response, Fault> {
+pub fn cases(context: &Context, view: &dyn View) -> Result<Response, Fault> {
     let cases = tables::rows::<Case>(view, &Key::cases(), usize::MAX)?.into_iter().map(|(_, c)| c).collect();
     let mut forwarded = Vec::new();
     for (rest, row) in tables::rows::<ForwardRow>(view, &Key::forwards(), usize::MAX)? {
@@ -143,8 +144,23 @@ pub fn cases(view: &dyn View) -> Result<Response, Fault> {
             Some(case) => tables::row(view, &Key::outcome(&row.to, case))?,
             None => None,
         };
-        let ForwardRow { to, case, refused, since, clerk, .. } = row;
-        forwarded.push(Forwarded { application, to, case, refused, outcome, since, clerk });
+        let standing: Option<Standing> = tables::row(view, &Key::standing(&row.to, &row.record))?;
+        let ended = standing.filter(Standing::has_ended).map(|standing| standing.status());
+        let on_its_way = row.case.is_none() && row.refused.is_none();
+        let due = repair::forward_due(context, &row).filter(|_| on_its_way);
+        let ForwardRow { to, case, refused, since, clerk, matter, .. } = row;
+        forwarded.push(Forwarded {
+            application,
+            to,
+            case,
+            refused,
+            outcome,
+            since,
+            clerk,
+            matter,
+            due,
+            ended,
+        });
     }
     let mut erasures = Vec::new();
     for (rest, row) in tables::rows::<ErasureRow>(view, &Key::erasures(), usize::MAX)? {
@@ -170,6 +186,24 @@ pub fn record_status(context: &Context, view: &dyn View, record: RecordId) -> Re
         version: row.map(|r| r.newest.index),
         standing,
     })
+}
+
+/// How many applications taken here are on their way to their authority, later on `today` than they may.
+pub fn applications_overdue(context: &Context, view: &dyn View, today: Date) -> Result<u64, Fault> {
+    let rows = tables::rows::<ForwardRow>(view, &Key::forwards(), usize::MAX)?;
+    let late = |row: &ForwardRow| {
+        let due = repair::forward_due(context, row).filter(|_| row.case.is_none() && row.refused.is_none());
+        due.is_some_and(|due| due.date < today)
+    };
+    Ok(rows.iter().filter(|(_, row)| late(row)).count() as u64)
+}
+
+/// When the newest version of a record was collected, by this member's log.
+pub(crate) fn version_time(view: &dyn View, record: &RecordId) -> Result<Option<Timestamp>, Fault> {
+    let Some(row) = tables::row::<RecordRow>(view, &Key::record(record))? else { return Ok(None) };
+    let bytes = log::entry(view, LogName::Records.as_str(), LeafIndex(row.newest.index))?;
+    let entry = bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose();
+    Ok(entry.map_err(|e| Fault(e.to_string()))?.map(|entry| entry.at))
 }
 
 /// The authority that a record's entry names.

@@ -9,8 +9,8 @@
 
 use credit::{
     entry::{Changed, Fact, StatusFact},
-    id::{CaseId, ItemId, MemberId, RecordId},
-    repair::Case,
+    id::{ItemId, MemberId, RecordId},
+    repair::{Case, Matter},
     status::{Change, Standing, Status},
     subject::SubjectId,
     value::Date,
@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     logs::LogName,
     refusal::Halt,
+    repair,
     step::Effect,
     tables::{Key, TwinRow},
     turn::Turn,
@@ -100,10 +101,7 @@ fn recognise(
     if standing.has_ended() {
         return Ok(());
     }
-    let case: Option<Case> = match turn.row::<CaseId>(&Key::open_case(&record))? {
-        Some(id) => turn.row(&Key::case(&id))?,
-        None => None,
-    };
+    let case = repair::newest(turn, &record, Matter::Repair)?;
     if rule.prevails && matches!(&case, Some(Case::Decided(decided)) if !decided.granted) {
         turn.effect(Effect::Alert(format!(
             "record {record}: `{author}` has repaired it and this member has refused to; this member's result stands / 修复结果不一致，以本平台为准"

@@ -1,17 +1,18 @@
-//! Repair (信用修复) from any counter to the authority's decision.
+//! Repair (信用修复) and objection (异议) from any counter to the authority's decision.
 //!
 //! Every step of a case is an entry first: the counter's `Applied`, the authority's `Joined`, `Accepted`, `NotGranted`, and
-//! the change of standing that grants. The rows are folds over them ([`own_entry`]), so that a member that lost its disk
+//! the change of standing that grants. An objection marks its record at once, and needs no acceptance. A change that ends
+//! the record closes every case about it. The rows are folds over them ([`own_entry`]), so that a member that lost its disk
 //! has its cases again, with their deadlines, once its mirrors have given its log back.
 
 use credit::{
-    entry::{Assigned, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
+    entry::{Assigned, Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
     id::{CaseId, ClerkId, MemberId, RecordId},
     normalize::normalize_document_number,
     record::RecordFacts,
-    repair::{self, Application, Applied, Case, Denial, FalseMaterial, MATERIALS_MAX},
-    rules::{Clock, Rule, Tier},
-    status::{Change, Standing},
+    repair::{self, Application, Applied, Case, Deadline, Denial, FalseMaterial, MATERIALS_MAX, Matter},
+    rules::{Clock, Duty, Rule, Tier},
+    status::{Change, Standing, Status},
     value::Date,
 };
 use crypto::{
@@ -26,12 +27,13 @@ use crate::{
     limits::REASON_BYTES_MAX,
     logs::LogName,
     propagation::{backoff_ms, concerns_others},
-    refusal::{Code, Halt, Refusal},
+    read,
+    refusal::{Code, Fault, Halt, Refusal},
     step::{Effect, Reply, Token},
     tables::{self, ForwardRow, Key, OutcomeRow, RecordRow, Told, Work},
     timer,
     turn::Turn,
-    wire::{RepairDraft, Response},
+    wire::{ApplicationDraft, Response},
 };
 
 impl From<Denial> for Halt {
@@ -65,6 +67,25 @@ pub struct Forwarded {
     /// Who took it.
     #[n(6)]
     pub clerk: Option<ClerkId>,
+    /// What it asks for.
+    #[n(7)]
+    pub matter: Matter,
+    /// The last day for its way to the authority, while it is under way and where the rules give one.
+    #[n(8)]
+    pub due: Option<Deadline>,
+    /// How the record has ended at its authority, with whatever outcome.
+    #[n(9)]
+    pub ended: Option<Status>,
+}
+
+/// The last day for an application to reach its authority, by the rules of that member's region: an objection is to have
+/// marked the record by then.
+pub fn forward_due(context: &Context, row: &ForwardRow) -> Option<Deadline> {
+    let due = |duty| timer::deadline(context, &row.to, duty, row.since);
+    match row.matter {
+        Matter::Repair => due(Duty::Forward),
+        Matter::Objection => due(Duty::MarkObjection).or_else(|| due(Duty::Forward)),
+    }
 }
 
 /// Takes an application at this member's counter.
@@ -78,7 +99,7 @@ pub fn apply(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
-    draft: RepairDraft,
+    draft: ApplicationDraft,
     case: CaseId,
 ) -> Result<(), Halt> {
     // 1
@@ -99,6 +120,7 @@ pub fn apply(
         materials: draft.materials,
         applied_at: turn.now,
         clerk: draft.clerk,
+        matter: draft.matter,
     };
     let signed = context.sign(turn.now, &application);
     say(context, turn, &StatusFact::Applied(signed.clone()))?;
@@ -137,12 +159,13 @@ pub fn application(
     Ok(())
 }
 
-/// Opens a case or joins the one that is open for the record.
+/// Opens a case or joins the one that is open for the record and the matter.
 ///
 /// 1. This member is the record's authority: `authority.other`.
 /// 2. The same application through several counters is normal and joins the one case.
-/// 3. It holds the record: `record.unknown`. The record's item can be repaired, it is not repaired, withdrawn or expired
-///    already, and its subject is not barred for false material: `case.denied`.
+/// 3. The record has not ended: `case.denied`. It is held here: `record.unknown`. For a repair its item can be repaired,
+///    and its subject is not barred for false material: `case.denied`.
+/// 4. An objection marks the record in the same batch.
 ///
 /// What opens or joins is written as `Joined`, the acknowledgement that stays; a retry writes nothing.
 fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Digest) -> Result<CaseId, Halt> {
@@ -151,9 +174,8 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
         return Halt::refuse(Code::NotAuthority, format!("`{}`", asked.authority));
     }
     // 2, before the record itself: a retry finds its case, decided by now or come back from a mirror without the record.
-    if let Some(id) = turn.row::<CaseId>(&Key::open_case(&asked.record))?
-        && let Some(case) = turn.row::<Case>(&Key::case(&id))?
-    {
+    if let Some(case) = newest(turn, &asked.record, asked.matter)? {
+        let id = case.id();
         if case.applied().holds(&digest) {
             return Ok(id);
         }
@@ -166,10 +188,6 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
         }
     }
     // 3
-    let facts = facts(context, turn, &asked.record)?;
-    if !context.catalog.item(&facts.item).is_some_and(|i| i.repairable) {
-        return Halt::refuse(Code::CaseDenied, format!("item `{}` knows no repair", facts.item));
-    }
     let standing: Standing = turn.row(&Key::standing(&context.own.id, &asked.record))?.unwrap_or_default();
     if standing.has_ended() {
         return Halt::refuse(
@@ -177,15 +195,67 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
             format!("the record is {} already", standing.status().as_str()),
         );
     }
-    ban::hold_against(context, turn, &facts)?;
+    let facts = facts(context, turn, &asked.record)?;
+    if asked.matter == Matter::Repair {
+        if !context.catalog.item(&facts.item).is_some_and(|i| i.repairable) {
+            return Halt::refuse(Code::CaseDenied, format!("item `{}` knows no repair", facts.item));
+        }
+        ban::hold_against(context, turn, &facts)?;
+    }
     // The counter chose the id; it must not fall on another case.
     if turn.row::<Case>(&Key::case(&asked.case))?.is_some() {
         return Halt::refuse(Code::CaseDenied, "this case id is taken");
     }
-    let due = repair::accept_due(asked.applied_at, rule(context, &facts).ok(), &context.calendar);
+    let due = first_due(context, asked.matter, asked.applied_at, &facts);
     let joining = Joining { case: asked.case, application: asked.clone(), digest, due };
     say(context, turn, &StatusFact::Joined(joining))?;
+    // 4
+    if asked.matter == Matter::Objection {
+        let day = Date::from_timestamp(asked.applied_at);
+        let region = &context.registry.member(&context.own.id)?.stated.region;
+        let term = context.rules.term(Duty::MarkObjection, region, day);
+        let rule = term.map_or("异议申请", |term| &term.source).to_owned();
+        let (record, case) = (asked.record, Some(asked.case));
+        let mark = Changed { record, change: Change::Dispute, case, rule, paper: None, clerk: None };
+        say(context, turn, &StatusFact::Changed(mark))?;
+    }
     Ok(asked.case)
+}
+
+/// The newest case about a matter of a record.
+pub(crate) fn newest(turn: &Turn<'_>, record: &RecordId, matter: Matter) -> Result<Option<Case>, Fault> {
+    match turn.row::<CaseId>(&Key::open_case(record, matter))? {
+        Some(id) => turn.row(&Key::case(&id)),
+        None => Ok(None),
+    }
+}
+
+/// The last day for the first step of a case: acceptance, or the answer to an objection.
+fn first_due(
+    context: &Context,
+    matter: Matter,
+    applied_at: Timestamp,
+    facts: &RecordFacts,
+) -> Option<Deadline> {
+    match matter {
+        Matter::Repair => repair::accept_due(applied_at, rule(context, facts).ok(), &context.calendar),
+        Matter::Objection => timer::deadline(context, &context.own.id, Duty::AnswerObjection, applied_at),
+    }
+}
+
+/// The last day for the next step of a case, with the calendar as it is now.
+pub(crate) fn next_due(context: &Context, turn: &Turn<'_>, case: &Case) -> Result<Option<Deadline>, Halt> {
+    let facts = facts(context, turn, &case.record())?;
+    let first = |applied: &Applied| applied.applications.first().map(|joined| joined.at);
+    Ok(match case {
+        Case::Applied(applied) => {
+            first(applied).and_then(|at| first_due(context, applied.matter, at, &facts))
+        }
+        Case::Accepted(accepted) => {
+            accepted.applied.decide_due(accepted.at, rule(context, &facts).ok(), &context.calendar)
+        }
+        Case::Decided(_) => None,
+    })
 }
 
 fn within_limit(materials: &[Digest]) -> Result<(), Halt> {
@@ -213,7 +283,7 @@ pub(crate) fn own_entry(
         StatusFact::Joined(Joining { case, application, digest, due }) => {
             let case = match turn.row::<Case>(&Key::case(case))? {
                 None => {
-                    turn.put(&Key::open_case(&application.record), case);
+                    turn.put(&Key::open_case(&application.record, application.matter), case);
                     Case::Applied(Applied { case: *case, ..Applied::open(application, *digest, *due) })
                 }
                 Some(Case::Applied(mut applied)) => {
@@ -243,25 +313,63 @@ pub(crate) fn own_entry(
             Ok(())
         }
         StatusFact::NotGranted(said) => {
-            if let Some(Case::Accepted(accepted)) = turn.row(&Key::case(&said.case))? {
-                let decided =
-                    accepted.refuse(told.at, said.rule.clone(), said.reason.clone(), said.clerk.clone());
-                put(turn, &Case::Decided(decided));
-            }
-            Ok(())
-        }
-        StatusFact::Changed(Changed { change: Change::Repair, case: Some(case), rule, clerk, .. }) => {
-            let accepted = match turn.row(&Key::case(case))? {
-                Some(Case::Accepted(accepted)) => accepted,
-                // Another platform's result was recognised before this one had accepted.
-                Some(Case::Applied(applied)) => applied.accept(told.at, None, None),
+            let NotGranted { case, reason, rule, clerk, .. } = said.clone();
+            let decided = match turn.row(&Key::case(&case))? {
+                Some(Case::Accepted(accepted)) => accepted.refuse(told.at, rule, reason, clerk),
+                Some(Case::Applied(applied)) if applied.matter == Matter::Objection => {
+                    applied.answer(told.at, false, rule, reason, clerk)
+                }
+                Some(Case::Applied(applied)) => applied.decline(told.at, rule, reason, clerk),
                 _ => return Ok(()),
             };
-            put(turn, &Case::Decided(accepted.grant(told.at, rule.clone(), clerk.clone())));
+            put(turn, &Case::Decided(decided));
+            Ok(())
+        }
+        StatusFact::Changed(changed) => {
+            if changed.change != Change::Dispute
+                && let Some(case) = &changed.case
+            {
+                granted(turn, case, changed, told)?;
+            }
+            if Standing::of(changed.change, told.index).has_ended() {
+                close(turn, changed, told)?;
+            }
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// The case that a change decides: its applicant has got what was asked for.
+fn granted(turn: &mut Turn<'_>, case: &CaseId, changed: &Changed, told: Told) -> Result<(), Halt> {
+    let (rule, clerk) = (changed.rule.clone(), changed.clerk.clone());
+    let decided = match turn.row(&Key::case(case))? {
+        Some(Case::Accepted(accepted)) => accepted.grant(told.at, rule, clerk),
+        Some(Case::Applied(applied)) if applied.matter == Matter::Objection => {
+            applied.answer(told.at, true, rule, String::new(), clerk)
+        }
+        // Another platform's result was recognised before this one had accepted.
+        Some(Case::Applied(applied)) => applied.accept(told.at, None, None).grant(told.at, rule, clerk),
+        _ => return Ok(()),
+    };
+    put(turn, &Case::Decided(decided));
+    Ok(())
+}
+
+/// Closes what is open about a record that has ended: there is nothing left to repair, and nothing to object to.
+fn close(turn: &mut Turn<'_>, changed: &Changed, told: Told) -> Result<(), Halt> {
+    let status = Standing::of(changed.change, told.index).status();
+    let reason = format!("the record is {} / 该信息{}", status.as_str(), status.zh());
+    for matter in Matter::ALL {
+        let applied = match newest(turn, &changed.record, matter)? {
+            Some(Case::Applied(applied)) => applied,
+            Some(Case::Accepted(accepted)) => accepted.applied,
+            _ => continue,
+        };
+        let decided = applied.decline(told.at, changed.rule.clone(), reason.clone(), None);
+        put(turn, &Case::Decided(decided));
+    }
+    Ok(())
 }
 
 fn put(turn: &mut Turn<'_>, case: &Case) {
@@ -285,6 +393,8 @@ fn forward(context: &Context, turn: &mut Turn<'_>, signed: &Signed<Application>)
         since: application.applied_at,
         told: false,
         clerk: application.clerk,
+        record: application.record,
+        matter: application.matter,
     };
     turn.put(&key, &row);
     turn.put(&Key::due(turn.now.plus_ms(backoff_ms(1)), &Work::Forward(application.case)), &());
@@ -316,7 +426,7 @@ pub fn accept(
     id: CaseId,
     clerk: Option<ClerkId>,
 ) -> Result<(), Halt> {
-    let applied = case(turn, &id)?.into_applied()?;
+    let applied = case(turn, &id)?.of(Matter::Repair)?.into_applied()?;
     let facts = facts(context, turn, &applied.record)?;
     let due = applied.decide_due(turn.now, rule(context, &facts).ok(), &context.calendar);
     let step = CaseStep { case: id, record: applied.record, application: first(&applied), due, clerk };
@@ -347,9 +457,10 @@ pub fn assign(
     Ok(())
 }
 
-/// Decides a case (准予/不予修复).
+/// Decides a case of repair (准予/不予修复).
 ///
-/// 1. The case is accepted and not decided: `case.denied`.
+/// 1. The case is about a repair and not decided: `case.denied`. A repair is granted after acceptance; refused it can be
+///    before it too (不予受理), and where no rule set or no record is left to grant it by.
 /// 2. The rule set of the decision's day allows it now: `case.denied`.
 /// 3. The decision, the new standing and one delivery per recipient are one batch.
 ///
@@ -364,46 +475,122 @@ pub fn decide(
     decision: Decision,
     clerk: Option<ClerkId>,
 ) -> Result<(), Halt> {
-    // 1
-    let accepted = case(turn, &id)?.into_accepted()?;
-    let facts = facts(context, turn, &accepted.applied.record)?;
-    // 2
-    let rule = rule(context, &facts)?;
-    let (record, ground) = (accepted.applied.record, rule.set_id.clone());
+    // 1 and 2
+    let open = case(turn, &id)?.of(Matter::Repair)?;
+    let record = open.record();
     let fact = match decision {
         Decision::Grant => {
+            let accepted = open.into_accepted()?;
+            let facts = facts(context, turn, &record)?;
+            let rule = rule(context, &facts)?;
             let (day, published) = starts(rule, &facts)?;
             accepted.may_grant(turn.now, rule, day, published)?;
-            let (change, case) = (Change::Repair, Some(id));
-            StatusFact::Changed(Changed { record, change, case, rule: ground, paper: None, clerk })
+            let (change, case, rule) = (Change::Repair, Some(id), rule.set_id.clone());
+            StatusFact::Changed(Changed { record, change, case, rule, paper: None, clerk })
         }
         Decision::Refuse { reason, false_material } => {
-            let reason = checked_reason(reason)?;
-            if reason.is_empty() {
-                return Halt::refuse(Code::CaseDenied, "a refusal states its reason");
+            if let Case::Decided(_) = open {
+                return Err(Denial::WrongState { state: open.state() }.into());
             }
-            let ban = match false_material {
-                Some(found) => Some(ban::find(turn, &id, &facts, rule, found)?),
-                None => None,
+            let facts = match facts(context, turn, &record) {
+                Ok(facts) => Some(facts),
+                Err(Halt::Refusal(_)) => None,
+                Err(fault) => return Err(fault),
             };
-            let application = first(&accepted.applied);
-            StatusFact::NotGranted(NotGranted {
-                case: id,
-                record,
-                application,
-                reason,
-                rule: ground,
-                ban,
-                clerk,
-            })
+            let rule = facts.as_ref().and_then(|facts| rule(context, facts).ok());
+            let ban = match (false_material, &facts, rule) {
+                (None, ..) => None,
+                (Some(found), Some(facts), Some(rule)) => Some(ban::find(turn, &id, facts, rule, found)?),
+                (Some(_), ..) => {
+                    return Halt::refuse(Code::CaseDenied, "no rule set is left to bar the subject by");
+                }
+            };
+            let ground = rule.map_or(String::new(), |rule| rule.set_id.clone());
+            not_granted(open.applied(), reason, ground, ban, clerk)?
         }
     };
     // 3
     let index = say(context, turn, &fact)?;
-    let case = case(turn, &id)?;
-    let event = concerns_others(&fact).then_some(index);
+    reply_decided(turn, token, &id, concerns_others(&fact).then_some(index))
+}
+
+/// The statement that an application is not granted.
+fn not_granted(
+    applied: &Applied,
+    reason: String,
+    rule: String,
+    ban: Option<Ban>,
+    clerk: Option<ClerkId>,
+) -> Result<StatusFact, Refusal> {
+    let reason = checked_reason(reason)?;
+    if reason.is_empty() {
+        return Err(Refusal::new(Code::CaseDenied, "a refusal states its reason"));
+    }
+    let (case, record, application) = (applied.case, applied.record, first(applied));
+    Ok(StatusFact::NotGranted(NotGranted { case, record, application, reason, rule, ban, clerk }))
+}
+
+fn reply_decided(turn: &mut Turn<'_>, token: Token, id: &CaseId, event: Option<u64>) -> Result<(), Halt> {
+    let case = case(turn, id)?;
     turn.reply(token, Reply::ready(Response::Decided { case, event }));
     Ok(())
+}
+
+/// What the authority has found about an objection.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Finding {
+    /// The record was wrong, and its department has handed it in again, right (更正).
+    #[n(0)]
+    Corrected,
+    /// The act behind it does not stand: the record is withdrawn (撤销).
+    #[n(1)]
+    Withdrawn,
+    /// The record is right; the reason the subject is told.
+    #[n(2)]
+    Rejected(#[n(0)] String),
+}
+
+/// Answers an objection (异议处理结果).
+///
+/// 1. The case is about an objection and not answered, and the answer has a legal ground: `case.denied`.
+/// 2. A record that was corrected has a version since the objection: `case.denied`.
+/// 3. The answer, the new standing and one delivery per recipient are one batch. A mark that is taken off because the
+///    objection was rejected names no case: it is nothing that the case has brought about.
+pub fn answer(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    id: CaseId,
+    finding: Finding,
+    ground: String,
+    clerk: Option<ClerkId>,
+) -> Result<(), Halt> {
+    // 1
+    let applied = case(turn, &id)?.of(Matter::Objection)?.into_applied()?;
+    let rule = checked_ground(ground)?;
+    let record = applied.record;
+    let (change, case) = match finding {
+        // 2
+        Finding::Corrected => {
+            let since = applied.applications.first().map_or(turn.now, |joined| joined.at);
+            if read::version_time(turn.view(), &record)?.is_none_or(|at| at <= since) {
+                return Halt::refuse(
+                    Code::CaseDenied,
+                    "the record has no version since the objection: submit the corrected file first",
+                );
+            }
+            (Change::EndDispute, Some(id))
+        }
+        Finding::Withdrawn => (Change::Withdraw, Some(id)),
+        Finding::Rejected(reason) => {
+            say(context, turn, &not_granted(&applied, reason, rule.clone(), None, clerk.clone())?)?;
+            (Change::EndDispute, None)
+        }
+    };
+    // 3
+    let changed = Changed { record, change, case, rule, paper: None, clerk };
+    let index = say(context, turn, &StatusFact::Changed(changed))?;
+    reply_decided(turn, token, &id, Some(index))
 }
 
 /// What is decided of a case.
@@ -420,7 +607,7 @@ pub enum Decision {
     },
 }
 
-/// Dispute mark, mask, withdrawal or expiry by the record's authority. A repair goes through its case; a mask names the
+/// Mask, withdrawal or expiry by the record's authority. Repair and dispute mark go through their cases; a mask names the
 /// court's ruling (重整计划 or 和解协议 approved), which the authority keeps: 国办发〔2025〕22号.
 pub fn change_standing(
     context: &Context,
@@ -428,13 +615,10 @@ pub fn change_standing(
     token: Token,
     changed: Changed,
 ) -> Result<(), Halt> {
-    let changed = Changed { rule: checked_reason(changed.rule)?, ..changed };
+    let changed = Changed { rule: checked_ground(changed.rule)?, ..changed };
     facts(context, turn, &changed.record)?;
-    if changed.change == Change::Repair {
-        return Halt::refuse(Code::CaseDenied, "a repair is decided in its case");
-    }
-    if changed.rule.is_empty() {
-        return Halt::refuse(Code::CaseDenied, "a change of standing states its legal ground");
+    if matches!(changed.change, Change::Repair | Change::Dispute | Change::EndDispute) {
+        return Halt::refuse(Code::CaseDenied, "a repair is decided, and an objection answered, in its case");
     }
     if changed.change == Change::Mask && changed.paper.is_none() {
         return Halt::refuse(Code::CaseDenied, "a mask rests on the court's ruling, and names its digest");
@@ -450,6 +634,15 @@ fn checked_reason(reason: String) -> Result<String, Refusal> {
         return Err(Refusal::new(Code::CaseDenied, format!("a reason has at most {REASON_BYTES_MAX} bytes")));
     }
     Ok(reason)
+}
+
+fn checked_ground(ground: String) -> Result<String, Refusal> {
+    match checked_reason(ground)? {
+        ground if ground.is_empty() => {
+            Err(Refusal::new(Code::CaseDenied, "a change of standing states its legal ground"))
+        }
+        ground => Ok(ground),
+    }
 }
 
 fn case(turn: &Turn<'_>, id: &CaseId) -> Result<Case, Halt> {

@@ -8,7 +8,7 @@ use credit::{
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId},
     predicate::Family,
     record::SealedRecord,
-    repair::Deadline,
+    repair::{Deadline, Matter},
     status::Change,
 };
 use crypto::{
@@ -223,9 +223,9 @@ impl Key {
     pub fn cases() -> Self {
         key(Table::Case, &[])
     }
-    /// The newest case of a record: [`CaseId`]; projected.
-    pub fn open_case(record: &RecordId) -> Self {
-        key(Table::OpenCase, &[&record.0])
+    /// The newest case of a record about one matter: [`CaseId`]; projected.
+    pub fn open_case(record: &RecordId, matter: Matter) -> Self {
+        key(Table::OpenCase, &[&record.0, &[matter as u8]])
     }
     /// An own record, by the id under which another platform of the region knows it: [`TwinRow`].
     pub fn twin(id: &RecordId) -> Self {
@@ -482,6 +482,12 @@ pub struct ForwardRow {
     /// Who took it.
     #[n(7)]
     pub clerk: Option<ClerkId>,
+    /// The record it is about.
+    #[n(8)]
+    pub record: RecordId,
+    /// What it asks for.
+    #[n(9)]
+    pub matter: Matter,
 }
 
 /// An asker that was told something of a record: a value, a part of one, or whether it equals another.
@@ -573,7 +579,7 @@ pub struct OutcomeRow {
     /// Accepted: entry and time. The time is that of the entry.
     #[n(0)]
     pub accepted: Option<Told>,
-    /// Repaired.
+    /// Repaired, or the objection found right.
     #[n(1)]
     pub granted: Option<Told>,
     /// Not granted, and why.
@@ -600,7 +606,8 @@ impl OutcomeRow {
             StatusFact::NotGranted(step) => {
                 Some((step.case, Self { refused: Some((told, step.reason.clone())), ..Self::default() }))
             }
-            StatusFact::Changed(changed) if changed.change == Change::Repair => {
+            // A change that names a case is what its applicant asked for; but for the mark that an objection brings at once.
+            StatusFact::Changed(changed) if changed.change != Change::Dispute => {
                 Some((changed.case?, Self { granted: Some(told), ..Self::default() }))
             }
             _ => None,

@@ -9,10 +9,11 @@
 //!
 //! *Not here*: deliveries and applications under way (`propagation`).
 
+use std::collections::BTreeMap;
+
 use credit::{
-    calendar::Calendar,
     entry::{Changed, Fact, StatusFact},
-    id::{CaseId, MemberId, RecordId},
+    id::{CaseId, ClerkId, MemberId, RecordId},
     record::RecordFacts,
     repair::{Case, Deadline},
     rules::{Duty, Retention, RetentionEffect, Rule},
@@ -41,11 +42,13 @@ pub const WITHDRAWN: &str = "withdrawn by its authority / 原行政行为已撤�
 /// Reason in the `Erased` entry of a record whose time is over: 48 bytes of at most 200.
 pub const RETIRED: &str = "end of retention in this region / 保存期限届满";
 
-/// The last day of a duty that something brings which happened at `since`; `None` where the rules give no time.
-pub fn deadline(context: &Context, duty: Duty, since: Timestamp) -> Option<Deadline> {
+/// The last day of a duty in the region of `member`, which something brings that happened at `since`; `None` where the
+/// rules give no time there.
+pub fn deadline(context: &Context, member: &MemberId, duty: Duty, since: Timestamp) -> Option<Deadline> {
     let day = Date::from_timestamp(since);
-    let days = context.rules.working_days(duty, day)?;
-    Some(Deadline::after(day, days, &context.calendar))
+    let region = &context.registry.member(member).ok()?.stated.region;
+    let term = context.rules.term(duty, region, day)?;
+    Some(Deadline::after(day, term.working_days, &context.calendar))
 }
 
 /// A withdrawn record that is to be erased here.
@@ -122,7 +125,7 @@ fn schedule_erasure(
     }
     // Without a rule there is no time to wait for.
     let today = Deadline { date: Date::from_timestamp(at), provisional: false };
-    let due = deadline(context, Duty::EraseWithdrawn, at).unwrap_or(today);
+    let due = deadline(context, &context.own.id, Duty::EraseWithdrawn, at).unwrap_or(today);
     turn.put(&key, &ErasureRow { authority: authority.clone(), since: at, due, told: false });
     turn.put(&Key::due(erase_at(&due), &Work::Erase(*record)), &());
     Ok(())
@@ -273,9 +276,9 @@ pub fn step_due(context: &Context, turn: &mut Turn<'_>, id: &CaseId, decision: b
     if case.deadline().is_some_and(|d| d.provisional)
         && context.calendar.knows(Date::from_timestamp(turn.now))
     {
-        match repair::facts(context, turn, &case.record()) {
-            Ok(facts) => {
-                case.count_again(repair::rule(context, &facts).ok(), &context.calendar);
+        match repair::next_due(context, turn, &case) {
+            Ok(due) => {
+                case.set_deadline(due);
                 turn.put(&Key::case(id), &case);
             }
             // The record is gone; the deadline stays as it is.
@@ -288,18 +291,30 @@ pub fn step_due(context: &Context, turn: &mut Turn<'_>, id: &CaseId, decision: b
         of_case(turn, &case);
         return Ok(());
     }
-    let (last, state) = (deadline.date, case.state());
+    let (last, state, matter) = (deadline.date, case.state(), case.matter());
+    let clerk = case.responsible(&context.own.id);
+    let (of, of_zh) =
+        clerk.map_or(Default::default(), |c| (format!(" of clerk `{c}`"), format!("，经办人`{c}`")));
     turn.effect(Effect::Alert(format!(
-        "case {id}: {state}, and its next step was due by {last} / 修复案件逾期：下一步应于{last}前办理"
+        "{} case {id}{of}: {state}, and its next step was due by {last} / {}案件逾期：下一步应于{last}前办理{of_zh}",
+        matter.as_str(),
+        matter.zh()
     )));
     Ok(())
 }
 
-/// Cases whose next step is late on `today`.
-pub fn cases_overdue(view: &dyn View, today: Date, calendar: &Calendar) -> Result<u64, Fault> {
-    let cases = tables::rows::<Case>(view, &Key::cases(), usize::MAX)?;
-    let late = |case: &Case| {
-        case.deadline().is_some_and(|d| d.urgency(today, calendar) == credit::repair::Urgency::Overdue)
-    };
-    Ok(cases.iter().filter(|(_, case)| late(case)).count() as u64)
+/// How many cases there are whose next step is late on `today`, by the clerk whose step it is; under `None`, which is always
+/// there, those that are nobody's.
+pub fn cases_overdue(
+    context: &Context,
+    view: &dyn View,
+    today: Date,
+) -> Result<BTreeMap<Option<ClerkId>, u64>, Fault> {
+    let mut late = BTreeMap::from([(None, 0)]);
+    for (_, case) in tables::rows::<Case>(view, &Key::cases(), usize::MAX)? {
+        if case.deadline().is_some_and(|due| due.date < today) {
+            *late.entry(case.responsible(&context.own.id).cloned()).or_default() += 1;
+        }
+    }
+    Ok(late)
 }

@@ -13,7 +13,7 @@ use credit::{
     policy::Role,
     predicate::Check,
     question::{Basis, Question, Want},
-    repair::{Application, Case, FalseMaterial},
+    repair::{Application, Case, FalseMaterial, Matter},
     status::{Change, Status},
     subject::SubjectId,
 };
@@ -34,7 +34,7 @@ use crate::{
     reconcile,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
-    repair::Forwarded,
+    repair::{Finding, Forwarded},
     timer::DueErasure,
 };
 
@@ -161,7 +161,7 @@ pub enum Operation {
     Ask(#[n(0)] AskDraft),
     /// Take an application at this counter.
     #[n(7)]
-    ApplyRepair(#[n(0)] RepairDraft),
+    Apply(#[n(0)] ApplicationDraft),
     /// Accept a case.
     #[n(8)]
     AcceptRepair {
@@ -232,7 +232,23 @@ pub enum Operation {
     /// A record's standing as this member knows it.
     #[n(12)]
     RecordStatus(#[n(0)] RecordId),
-    /// Dispute mark, mask, withdrawal or expiry, by the authority.
+    /// Answer an objection, by the authority.
+    #[n(46)]
+    AnswerObjection {
+        /// The case.
+        #[n(0)]
+        case: CaseId,
+        /// What was found.
+        #[n(1)]
+        finding: Finding,
+        /// Legal ground.
+        #[n(2)]
+        ground: String,
+        /// Who answers it.
+        #[n(3)]
+        clerk: Option<ClerkId>,
+    },
+    /// Mask, withdrawal or expiry, by the authority.
     #[n(13)]
     ChangeStanding {
         /// The record.
@@ -410,7 +426,7 @@ pub struct GrantStanding {
 /// What a subject applies for at a counter.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct RepairDraft {
+pub struct ApplicationDraft {
     /// The authority that decided.
     #[n(0)]
     pub authority: MemberId,
@@ -429,6 +445,9 @@ pub struct RepairDraft {
     /// Who takes it at the counter.
     #[n(5)]
     pub clerk: Option<ClerkId>,
+    /// What it asks for.
+    #[n(6)]
+    pub matter: Matter,
 }
 
 /// One member's part of a relayed answer.

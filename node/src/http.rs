@@ -15,7 +15,11 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use credit::{entry::Read, id::MemberId, value::Date};
+use credit::{
+    entry::Read,
+    id::{ClerkId, MemberId},
+    value::Date,
+};
 use crypto::{Digest, Timestamp, sign::Signed};
 use exchange::{
     logs::LogName,
@@ -143,8 +147,15 @@ async fn metrics(Extract(shared): Shown) -> String {
         out.push_str(&format!("xinqiao_deliveries_pending {pending}\n"));
     }
     let today = Date::from_timestamp(clock::now());
-    if let Ok(late) = timer::cases_overdue(&shared.store, today, &shared.context().calendar) {
-        out.push_str(&format!("xinqiao_cases_overdue {late}\n"));
+    // The empty name is nobody; what stands for itself in a label's value is escaped.
+    if let Ok(late) = timer::cases_overdue(&shared.context(), &shared.store, today) {
+        for (clerk, late) in late {
+            let clerk = clerk.as_ref().map_or("", ClerkId::as_str).replace('\\', "\\\\").replace('"', "\\\"");
+            out.push_str(&format!("xinqiao_cases_overdue{{clerk=\"{clerk}\"}} {late}\n"));
+        }
+    }
+    if let Ok(late) = read::applications_overdue(&shared.context(), &shared.store, today) {
+        out.push_str(&format!("xinqiao_applications_overdue {late}\n"));
     }
     if let Ok(missing) = propagation::missing(&shared.context(), &shared.store) {
         let late = missing.iter().filter(|m| m.due.is_some_and(|due| due.date < today)).count();

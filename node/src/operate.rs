@@ -74,7 +74,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::Evidence => {
             return blocking(move || evidence::list(&shared.store).map(Response::Evidence)).await;
         }
-        Operation::Cases => return blocking(move || read::cases(&shared.store)).await,
+        Operation::Cases => return blocking(move || read::cases(&shared.context(), &shared.store)).await,
         Operation::Certificate(event) => return propagated(shared, event).await,
         Operation::CertificateOf(member, event) => {
             let peer = shared.context().registry.member(&member)?.stated.clone();
@@ -119,7 +119,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
         Operation::ChangeGrant(digest, change) => Input::ChangeGrant(digest, change),
-        Operation::ApplyRepair(draft) => Input::ApplyRepair { draft, case: CaseId(clock::random()) },
+        Operation::Apply(draft) => Input::Apply { draft, case: CaseId(clock::random()) },
         Operation::AcceptRepair { case, clerk } => Input::AcceptRepair { case, clerk },
         Operation::AssignCase { case, clerk } => Input::AssignCase { case, clerk },
         Operation::DecideRepair { case, grant, reason, clerk } => {
@@ -127,6 +127,9 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         }
         Operation::RefuseFalse { case, reason, found, clerk } => {
             Input::RefuseFalse { case, reason, found, clerk }
+        }
+        Operation::AnswerObjection { case, finding, ground, clerk } => {
+            Input::AnswerObjection { case, finding, ground, clerk }
         }
         Operation::ChangeStanding { record, change, reason, paper } => {
             Input::ChangeStanding { record, change, reason, paper }

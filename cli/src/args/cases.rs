@@ -9,27 +9,7 @@ use super::Dir;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Repair {
     /// Take a subject's application at this member's counter.
-    Apply {
-        /// The member whose body decided.
-        #[arg(long)]
-        authority: String,
-        /// Catalog item, for example CF.
-        #[arg(long)]
-        item: String,
-        /// Document number as written on the decision.
-        #[arg(long)]
-        document: String,
-        /// Credit code or resident number of the subject.
-        #[arg(long)]
-        subject: String,
-        /// A paper handed in; may be repeated.
-        #[arg(long = "paper")]
-        papers: Vec<PathBuf>,
-        #[command(flatten)]
-        by: By,
-        #[command(flatten)]
-        node: Dir,
-    },
+    Apply(Apply),
     /// Accept a case (受理).
     Accept {
         /// Case id.
@@ -43,7 +23,7 @@ pub(crate) enum Repair {
     Decide {
         /// Case id.
         case: String,
-        /// Refuse, with this reason; otherwise the repair is granted.
+        /// Refuse, with this reason, also before acceptance (不予受理); otherwise the repair is granted.
         #[arg(long)]
         refuse: Option<String>,
         /// The material was false or the pledge broken: bar the subject for the time that the rule set says.
@@ -71,6 +51,30 @@ pub(crate) enum Repair {
         #[command(flatten)]
         node: Dir,
     },
+}
+
+/// What a subject hands in at a counter.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Apply {
+    /// The member whose body decided.
+    #[arg(long)]
+    pub(crate) authority: String,
+    /// Catalog item, for example CF.
+    #[arg(long)]
+    pub(crate) item: String,
+    /// Document number as written on the decision.
+    #[arg(long)]
+    pub(crate) document: String,
+    /// Credit code or resident number of the subject.
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// A paper handed in; may be repeated.
+    #[arg(long = "paper")]
+    pub(crate) papers: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) by: By,
+    #[command(flatten)]
+    pub(crate) node: Dir,
 }
 
 /// Who takes a step of a case.
@@ -173,30 +177,44 @@ pub(crate) enum Record {
         #[command(flatten)]
         node: Dir,
     },
+    /// Withdraw a record whose act was revoked (撤销): nobody may use it, and it is erased.
+    Withdraw {
+        /// Record id.
+        record: String,
+        /// Legal ground.
+        #[arg(long)]
+        reason: String,
+        /// The paper that revokes it; its digest enters the log.
+        #[arg(long, value_name = "FILE")]
+        paper: Option<PathBuf>,
+        #[command(flatten)]
+        node: Dir,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dispute {
-    /// Mark a record as disputed.
-    File {
-        /// Record id.
-        record: String,
-        /// Legal ground.
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        node: Dir,
-    },
-    /// Take the mark off, or withdraw the record.
+    /// Take a subject's objection to a record at this member's counter (异议申请); its authority marks the record at once.
+    File(Apply),
+    /// Answer an objection (异议处理结果), at the authority.
+    #[command(group = clap::ArgGroup::new("finding").required(true))]
     Resolve {
-        /// Record id.
-        record: String,
+        /// Case id.
+        case: String,
+        /// The record was wrong, and the corrected one has been submitted since: take the mark off.
+        #[arg(long, group = "finding")]
+        corrected: bool,
+        /// The act does not stand: withdraw the record.
+        #[arg(long, group = "finding")]
+        withdrawn: bool,
+        /// The record is right, for this reason: take the mark off.
+        #[arg(long, group = "finding", value_name = "REASON")]
+        rejected: Option<String>,
         /// Legal ground.
         #[arg(long)]
-        reason: String,
-        /// The act was revoked: withdraw the record.
-        #[arg(long)]
-        withdraw: bool,
+        ground: String,
+        #[command(flatten)]
+        by: By,
         #[command(flatten)]
         node: Dir,
     },

@@ -7,7 +7,7 @@ use ::node::{Problem, clock};
 use credit::{
     calendar::Calendar,
     id::{ClerkId, MemberId},
-    repair::{Case, Deadline, Urgency},
+    repair::{Case, Deadline, Matter, Urgency},
     value::Date,
 };
 use crypto::Timestamp;
@@ -46,27 +46,32 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
     // Erasures and acknowledgements are the member's; no clerk is named for them.
     let of_nobody = clerk.is_none();
     let days = Days { today: Date::from_timestamp(clock::now()), calendar: Calendar::builtin() };
+    let pressing = |due: Option<Deadline>| due.is_some_and(|d| days.urgency(&d) > Urgency::Open);
     let mut cases: Vec<&Case> = cases
         .iter()
         .filter(|case| of(&client.member) && by(case.responsible(&client.member)))
-        .filter(|case| !due || case.deadline().is_some_and(|d| days.urgency(&d) > Urgency::Open))
+        .filter(|case| !due || pressing(case.deadline()))
         .collect();
     // What is due first comes first; what has no deadline, or is decided, last.
     cases.sort_by_key(|case| case.deadline().map_or(Date::LONG_TERM, |d| d.date));
     let clerks = by_clerk(&cases, &client.member);
     let mut erasures: Vec<&DueErasure> = erasures.iter().filter(|e| of_nobody && of(&e.authority)).collect();
     erasures.sort_by_key(|e| e.due.date);
-    let taken: Vec<&Forwarded> =
-        forwarded.iter().filter(|f| !due && of(&f.to) && by(f.clerk.as_ref())).collect();
+    let taken: Vec<&Forwarded> = forwarded
+        .iter()
+        .filter(|f| of(&f.to) && by(f.clerk.as_ref()))
+        .filter(|f| !due || pressing(f.due))
+        .collect();
     let mut missing: Vec<&Missing> = missing
         .iter()
         .filter(|_| of_nobody && of(&client.member))
-        .filter(|m| !due || m.due.is_some_and(|d| days.urgency(&d) > Urgency::Open))
+        .filter(|m| !due || pressing(m.due))
         .collect();
     missing.sort_by_key(|m| (m.due.map_or(Date::LONG_TERM, |d| d.date), m.event));
     let late = |deadline: Option<Deadline>| deadline.is_some_and(|d| days.urgency(&d) == Urgency::Overdue);
     let late_cases = |cases: &[&Case]| cases.iter().filter(|case| late(case.deadline())).count();
     let overdue = late_cases(&cases)
+        + taken.iter().filter(|f| late(f.due)).count()
         + erasures.iter().filter(|e| late(Some(e.due))).count()
         + missing.iter().filter(|m| late(m.due)).count();
 
@@ -93,7 +98,14 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
         }
     }
     for f in &taken {
-        text.push_str(&format!("\n  application {} to `{}`: {}", f.application, f.to, progress(f).0));
+        let when = f.due.map_or(String::new(), |due| format!(", to be there 转达 {}", days.text(&due)));
+        text.push_str(&format!(
+            "\n  {} application {} to `{}`: {}{when}",
+            f.matter.as_str(),
+            f.application,
+            f.to,
+            progress(f).0
+        ));
     }
     for e in &erasures {
         text.push_str(&format!(
@@ -118,7 +130,7 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
             "cases": theirs.iter().map(|case| case.id().to_string()).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "cases": cases.iter().map(|case| days.case(case, &client.member)).collect::<Vec<_>>(),
-        "taken": taken.iter().map(|f| application(f)).collect::<Vec<_>>(),
+        "taken": taken.iter().map(|f| days.taken(f)).collect::<Vec<_>>(),
         "erasures": erasures.iter().map(|e| days.erasure(e)).collect::<Vec<_>>(),
         "missing": missing.iter().map(|m| days.missing(m)).collect::<Vec<_>>(),
     });
@@ -134,22 +146,41 @@ fn by_clerk<'a>(cases: &[&'a Case], own: &MemberId) -> BTreeMap<Option<&'a Clerk
     clerks
 }
 
-/// How an application that was taken here fares: a word and a sentence, a time, and a reason.
+/// How an application that was taken here fares: a sentence and a word, a time, and a reason.
 pub(crate) fn progress(f: &Forwarded) -> (String, &'static str, Option<Timestamp>, Option<&str>) {
     let outcome = f.outcome.clone().unwrap_or_default();
     let at = |what: &str, at: Timestamp| format!("{what} at {}", at.rfc3339());
     if let Some(granted) = outcome.granted {
-        return (at("granted 准予修复", granted.at), "granted", Some(granted.at), None);
+        let what = match f.matter {
+            Matter::Repair => "granted 准予修复",
+            Matter::Objection => "found right 异议成立",
+        };
+        return (at(what, granted.at), "granted", Some(granted.at), None);
     }
     let reason = f.outcome.as_ref().and_then(|o| o.refused.as_ref()).map(|(_, why)| why.as_str());
     if let (Some((told, why)), Some(_)) = (&outcome.refused, reason) {
-        return (format!("{}: {why}", at("not granted 不予修复", told.at)), "refused", Some(told.at), reason);
+        let what = match (f.matter, outcome.accepted) {
+            (Matter::Objection, _) => "not found right 异议不成立",
+            (Matter::Repair, Some(_)) => "not granted 不予修复",
+            (Matter::Repair, None) => "not accepted 不予受理",
+        };
+        return (format!("{}: {why}", at(what, told.at)), "refused", Some(told.at), reason);
+    }
+    if let (Some(_), Some(ended)) = (f.case, f.ended) {
+        let text = format!("closed: the record is {} 该信息{}", ended.as_str(), ended.zh());
+        return (text, "closed", None, None);
     }
     if let Some(accepted) = outcome.accepted {
         return (at("accepted 已受理", accepted.at), "accepted", Some(accepted.at), None);
     }
     match (&f.case, &f.refused) {
-        (Some(case), _) => (format!("joined case {case}, not accepted yet / 待受理"), "applied", None, None),
+        (Some(case), _) => {
+            let waits = match f.matter {
+                Matter::Repair => "not accepted yet / 待受理",
+                Matter::Objection => "not answered yet / 待答复",
+            };
+            (format!("joined case {case}, {waits}"), "applied", None, None)
+        }
         (None, Some(why)) => (format!("not taken: {why} / 未接收"), "not-taken", None, Some(why)),
         (None, None) => ("on its way / 转送中".to_owned(), "on-its-way", None, None),
     }
@@ -159,7 +190,7 @@ pub(crate) fn progress(f: &Forwarded) -> (String, &'static str, Option<Timestamp
 pub(crate) fn application(f: &Forwarded) -> Value {
     let (_, state, at, reason) = progress(f);
     json!({
-        "application": f.application.to_string(), "to": f.to.as_str(), "case": f.case.map(|c| c.to_string()),
+        "application": f.application.to_string(), "matter": f.matter.as_str(), "to": f.to.as_str(), "case": f.case.map(|c| c.to_string()),
         "clerk": f.clerk.as_ref().map(ClerkId::as_str), "refused": f.refused, "state": state, "at": at.map(Timestamp::rfc3339), "reason": reason,
     })
 }
@@ -192,28 +223,39 @@ impl Days {
 
     /// A case as a line.
     fn line(&self, case: &Case) -> String {
-        let step = if matches!(case, Case::Applied(_)) { "accept 受理" } else { "decide 决定" };
+        let step = match (case, case.matter()) {
+            (_, Matter::Objection) => "answer 答复",
+            (Case::Applied(_), _) => "accept 受理",
+            _ => "decide 决定",
+        };
         let when = match (case, case.deadline()) {
             (Case::Decided(_), _) => String::new(),
             (_, Some(deadline)) => format!(": {step} {}", self.text(&deadline)),
             (_, None) => format!(": {step}, no deadline provided / 无期限规定"),
         };
-        format!("\n  case {} {}{when}", case.id(), case.state())
+        format!("\n  {} case {} {}{when}", case.matter().as_str(), case.id(), case.state())
     }
 
     fn case(&self, case: &Case, authority: &MemberId) -> Value {
         let counters: Vec<&str> =
             case.applied().applications.iter().map(|joined| joined.counter.as_str()).collect();
-        let step = match case {
-            Case::Applied(_) => Some("accept"),
-            Case::Accepted(_) => Some("decide"),
-            Case::Decided(_) => None,
+        let step = match (case, case.matter()) {
+            (Case::Decided(_), _) => None,
+            (_, Matter::Objection) => Some("answer"),
+            (Case::Applied(_), _) => Some("accept"),
+            (Case::Accepted(_), _) => Some("decide"),
         };
         json!({
-            "case": case.id().to_string(), "record": case.record().to_string(), "authority": authority.as_str(),
+            "case": case.id().to_string(), "matter": case.matter().as_str(), "record": case.record().to_string(), "authority": authority.as_str(),
             "counters": counters, "state": case.state(), "step": step,
             "clerk": case.responsible(authority).map(ClerkId::as_str), "due": step.map(|_| self.value(case.deadline())),
         })
+    }
+
+    fn taken(&self, f: &Forwarded) -> Value {
+        let mut value = application(f);
+        value["due"] = f.due.map_or(Value::Null, |due| self.value(Some(due)));
+        value
     }
 
     fn missing(&self, m: &Missing) -> Value {

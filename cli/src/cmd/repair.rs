@@ -1,4 +1,4 @@
-//! Repair cases, dispute marks, and a record's standing.
+//! Cases of repair and objection, and a record's standing.
 
 use std::path::{Path, PathBuf};
 
@@ -6,18 +6,19 @@ use ::node::Problem;
 use credit::{
     catalog::Catalog,
     id::ClerkId,
-    repair::{Case, Deadline, FalseMaterial},
+    repair::{Case, Deadline, FalseMaterial, Matter},
     status::Change,
 };
 use crypto::{Digest, codec};
 use exchange::{
     artifact::{Artifact, Certificate},
-    wire::{Operation, RepairDraft, Response},
+    repair::Finding,
+    wire::{ApplicationDraft, Operation, Response},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    args::{By, Dispute, Record, Repair},
+    args::{Apply, By, Dispute, Record, Repair},
     client::{Client, member_id, unexpected},
     cmd::{
         self, case,
@@ -29,27 +30,7 @@ use crate::{
 
 pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
     match verb {
-        Repair::Apply { authority, item: item_name, document, subject: who, papers, by, node } => {
-            let catalog = Catalog::builtin();
-            let draft = RepairDraft {
-                authority: member_id(&authority)?,
-                item: item(&catalog, &item_name)?.id.clone(),
-                document,
-                subject: subject(&who)?,
-                materials: papers
-                    .iter()
-                    .map(|p: &PathBuf| Ok(Digest::of(&read(p)?)))
-                    .collect::<Result<_, Problem>>()?,
-                clerk: clerk(by)?,
-            };
-            match Client::open(&node.dir)?.operate(Operation::ApplyRepair(draft)).await? {
-                Response::Case(id) => Ok(Output::new(
-                    json!({ "application": id.to_string() }),
-                    format!("application {id} taken; `xinqiao repair list` shows its way / 申请已受理登记"),
-                )),
-                other => Err(unexpected(&other)),
-            }
-        }
+        Repair::Apply(args) => apply(args, Matter::Repair).await,
         Repair::Accept { case: id, by, node } => {
             let operation = Operation::AcceptRepair { case: case(&id)?, clerk: clerk(by)? };
             decided(Client::open(&node.dir)?.operate(operation).await?)
@@ -144,7 +125,8 @@ fn case_value(case: &Case) -> Value {
         _ => Value::Null,
     };
     json!({
-        "case": case.id().to_string(), "record": case.record().to_string(), "state": case.state(),
+        "case": case.id().to_string(), "record": case.record().to_string(), "matter": case.matter().as_str(),
+        "state": case.state(),
         "counters": counters, "accept_due": due(applied.accept_due), "decide_due": decide_due, "clerks": clerks(case),
     })
 }
@@ -173,7 +155,13 @@ async fn list(dir: &Path) -> Result<Output, Problem> {
         forwarded.len()
     );
     for case in &cases {
-        text.push_str(&format!("\n  case {} {} record {}", case.id(), case.state(), case.record()));
+        text.push_str(&format!(
+            "\n  {} case {} {} record {}",
+            case.matter().as_str(),
+            case.id(),
+            case.state(),
+            case.record()
+        ));
     }
     for f in &forwarded {
         text.push_str(&format!("\n  application {} to `{}`: {}", f.application, f.to, progress(f).0));
@@ -185,17 +173,46 @@ async fn list(dir: &Path) -> Result<Output, Problem> {
     ))
 }
 
-pub(crate) async fn dispute(verb: Dispute) -> Result<Output, Problem> {
-    let (id, change, reason, node) = match verb {
-        Dispute::File { record, reason, node } => (record, Change::Dispute, reason, node),
-        Dispute::Resolve { record, reason, withdraw, node } => {
-            (record, if withdraw { Change::Withdraw } else { Change::EndDispute }, reason, node)
-        }
+/// Takes an application at this member's counter.
+async fn apply(args: Apply, matter: Matter) -> Result<Output, Problem> {
+    let draft = ApplicationDraft {
+        authority: member_id(&args.authority)?,
+        item: item(&Catalog::builtin(), &args.item)?.id.clone(),
+        document: args.document,
+        subject: subject(&args.subject)?,
+        materials: args
+            .papers
+            .iter()
+            .map(|p: &PathBuf| Ok(Digest::of(&read(p)?)))
+            .collect::<Result<_, Problem>>()?,
+        clerk: clerk(args.by)?,
+        matter,
     };
-    change_standing(&id, change, reason, None, &node.dir).await
+    match Client::open(&args.node.dir)?.operate(Operation::Apply(draft)).await? {
+        Response::Case(id) => Ok(Output::new(
+            json!({ "application": id.to_string(), "matter": matter.as_str() }),
+            format!("application {id} taken; `xinqiao case list` shows its way / {}申请已登记", matter.zh()),
+        )),
+        other => Err(unexpected(&other)),
+    }
 }
 
-/// Mask, unmask, end of publicity.
+pub(crate) async fn dispute(verb: Dispute) -> Result<Output, Problem> {
+    let (id, finding, ground, by, node) = match verb {
+        Dispute::File(args) => return apply(args, Matter::Objection).await,
+        Dispute::Resolve { case, rejected: Some(reason), ground, by, node, .. } => {
+            (case, Finding::Rejected(reason), ground, by, node)
+        }
+        Dispute::Resolve { case, withdrawn: true, ground, by, node, .. } => {
+            (case, Finding::Withdrawn, ground, by, node)
+        }
+        Dispute::Resolve { case, ground, by, node, .. } => (case, Finding::Corrected, ground, by, node),
+    };
+    let operation = Operation::AnswerObjection { case: case(&id)?, finding, ground, clerk: clerk(by)? };
+    decided(Client::open(&node.dir)?.operate(operation).await?)
+}
+
+/// Mask, unmask, end of publicity, withdrawal.
 pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
     let digest = |paper: &PathBuf| Ok::<_, Problem>(Digest::of(&read(paper)?));
     match verb {
@@ -208,6 +225,10 @@ pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
         }
         Record::Expire { record, reason, node } => {
             change_standing(&record, Change::Expire, reason, None, &node.dir).await
+        }
+        Record::Withdraw { record, reason, paper, node } => {
+            let paper = paper.as_ref().map(digest).transpose()?;
+            change_standing(&record, Change::Withdraw, reason, paper, &node.dir).await
         }
     }
 }

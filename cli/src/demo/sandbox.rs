@@ -14,13 +14,14 @@ use credit::{
     grant::GrantChange,
     id::{ClerkId, ItemId, MemberId, RecordId},
     question::{Basis, Want},
+    repair::Matter,
     status::Change,
     value::Date,
 };
 use crypto::{Digest, codec};
 use exchange::{
     artifact::Artifact,
-    wire::{AskDraft, Operation, RepairDraft, Response},
+    wire::{ApplicationDraft, AskDraft, Operation, Response},
 };
 use node::{
     Problem, clock,
@@ -204,30 +205,34 @@ async fn change(
     let at = |name: &str| OUTCOMES.iter().position(|o| o.0 == name).unwrap_or_default();
     let paper = Some(Digest::of("沙箱文书（虚构）".as_bytes()));
     let (sh, js) = (Client::open(&fed.dir("sh"))?, Client::open(&fed.dir("js"))?);
-    for (name, change) in [("disputed", Change::Dispute), ("masked", Change::Mask)] {
-        let record = received(fed, &grants[at(name)]).await?;
-        let reason = "sandbox".to_owned();
-        sh.operate(Operation::ChangeStanding { record, change, reason, paper }).await?;
-    }
+    let masked = received(fed, &grants[at("masked")]).await?;
+    let (change, reason) = (Change::Mask, "sandbox".to_owned());
+    sh.operate(Operation::ChangeStanding { record: masked, change, reason, paper }).await?;
+    let disputed = received(fed, &grants[at("disputed")]).await?;
     let record = received(fed, &grants[at("repaired")]).await?;
     let known = |text: &str| Problem::fault(format!("`{text}` is no name"));
-    let draft = RepairDraft {
-        authority: MemberId::parse("sh").ok_or_else(|| known("sh"))?,
-        item: ItemId::parse("CF").ok_or_else(|| known("CF"))?,
-        document: penalty(at("repaired"), today),
-        subject: subject(at("repaired")),
+    let authority = MemberId::parse("sh").ok_or_else(|| known("sh"))?;
+    let item = ItemId::parse("CF").ok_or_else(|| known("CF"))?;
+    let draft = |name: &str, matter| ApplicationDraft {
+        authority: authority.clone(),
+        item: item.clone(),
+        document: penalty(at(name), today),
+        subject: subject(at(name)),
         materials: paper.into_iter().collect(),
         clerk: None,
+        matter,
     };
-    js.operate(Operation::ApplyRepair(draft)).await?;
+    js.operate(Operation::Apply(draft("disputed", Matter::Objection))).await?;
+    js.operate(Operation::Apply(draft("repaired", Matter::Repair))).await?;
     let started = Instant::now();
     let case = loop {
         let response = sh.operate(Operation::Cases).await?;
         let Response::Cases { cases, .. } = response else { return Err(unexpected(&response)) };
-        match cases.iter().find(|case| case.record() == record) {
-            Some(case) => break case.id(),
+        let about = |record| cases.iter().find(|case| case.record() == record).map(|case| case.id());
+        match about(record).zip(about(disputed)) {
+            Some((case, _)) => break case,
             None if started.elapsed() > REACHES => {
-                return Err(Problem::fault("the application did not reach sh"));
+                return Err(Problem::fault("an application did not reach sh"));
             }
             None => tokio::time::sleep(Duration::from_millis(50)).await,
         }

@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use credit::{catalog::Catalog, entry::RowCounts, id::RecordId, question::Basis, value::Date};
+use credit::{
+    catalog::Catalog, entry::RowCounts, id::RecordId, question::Basis, repair::Matter, value::Date,
+};
 use crypto::{codec, sign::Signed};
 use exchange::{
     answer,
     logs::LogName,
-    wire::{AskDraft, AskResult, NodeStatus, Operation, Outcome, RepairDraft, Response},
+    wire::{ApplicationDraft, AskDraft, AskResult, NodeStatus, Operation, Outcome, Response},
 };
 use node::{Problem, clock, keys::Keys};
 use serde_json::json;
@@ -344,15 +346,16 @@ async fn repair_case(
     teller.tell(&format!("  (a copy of the directory of `sh`, {} kB, is put aside for later)", bytes / 1024));
     let paper = fed.file("performed.txt");
     crate::cmd::write(&paper, "履行完毕证明（演示）\n".as_bytes())?;
-    let draft = RepairDraft {
+    let draft = ApplicationDraft {
         authority: story.penalty_authority.clone(),
         item: story.penalty_item.clone(),
         document: story.penalty_document.clone(),
         subject: story.subject.clone(),
         materials: vec![crypto::Digest::of(&crate::cmd::read(&paper)?)],
         clerk: None,
+        matter: Matter::Repair,
     };
-    let Response::Case(application) = operate(fed, "js", Operation::ApplyRepair(draft)).await? else {
+    let Response::Case(application) = operate(fed, "js", Operation::Apply(draft)).await? else {
         return Err(Problem::fault("an application number was expected"));
     };
     let started = Instant::now();

@@ -296,7 +296,7 @@ fn the_story_is_told_whatever_the_amount() {
         assert_eq!(tier_of_penalty(&[kinds], None), Tier::General);
         let rule = rules.rule(AuthorityKind::General, decided, Tier::General).unwrap();
         assert_eq!(rule.set_id, "ndrc-36");
-        assert!(rule.earliest_repair(decided, decided) < today);
+        assert!(rule.earliest_repair(decided, decided).unwrap() < today);
         assert!(rule.publicity_end(decided, decided).unwrap() > today);
         let js = of("js", &story.subject);
         assert_eq!(items(&js), ["DJ", "NSXY", "SBJN", "SDQ"].map(str::to_owned).into());

@@ -57,6 +57,10 @@ impl Sim {
     /// itself was reported once, and nobody else.
     pub(super) fn in_time(&self, origin: usize) -> Result<(), Broken> {
         let node = &self.nodes[origin];
+        // A bank has no region, and no rule gives its decisions days.
+        if node.context.registry.member(&node.id).is_ok_and(|m| m.stated.region.is_empty()) {
+            return Ok(());
+        }
         let broken = |what: String| Broken::new(Check::Deadline, format!("`{}`: {what}", node.id));
         for (to, recipient) in self.nodes.iter().enumerate().filter(|(to, _)| *to != origin) {
             for (event, at) in self.checker.acknowledged(to, &node.id) {
@@ -64,7 +68,7 @@ impl Sim {
                 else {
                     continue;
                 };
-                let Some(due) = timer::deadline(&node.context, Duty::Acknowledge, since) else {
+                let Some(due) = timer::deadline(&node.context, &node.id, Duty::Acknowledge, since) else {
                     return Err(broken(format!("no day is given for event {event}")));
                 };
                 let last = due.passed_at();

@@ -389,7 +389,7 @@ impl Sim {
             },
             Err(e) => return Some(e.to_string()),
         }
-        let Ok(Response::Cases { forwarded, .. }) = read::cases(&node.disk) else {
+        let Ok(Response::Cases { forwarded, .. }) = read::cases(&node.context, &node.disk) else {
             return Some("cannot tell its cases".to_owned());
         };
         if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none() && !away(&f.to)) {

@@ -14,7 +14,7 @@ use credit::{
     predicate::{self, Predicate},
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
-    repair::Case,
+    repair::{Case, Matter},
     rules::{AuthorityKind, tier_of_penalty},
     status::Change,
     subject::{SubjectId, uscc_from_parts},
@@ -30,10 +30,11 @@ use exchange::{
     answer, evidence,
     member::Input,
     read,
+    repair::Finding,
     submit::{FileRow, RunRows, SealedRow, Submission},
     tables::{self, Key, RecordRow},
     timer,
-    wire::{AskDraft, GrantDraft, Outcome, RepairDraft, Request, Response},
+    wire::{ApplicationDraft, AskDraft, GrantDraft, Outcome, Request, Response},
 };
 
 use super::{
@@ -346,21 +347,23 @@ impl Sim {
 
     /// A subject applies at some counter.
     fn apply(&mut self) -> Result<(), Broken> {
+        let matter = if self.rng.one_in(3) { Matter::Objection } else { Matter::Repair };
         // Mostly about penalties: a tax grade knows no repair, and is refused.
-        let all = self.rng.one_in(8);
+        let all = matter == Matter::Objection || self.rng.one_in(8);
         let rows: Vec<&Row> = self.work.rows.iter().filter(|row| all || !row.tax).collect();
         let Some(row) = self.rng.pick(&rows).map(|row| (*row).clone()) else { return Ok(()) };
         let at = self.rng.below(self.config.regions as u64 + 1) as usize;
-        let draft = RepairDraft {
+        let draft = ApplicationDraft {
             authority: self.nodes[row.body].id.clone(),
             item: ItemId::parse(if row.tax { "NSXY" } else { "CF" }).expect("an item"),
             document: row.document,
             subject: row.subject,
             materials: vec![Digest::of(b"paper")],
             clerk: Some(clerk()),
+            matter,
         };
         let case = CaseId(self.rng.bytes());
-        self.operator(at, Operation::Done, Input::ApplyRepair { draft, case })
+        self.operator(at, Operation::Done, Input::Apply { draft, case })
     }
 
     /// Authorities take their open cases one step on.
@@ -372,16 +375,33 @@ impl Sim {
     }
 
     fn handle_cases_of(&mut self, at: usize) -> Result<(), Broken> {
-        let Ok(Response::Cases { cases, .. }) = read::cases(&self.nodes[at].disk) else { return Ok(()) };
+        let node = &self.nodes[at];
+        let Ok(Response::Cases { cases, .. }) = read::cases(&node.context, &node.disk) else {
+            return Ok(());
+        };
         for case in cases {
-            let input = match &case {
-                Case::Applied(applied) => Input::AcceptRepair { case: applied.case, clerk: None },
-                Case::Accepted(accepted) => {
+            let id = case.id();
+            let input = match (&case, case.matter()) {
+                (Case::Decided(_), _) => continue,
+                (_, Matter::Objection) => {
+                    let finding = match self.rng.below(4) {
+                        // Often too early: then it stays open until the next round.
+                        0 => Finding::Corrected,
+                        1 => Finding::Withdrawn,
+                        _ => Finding::Rejected("the record is right".to_owned()),
+                    };
+                    Input::AnswerObjection { case: id, finding, ground: "art. 36".to_owned(), clerk: None }
+                }
+                (Case::Applied(_), _) if self.rng.one_in(8) => {
+                    let reason = "papers are missing".to_owned();
+                    Input::DecideRepair { case: id, grant: false, reason, clerk: None }
+                }
+                (Case::Applied(_), _) => Input::AcceptRepair { case: id, clerk: None },
+                (Case::Accepted(_), _) => {
                     let grant = !self.rng.one_in(5);
                     let reason = if grant { String::new() } else { "duty not performed".to_owned() };
-                    Input::DecideRepair { case: accepted.applied.case, grant, reason, clerk: None }
+                    Input::DecideRepair { case: id, grant, reason, clerk: None }
                 }
-                Case::Decided(_) => continue,
             };
             self.operator(at, Operation::Done, input)?;
         }
@@ -392,17 +412,8 @@ impl Sim {
         let at = self.region();
         let records: Vec<RecordId> = self.checker.collected(at).into_keys().collect();
         let Some(record) = self.rng.pick(&records).copied() else { return Ok(()) };
-        let changes = [
-            Change::Dispute,
-            Change::Dispute,
-            Change::EndDispute,
-            Change::Mask,
-            Change::Mask,
-            Change::Unmask,
-            Change::Unmask,
-            Change::Expire,
-            Change::Withdraw,
-        ];
+        let changes =
+            [Change::Mask, Change::Mask, Change::Unmask, Change::Unmask, Change::Expire, Change::Withdraw];
         let change = *self.rng.pick(&changes).expect("there are changes");
         let reason = "art. 12".to_owned();
         let paper = (change == Change::Mask).then(|| Digest::of(b"ruling"));

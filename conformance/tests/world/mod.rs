@@ -18,7 +18,7 @@ use credit::{
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
     question::{Basis, Want},
     record::{Contents, RecordFacts, SealedRecord},
-    repair::Case,
+    repair::{Case, Matter},
     rules::{AuthorityKind, Tier},
     status::{Change, Status},
     subject::{SubjectId, uscc_from_parts},
@@ -38,11 +38,11 @@ use exchange::{
     receipt::Receipt,
     recognise,
     registry::MemberRequest,
-    repair::Forwarded,
+    repair::{Finding, Forwarded},
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
     timer::{self, DueErasure},
-    wire::{AskDraft, GrantDraft, RepairDraft, Response},
+    wire::{ApplicationDraft, AskDraft, GrantDraft, Response},
 };
 use ledger::{log, store::Store, tree::LeafIndex};
 
@@ -203,17 +203,34 @@ impl World {
         self.apply_to(at, SH, document, case)
     }
 
+    /// The subject objects at a counter to what `sh` decided.
+    pub(crate) fn object(&mut self, at: usize, document: &str, case: u8) -> Response {
+        self.file(at, SH, document, case, Matter::Objection)
+    }
+
+    /// `sh` answers an objection.
+    pub(crate) fn answer(&mut self, case: u8, finding: Finding) -> Response {
+        let (case, ground) = (CaseId([case; 16]), "示例条例第七条".to_owned());
+        let clerk = ClerkId::parse("clerk-1");
+        self.step(SH, Input::AnswerObjection { case, finding, ground, clerk }).unwrap()
+    }
+
     /// The subject applies at a counter for the repair of what `authority` decided.
     pub(crate) fn apply_to(&mut self, at: usize, authority: usize, document: &str, case: u8) -> Response {
-        let draft = RepairDraft {
+        self.file(at, authority, document, case, Matter::Repair)
+    }
+
+    fn file(&mut self, at: usize, authority: usize, document: &str, case: u8, matter: Matter) -> Response {
+        let draft = ApplicationDraft {
             authority: self.nodes[authority].id.clone(),
             item: item(),
             document: document.into(),
             subject: subject(),
             materials: vec![Digest::of(&[case])],
             clerk: ClerkId::parse("counter-1"),
+            matter,
         };
-        self.step(at, Input::ApplyRepair { draft, case: CaseId([case; 16]) }).unwrap()
+        self.step(at, Input::Apply { draft, case: CaseId([case; 16]) }).unwrap()
     }
 
     /// The bank asks through the outlet about the subject, under a grant; what `sh` discloses to it.
@@ -266,7 +283,7 @@ impl World {
 
     /// The cases of a member, by id.
     pub(crate) fn decided_by(&self, at: usize) -> Vec<Case> {
-        match read::cases(&self.nodes[at].disk).unwrap() {
+        match read::cases(&self.nodes[at].context, &self.nodes[at].disk).unwrap() {
             Response::Cases { cases, .. } => cases,
             other => panic!("{other:?}"),
         }
@@ -474,7 +491,7 @@ impl World {
     }
 
     pub(crate) fn cases(&self, at: usize) -> (Vec<Forwarded>, Vec<DueErasure>) {
-        match read::cases(&self.nodes[at].disk).unwrap() {
+        match read::cases(&self.nodes[at].context, &self.nodes[at].disk).unwrap() {
             Response::Cases { forwarded, erasures, .. } => (forwarded, erasures),
             other => panic!("{other:?}"),
         }
@@ -490,6 +507,7 @@ impl World {
 
     pub(crate) fn overdue(&self, at: usize) -> u64 {
         let node = &self.nodes[at];
-        timer::cases_overdue(&node.disk, Date::from_timestamp(self.now), &node.context.calendar).unwrap()
+        let today = Date::from_timestamp(self.now);
+        timer::cases_overdue(&node.context, &node.disk, today).unwrap().into_values().sum()
     }
 }

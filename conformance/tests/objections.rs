@@ -1,0 +1,172 @@
+//! Objections (异议): filed at any counter, marked at once, answered within the region's days; and cases that end with
+//! their record.
+
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod world;
+
+use credit::{
+    entry::StatusFact,
+    id::CaseId,
+    repair::{Case, Deadline, Matter},
+    rules::AuthorityKind,
+    status::{Change, Status},
+};
+use crypto::Timestamp;
+use exchange::{member::Input, repair::Finding, wire::Response};
+use world::{BANK, JS, OUTLET, Penalty, SH, World, at, date};
+
+fn due(day: &str) -> Option<Deadline> {
+    Some(Deadline { date: date(day), provisional: false })
+}
+
+fn why(response: Response) -> String {
+    match response {
+        Response::Refused(refusal) => refusal.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn state(world: &World, case: u8) -> &'static str {
+    let cases = world.decided_by(SH);
+    cases.iter().find(|c| c.id() == CaseId([case; 16])).unwrap().state()
+}
+
+#[test]
+fn an_objection_marks_the_record_everywhere_at_once_and_is_answered_once() {
+    let mut world = World::new(at("2026-02-12", 9));
+    let record = world.collect(SH, &Penalty::general("G-1", "2026-01-05"));
+    assert_eq!(world.ask(1).len(), 1);
+    world.object(JS, "G-1", 1);
+    for member in [SH, JS, OUTLET, BANK] {
+        assert_eq!(world.status(member, record), Status::Disputed);
+    }
+    // Five working days by Shanghai's rule, across the festival: 13, 14 (make-up), 24, 25, 26.
+    assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-02-26"));
+    // Through another counter it joins the case, and no second mark is written; a repair is a case of its own.
+    world.object(OUTLET, "G-1", 2);
+    assert_eq!(world.decided_by(SH)[0].applied().applications.len(), 2);
+    world.apply(JS, "G-1", 3);
+    assert_eq!(world.decided_by(SH).len(), 2);
+    let marks = |world: &World| {
+        let marked = |(_, fact)| match fact {
+            StatusFact::Changed(c) if c.change == Change::Dispute => Some((c.case, c.rule)),
+            _ => None,
+        };
+        world.statements(SH).into_iter().filter_map(marked).collect::<Vec<_>>()
+    };
+    assert_eq!(marks(&world), [(Some(CaseId([1; 16])), "上海市社会信用条例（2017）".to_owned())]);
+    // It is answered, not accepted; and a repair is decided, not answered.
+    let case = CaseId([1; 16]);
+    assert!(
+        why(world.step(SH, Input::AcceptRepair { case, clerk: None }).unwrap()).contains("dispute resolve")
+    );
+    assert!(why(world.answer(3, Finding::Withdrawn)).contains("repair decide"));
+    assert!(why(world.answer(1, Finding::Rejected(String::new()))).contains("states its reason"));
+
+    world.answer(1, Finding::Rejected("the record is right".to_owned()));
+    for member in [SH, JS, OUTLET, BANK] {
+        assert_eq!(world.status(member, record), Status::Active);
+    }
+    assert_eq!((state(&world, 1), state(&world, 3)), ("refused", "applied"));
+    // The counter learns it from the authority's log.
+    world.until(at("2026-02-12", 10));
+    let outcome =
+        world.cases(JS).0.into_iter().find(|f| f.matter == Matter::Objection).unwrap().outcome.unwrap();
+    assert_eq!((outcome.granted, outcome.refused.unwrap().1.as_str()), (None, "the record is right"));
+    assert!(why(world.answer(1, Finding::Withdrawn)).contains("already refused"));
+    // A later objection is another case, with another mark.
+    world.object(JS, "G-1", 4);
+    assert_eq!((world.status(BANK, record), marks(&world).len()), (Status::Disputed, 2));
+}
+
+#[test]
+fn an_objection_on_its_way_is_late_after_one_working_day_and_an_unanswered_one_names_its_clerk() {
+    let mut world = World::new(at("2026-02-14", 9));
+    world.collect(SH, &Penalty::general("G-1", "2026-01-05"));
+    world.cut.insert(SH);
+    world.object(JS, "G-1", 1);
+    // The first working day after the make-up Saturday is the Tuesday after the festival.
+    assert_eq!(world.cases(JS).0[0].due, due("2026-02-24"));
+    world.until(Timestamp(at("2026-02-25", 0).0 - 1));
+    assert_eq!(world.alerts_of(JS, "was to have it by"), 0);
+    world.until(at("2026-02-25", 1));
+    assert_eq!(world.alerts_of(JS, "`sh` was to have it by 2026-02-24"), 1);
+    world.cut.clear();
+    world.until(at("2026-02-25", 2));
+    assert_eq!((world.cases(JS).0[0].due, world.decided_by(SH).len()), (None, 1));
+    // Five working days from the application, however long it was on its way: 24, 25, 26, 27, 28 (make-up).
+    assert_eq!(world.decided_by(SH)[0].deadline(), due("2026-02-28"));
+    let clerk = credit::id::ClerkId::parse("c-7").unwrap();
+    world.step(SH, Input::AssignCase { case: CaseId([1; 16]), clerk });
+    world.until(at("2026-03-01", 1));
+    assert_eq!(world.alerts_of(SH, "objection case 01010101010101010101010101010101 of clerk `c-7`"), 1);
+    assert_eq!(world.overdue(SH), 1);
+}
+
+#[test]
+fn a_record_that_ends_ends_every_case_about_it() {
+    let mut world = World::new(at("2026-05-06", 9));
+    let record = world.collect(SH, &Penalty::general("G-1", "2026-04-09"));
+    world.apply(JS, "G-1", 1);
+    world.step(SH, Input::AcceptRepair { case: CaseId([1; 16]), clerk: None });
+    world.object(JS, "G-1", 2);
+    world.answer(2, Finding::Withdrawn);
+    for member in [SH, JS] {
+        assert_eq!(world.status(member, record), Status::Withdrawn);
+    }
+    assert_eq!((state(&world, 1), state(&world, 2)), ("declined", "granted"));
+    assert!(world.decided_by(SH).iter().all(|case| case.deadline().is_none()), "nothing can become late");
+    for forwarded in world.cases(JS).0 {
+        assert_eq!(forwarded.ended, Some(Status::Withdrawn));
+    }
+    assert!(why(world.apply(SH, "G-1", 3)).contains("withdrawn already"));
+    assert!(why(world.object(SH, "G-1", 4)).contains("withdrawn already"));
+    // The same when its publicity ends by itself.
+    world.collect(SH, &Penalty::general("G-2", "2026-04-09"));
+    world.object(JS, "G-2", 5);
+    world.until(at("2027-04-09", 1));
+    assert_eq!(state(&world, 5), "declined");
+}
+
+#[test]
+fn a_repair_is_refused_before_acceptance_and_where_no_rule_set_is_left_to_grant_it_by() {
+    let mut world = World::new(at("2026-05-06", 9));
+    // Decided by a market regulator before its order was in force: no set rules over it.
+    let samr = Penalty { kind: AuthorityKind::Samr, ..Penalty::general("S-1", "2025-11-05") };
+    world.collect(SH, &samr);
+    world.collect(SH, &Penalty::general("G-1", "2026-04-09"));
+    let decide = |world: &mut World, case: u8, grant| {
+        let reason = if grant { String::new() } else { "papers are missing".to_owned() };
+        world.step(SH, Input::DecideRepair { case: CaseId([case; 16]), grant, reason, clerk: None }).unwrap()
+    };
+    world.apply(JS, "S-1", 1);
+    world.step(SH, Input::AcceptRepair { case: CaseId([1; 16]), clerk: None });
+    assert!(why(decide(&mut world, 1, true)).contains("no rule set"));
+    decide(&mut world, 1, false);
+    assert_eq!(state(&world, 1), "refused");
+    world.apply(JS, "G-1", 2);
+    assert!(why(decide(&mut world, 2, true)).contains("not accepted yet"));
+    decide(&mut world, 2, false);
+    assert_eq!(state(&world, 2), "declined");
+    world.until(at("2026-05-06", 10));
+    let declined = world.cases(JS).0.into_iter().find(|f| f.case == Some(CaseId([2; 16]))).unwrap();
+    assert_eq!(declined.outcome.unwrap().accepted, None, "the counter tells 不予受理");
+    // Where the set tells no minimum the reason is that, and no day is invented.
+    let minor = Penalty { tier: credit::rules::Tier::Minor, ..Penalty::general("M-1", "2026-03-20") };
+    world.collect(SH, &minor);
+    world.apply(JS, "M-1", 3);
+    world.step(SH, Input::AcceptRepair { case: CaseId([3; 16]), clerk: None });
+    assert!(why(decide(&mut world, 3, true)).contains("`ndrc-58` does not provide"));
+    // A market regulator's order gives days for the decision and none for acceptance: they count from the application: 7, 8, 9 (make-up),
+    // 11, 12, 13, 14 May.
+    let samr = Penalty {
+        published: Some("2026-04-10"),
+        ..Penalty { kind: AuthorityKind::Samr, ..Penalty::general("S-2", "2026-04-09") }
+    };
+    world.collect(SH, &samr);
+    world.apply(JS, "S-2", 4);
+    let case = world.decided_by(SH).into_iter().find(|c| c.id() == CaseId([4; 16])).unwrap();
+    assert_eq!(case.deadline(), due("2026-05-14"));
+    assert!(matches!(case, Case::Applied(_)));
+}
