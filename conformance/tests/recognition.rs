@@ -11,8 +11,12 @@ use credit::{
     rules::System,
     status::Status,
 };
-use exchange::{certificate, member::Input};
-use world::{JS, Penalty, SH, World, at};
+use crypto::Digest;
+use exchange::{
+    certificate::{self, About},
+    member::Input,
+};
+use world::{JS, Penalty, SH, World, at, item, subject};
 
 /// `sh` is the region's site of 信用中国, `js` of the 公示系统, in one region.
 fn world() -> World {
@@ -71,8 +75,18 @@ fn a_repair_by_one_is_a_repair_by_the_other_with_its_own_entry() {
     // The subject can take it home from either.
     let event = world.statements(JS).iter().position(|(_, f)| matches!(f, StatusFact::Changed(_))).unwrap();
     let node = &world.nodes[JS];
-    let drawn = certificate::draw_up(&node.context, &node.disk, event as u64, world.now).unwrap().unwrap();
-    assert_eq!(drawn.verify(&world.nodes[SH].context.registry).unwrap().0.record, js);
+    let about = About { item: item(), document: "G-1".into(), subject: subject() };
+    let draw_up = |about| {
+        let (event, salt) = (event as u64, Digest([7; 32]));
+        certificate::draw_up(&node.context, &node.disk, event, about, salt, world.now).unwrap().unwrap()
+    };
+    let (said, _) = draw_up(Some(&about)).verify(&world.nodes[SH].context.registry).unwrap();
+    assert_eq!((said.decision.record, said.decision.recognises()), (js, true));
+    // It names whose result it is, and claims no acceptance of its own.
+    assert_eq!(said.recognised.as_ref().map(|id| id.as_str()), Some("sh"));
+    assert!(said.applied_at.is_some() && said.accepted_at.is_none());
+    // Who is not told which matter it is cannot know the other's id for it.
+    assert_eq!(draw_up(None).verify(&world.nodes[SH].context.registry).unwrap().0.recognised, None);
 }
 
 #[test]

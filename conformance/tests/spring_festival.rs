@@ -10,14 +10,22 @@ use credit::{
     entry::StatusFact,
     id::CaseId,
     repair::{Case, Deadline, Matter},
+    rules::Tier,
     status::Status,
+    subject::uscc_from_parts,
 };
-use crypto::{Timestamp, codec};
+use crypto::{Digest, Timestamp, codec};
 use exchange::{
-    artifact::Artifact, certificate, limits::REASON_BYTES_MAX, member::Input, propagation, read,
-    repair::Finding, wire::Response,
+    artifact::Artifact,
+    certificate::{self, About, RepairCode},
+    limits::REASON_BYTES_MAX,
+    member::Input,
+    propagation, read,
+    refusal::Code,
+    repair::Finding,
+    wire::Response,
 };
-use world::{BANK, JS, OUTLET, Penalty, SH, World, at, date};
+use world::{BANK, JS, OUTLET, Penalty, SH, World, at, date, item, subject};
 
 fn due(day: &str) -> Option<Deadline> {
     Some(Deadline { date: date(day), provisional: false })
@@ -104,7 +112,8 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
         let node = &world.nodes[SH];
         read::certificate(&node.context, &node.disk, event, world.now).unwrap().unwrap()
     };
-    assert_eq!(drawn(&world).missing, [world.nodes[BANK].id.clone()], "the certificate names it");
+    let missed = drawn(&world).verify(&world.nodes[JS].context.registry).unwrap();
+    assert_eq!(missed.missing, [world.nodes[BANK].id.clone()], "the certificate names it");
 
     // Back again it acknowledges in its own log, which convicts it if it uses the record after that.
     world.cut.clear();
@@ -122,16 +131,47 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     let propagated = drawn(&world);
     let checked = propagated.verify(&registry).unwrap();
     let names: Vec<&str> = checked.acknowledged.iter().map(|(member, _)| member.as_str()).collect();
-    assert_eq!((names, propagated.missing.len()), (vec!["js", "xyd", "bank-a"], 0));
+    assert_eq!((names, checked.missing.len()), (vec!["js", "xyd", "bank-a"], 0));
+    assert!(checked.platforms_checked, "no platform of the registry in force is left out");
     assert!(codec::to_vec(&Artifact::Certificate(propagated)).len() < 10_000);
     let node = &world.nodes[SH];
-    let certificate = certificate::draw_up(&node.context, &node.disk, event, world.now).unwrap().unwrap();
+    let about = About { item: item(), document: "沪示罚2025第1号".into(), subject: subject() };
+    let (context, disk, salt) = (&node.context, &node.disk, Digest([7; 32]));
+    let draw_up = |event, about| certificate::draw_up(context, disk, event, about, salt, world.now).unwrap();
+    let certificate = draw_up(event, Some(&about)).unwrap();
     let (said, proven) = certificate.verify(&registry).unwrap();
-    assert_eq!((said.record, said.case, said.index, proven.index), (record, Some(case), event, event));
-    assert_eq!((said.decided_at, proven.member.as_str()), (at("2026-03-04", 15), "sh"));
-    assert!(certificate.statement.as_bytes().len() < 400, "it fits a code that can be scanned");
-    // Of another decision there is none, and two halves of different certificates do not hold.
-    assert!(certificate::draw_up(&node.context, &node.disk, event + 1_000, world.now).unwrap().is_err());
+    let decision = &said.decision;
+    assert_eq!((decision.record, decision.case), (record, Some(case)));
+    assert_eq!((decision.index, proven.index, &decision.refused), (event, event, &None));
+    assert_eq!((decision.decided_at, proven.member.as_str()), (at("2026-03-04", 15), "sh"));
+    assert_eq!(said.applied_at, Some(at("2026-02-12", 16)));
+    assert_eq!(said.accepted_at, Some(at("2026-02-24", 17)));
+    let matter = said.matter.as_ref().unwrap();
+    assert_eq!((matter.decided, matter.tier), (Some(date("2025-11-11")), Some(Tier::General)));
+    assert!(codec::to_vec(&certificate.code).len() < 500, "it fits a code that can be scanned");
+    // It is about this company and this decision, however the number is typed, and about nothing else.
+    let code = &certificate.code;
+    let with = |document: &str| About { document: document.into(), ..about.clone() };
+    assert_eq!(code.speaks_of(&said, &about), Some(true));
+    assert_eq!(code.speaks_of(&said, &with(" 沪示罚2025第１号 ")), Some(true));
+    assert_eq!(code.speaks_of(&said, &with("沪示罚2025第2号")), Some(false));
+    let other = uscc_from_parts("91", "320102", 77).unwrap();
+    assert_eq!(code.speaks_of(&said, &About { subject: other, ..about.clone() }), Some(false));
+    // Without its salt, or with another's, it fits no number at all.
+    let bare = RepairCode { salt: None, ..code.clone() };
+    assert!(bare.verify(&registry).unwrap_err().detail.contains("its salt was taken out"));
+    let salted = RepairCode { salt: Some(Digest([8; 32])), ..code.clone() };
+    assert_eq!(salted.speaks_of(&said, &about), Some(false));
+    // One that names nobody says so.
+    let unnamed = draw_up(event, None).unwrap();
+    let (plain, _) = unnamed.verify(&registry).unwrap();
+    assert_eq!(unnamed.code.speaks_of(&plain, &about), None);
+    // Of another decision or another number there is none, and two halves of different certificates do not hold.
+    assert!(draw_up(event + 1_000, None).is_err());
+    assert_eq!(
+        draw_up(event, Some(&with("沪示罚2025第2号"))).unwrap_err().known(),
+        Some(Code::RecordUnknown)
+    );
     let (other, _) = read_receipt(&world, 0);
     assert!(certificate::RepairCertificate { receipt: other, ..certificate }.verify(&registry).is_err());
 
@@ -139,6 +179,12 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     world.collect(JS, &Penalty::general("沪示罚2025第1号", "2025-11-12"));
     assert_eq!(world.status(JS, record), Status::Repaired);
     assert!(world.ask(4).is_empty());
+
+    // Once the act behind it is revoked there is nothing any more that was repaired.
+    world.change(SH, record, Change::Withdraw, None);
+    let node = &world.nodes[SH];
+    let drawn = certificate::draw_up(&node.context, &node.disk, event, None, salt, world.now).unwrap();
+    assert_eq!(drawn.unwrap_err().known(), Some(Code::CaseDenied));
 }
 
 /// The receipt of an entry of `sh`'s status log, and its proof.

@@ -89,6 +89,34 @@ pub enum Change {
     Withdraw,
 }
 
+impl Change {
+    /// English word, as in `--json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Change::Dispute => "dispute",
+            Change::EndDispute => "end-dispute",
+            Change::Mask => "mask",
+            Change::Unmask => "unmask",
+            Change::Expire => "expire",
+            Change::Repair => "repair",
+            Change::Withdraw => "withdraw",
+        }
+    }
+
+    /// What it is called on paper.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Change::Dispute => "标注异议",
+            Change::EndDispute => "取消异议标注",
+            Change::Mask => "暂时屏蔽",
+            Change::Unmask => "解除屏蔽",
+            Change::Expire => "公示期满",
+            Change::Repair => "准予修复",
+            Change::Withdraw => "撤销",
+        }
+    }
+}
+
 /// A record's standing as a member has verified it.
 ///
 /// Three parts that merge independently: the dispute mark and the mask by the newest entry (its index in the one

@@ -93,6 +93,8 @@ labels! {
     KeptBox = "xinqiao/v1/kept",
     /// Question id from the idempotency key that a bank's system gave: keyed BLAKE3.
     IdempotencyKey = "xinqiao/v1/idempotency-key",
+    /// Commitment, in a repair certificate, to subject, document number and item: SHA-256.
+    RepairSubject = "xinqiao/v1/repair-subject",
     /// Derivation of independent secrets from a member's seed: keyed BLAKE3.
     MemberSeed = "xinqiao/v1/member-seed",
     /// Tokens of QUIC stateless resets from the transport seed: keyed BLAKE3.
@@ -115,6 +117,8 @@ labels! {
     SignApplication = "application/vnd.xinqiao.v1.application+cbor",
     /// Content type of the statement in an erasure certificate.
     SignErasure = "application/vnd.xinqiao.v1.erasure+cbor",
+    /// Content type of the statement in a propagation certificate.
+    SignPropagation = "application/vnd.xinqiao.v1.propagation+cbor",
     /// Content type of the statement in a repair certificate.
     SignRepair = "application/vnd.xinqiao.v1.repair+cbor",
     /// Content type of the registry signed by a governor.

@@ -1,5 +1,7 @@
 //! Files that leave a node and verify without it.
 
+use std::collections::BTreeSet;
+
 use credit::{
     entry::{Entry, Erased, Fact, StatusFact, Version},
     grant::Grant,
@@ -18,6 +20,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     bundle::{AuditBundle, Discrepancy},
     certificate::RepairCertificate,
+    context::Context,
     evidence::Evidence,
     logs::LogName,
     receipt::{Proven, Receipt},
@@ -69,6 +72,11 @@ pub enum Artifact {
 }
 
 /// Propagation certificate (传播证明): a change of standing, who has acknowledged it, who is still missing.
+///
+/// What follows from one that verifies: the authority's log holds the event; each member shown has written into its own log
+/// that it acts on it; and the authority has signed who the recipients are, and that those without a receipt here have not
+/// acknowledged. That no platform is left out is checked against the registry in force at the event, where the verifier has
+/// that one. That no bank is left out is the authority's word: only its access log says who received the record.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Certificate {
@@ -78,12 +86,38 @@ pub struct Certificate {
     /// One acknowledgement per recipient that has sent it.
     #[n(1)]
     pub acknowledged: Vec<Receipt>,
-    /// Recipients that have not.
+    /// The authority's word about all recipients.
     #[n(2)]
-    pub missing: Vec<MemberId>,
-    /// When the certificate was drawn up.
+    pub word: Signed<Propagation>,
+}
+
+/// Said and signed when the certificate is drawn up, which is the time in its header: to whom the event goes, and who of them
+/// has acknowledged it by then.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Propagation {
+    /// Index of the event in the issuer's status log.
+    #[n(0)]
+    pub index: u64,
+    /// Leaf hash of that entry.
+    #[n(1)]
+    pub leaf: Digest,
+    /// Version of the registry in force at the event, as the issuer's log says.
+    #[n(2)]
+    pub registry: u64,
+    /// Its digest.
     #[n(3)]
-    pub at: Timestamp,
+    pub registry_digest: Digest,
+    /// Recipients that have acknowledged, ascending; each with a receipt in the certificate.
+    #[n(4)]
+    pub acknowledged: Vec<MemberId>,
+    /// Recipients that have not, ascending.
+    #[n(5)]
+    pub missing: Vec<MemberId>,
+}
+
+impl Statement for Propagation {
+    const LABEL: Label = Label::SignPropagation;
 }
 
 /// A certificate that was checked.
@@ -95,37 +129,96 @@ pub struct CheckedCertificate {
     pub fact: StatusFact,
     /// Who has acknowledged, and when by its own clock.
     pub acknowledged: Vec<(MemberId, Timestamp)>,
+    /// Recipients that had not when it was drawn up.
+    pub missing: Vec<MemberId>,
+    /// When it was drawn up, by the authority's clock, to the second.
+    pub at: Timestamp,
+    /// Version of the registry in force at the event.
+    pub registry: u64,
+    /// Whether the verifier has that version, so that no platform of it is left out.
+    pub platforms_checked: bool,
 }
 
 impl Certificate {
-    /// Checks the event, every acknowledgement, and that each speaks of this event.
+    /// The certificate of an own status entry: signs who is to have it, and who has.
+    pub fn draw_up(
+        context: &Context,
+        event: Receipt,
+        acknowledged: Vec<Receipt>,
+        mut missing: Vec<MemberId>,
+        (registry, registry_digest): (u64, Digest),
+        now: Timestamp,
+    ) -> Self {
+        let (index, leaf) = (event.index, leaf_hash(&event.entry));
+        let mut told: Vec<MemberId> = acknowledged.iter().map(|r| r.member.clone()).collect();
+        told.sort_unstable();
+        missing.sort_unstable();
+        let said = Propagation { index, leaf, registry, registry_digest, acknowledged: told, missing };
+        Self { event, acknowledged, word: context.sign(now, &said) }
+    }
+
+    /// Checks the event, the authority's word about its recipients, every acknowledgement, that each speaks of this event,
+    /// that they are exactly those of the word, and that no platform is left out where `registry` can tell.
     pub fn verify(&self, registry: &Registry) -> Result<CheckedCertificate, Refusal> {
+        let refuse =
+            |why: String| Refusal::new(Code::SignatureInvalid, format!("propagation certificate: {why}"));
         let event = self.event.verify(registry)?;
         let fact = status_fact(registry, &event)?;
-        let mut acknowledged = Vec::new();
+        let word = registry.verify(&self.word)?;
+        let said = word.get();
+        if word.signed().issuer() != event.member.as_str()
+            || (said.index, said.leaf) != (event.index, event.leaf)
+        {
+            return Err(refuse(
+                "the word about its recipients is another member's, or about another entry".to_owned(),
+            ));
+        }
+        let recipients: BTreeSet<&MemberId> = said.acknowledged.iter().chain(&said.missing).collect();
+        if recipients.len() != said.acknowledged.len() + said.missing.len() {
+            return Err(refuse("a recipient is named twice".to_owned()));
+        }
+        let mut acknowledged: Vec<(MemberId, Timestamp)> = Vec::new();
         for receipt in &self.acknowledged {
             let proven = receipt.verify(registry)?;
+            let member = &proven.member;
             let StatusFact::Acknowledged(ack) = status_fact(registry, &proven)? else {
-                return Err(Refusal::new(
-                    Code::SignatureInvalid,
-                    format!("entry of `{}` is no acknowledgement", proven.member),
-                ));
+                return Err(refuse(format!("entry of `{member}` is no acknowledgement")));
             };
             if ack.origin != event.member || ack.index != event.index || ack.leaf != event.leaf {
-                return Err(Refusal::new(
-                    Code::SignatureInvalid,
-                    format!("acknowledgement of `{}` is about another entry", proven.member),
-                ));
+                return Err(refuse(format!("acknowledgement of `{member}` is about another entry")));
             }
-            if acknowledged.iter().any(|(member, _)| *member == proven.member) {
-                return Err(Refusal::new(
-                    Code::SignatureInvalid,
-                    format!("`{}` acknowledges twice", proven.member),
-                ));
+            if !said.acknowledged.contains(member) {
+                return Err(refuse(format!(
+                    "`{member}` is not among those who are signed to have acknowledged"
+                )));
+            }
+            if acknowledged.iter().any(|(known, _)| known == member) {
+                return Err(refuse(format!("`{member}` acknowledges twice")));
             }
             acknowledged.push((proven.member, proven.entry.at));
         }
-        Ok(CheckedCertificate { event, fact, acknowledged })
+        let shown = |member: &&MemberId| acknowledged.iter().any(|(known, _)| known == *member);
+        if let Some(gone) = said.acknowledged.iter().find(|member| !shown(member)) {
+            return Err(refuse(format!("the acknowledgement of `{gone}` was taken out")));
+        }
+        let platforms_checked = said.registry == registry.version;
+        if platforms_checked {
+            if said.registry_digest != registry.digest() {
+                return Err(refuse(format!("it names another registry version {}", said.registry)));
+            }
+            if let Some(left_out) = registry.must_hear(&event.member).find(|m| !recipients.contains(&m.id)) {
+                return Err(refuse(format!("`{}` must receive the entry and is no recipient", left_out.id)));
+            }
+        }
+        Ok(CheckedCertificate {
+            event,
+            fact,
+            acknowledged,
+            missing: said.missing.clone(),
+            at: self.word.issued_at(),
+            registry: said.registry,
+            platforms_checked,
+        })
     }
 }
 

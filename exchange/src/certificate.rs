@@ -1,19 +1,28 @@
-//! Repair certificate (信用修复证明): what the subject takes home of a granted repair.
+//! Repair certificate (信用修复证明): what the subject takes home of a decided repair, granted or not.
 //!
-//! Two things side by side. The *statement* is short, signed by the authority, and fits a printed code: whoever has the
-//! registry can check it offline. The *receipt* proves that the authority's status log holds the decision, so that the
-//! authority cannot have told the subject one thing and the federation another. Neither names the subject: the record id is
-//! a keyed digest of what stands on the decision.
+//! Two things side by side. The *code* is short, signed by the authority, and fits a printed code: whoever has the registry
+//! can check it offline. The *receipt* proves that the authority's status log holds the decision, so that the authority cannot
+//! have told the subject one thing and the federation another.
+//!
+//! Neither names the subject: the record id is a digest under the federation's key, which a reader of paper does not have. So
+//! the authority signs a salted commitment to subject, document number and item too, and the code carries the salt: with the
+//! numbers printed beside it anybody can tell whether the code is about them, and a genuine code fits no other page.
 //!
 //! *Not here*: who has acknowledged the decision ([`crate::artifact::Certificate`]).
 
 use credit::{
     entry::{Changed, StatusFact},
-    id::{CaseId, RecordId},
-    status::Change,
+    id::{CaseId, ItemId, MemberId, RecordId},
+    normalize::normalize_document_number,
+    repair::Case,
+    rules::Tier,
+    status::{Change, Standing, Status},
+    subject::SubjectId,
+    value::Date,
 };
 use crypto::{
-    Digest, Timestamp,
+    Digest, Timestamp, codec,
+    commit::told_commitment,
     label::Label,
     sign::{Signed, Statement},
 };
@@ -25,21 +34,23 @@ use crate::{
     context::Context,
     logs::LogName,
     receipt::{Proven, Receipt},
+    recognise,
     refusal::{Code, Fault, Refusal},
     registry::Registry,
+    tables::{self, Key, RecordRow},
 };
 
-/// What the authority signs for the subject.
+/// The decision, all of it as the log holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct RepairStatement {
-    /// The repaired record.
+pub struct Decision {
+    /// The record.
     #[n(0)]
     pub record: RecordId,
-    /// The case it was decided in; none where another platform's repair was recognised.
+    /// The case it was decided in; none where another platform's repair was recognised without one.
     #[n(1)]
     pub case: Option<CaseId>,
-    /// The rule set decided under.
+    /// The rule set decided under, or the ground of a recognition.
     #[n(2)]
     pub rule: String,
     /// When, by the authority's clock.
@@ -51,72 +62,287 @@ pub struct RepairStatement {
     /// Leaf hash of that entry.
     #[n(5)]
     pub leaf: Digest,
+    /// That it was not granted; absent where it was.
+    #[n(6)]
+    pub refused: Option<NotGrantedBecause>,
+}
+
+impl Decision {
+    /// Whether another platform's result was recognised (互认), and nothing was examined.
+    pub fn recognises(&self) -> bool {
+        self.rule.starts_with(recognise::GROUND)
+    }
+}
+
+/// Why a repair was not granted (不予修复).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct NotGrantedBecause {
+    /// The reason.
+    #[n(0)]
+    pub reason: String,
+    /// Last day on which the subject may not apply again, where the material was false.
+    #[n(1)]
+    pub barred_until: Option<Date>,
+}
+
+/// What the authority signs for the subject.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RepairStatement {
+    /// The decision.
+    #[n(0)]
+    pub decision: Decision,
+    /// Version of the registry in force when this was signed.
+    #[n(1)]
+    pub registry: u64,
+    /// Its digest: whoever verifies knows which registry to ask for.
+    #[n(2)]
+    pub registry_digest: Digest,
+    /// What the authority's node knows of the matter; absent when the record was erased, or came back from a peer.
+    #[n(3)]
+    pub matter: Option<Matter>,
+    /// When the first application of the case was taken.
+    #[n(4)]
+    pub applied_at: Option<Timestamp>,
+    /// When the case was accepted; absent where a recognition came before that.
+    #[n(5)]
+    pub accepted_at: Option<Timestamp>,
+    /// The platform whose repair was recognised, where subject and document number were given.
+    #[n(6)]
+    pub recognised: Option<MemberId>,
+    /// Commitment to subject, document number and item ([`About::commitment`]), where they were given.
+    #[n(7)]
+    pub about: Option<Digest>,
 }
 
 impl Statement for RepairStatement {
     const LABEL: Label = Label::SignRepair;
 }
 
-/// The statement and the receipt of the decision.
+/// What is known of the matter without opening a field; it names nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct RepairCertificate {
+pub struct Matter {
+    /// The catalog item.
+    #[n(0)]
+    pub item: ItemId,
+    /// Day of the penalty or finding.
+    #[n(1)]
+    pub decided: Option<Date>,
+    /// Day of publication, where the file told it.
+    #[n(2)]
+    pub published: Option<Date>,
+    /// How grave it is (失信程度).
+    #[n(3)]
+    pub tier: Option<Tier>,
+}
+
+/// Whom and what a certificate is about, as it stands on the decision.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct About {
+    /// The catalog item.
+    #[n(0)]
+    pub item: ItemId,
+    /// The document number as written.
+    #[n(1)]
+    pub document: String,
+    /// The subject.
+    #[n(2)]
+    pub subject: SubjectId,
+}
+
+impl core::fmt::Debug for About {
+    /// The item alone: the rest says whom it is about.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "About({})", self.item)
+    }
+}
+
+impl About {
+    /// SHA-256 over the salt and the canonical encoding of subject, document number as normalised, and item.
+    ///
+    /// Whoever has the salt can try guesses; it stands on the page beside what it is about, and nowhere else.
+    pub fn commitment(&self, salt: &Digest) -> Digest {
+        let document = normalize_document_number(&self.document);
+        let content = codec::to_vec(&(&self.subject, &document, &self.item));
+        told_commitment(Label::RepairSubject, &salt.0, &content)
+    }
+}
+
+/// What a printed code holds.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RepairCode {
     /// Signed when the certificate is drawn up; its issuer is the authority.
     #[n(0)]
     pub statement: Signed<RepairStatement>,
+    /// 32 random bytes: the salt of [`RepairStatement::about`], absent as that is.
+    #[n(1)]
+    pub salt: Option<Digest>,
+}
+
+impl RepairCode {
+    /// Checks the authority's signature. A code whose salt was taken out does not hold: it would fit any number.
+    ///
+    /// Errors: `signature.invalid`, `member.unknown`.
+    pub fn verify(&self, registry: &Registry) -> Result<RepairStatement, Refusal> {
+        let said = registry.verify(&self.statement)?.into_inner();
+        if said.about.is_some() != self.salt.is_some() {
+            return Err(Refusal::new(
+                Code::SignatureInvalid,
+                "repair certificate: its salt was taken out or put in",
+            ));
+        }
+        Ok(said)
+    }
+
+    /// Whether `said`, the verified statement, was signed for exactly this; `None` where it commits to nothing.
+    pub fn speaks_of(&self, said: &RepairStatement, about: &About) -> Option<bool> {
+        Some(about.commitment(&self.salt?) == said.about?)
+    }
+}
+
+/// The code and the receipt of the decision.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RepairCertificate {
+    /// What the authority says.
+    #[n(0)]
+    pub code: RepairCode,
     /// The decision in the authority's status log.
     #[n(1)]
     pub receipt: Receipt,
 }
 
 impl RepairCertificate {
-    /// Checks the authority's signature, the receipt, and that both speak of one decision that grants a repair.
+    /// Checks the code, the receipt, and that both speak of one decision about a repair.
     ///
     /// Errors: `signature.invalid`, `member.unknown`.
     pub fn verify(&self, registry: &Registry) -> Result<(RepairStatement, Proven), Refusal> {
-        let said = registry.verify(&self.statement)?;
+        let said = self.code.verify(registry)?;
         let proven = self.receipt.verify(registry)?;
-        let same = proven.member.as_str() == said.signed().issuer()
-            && decision(registry, &proven)?.as_ref() == Some(said.get());
+        let same = proven.member.as_str() == self.code.statement.issuer()
+            && decision(registry, &proven)?.as_ref() == Some(&said.decision);
         if !same {
             return Err(Refusal::new(
                 Code::SignatureInvalid,
                 "repair certificate: its statement and its receipt are about different things",
             ));
         }
-        Ok((said.into_inner(), proven))
+        Ok((said, proven))
     }
 }
 
-/// What a proven status entry says about a granted repair; `None` for every other entry.
-fn decision(registry: &Registry, proven: &Proven) -> Result<Option<RepairStatement>, Refusal> {
+/// What a proven status entry says about a decided repair; `None` for every other entry.
+fn decision(registry: &Registry, proven: &Proven) -> Result<Option<Decision>, Refusal> {
+    let (decided_at, index, leaf) = (proven.entry.at, proven.index, proven.leaf);
     Ok(match status_fact(registry, proven)? {
         StatusFact::Changed(Changed { record, change: Change::Repair, case, rule, .. }) => {
-            let (decided_at, index, leaf) = (proven.entry.at, proven.index, proven.leaf);
-            Some(RepairStatement { record, case, rule, decided_at, index, leaf })
+            Some(Decision { record, case, rule, decided_at, index, leaf, refused: None })
+        }
+        StatusFact::NotGranted(said) => {
+            let because =
+                NotGrantedBecause { reason: said.reason, barred_until: said.ban.map(|ban| ban.until) };
+            let (record, case, rule) = (said.record, Some(said.case), said.rule);
+            Some(Decision { record, case, rule, decided_at, index, leaf, refused: Some(because) })
         }
         _ => None,
     })
 }
 
-/// The certificate of the repair that entry `event` of the own status log grants, signed at `now`.
+/// The certificate of the repair that entry `event` of the own status log grants or refuses, signed at `now`. `salt` must
+/// be fresh; it is used where the caller says whom the certificate is `about`.
 ///
-/// Refused with `not-found` when there is no such entry or it grants no repair.
+/// 1. The entry decides a repair: `not-found`.
+/// 2. The record was not withdrawn since: there is no act any more that could be repaired, `case.denied`.
+/// 3. The record is of this subject, document number and item: `record.unknown`.
 pub fn draw_up(
     context: &Context,
     view: &dyn View,
     event: u64,
+    about: Option<&About>,
+    salt: Digest,
     now: Timestamp,
 ) -> Result<Result<RepairCertificate, Refusal>, Fault> {
-    let none = || Ok(Err(Refusal::new(Code::NotFound, format!("status entry {event} grants no repair"))));
+    let refuse = |code, why: String| Ok(Err(Refusal::new(code, why)));
+    // 1
+    let none = || refuse(Code::NotFound, format!("status entry {event} grants and refuses no repair"));
     if !log::size(view, LogName::Status.as_str())?.covers(LeafIndex(event)) {
         return none();
     }
-    let receipt = Receipt::build(view, &context.own.id, LogName::Status, event)?;
-    let said = receipt.verify(&context.registry).and_then(|proven| decision(&context.registry, &proven));
-    match said {
-        Ok(Some(said)) => Ok(Ok(RepairCertificate { statement: context.sign(now, &said), receipt })),
-        Ok(None) => none(),
-        Err(refusal) => Ok(Err(refusal)),
+    let own = &context.own.id;
+    let receipt = Receipt::build(view, own, LogName::Status, event)?;
+    let decision = match receipt.verify(&context.registry).and_then(|p| decision(&context.registry, &p)) {
+        Ok(Some(decision)) => decision,
+        Ok(None) => return none(),
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    // 2
+    let record = decision.record;
+    let standing: Standing = tables::row(view, &Key::standing(own, &record))?.unwrap_or_default();
+    if standing.status() == Status::Withdrawn {
+        return refuse(
+            Code::CaseDenied,
+            format!(
+                "record {record} was withdrawn since, and its act revoked; hand out the propagation certificate of the withdrawal instead / 该信息已撤销，请改为出具撤销的传播证明"
+            ),
+        );
     }
+    // 3
+    let of = |about: &About| {
+        let document = normalize_document_number(&about.document);
+        context.own.naming.record_id(own, &about.item, &document, &about.subject)
+    };
+    if about.is_some_and(|about| of(about) != record) {
+        return refuse(
+            Code::RecordUnknown,
+            format!("record {record} of status entry {event} is not about this subject and document"),
+        );
+    }
+    let row: Option<RecordRow> = tables::row(view, &Key::record(&record))?;
+    let sealed = row.map(|row| tables::payload(view, row.newest.slot)).transpose()?.flatten();
+    let matter = sealed.map(|sealed| {
+        let facts = sealed.facts;
+        Matter { item: facts.item, decided: facts.decided, published: facts.published, tier: facts.tier }
+    });
+    let case: Option<Case> = match &decision.case {
+        Some(id) => tables::row(view, &Key::case(id))?,
+        None => None,
+    };
+    let accepted_at = match &case {
+        Some(Case::Accepted(accepted)) => Some(accepted.at),
+        Some(Case::Decided(decided)) => Some(decided.accepted.at),
+        Some(Case::Applied(_)) | None => None,
+    };
+    let said = RepairStatement {
+        registry: context.registry.version,
+        registry_digest: context.registry.digest(),
+        matter,
+        applied_at: case.and_then(|case| case.applied().applications.first().map(|joined| joined.at)),
+        // A recognition decides an open case without anybody having accepted it.
+        accepted_at: accepted_at.filter(|at| !decision.recognises() || *at < decision.decided_at),
+        recognised: match about {
+            Some(about) if decision.recognises() => recognised(context, view, about)?,
+            _ => None,
+        },
+        about: about.map(|about| about.commitment(&salt)),
+        decision,
+    };
+    let salt = about.map(|_| salt);
+    let code = RepairCode { statement: context.sign(now, &said), salt };
+    Ok(Ok(RepairCertificate { code, receipt }))
+}
+
+/// The platform of this region that has repaired the same matter under its own id.
+fn recognised(context: &Context, view: &dyn View, about: &About) -> Result<Option<MemberId>, Fault> {
+    let document = normalize_document_number(&about.document);
+    for (author, twin) in recognise::twins(context, &about.item, &document, &about.subject) {
+        let standing: Standing = tables::row(view, &Key::standing(&author, &twin))?.unwrap_or_default();
+        if standing.status() == Status::Repaired {
+            return Ok(Some(author));
+        }
+    }
+    Ok(None)
 }

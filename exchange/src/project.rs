@@ -80,7 +80,10 @@ pub fn own(
                         &HandledRow { ack: index, leaf: ack.leaf },
                     );
                 }
-                StatusFact::RegistryAdopted(version, _) => turn.put(&Key::registry(), version),
+                StatusFact::RegistryAdopted(version, digest) => {
+                    turn.put(&Key::registry(), version);
+                    turn.put(&Key::adopted(index), &(*version, *digest));
+                }
                 _ => {}
             }
         }

@@ -52,8 +52,7 @@ pub fn schedule(
     fact: &StatusFact,
 ) -> Result<(), Halt> {
     let own = &context.own.id;
-    let mut recipients: BTreeSet<MemberId> =
-        context.registry.status_peers(own).filter(|m| !m.quic.is_empty()).map(|m| m.id.clone()).collect();
+    let mut recipients: BTreeSet<MemberId> = context.registry.must_hear(own).map(|m| m.id.clone()).collect();
     if let StatusFact::Changed(Changed { record, .. }) = fact {
         let asker = |rest: &[u8]| tables::key_text(rest).and_then(MemberId::parse).filter(|m| m != own);
         for (rest, row) in tables::rows::<RecipientRow>(turn.view(), &Key::recipients(record), usize::MAX)? {

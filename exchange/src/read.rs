@@ -15,7 +15,11 @@ use crypto::{
     keytree::Slot,
     pseudonym::{subject_access_key, subject_link},
 };
-use ledger::{log, store::View, tree::LeafIndex};
+use ledger::{
+    log,
+    store::{Space, View},
+    tree::LeafIndex,
+};
 
 use crate::{
     artifact::Certificate,
@@ -131,7 +135,20 @@ pub fn certificate(
             format!("status entry {event} is not delivered to anybody"),
         )));
     }
-    Ok(Ok(Certificate { event: notice(context, view, event)?, acknowledged, missing, at: now }))
+    let Some(registry) = registry_at(view, event)? else {
+        let why = format!("this store does not tell the registry in force at status entry {event}");
+        return Ok(Err(Refusal::new(Code::NotFound, why)));
+    };
+    let event = notice(context, view, event)?;
+    Ok(Ok(Certificate::draw_up(context, event, acknowledged, missing, registry, now)))
+}
+
+/// Version and digest of the registry that this member decided under at an own status entry, as its log says.
+pub(crate) fn registry_at(view: &dyn View, event: u64) -> Result<Option<(u64, Digest)>, Fault> {
+    let (from, to) = (Key::adopted(0), Key::adopted(event));
+    let found = view.scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), usize::MAX)?;
+    let last = found.last().map(|(key, bytes)| tables::decode(key, bytes));
+    last.transpose()
 }
 
 /// Every case decided here, every application taken here, and every erasure that is due.

@@ -27,6 +27,9 @@ use crate::{
     turn::Turn,
 };
 
+/// What the ground of a recognised repair begins with.
+pub const GROUND: &str = "互认：";
+
 /// The ids under which other platforms of this member's region know an own record.
 pub fn twins(
     context: &Context,
@@ -110,7 +113,7 @@ fn recognise(
     }
     // 3
     let case = case.filter(|case| !matches!(case, Case::Decided(_))).map(|case| case.id());
-    let rule = format!("互认：{}", rule.source);
+    let rule = format!("{GROUND}{}", rule.source);
     let changed = Changed { record, change: Change::Repair, case, rule, paper: leaf, clerk: None };
     let signed = context.sign(turn.now, &StatusFact::Changed(changed));
     turn.append(context, LogName::Status, Fact::Status(signed))?;

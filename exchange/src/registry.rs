@@ -404,6 +404,11 @@ impl Registry {
         self.active().filter(move |m| m.role.mirrors_status() && m.id != *own)
     }
 
+    /// Of those the ones that can be told: every status entry of `own` that concerns others is delivered to each.
+    pub fn must_hear<'a>(&'a self, own: &'a MemberId) -> impl Iterator<Item = &'a MemberRequest> {
+        self.status_peers(own).filter(|m| !m.quic.is_empty())
+    }
+
     /// Whether `mirror` keeps a copy of `owner`'s `log`: status logs go to every public platform, the others to the
     /// mirrors that the registry names.
     pub fn keeps_copy(&self, mirror: &MemberId, owner: &MemberId, log: LogName) -> bool {

@@ -275,6 +275,10 @@ impl Key {
     pub fn registry() -> Self {
         key(Table::Registry, &[])
     }
+    /// The registry adopted by an own status entry: version and digest, `(u64, Digest)`; projected.
+    pub fn adopted(index: u64) -> Self {
+        key(Table::Registry, &[&index.to_be_bytes()])
+    }
     /// Another member's status entry this member has acknowledged: [`HandledRow`]; projected.
     pub fn handled(origin: &MemberId, index: u64) -> Self {
         key(Table::Handled, &[&text(origin.as_str()), &index.to_be_bytes()])

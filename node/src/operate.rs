@@ -9,7 +9,7 @@ use credit::{
     question::{Basis, Question},
 };
 use crypto::{
-    codec,
+    Digest, codec,
     keytree::Slot,
     label::Label,
     seal::{open_box, seal_box},
@@ -86,9 +86,11 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             })
             .await;
         }
-        Operation::RepairCertificate(event) => {
+        Operation::RepairCertificate(event, about) => {
             return blocking(move || {
-                let drawn = certificate::draw_up(&shared.context(), &shared.store, event, clock::now())?;
+                let (context, salt) = (shared.context(), Digest(clock::random()));
+                let (store, now) = (&shared.store, clock::now());
+                let drawn = certificate::draw_up(&context, store, event, about.as_ref(), salt, now)?;
                 Ok(drawn.map_or_else(Response::Refused, |c| Response::RepairCertificate(Box::new(c))))
             })
             .await;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, builder::ArgPredicate};
 
-use super::{Dir, Unlock};
+use super::{Dir, Subjected, Unlock};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
@@ -209,6 +209,9 @@ pub(crate) struct Verify {
     /// Fail when fewer witnesses have cosigned than the registry's policy demands.
     #[arg(long)]
     pub(crate) require_witnesses: bool,
+    /// With a repair certificate: what is printed on it, to be held against what is signed.
+    #[command(flatten)]
+    pub(crate) about: Subjected,
     /// Open a kept answer with the keys in this directory.
     #[arg(long, requires = "passphrase_file", value_name = "DIR")]
     pub(crate) open_with: Option<PathBuf>,

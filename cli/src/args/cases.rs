@@ -39,7 +39,7 @@ pub(crate) enum Repair {
     },
     /// Cases decided here and applications taken here.
     List(Dir),
-    /// The repair certificate for the subject (信用修复证明).
+    /// The repair certificate for the subject (信用修复证明), of a granted or a refused repair.
     Certify(Certify),
     /// The propagation certificate of a decision.
     Certificate {
@@ -85,6 +85,20 @@ pub(crate) struct By {
     pub(crate) clerk: Option<String>,
 }
 
+/// Whom and what a repair certificate is about, as it stands on the decision. A page needs all three.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Subjected {
+    /// Credit code or resident number of the subject.
+    #[arg(long, requires_all = ["document", "item"])]
+    pub(crate) subject: Option<String>,
+    /// Document number as written on the decision.
+    #[arg(long, requires = "subject")]
+    pub(crate) document: Option<String>,
+    /// Catalog item of the record, for example CF.
+    #[arg(long, requires = "subject")]
+    pub(crate) item: Option<String>,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Certify {
     /// Index of the decision in this member's status log, as `decide` printed it.
@@ -98,15 +112,8 @@ pub(crate) struct Certify {
     /// Name of the subject, for the page only.
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Credit code of the subject, for the page only; held against the record id.
-    #[arg(long, requires_all = ["document", "item"])]
-    pub(crate) subject: Option<String>,
-    /// Document number as written on the decision, for the page only; held against the record id.
-    #[arg(long, requires = "subject")]
-    pub(crate) document: Option<String>,
-    /// Catalog item of the record.
-    #[arg(long, requires = "subject")]
-    pub(crate) item: Option<String>,
+    #[command(flatten)]
+    pub(crate) about: Subjected,
     #[command(flatten)]
     pub(crate) node: Dir,
 }

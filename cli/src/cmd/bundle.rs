@@ -277,9 +277,12 @@ pub(crate) fn bundle_shown(bundle: &AuditBundle, checked: &CheckedBundle) -> Out
     }
     for c in certificates {
         text.push_str(&format!(
-            "\n  entry {} of `status` acknowledged by {} members",
+            "\n  entry {} of `status` acknowledged by {} members, {} missing / 已确认 {}，未确认 {}",
             c.event.index,
-            c.acknowledged.len()
+            c.acknowledged.len(),
+            c.missing.len(),
+            c.acknowledged.len(),
+            c.missing.len()
         ));
     }
     for e in erasures {
@@ -293,7 +296,8 @@ pub(crate) fn bundle_shown(bundle: &AuditBundle, checked: &CheckedBundle) -> Out
         .collect();
     let propagation: Vec<_> = certificates
         .iter()
-        .map(|c| json!({ "event": c.event.index, "acknowledged": c.acknowledged.iter().map(|(m, _)| m.as_str()).collect::<Vec<_>>() }))
+        .map(|c| json!({ "event": c.event.index, "acknowledged": c.acknowledged.iter().map(|(m, _)| m.as_str()).collect::<Vec<_>>(),
+                       "missing": c.missing.iter().map(|m| m.as_str()).collect::<Vec<_>>(), "platforms_checked": c.platforms_checked }))
         .collect();
     let erased: Vec<_> =
         erasures.iter().map(|e| json!({ "record": e.record.to_string(), "at": e.at.rfc3339() })).collect();

@@ -16,6 +16,7 @@ mod misuse;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod proof;
+pub(crate) mod propagated;
 pub(crate) mod query;
 mod reconcile;
 pub(crate) mod repair;

@@ -23,7 +23,7 @@ use crate::{
     cmd::{
         self, case,
         cases::{application, progress},
-        certify, date, item, read, record, subject, write,
+        certify, date, item, propagated, read, record, subject, write,
     },
     output::Output,
 };
@@ -56,24 +56,13 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
             }
             let client = Client::open(&node.dir)?;
             let checked = certificate.verify(&client.registry)?;
-            let acknowledged: Vec<Value> = checked
-                .acknowledged
-                .iter()
-                .map(|(m, at)| json!({ "member": m.as_str(), "at": at.rfc3339() }))
-                .collect();
-            let missing: Vec<&str> = certificate.missing.iter().map(|m| m.as_str()).collect();
-            let mut text = format!(
-                "event {event}: {} acknowledged, {} missing / 传播证明",
-                acknowledged.len(),
-                missing.len()
+            let text = format!(
+                "event {event}: {} acknowledged, {} missing / 传播证明{}",
+                checked.acknowledged.len(),
+                checked.missing.len(),
+                propagated::lines(&checked, &client.registry)
             );
-            for (member, at) in &checked.acknowledged {
-                text.push_str(&format!("\n  {:<8} {}", member.as_str(), at.rfc3339()));
-            }
-            for member in &missing {
-                text.push_str(&format!("\n  {member:<8} MISSING / 未确认"));
-            }
-            Ok(Output::new(json!({ "event": event, "acknowledged": acknowledged, "missing": missing }), text))
+            Ok(Output::new(propagated::value(&checked), text))
         }
     }
 }

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Verify,
     cmd::{
-        audit, bundle, certify, erase, proof,
+        audit, bundle, certify, erase, proof, propagated,
         query::{answer_text, answer_value},
         read, read_passphrase,
     },
@@ -38,7 +38,7 @@ use crate::{
 
 pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     if let Some(text) = &args.text {
-        return certify::verify_text(text, args.registry.as_deref());
+        return certify::verify_text(text, args.registry.as_deref(), &args.about);
     }
     let path = Path::new(&args.what);
     let url = args.what.starts_with("http://");
@@ -107,7 +107,7 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
         (Some(dir), Some(file)) => Some(Keys::open(dir, &read_passphrase(file)?)?),
         _ => None,
     };
-    self::artifact(&artifact, &registry, keys.as_ref(), args.require_witnesses)
+    self::artifact(&artifact, &registry, keys.as_ref(), &args)
 }
 
 /// What is to be verified brings no registry, and none was given.
@@ -266,8 +266,9 @@ pub(crate) fn artifact(
     artifact: &Artifact,
     registry: &Registry,
     keys: Option<&Keys>,
-    require_witnesses: bool,
+    args: &Verify,
 ) -> Result<Output, Problem> {
+    let require_witnesses = args.require_witnesses;
     match artifact {
         Artifact::Receipt(receipt) => {
             let proven = receipt.verify(registry)?;
@@ -292,19 +293,19 @@ pub(crate) fn artifact(
             for receipt in certificate.acknowledged.iter().chain([&certificate.event]) {
                 demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
             }
-            let names: Vec<&str> = checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect();
-            let missing: Vec<&str> = certificate.missing.iter().map(MemberId::as_str).collect();
-            Ok(Output::new(
-                json!({ "ok": true, "kind": "certificate", "origin": checked.event.member.as_str(), "event": checked.event.index,
-                        "acknowledged": names, "missing": missing }),
-                format!(
-                    "certificate holds: entry {} of `{}`, acknowledged by {}; missing: {} / 传播证明有效",
-                    checked.event.index,
-                    checked.event.member,
-                    names.join(", "),
-                    if missing.is_empty() { "none".to_owned() } else { missing.join(", ") }
-                ),
-            ))
+            let mut value = propagated::value(&checked);
+            (value["ok"], value["kind"]) = (json!(true), json!("certificate"));
+            let names =
+                |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let text = format!(
+                "certificate holds: entry {} of `{}`, acknowledged by {}; missing: {} / 传播证明有效{}",
+                checked.event.index,
+                checked.event.member,
+                names(checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect()),
+                names(checked.missing.iter().map(MemberId::as_str).collect()),
+                propagated::lines(&checked, registry)
+            );
+            Ok(Output::new(value, text))
         }
         Artifact::Grant(signed) => {
             let grant = registry.verify(signed)?.into_inner();
@@ -357,7 +358,7 @@ pub(crate) fn artifact(
         Artifact::Repair(certificate) => {
             let receipt = &certificate.receipt;
             demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
-            certify::proven(certificate, registry)
+            certify::proven(certificate, registry, &args.about)
         }
         Artifact::Discrepancy(found) => {
             let checked = found.verify(registry)?;

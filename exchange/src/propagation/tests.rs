@@ -9,7 +9,7 @@ use credit::{
     status::{Change, Standing, Status},
     subject::SubjectId,
 };
-use crypto::{Digest, keytree::Slot, pseudonym::SubjectLink};
+use crypto::{Digest, keytree::Slot, pseudonym::SubjectLink, sign::Signed};
 use ledger::{
     log::Log,
     store::{Batch, Overlay, Store, memory::MemoryStore},
@@ -17,7 +17,7 @@ use ledger::{
 
 use super::*;
 use crate::{
-    artifact::{Certificate, status_fact},
+    artifact::{Certificate, Propagation, status_fact},
     member::{Input, Member},
     misuse::misuse,
     receipt::Receipt,
@@ -37,6 +37,79 @@ fn push(authority: &Authority, to: &mut Place, event: u64) -> Receipt {
         _ => None,
     });
     Receipt::build(&to.store, &to.context().own.id, LogName::Status, index.unwrap()).unwrap()
+}
+
+/// The certificate of an entry, as its authority signs it under the registry of these tests.
+fn drawn(
+    authority: &Authority,
+    event: u64,
+    acknowledged: Vec<Receipt>,
+    missing: Vec<MemberId>,
+) -> Certificate {
+    let registry = &authority.context.registry;
+    let version = (registry.version, registry.digest());
+    let now = Timestamp(60_000_000);
+    Certificate::draw_up(&authority.context, authority.notice(event), acknowledged, missing, version, now)
+}
+
+#[test]
+fn a_certificate_from_which_something_is_taken_or_to_which_it_is_added_does_not_hold() {
+    let contexts = contexts(6);
+    let registry = contexts[0].registry.clone();
+    let mut authority = Authority::new(contexts[0].clone());
+    let other = authority.decide([(record(2), Change::Repair)]);
+    let event = authority.decide([(record(1), Change::Repair)]);
+    let mut places: Vec<Place> = contexts[1..4].iter().map(|c| Place::new(c.clone())).collect();
+    let acknowledged: Vec<Receipt> = places.iter_mut().map(|p| push(&authority, p, event)).collect();
+    let whole = drawn(&authority, event, acknowledged.clone(), vec![id("m004")]);
+    let checked = whole.verify(&registry).unwrap();
+    assert_eq!((checked.acknowledged.len(), &checked.missing[..]), (3, &[id("m004")][..]));
+    assert!(checked.platforms_checked && checked.at == Timestamp(60_000_000));
+
+    let refused = |certificate: &Certificate, why: &str| {
+        let refusal = certificate.verify(&registry).unwrap_err();
+        assert!(refusal.detail.contains(why), "{refusal:?} is not about {why}");
+    };
+    // An acknowledgement less, one twice, and one of another entry.
+    let with = |acknowledged| Certificate { acknowledged, ..whole.clone() };
+    refused(&with(acknowledged[1..].to_vec()), "`m001` was taken out");
+    refused(&with(Vec::new()), "was taken out");
+    refused(&with([&acknowledged[..], &acknowledged[..1]].concat()), "twice");
+    let foreign = push(&authority, &mut places[0], other);
+    refused(&with([&acknowledged[1..], &[foreign]].concat()), "about another entry");
+    // Who is not among the recipients, and a bank that never received the record.
+    let bank = push(&authority, &mut Place::new(contexts[5].clone()), event);
+    refused(&with([&acknowledged[..], &[bank]].concat()), "`m005` is not among those");
+    let late = push(&authority, &mut Place::new(contexts[4].clone()), event);
+    refused(&with([&acknowledged[..], &[late]].concat()), "`m004` is not among those");
+    // Another time, and a missing recipient less: neither is what the authority has signed.
+    let said = registry.verify(&whole.word).unwrap().into_inner();
+    let word = |context: &Context, said: &Propagation| Certificate {
+        word: context.sign(Timestamp(61_000_000), said),
+        ..whole.clone()
+    };
+    let bytes = whole.word.as_bytes();
+    // 60,000 s as CBOR, one second more, and a name for another.
+    let tampered: [(&[u8], &[u8]); 3] =
+        [(&[0x19, 0xea, 0x60], &[0x19, 0xea, 0x61]), (b"m004", b"m003"), (b"m004", b"m005")];
+    for (from, to) in tampered {
+        let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+        let mut changed = bytes.to_vec();
+        changed[at..at + from.len()].copy_from_slice(to);
+        let changed = Certificate { word: Signed::parse(&changed).unwrap(), ..whole.clone() };
+        assert!(changed.verify(&registry).is_err());
+    }
+    // What the authority itself signs against its registry: a platform left out, one named twice; and somebody else's word.
+    refused(&word(&contexts[0], &Propagation { missing: Vec::new(), ..said.clone() }), "`m004` must receive");
+    let twice = Propagation { missing: vec![id("m001"), id("m004")], ..said.clone() };
+    refused(&word(&contexts[0], &twice), "named twice");
+    refused(&word(&contexts[1], &said), "another member's");
+    refused(&word(&contexts[0], &Propagation { index: other, ..said.clone() }), "another entry");
+    // Under a registry that the verifier does not have it holds, and does not claim that nobody is left out.
+    let before = Propagation { registry: 7, missing: Vec::new(), ..said.clone() };
+    assert!(!word(&contexts[0], &before).verify(&registry).unwrap().platforms_checked);
+    let another = Propagation { registry_digest: Digest::ZERO, ..said };
+    refused(&word(&contexts[0], &another), "another registry version 1");
 }
 
 fn disclosed(n: u64, asker: &MemberId, keep_days: Option<u32>) -> Fact {
@@ -154,14 +227,10 @@ fn a_certificate_of_31_members_is_small_beside_their_receipts() {
     let acknowledged: Vec<Receipt> =
         contexts[1..32].iter().map(|c| push(&authority, &mut Place::new(c.clone()), event)).collect();
     let receipts: Vec<usize> = acknowledged.iter().map(|r| codec::to_vec(r).len()).collect();
-    let certificate = Certificate {
-        event: authority.notice(event),
-        acknowledged,
-        missing: vec![contexts[32].own.id.clone()],
-        at: Timestamp(1),
-    };
+    let missing = vec![contexts[32].own.id.clone()];
+    let certificate = drawn(&authority, event, acknowledged, missing);
     let checked = certificate.verify(&contexts[0].registry).unwrap();
-    assert_eq!(checked.acknowledged.len(), 31);
+    assert_eq!((checked.acknowledged.len(), checked.missing.len()), (31, 1));
     let bytes = codec::to_vec(&certificate).len();
     let besides = bytes - receipts.iter().sum::<usize>();
     assert!(receipts.iter().all(|receipt| *receipt < 2_000), "{receipts:?}");
@@ -346,11 +415,9 @@ fn who_answers_with_what_it_has_acknowledged_as_ended_convicts_itself() {
     let event = authority.decide([(record(1), Change::Repair)]);
     let mut place = Place::new(contexts[1].clone());
     let (context, registry) = (place.context(), place.context().registry.clone());
-    let certificate = |authority: &Authority, place: &mut Place, event| Certificate {
-        event: authority.notice(event),
-        acknowledged: vec![push(authority, place, event)],
-        missing: Vec::new(),
-        at: Timestamp(1),
+    let away = || vec![id("m002")];
+    let certificate = |authority: &Authority, place: &mut Place, event| {
+        drawn(authority, event, vec![push(authority, place, event)], away())
     };
     let marked = certificate(&authority, &mut place, dispute);
     let repaired = certificate(&authority, &mut place, event);
@@ -370,6 +437,6 @@ fn who_answers_with_what_it_has_acknowledged_as_ended_convicts_itself() {
     assert!(found.used > found.acknowledged);
     // A mark that can be taken back ends nothing; and without its own acknowledgement nobody is convicted.
     assert_eq!(misuse(&registry, &marked, &used(1)).unwrap(), None);
-    let silent = Certificate { acknowledged: Vec::new(), ..repaired };
+    let silent = drawn(&authority, event, Vec::new(), vec![id("m001"), id("m002")]);
     assert_eq!(misuse(&registry, &silent, &used(1)).unwrap(), None);
 }
