@@ -99,6 +99,7 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     let text = run(&["case", "list", "--dir", &federation.text("js")]).done().out;
     assert!(text.contains("not granted 不予修复") && text.contains("义务未履行（示例）"), "{text}");
 
+    refusal(&federation, id, &penalty);
     certificates(&federation, &warning);
 
     // Hidden for a reorganisation: by the authority, on the court's paper.
@@ -155,6 +156,25 @@ fn clerks(federation: &Federation, case: &str) {
     federation.at("sh", &["case", "list", "--clerk", ""]).fails(1, &["1 to 64 printable characters"]);
 }
 
+/// The paper of a refusal: asked for by its case, signed like the other, and it claims no grant.
+fn refusal(federation: &Federation, case: &str, penalty: &Penalty) {
+    let (out, registry) = (federation.text("refused.html"), federation.registry().display().to_string());
+    let about = ["--document", &penalty.document, "--item", "CF", "--subject", &penalty.subject];
+    federation.at("sh", &[&["repair", "certify", case, "--out", &out][..], &about].concat()).done();
+    let page = std::fs::read_to_string(&out).unwrap();
+    for word in ["不予信用修复", "义务未履行（示例）", "受理日期", "行政复议", &penalty.document]
+    {
+        assert!(page.contains(word), "{word} in {page}");
+    }
+    assert!(!page.contains("准予信用修复"), "{page}");
+    let read = run(&["--json", "verify", &out, "--registry", &registry]).done().json();
+    assert_eq!((&read["granted"], &read["case"]), (&false.into(), &case.into()));
+    assert_eq!((&read["reason"], &read["about"]), (&"义务未履行（示例）".into(), &"matches".into()));
+    federation
+        .at("sh", &["repair", "certify", "neither", "--form", "json", "--out", &out])
+        .fails(1, &["neither"]);
+}
+
 /// The subject's certificate in each of its forms: made by the authority, checked with the registry alone.
 fn certificates(federation: &Federation, warning: &Penalty) {
     let apply = ["repair", "apply", "--authority", "sh", "--item", "CF", "--document", &warning.document];
@@ -171,7 +191,11 @@ fn certificates(federation: &Federation, warning: &Penalty) {
         let verb = ["repair", "certify", &event, "--form", form, "--out", &out];
         (federation.at("sh", &[&verb[..], more].concat()), out)
     };
-    assert_eq!(federation.at("sh", &["repair", "certify", "0", "--out", "nowhere"]).code, Some(1));
+    federation
+        .at("sh", &["repair", "certify", "0", "--form", "json", "--out", "nowhere"])
+        .fails(1, &["not-found"]);
+    // A page names whom it is about.
+    federation.at("sh", &["repair", "certify", &event, "--out", "nowhere"]).fails(1, &["a page names whom"]);
 
     let (made, json) = certify("json", &[]);
     made.done();
@@ -197,7 +221,8 @@ fn certificates(federation: &Federation, warning: &Penalty) {
 
     // The page shows what was typed as text, and only what belongs to the record.
     let about = ["--name", "<b>示例</b>", "--document", &warning.document, "--item", "CF", "--subject"];
-    let (made, _) = certify("page", &[&about[..], &[&company(77)]].concat());
+    let stranger = company(77);
+    let (made, _) = certify("page", &[&about[..], &[&stranger]].concat());
     made.fails(1, &["not about this subject"]);
     let (made, page) = certify("page", &[&about[..], &[&warning.subject]].concat());
     made.done();
@@ -210,7 +235,30 @@ fn certificates(federation: &Federation, warning: &Penalty) {
     let (code, _) = code.split_once("</code>").unwrap();
     let scanned = verified(&["--text", code]).done().json();
     assert_eq!((&scanned["record"], &scanned["index"].to_string()), (&record.into(), &event));
+    assert_eq!((&scanned["about"], &scanned["granted"]), (&"not-checked".into(), &true.into()));
     verified(&["--text", &code[..code.len() - 8]]).fails(1, &["no repair certificate"]);
+    // The code is about this company and number, and about no other.
+    let numbers = |subject: &str, document: &str| {
+        let said = verified(&["--text", code, "--subject", subject, "--document", document, "--item", "CF"]);
+        (said.code, said.json()["about"].clone())
+    };
+    assert_eq!(numbers(&warning.subject, &warning.document), (Some(0), "matches".into()));
+    assert_eq!(numbers(&stranger, &warning.document), (Some(1), "does-not-match".into()));
+    assert_eq!(numbers(&warning.subject, "示〔2026〕9号"), (Some(1), "does-not-match".into()));
+    // The page as a file: it holds as it is; with another's number, date or words it does not.
+    let whole = verified(&[&printed]).done().json();
+    assert_eq!((&whole["about"], &whole["record"]), (&"matches".into(), &record.into()));
+    for (from, to, why) in [
+        (warning.subject.as_str(), stranger.as_str(), "DOES NOT MATCH"),
+        ("<th>失信程度</th><td>轻微", "<th>失信程度</th><td>一般", "`失信程度` on it is not `轻微`"),
+        ("<b>核验方法</b>", "<b>无需核验</b>", "its words are not those"),
+        ("</table>", "<tr><th>罚款</th><td>无</td></tr></table>", "its words are not those"),
+    ] {
+        assert!(page.contains(from), "{from} in {page}");
+        let forged = federation.file("forged.html", page.replace(from, to));
+        let said = run(&["verify", "--registry", &registry, &forged]);
+        assert!(said.code == Some(1) && format!("{}{}", said.out, said.err).contains(why), "{said:?}");
+    }
     // A reader of other people finds the same text in the drawing, as a phone does in a print: upright, on its head, and
     // with a stain; and nothing where too much is gone.
     let reads = |more: &[&str]| Foreign::get().python("qr.py", &[more, &[&printed]].concat());

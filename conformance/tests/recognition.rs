@@ -13,7 +13,7 @@ use credit::{
 };
 use crypto::Digest;
 use exchange::{
-    certificate::{self, About},
+    certificate::{self, About, Which},
     member::Input,
 };
 use world::{JS, Penalty, SH, World, at, item, subject};
@@ -77,7 +77,7 @@ fn a_repair_by_one_is_a_repair_by_the_other_with_its_own_entry() {
     let node = &world.nodes[JS];
     let about = About { item: item(), document: "G-1".into(), subject: subject() };
     let draw_up = |about| {
-        let (event, salt) = (event as u64, Digest([7; 32]));
+        let (event, salt) = (Which::Entry(event as u64), Digest([7; 32]));
         certificate::draw_up(&node.context, &node.disk, event, about, salt, world.now).unwrap().unwrap()
     };
     let (said, _) = draw_up(Some(&about)).verify(&world.nodes[SH].context.registry).unwrap();
@@ -104,6 +104,20 @@ fn on_conflict_credit_china_prevails() {
     let [sh, js] = held(&mut other);
     decide(&mut other, SH, 1, false);
     decide(&mut other, JS, 2, true);
+    // The subject takes the refusal home like a grant: signed, with its reason, and as the log holds it.
+    let node = &other.nodes[SH];
+    let of = |which| {
+        let drawn = certificate::draw_up(&node.context, &node.disk, which, None, Digest([7; 32]), other.now);
+        drawn.unwrap()
+    };
+    let (said, proven) =
+        of(Which::Case(CaseId([1; 16]))).unwrap().verify(&other.nodes[JS].context.registry).unwrap();
+    assert_eq!(
+        said.decision.refused.as_ref().map(|because| because.reason.as_str()),
+        Some("义务未履行（示例）")
+    );
+    assert_eq!((said.decision.record, said.decision.index, said.recognised), (sh, proven.index, None));
+    assert!(of(Which::Case(CaseId([9; 16]))).unwrap_err().detail.contains("is not decided here"));
     assert_eq!(other.status_by(JS, JS, js), Status::Repaired);
     assert_eq!(other.status_by(SH, SH, sh), Status::Active);
     assert_eq!(other.alerts_of(SH, "result stands"), 1);

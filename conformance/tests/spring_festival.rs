@@ -17,7 +17,7 @@ use credit::{
 use crypto::{Digest, Timestamp, codec};
 use exchange::{
     artifact::Artifact,
-    certificate::{self, About, RepairCode},
+    certificate::{self, About, RepairCode, Which},
     limits::REASON_BYTES_MAX,
     member::Input,
     propagation, read,
@@ -137,7 +137,9 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     let node = &world.nodes[SH];
     let about = About { item: item(), document: "沪示罚2025第1号".into(), subject: subject() };
     let (context, disk, salt) = (&node.context, &node.disk, Digest([7; 32]));
-    let draw_up = |event, about| certificate::draw_up(context, disk, event, about, salt, world.now).unwrap();
+    let draw_up = |event, about| {
+        certificate::draw_up(context, disk, Which::Entry(event), about, salt, world.now).unwrap()
+    };
     let certificate = draw_up(event, Some(&about)).unwrap();
     let (said, proven) = certificate.verify(&registry).unwrap();
     let decision = &said.decision;
@@ -183,7 +185,8 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     // Once the act behind it is revoked there is nothing any more that was repaired.
     world.change(SH, record, Change::Withdraw, None);
     let node = &world.nodes[SH];
-    let drawn = certificate::draw_up(&node.context, &node.disk, event, None, salt, world.now).unwrap();
+    let drawn =
+        certificate::draw_up(&node.context, &node.disk, Which::Case(case), None, salt, world.now).unwrap();
     assert_eq!(drawn.unwrap_err().known(), Some(Code::CaseDenied));
 }
 

@@ -37,7 +37,7 @@ use crate::{
     recognise,
     refusal::{Code, Fault, Refusal},
     registry::Registry,
-    tables::{self, Key, RecordRow},
+    tables::{self, Key, OutcomeRow, RecordRow},
 };
 
 /// The decision, all of it as the log holds it.
@@ -136,6 +136,17 @@ pub struct Matter {
     /// How grave it is (失信程度).
     #[n(3)]
     pub tier: Option<Tier>,
+}
+
+/// Which decision a certificate is wanted of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Which {
+    /// That of an entry of the own status log.
+    #[n(0)]
+    Entry(#[n(0)] u64),
+    /// That of a case decided here.
+    #[n(1)]
+    Case(#[n(0)] CaseId),
 }
 
 /// Whom and what a certificate is about, as it stands on the decision.
@@ -252,27 +263,37 @@ fn decision(registry: &Registry, proven: &Proven) -> Result<Option<Decision>, Re
     })
 }
 
-/// The certificate of the repair that entry `event` of the own status log grants or refuses, signed at `now`. `salt` must
-/// be fresh; it is used where the caller says whom the certificate is `about`.
+/// The certificate of a repair that this member has granted or refused, signed at `now`. `salt` must be fresh; it is used
+/// where the caller says whom the certificate is `about`.
 ///
-/// 1. The entry decides a repair: `not-found`.
+/// 1. The entry decides a repair, or the case is decided: `not-found`.
 /// 2. The record was not withdrawn since: there is no act any more that could be repaired, `case.denied`.
 /// 3. The record is of this subject, document number and item: `record.unknown`.
 pub fn draw_up(
     context: &Context,
     view: &dyn View,
-    event: u64,
+    which: Which,
     about: Option<&About>,
     salt: Digest,
     now: Timestamp,
 ) -> Result<Result<RepairCertificate, Refusal>, Fault> {
     let refuse = |code, why: String| Ok(Err(Refusal::new(code, why)));
+    let own = &context.own.id;
     // 1
+    let event = match which {
+        Which::Entry(event) => event,
+        Which::Case(case) => {
+            let row: OutcomeRow = tables::row(view, &Key::outcome(own, &case))?.unwrap_or_default();
+            match row.granted.or(row.refused.map(|(told, _)| told)) {
+                Some(told) => told.index,
+                None => return refuse(Code::NotFound, format!("case {case} is not decided here")),
+            }
+        }
+    };
     let none = || refuse(Code::NotFound, format!("status entry {event} grants and refuses no repair"));
     if !log::size(view, LogName::Status.as_str())?.covers(LeafIndex(event)) {
         return none();
     }
-    let own = &context.own.id;
     let receipt = Receipt::build(view, own, LogName::Status, event)?;
     let decision = match receipt.verify(&context.registry).and_then(|p| decision(&context.registry, &p)) {
         Ok(Some(decision)) => decision,

@@ -25,7 +25,7 @@ use crate::{
     answer::{Answer, OpenedAnswer},
     artifact::{Certificate, ErasureCertificate},
     backup::{BackupContent, BackupId, BackupItem, BackupRange},
-    certificate::{About, RepairCertificate},
+    certificate::{About, RepairCertificate, Which},
     evidence::{Evidence, EvidenceRow},
     logs::LogName,
     mandate::{Identity, MandateDraft},
@@ -217,9 +217,9 @@ pub enum Operation {
     /// Every recipient that has not acknowledged a status entry.
     #[n(42)]
     Missing,
-    /// The repair certificate of an own status entry, tied to whom and what it is about where that is given.
+    /// The repair certificate of an own decision, tied to whom and what it is about where that is given.
     #[n(41)]
-    RepairCertificate(#[n(0)] u64, #[n(1)] Option<About>),
+    RepairCertificate(#[n(0)] Which, #[n(1)] Option<About>),
     /// Every case and every application taken here.
     #[n(10)]
     Cases,

@@ -86,11 +86,11 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             })
             .await;
         }
-        Operation::RepairCertificate(event, about) => {
+        Operation::RepairCertificate(which, about) => {
             return blocking(move || {
                 let (context, salt) = (shared.context(), Digest(clock::random()));
                 let (store, now) = (&shared.store, clock::now());
-                let drawn = certificate::draw_up(&context, store, event, about.as_ref(), salt, now)?;
+                let drawn = certificate::draw_up(&context, store, which, about.as_ref(), salt, now)?;
                 Ok(drawn.map_or_else(Response::Refused, |c| Response::RepairCertificate(Box::new(c))))
             })
             .await;

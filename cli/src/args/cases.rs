@@ -101,8 +101,8 @@ pub(crate) struct Subjected {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Certify {
-    /// Index of the decision in this member's status log, as `decide` printed it.
-    pub(crate) event: u64,
+    /// Index of the decision in this member's status log, as `decide` printed it, or the case.
+    pub(crate) decision: String,
     /// page (HTML to be printed, with a code), json, or cose (a signed statement, with FILE.receipt and FILE.entry).
     #[arg(long, default_value = "page")]
     pub(crate) form: String,

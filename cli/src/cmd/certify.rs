@@ -8,13 +8,14 @@ use std::{
 use ::node::{Problem, home::read_registry};
 use credit::{
     catalog::Catalog,
+    id::CaseId,
     rules::{RuleBook, Tier},
     value::Date,
 };
 use crypto::{Digest, Timestamp, codec, merkle::leaf_hash, sign::Signed};
 use exchange::{
     artifact::Artifact,
-    certificate::{About, RepairCertificate, RepairCode, RepairStatement},
+    certificate::{About, RepairCertificate, RepairCode, RepairStatement, Which},
     logs::LogName,
     registry::Registry,
     trust,
@@ -47,7 +48,7 @@ pub(crate) async fn run(args: Certify) -> Result<Output, Problem> {
         ));
     }
     let client = Client::open(&args.node.dir)?;
-    let operation = Operation::RepairCertificate(args.event, about.clone());
+    let operation = Operation::RepairCertificate(which(&args.decision)?, about.clone());
     let certificate = match client.operate(operation).await? {
         Response::RepairCertificate(certificate) => *certificate,
         other => return Err(unexpected(&other)),
@@ -61,7 +62,7 @@ pub(crate) async fn run(args: Certify) -> Result<Output, Problem> {
             write(&args.out, document.as_bytes())?;
         }
         "cose" => {
-            let operation = Operation::Prove { log: LogName::Status, index: args.event };
+            let operation = Operation::Prove { log: LogName::Status, index: said.decision.index };
             let Response::Proof { receipt, cose } = client.operate(operation).await? else {
                 return Err(Problem::fault("the node proves nothing".to_owned()));
             };
@@ -100,7 +101,23 @@ pub(crate) async fn run(args: Certify) -> Result<Output, Problem> {
         said.decision.record,
         written.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     );
-    Ok(Output::new(json!({ "event": args.event, "form": args.form, "out": written }), text))
+    Ok(Output::new(
+        json!({ "event": said.decision.index, "granted": said.decision.refused.is_none(), "form": args.form, "out": written }),
+        text,
+    ))
+}
+
+/// A decision as typed: the index of its entry, or its case.
+fn which(text: &str) -> Result<Which, Problem> {
+    match (text.parse(), CaseId::parse(text)) {
+        (Ok(event), _) => Ok(Which::Entry(event)),
+        (Err(_), Some(case)) => Ok(Which::Case(case)),
+        (Err(_), None) => Err(Problem::new(
+            format!("`{text}` is neither an entry of the status log nor a case"),
+            "give the number that `repair decide` printed, or a case id from `xinqiao repair list`",
+            "请填写 `repair decide` 输出的条目序号，或 `xinqiao repair list` 中的案件编号",
+        )),
+    }
 }
 
 /// Whom and what a certificate is about, as typed.

@@ -57,6 +57,16 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
         return proof::verify(&args, form, path, bytes);
     }
     let kind = file.as_deref().map(codec::from_slice::<Artifact>);
+    if args.about.subject.is_some() && !matches!(kind, Some(Ok(Artifact::Repair(_)))) {
+        return Err(Problem::new(
+            format!(
+                "{} is no repair certificate, and nothing else is held against a document number",
+                args.what
+            ),
+            "leave out --subject, --document and --item",
+            "请去掉 --subject、--document 与 --item",
+        ));
+    }
     // A bundle brings its registry; without one of the reader's own it is judged by that, and says so.
     if let (Some(Ok(Artifact::Bundle(bundle))), None, None) = (&kind, &args.registry, &args.policy) {
         let checked = bundle.verify(None)?;
