@@ -15,6 +15,7 @@ use crypto::Digest;
 use exchange::{
     certificate::{self, About, Which},
     member::Input,
+    repair::Finding,
 };
 use world::{JS, Penalty, SH, World, at, item, subject};
 
@@ -104,20 +105,28 @@ fn on_conflict_credit_china_prevails() {
     let [sh, js] = held(&mut other);
     decide(&mut other, SH, 1, false);
     decide(&mut other, JS, 2, true);
-    // The subject takes the refusal home like a grant: signed, with its reason, and as the log holds it.
+    // The subject takes each refusal home like a grant: signed, with its reason, and as the log holds it. One at the door
+    // (不予受理) says that nothing was accepted; an answer to an objection is no such paper.
+    other.apply_to(SH, SH, "G-1", 5);
+    let (case, reason) = (CaseId([5; 16]), "材料不全（示例）".to_owned());
+    other.step(SH, Input::DecideRepair { case, grant: false, reason, clerk: None });
+    other.object(SH, "G-1", 6);
+    other.answer(6, Finding::Rejected("信息无误（示例）".to_owned()));
     let node = &other.nodes[SH];
-    let of = |which| {
-        let drawn = certificate::draw_up(&node.context, &node.disk, which, None, Digest([7; 32]), other.now);
-        drawn.unwrap()
+    let of = |case| {
+        let (which, salt) = (Which::Case(CaseId([case; 16])), Digest([7; 32]));
+        let drawn = certificate::draw_up(&node.context, &node.disk, which, None, salt, other.now).unwrap();
+        drawn.map(|drawn| drawn.verify(&other.nodes[JS].context.registry).unwrap())
     };
-    let (said, proven) =
-        of(Which::Case(CaseId([1; 16]))).unwrap().verify(&other.nodes[JS].context.registry).unwrap();
-    assert_eq!(
-        said.decision.refused.as_ref().map(|because| because.reason.as_str()),
-        Some("义务未履行（示例）")
-    );
-    assert_eq!((said.decision.record, said.decision.index, said.recognised), (sh, proven.index, None));
-    assert!(of(Which::Case(CaseId([9; 16]))).unwrap_err().detail.contains("is not decided here"));
+    for (case, reason, declined) in [(1, "义务未履行（示例）", false), (5, "材料不全（示例）", true)]
+    {
+        let (said, proven) = of(case).unwrap();
+        assert_eq!(said.decision.refused.as_ref().map(|because| because.reason.as_str()), Some(reason));
+        assert_eq!((said.decision.record, said.decision.index, &said.recognised), (sh, proven.index, &None));
+        assert_eq!((said.declined, said.accepted_at.is_none()), (declined, declined));
+    }
+    assert!(of(6).unwrap_err().detail.contains("answers an objection"));
+    assert!(of(9).unwrap_err().detail.contains("is not decided here"));
     assert_eq!(other.status_by(JS, JS, js), Status::Repaired);
     assert_eq!(other.status_by(SH, SH, sh), Status::Active);
     assert_eq!(other.alerts_of(SH, "result stands"), 1);

@@ -11,7 +11,7 @@ use credit::{
     id::CaseId,
     repair::{Case, Deadline, Matter},
     rules::Tier,
-    status::Status,
+    status::{Change, Status},
     subject::uscc_from_parts,
 };
 use crypto::{Digest, Timestamp, codec};
@@ -148,8 +148,8 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     assert_eq!((decision.decided_at, proven.member.as_str()), (at("2026-03-04", 15), "sh"));
     assert_eq!(said.applied_at, Some(at("2026-02-12", 16)));
     assert_eq!(said.accepted_at, Some(at("2026-02-24", 17)));
-    let matter = said.matter.as_ref().unwrap();
-    assert_eq!((matter.decided, matter.tier), (Some(date("2025-11-11")), Some(Tier::General)));
+    let facts = said.facts.as_ref().unwrap();
+    assert_eq!((facts.decided, facts.tier), (Some(date("2025-11-11")), Some(Tier::General)));
     assert!(codec::to_vec(&certificate.code).len() < 500, "it fits a code that can be scanned");
     // It is about this company and this decision, however the number is typed, and about nothing else.
     let code = &certificate.code;

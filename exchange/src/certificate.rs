@@ -14,7 +14,7 @@ use credit::{
     entry::{Changed, StatusFact},
     id::{CaseId, ItemId, MemberId, RecordId},
     normalize::normalize_document_number,
-    repair::Case,
+    repair::{Case, Matter},
     rules::Tier,
     status::{Change, Standing, Status},
     subject::SubjectId,
@@ -101,7 +101,7 @@ pub struct RepairStatement {
     pub registry_digest: Digest,
     /// What the authority's node knows of the matter; absent when the record was erased, or came back from a peer.
     #[n(3)]
-    pub matter: Option<Matter>,
+    pub facts: Option<Facts>,
     /// When the first application of the case was taken.
     #[n(4)]
     pub applied_at: Option<Timestamp>,
@@ -114,6 +114,9 @@ pub struct RepairStatement {
     /// Commitment to subject, document number and item ([`About::commitment`]), where they were given.
     #[n(7)]
     pub about: Option<Digest>,
+    /// It was refused before the case was accepted (不予受理).
+    #[n(8)]
+    pub declined: bool,
 }
 
 impl Statement for RepairStatement {
@@ -123,7 +126,7 @@ impl Statement for RepairStatement {
 /// What is known of the matter without opening a field; it names nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Matter {
+pub struct Facts {
     /// The catalog item.
     #[n(0)]
     pub item: ItemId,
@@ -324,31 +327,39 @@ pub fn draw_up(
     }
     let row: Option<RecordRow> = tables::row(view, &Key::record(&record))?;
     let sealed = row.map(|row| tables::payload(view, row.newest.slot)).transpose()?.flatten();
-    let matter = sealed.map(|sealed| {
+    let facts = sealed.map(|sealed| {
         let facts = sealed.facts;
-        Matter { item: facts.item, decided: facts.decided, published: facts.published, tier: facts.tier }
+        Facts { item: facts.item, decided: facts.decided, published: facts.published, tier: facts.tier }
     });
     let case: Option<Case> = match &decision.case {
         Some(id) => tables::row(view, &Key::case(id))?,
         None => None,
     };
-    let accepted_at = match &case {
-        Some(Case::Accepted(accepted)) => Some(accepted.at),
-        Some(Case::Decided(decided)) => Some(decided.accepted.at),
-        Some(Case::Applied(_)) | None => None,
+    if case.as_ref().is_some_and(|case| case.matter() != Matter::Repair) {
+        return refuse(
+            Code::NotFound,
+            format!("status entry {event} answers an objection, and decides no repair"),
+        );
+    }
+    let (accepted_at, declined) = match &case {
+        Some(Case::Accepted(accepted)) => (Some(accepted.at), false),
+        Some(Case::Decided(decided)) => (Some(decided.accepted.at), decided.declined),
+        Some(Case::Applied(_)) | None => (None, false),
     };
     let said = RepairStatement {
         registry: context.registry.version,
         registry_digest: context.registry.digest(),
-        matter,
+        facts,
         applied_at: case.and_then(|case| case.applied().applications.first().map(|joined| joined.at)),
-        // A recognition decides an open case without anybody having accepted it.
-        accepted_at: accepted_at.filter(|at| !decision.recognises() || *at < decision.decided_at),
+        // Neither a recognition nor a refusal at the door follows on an acceptance.
+        accepted_at: accepted_at
+            .filter(|at| !declined && (!decision.recognises() || *at < decision.decided_at)),
         recognised: match about {
             Some(about) if decision.recognises() => recognised(context, view, about)?,
             _ => None,
         },
         about: about.map(|about| about.commitment(&salt)),
+        declined,
         decision,
     };
     let salt = about.map(|_| salt);

@@ -146,19 +146,19 @@ fn document(certificate: &RepairCertificate, said: &RepairStatement, registry: &
 
 /// What a statement that holds says.
 fn told(said: &RepairStatement, authority: &str, registry: &Registry) -> Value {
-    let (decision, matter) = (&said.decision, said.matter.as_ref());
+    let (decision, facts) = (&said.decision, said.facts.as_ref());
     let refused = decision.refused.as_ref();
     let date = |date: Option<Date>| date.map(|date| date.to_string());
     json!({
         "authority": authority, "authority_name": name_of(registry, authority), "record": decision.record.to_string(),
-        "case": decision.case.map(|case| case.to_string()), "granted": refused.is_none(),
+        "case": decision.case.map(|case| case.to_string()), "granted": refused.is_none(), "declined": said.declined,
         "reason": refused.map(|because| &because.reason), "barred_until": date(refused.and_then(|r| r.barred_until)),
         "rule": decision.rule, "rule_source": source(&decision.rule), "effect": effect(said),
         "recognised": said.recognised.as_ref().map(|other| other.as_str()),
         "applied_at": said.applied_at.map(Timestamp::rfc3339), "accepted_at": said.accepted_at.map(Timestamp::rfc3339),
-        "decided_at": decision.decided_at.rfc3339(), "item": matter.map(|m| m.item.as_str()),
-        "matter_decided": date(matter.and_then(|m| m.decided)), "matter_published": date(matter.and_then(|m| m.published)),
-        "tier": matter.and_then(|m| m.tier).map(Tier::as_str),
+        "decided_at": decision.decided_at.rfc3339(), "item": facts.map(|m| m.item.as_str()),
+        "matter_decided": date(facts.and_then(|m| m.decided)), "matter_published": date(facts.and_then(|m| m.published)),
+        "tier": facts.and_then(|m| m.tier).map(Tier::as_str),
         "registry": { "version": said.registry, "digest": said.registry_digest.to_string() },
         "log": LogName::Status.as_str(), "index": decision.index, "leaf": decision.leaf.to_string(),
     })
@@ -266,6 +266,7 @@ pub(crate) fn proven(
 
 fn outcome(said: &RepairStatement) -> &'static str {
     match (&said.decision.refused, said.decision.recognises()) {
+        (Some(_), _) if said.declined => "not accepted 不予受理",
         (Some(_), _) => "not granted 不予修复",
         (None, true) => "recognised 互认修复",
         (None, false) => "granted 准予修复",
@@ -310,11 +311,11 @@ fn holds(
             line(label, moment(at));
         }
     }
-    if let Some(matter) = &said.matter {
+    if let Some(facts) = &said.facts {
         let date =
-            matter.decided.map_or_else(String::new, |date| format!(", decided 处罚（认定）日期 {date}"));
-        let tier = matter.tier.map_or_else(String::new, |t| format!(", {} 失信程度{}", t.as_str(), t.zh()));
-        line("matter 事项", format!("{}{date}{tier}", matter.item));
+            facts.decided.map_or_else(String::new, |date| format!(", decided 处罚（认定）日期 {date}"));
+        let tier = facts.tier.map_or_else(String::new, |t| format!(", {} 失信程度{}", t.as_str(), t.zh()));
+        line("matter 事项", format!("{}{date}{tier}", facts.item));
     }
     line("registry 登记表", format!("version {}, digest {}", said.registry, said.registry_digest));
     line("subject and document number 号码与文号", found.line().to_owned());
@@ -480,11 +481,12 @@ fn json_document(args: &Verify, path: &Path, value: &Value, registry: &Registry)
 }
 
 /// What of the JSON document is signed as it stands there.
-const SIGNED_PARTS: [&str; 18] = [
+const SIGNED_PARTS: [&str; 19] = [
     "authority",
     "record",
     "case",
     "granted",
+    "declined",
     "reason",
     "barred_until",
     "rule",

@@ -44,10 +44,10 @@ pub(super) fn rows(
         (DOCUMENT, about.document.clone()),
         (ITEM, item_text(about)),
     ]);
-    if let Some(matter) = &said.matter {
-        rows.extend(matter.decided.map(|date| ("处罚（认定）日期", day(date))));
-        rows.extend(matter.published.map(|date| ("公示日期", day(date))));
-        rows.extend(matter.tier.map(|tier| ("失信程度", tier.zh().to_owned())));
+    if let Some(facts) = &said.facts {
+        rows.extend(facts.decided.map(|date| ("处罚（认定）日期", day(date))));
+        rows.extend(facts.published.map(|date| ("公示日期", day(date))));
+        rows.extend(facts.tier.map(|tier| ("失信程度", tier.zh().to_owned())));
     }
     let moment = |at| day(Date::from_timestamp(at));
     let case = match (&decision.case, decision.recognises()) {
@@ -82,7 +82,10 @@ fn ground(said: &RepairStatement) -> String {
     if said.decision.recognises() {
         return rule.clone();
     }
-    let tier = said.matter.as_ref().and_then(|matter| matter.tier);
+    if rule.is_empty() {
+        return "（作出决定时无适用的规则集）".to_owned();
+    }
+    let tier = said.facts.as_ref().and_then(|facts| facts.tier);
     let book = RuleBook::builtin();
     let months = tier.and_then(|tier| book.rule_of_set(rule, tier)?.min_months);
     let months = months.map_or_else(String::new, |months| format!("，最短公示期{months}个月"));
@@ -96,9 +99,10 @@ fn words(said: &RepairStatement, registry: &Registry) -> String {
         let barred = because.barred_until.map_or_else(String::new, |last| {
             format!("因提供虚假材料或者违背承诺，至{}止不得再次申请信用修复。", day(last))
         });
+        let what = if said.declined { "不予受理" } else { "不予信用修复" };
         // Neither terms nor addressees of a remedy are in the sources (docs/SOURCES.md), so none is made up.
         return format!(
-            "<p>上述失信信息的信用修复申请，经本单位审查，不予信用修复。理由：{}。{barred}该信息的状态不变。</p><p>不服本决定的救济途径（行政复议、行政诉讼）与期限，由决定单位依法另行书面告知，本页不代替该告知。办理信用修复不收取任何费用。</p>",
+            "<p>上述失信信息的信用修复申请，经本单位审查，{what}。理由：{}。{barred}该信息的状态不变。</p><p>不服本决定的救济途径（行政复议、行政诉讼）与期限，由决定单位依法另行书面告知，本页不代替该告知。办理信用修复不收取任何费用。</p>",
             escaped(because.reason.trim_end_matches('。'))
         );
     }
@@ -138,6 +142,7 @@ pub(super) fn write(
         })
         .collect();
     let (title, kind) = match (&said.decision.refused, said.decision.recognises()) {
+        (Some(_), _) if said.declined => ("信用修复申请不予受理证明", "不予受理决定"),
         (Some(_), _) => ("不予信用修复证明", "不予信用修复决定"),
         (None, true) => ("信用修复证明", "互认信用修复结果"),
         (None, false) => ("信用修复证明", "准予信用修复决定"),
