@@ -109,7 +109,9 @@ fn send_under(federation: &Federation, announced: &str, bytes: &str, end: bool) 
         let session = node::quic::Operator::connect(&address, &seed, &[key]).await.unwrap();
         let source = SourceId::parse("office").unwrap();
         let (item, file) = (ItemId::parse("CF").unwrap(), Digest(FileHasher::of(announced.as_bytes())));
-        let Response::Upload(upload) = session.ask(Operation::BeginFile { source, item, file }).await? else {
+        let Response::Upload(upload) =
+            session.ask(Operation::BeginFile { source, item, file, confirm: Vec::new() }).await?
+        else {
             panic!("an upload was due");
         };
         let mut at = 0;

@@ -298,7 +298,9 @@ mod tests {
 
     #[test]
     fn no_bracket_and_nothing_invisible_makes_another_number() {
-        let pairs = ["〖〗", "「」", "『』", "《》", "〈〉", "〘〙", "{}", "<>", "＜＞", "｛｝", "﹙﹚", "［］", "⟨⟩"];
+        let pairs = [
+            "〖〗", "「」", "『』", "《》", "〈〉", "〘〙", "{}", "<>", "＜＞", "｛｝", "﹙﹚", "［］", "⟨⟩",
+        ];
         for pair in pairs {
             let (open, close) = (pair.chars().next().unwrap(), pair.chars().last().unwrap());
             let form = format!("沪罚{open}2021{close}52号");
@@ -317,7 +319,10 @@ mod tests {
     fn a_record_has_one_name_in_whatever_form_its_number_comes() {
         // Forms, and what names the record; a line break stands between acts.
         let table: [(&[&str], &str); 8] = [
-            (&["沪罚〔2021〕第003号", "沪罚〔2021〕3号", "滬罰〔2021〕003號", "沪罚[2021]第3"], "沪罚〔2021〕3"),
+            (
+                &["沪罚〔2021〕第003号", "沪罚〔2021〕3号", "滬罰〔2021〕003號", "沪罚[2021]第3"],
+                "沪罚〔2021〕3",
+            ),
             (&["沪市监长处字第000012号", "滬市監長處字12號"], "沪市监长处字12"),
             (&["〔2020〕沪0105执0034号", "(2020)滬0105執34號"], "〔2020〕沪0105执34"),
             (&["沪罚〔2021〕第000号", "沪罚〔2021〕0"], "沪罚〔2021〕0"),
