@@ -88,13 +88,16 @@ fn a_file_that_repeats_or_contradicts_itself_is_taken_once_row_by_row() {
         .map(|r| (number(r, "row"), r["code"].as_str().unwrap()))
         .collect();
     assert_eq!(refused, [(12, "duplicate_in_file"), (2_503, "duplicate_in_file")]);
-    // In a file of its own the other content is an amendment, and the old rows are duplicates.
+    // In a file of its own the other content is an amendment, and every old row is a duplicate.
     let amended = federation.file("amended.csv", rows::file(&penalties[2_501..]));
     let report = federation.submit("sh", "office", &amended).done().json();
     assert_eq!((number(&report, "amended"), number(&report, "accepted")), (1, 0));
     let old = federation.file("old.csv", rows::numbered(0, 900));
     let report = federation.submit("sh", "office", &old).done().json();
-    assert_eq!((number(&report, "duplicate"), number(&report, "amended")), (899, 1));
+    assert_eq!((number(&report, "duplicate"), number(&report, "amended")), (900, 0));
+    // One of them says what was corrected since, and undoes nothing.
+    assert_eq!((number(&report, "older"), &report["reasons"][0]["code"]), (1, &"older_than_held".into()));
+    assert_eq!(number(&report["reasons"][0], "row"), 5);
 }
 
 /// Sends `bytes` under the digest of another file, as a sender would that reads a file while it changes.
