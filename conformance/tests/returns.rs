@@ -197,11 +197,10 @@ fn a_marked_record_tells_its_correction_and_one_that_has_ended_does_not() {
     let mut world = world();
     let [first, second, third] = [FORMS[1], FORMS[2], FORMS[3]].map(|form| Penalty::general(form, DAY));
     let record = world.collect(SH, &first);
-    world.change(SH, record, Change::Dispute, None);
+    world.change(SH, record, Change::Mask, Some(Digest::of(b"ruling")));
     world.collect(SH, &second);
     assert_eq!(corrections(&world, SH).len(), 1);
-    assert_eq!(world.status(JS, record), Status::Disputed, "a correction ends no dispute");
-    world.change(SH, record, Change::Mask, Some(Digest::of(b"ruling")));
+    assert_eq!(world.status(JS, record), Status::Masked, "a correction lifts no mask");
     world.change(SH, record, Change::Expire, None);
     world.collect(SH, &third);
     assert_eq!(corrections(&world, SH).len(), 1);
