@@ -98,6 +98,10 @@ pub(crate) enum Verb {
         /// The department's account.
         #[arg(long)]
         source: String,
+        /// A document number whose row is meant as it stands: another act than one that has ended, or an earlier content that
+        /// is to hold again; may be repeated.
+        #[arg(long, value_name = "NUMBER")]
+        confirm: Vec<String>,
         #[command(flatten)]
         node: Dir,
     },

@@ -82,7 +82,7 @@ fn found(root: &Path, ports: [u16; 2], guests: &[PathBuf]) -> Result<Unlock, Pro
         quic: format!("127.0.0.1:{}", ports[0]),
         http: format!("127.0.0.1:{}", ports[1]),
         collector: true,
-        bodies: Vec::new(),
+        bodies: vec![ingest::body()?],
         system: None,
         out: request.clone(),
         at: unlock(MEMBER),

@@ -17,8 +17,8 @@ const PLATFORM: usize = 0;
 const ASKER: usize = 1;
 /// Everybody who must acknowledge.
 const RECIPIENTS: [usize; 2] = [PLATFORM, ASKER];
-/// What an authority decides in the model: a mark that can be lifted, and an end.
-const CHANGES: [Change; 3] = [Change::Mask, Change::Unmask, Change::Repair];
+/// What an authority decides in the model: a mark that can be lifted, an end, and a correction, which is neither.
+const CHANGES: [Change; 4] = [Change::Mask, Change::Unmask, Change::Repair, Change::Correct];
 
 /// Most entries of the authority's log in the model.
 pub const EVENTS_MAX: usize = 4;

@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn a_mask_is_lifted_and_an_end_is_not() {
-        use Change::{Dispute, EndDispute, Expire, Mask, Repair, Unmask, Withdraw};
-        let table: [(&[Change], Status); 8] = [
+        use Change::{Correct, Dispute, EndDispute, Expire, Mask, Repair, Unmask, Withdraw};
+        let table: [(&[Change], Status); 10] = [
             (&[], Status::Active),
             (&[Dispute], Status::Disputed),
             (&[Dispute, EndDispute], Status::Active),
@@ -122,6 +122,8 @@ mod tests {
             (&[Expire, Unmask], Status::Expired),
             (&[Repair, Expire, EndDispute], Status::Repaired),
             (&[Withdraw, Repair], Status::Withdrawn),
+            (&[Dispute, Correct], Status::Disputed),
+            (&[Correct], Status::Active),
         ];
         for (changes, expected) in table {
             assert_eq!(standing(changes), expected, "{changes:?}");

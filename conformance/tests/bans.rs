@@ -11,7 +11,7 @@ use common::{
     Federation, contains,
     federation::{Cast, FIVE},
     files,
-    rows::{Penalty as Row, body, file},
+    rows::{Penalty as Row, body, body_of_js, file},
     until,
 };
 use credit::{
@@ -19,7 +19,6 @@ use credit::{
     id::CaseId,
     repair::FalseMaterial,
     rules::AuthorityKind,
-    subject::uscc_from_parts,
 };
 use exchange::{member::Input, refusal::Code, wire::Response};
 use world::{BANK, JS, OUTLET, Penalty, SH, World, at, subject};
@@ -155,8 +154,7 @@ fn nodes_carry_a_ban_to_each_other_and_keep_it_when_killed() {
     let other = Row::new(3);
     let rows = federation.file("sh.csv", file(std::slice::from_ref(&at_sh)));
     federation.submit("sh", "office", &rows).done();
-    let of_js = uscc_from_parts("11", "320000", 29 * 31_u64.pow(7) + 10).unwrap();
-    let rows = file(&[at_js.clone(), other.clone()]).replace(&body(), of_js.as_str());
+    let rows = file(&[at_js.clone(), other.clone()]).replace(&body(), &body_of_js());
     let rows = federation.file("js.csv", rows);
     federation.submit("js", "office", &rows).done();
 

@@ -50,6 +50,7 @@ fn two_regions_with_outlet_and_bank_hold_every_check() {
     assert!(sum(|f| f.opened) > 1_000, "records reach askers");
     assert!(sum(|f| f.repairs) > 30, "repairs are granted");
     assert!(sum(|f| f.events) > 300, "standings change");
+    assert!(sum(|f| f.corrections) > 0, "what was told is corrected");
     assert!(sum(|f| f.reconciled) > 1_000, "members reconcile");
     assert!(sum(|f| f.damaged) > 50, "standings are damaged");
     assert!(sum(|f| f.mended) > 50, "they are mended");

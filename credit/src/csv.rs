@@ -22,7 +22,9 @@ use crate::catalog::{Catalog, Field, Forbidden, Item};
 use crate::csv::error::{FileError, RowError};
 use crate::csv::stream::Reader;
 use crate::id::{FieldId, ItemId};
-use crate::normalize::{Encoding, is_void, normalize_code, normalize_document_number, normalize_text};
+use crate::normalize::{
+    Encoding, document_form, is_void, normalize_code, normalize_document_number, normalize_text,
+};
 use crate::subject::{SubjectId, SubjectKind, USCC_SENTINEL};
 use crate::value::{Amount, Date, FieldType, Value};
 
@@ -54,7 +56,8 @@ pub fn read(bytes: &[u8], catalog: &Catalog, item: &Item, today: Date) -> Result
     let mut seen = BTreeSet::new();
     for row in &mut rows {
         let Ok(plain) = &row.outcome else { continue };
-        if !seen.insert((plain.subject.clone(), plain.document.clone(), plain.authority_code.clone())) {
+        let number = document_form(&plain.document);
+        if !seen.insert((plain.subject.clone(), number, plain.authority_code.clone())) {
             let column = item.field(item.key).map_or_else(String::new, |key| key.column.clone());
             row.outcome = Err(vec![RowError::twice(row.number, column)]);
         }

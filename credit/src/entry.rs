@@ -169,6 +169,10 @@ pub struct RowCounts {
     /// Refused, with reasons in the report.
     #[n(3)]
     pub rejected: u64,
+    /// Taken because the operator confirmed their numbers: another act than one that has ended, or an earlier content
+    /// that is to hold again. Absent where there is none.
+    #[n(4)]
+    pub confirmed: Option<u64>,
 }
 
 impl RowCounts {
@@ -178,6 +182,10 @@ impl RowCounts {
         self.amended += other.amended;
         self.duplicate += other.duplicate;
         self.rejected += other.rejected;
+        self.confirmed = match (self.confirmed, other.confirmed) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
     }
 }
 

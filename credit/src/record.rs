@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     csv::PlainRecord,
     id::{FieldId, ItemId, MemberId, RecordId},
+    normalize::document_form,
     rules::{AuthorityKind, Tier},
     subject::SubjectId,
     value::{Date, Value},
@@ -36,7 +37,8 @@ pub struct NamingKeys {
 }
 
 impl NamingKeys {
-    /// The id of a record: keyed BLAKE3 over authority, item, normalised document number and subject.
+    /// The id of a record: keyed BLAKE3 over authority, item, document number and subject. The number is in normal form and
+    /// counts as [`document_form`] writes it, so that another way to write it is not another record.
     pub fn record_id(
         &self,
         authority: &MemberId,
@@ -44,6 +46,7 @@ impl NamingKeys {
         document: &str,
         subject: &SubjectId,
     ) -> RecordId {
+        let document = Zeroizing::new(document_form(document));
         let parts: [&[u8]; 4] = [
             authority.as_str().as_bytes(),
             item.as_str().as_bytes(),

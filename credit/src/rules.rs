@@ -6,6 +6,8 @@
 //! *Not here*: the course of a repair case (`repair`), working days (`calendar`). What the sources do not say is
 //! `None`, "not provided"; nothing is inherited from a neighbour or a national rule, and callers refuse to guess.
 
+mod tiers;
+
 use std::fmt;
 
 use crypto::Digest;
@@ -14,6 +16,9 @@ use crypto::codec::{Decode, Encode};
 use crate::catalog::{CatalogError, Line, digest_of, table};
 use crate::status::Change;
 use crate::value::Date;
+
+pub use tiers::Penalty;
+use tiers::Words;
 
 /// Whose rules a decision falls under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -120,34 +125,6 @@ impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// The tier of a penalty from its kinds (处罚类别, each value possibly several joined by `;`) and its procedure
-/// (案件程序类别), if the source states one.
-///
-/// In this order: any kind of the serious list; then simple procedure, or nothing but warning and public criticism,
-/// is minor; everything else is general. The deciding department may refine this and then states the tier itself.
-///
-/// - `暂扣或者吊销许可证`, one value in the 790 list, may hide a revocation: serious, because that error can be put
-///   right by the department, while publicity ended too early cannot.
-/// - A plain 罚款 is general: the line to 巨额罚款 is not national (docs/SOURCES.md), so only the word itself counts.
-/// - Kinds the drafts do not assign (行政拘留, 其他-…) are general.
-///
-/// Source: 信用修复管理办法 (NDRC Order 36) as summarised in docs/SOURCES.md.
-pub fn tier_of_penalty(kinds: &[&str], procedure: Option<&str>) -> Tier {
-    let kinds: Vec<&str> = kinds
-        .iter()
-        .flat_map(|joined| joined.split([';', '；', ',', '，', '、']))
-        .map(str::trim)
-        .filter(|kind| !kind.is_empty())
-        .collect();
-    let any = |words: &[&str]| kinds.iter().any(|kind| words.iter().any(|word| kind.contains(word)));
-    if any(&SERIOUS_WORDS) {
-        return Tier::Serious;
-    }
-    let simple = procedure.is_some_and(|procedure| procedure.contains("简易") || procedure.trim() == "01");
-    let mild = !kinds.is_empty() && kinds.iter().all(|kind| MINOR_KINDS.contains(kind));
-    if simple || mild { Tier::Minor } else { Tier::General }
 }
 
 /// One set of rules: an order, for the decisions it rules over.
@@ -380,25 +357,26 @@ pub struct RuleBook {
     retention: Vec<Result<Retention, (String, String)>>,
     terms: Vec<Term>,
     places: Vec<Place>,
+    words: Words,
     digest: Digest,
 }
 
 impl RuleBook {
     /// The rules this build carries.
     pub fn builtin() -> Self {
-        match Self::parse([REPAIR, RETENTION, DEADLINES, RECOGNITION]) {
+        match Self::parse([REPAIR, RETENTION, DEADLINES, RECOGNITION, TIERS]) {
             Ok(book) => book,
             // INVARIANT: the embedded files are fixed at build time and a test parses them.
             Err(e) => unreachable!("embedded rules: {e}"),
         }
     }
 
-    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv` and `recognition.csv`, in this order.
+    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv`, `recognition.csv` and `tiers.csv`, in this order.
     ///
     /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind, two rules of one region or two terms of
     /// one duty for the same day.
-    pub fn parse(texts: [&str; 4]) -> Result<Self, CatalogError> {
-        let [repair, retention, deadlines, recognition] = texts;
+    pub fn parse(texts: [&str; 5]) -> Result<Self, CatalogError> {
+        let [repair, retention, deadlines, recognition, tiers] = texts;
         let mut sets: Vec<RuleSet> = Vec::new();
         for line in table("repair.csv", repair, &REPAIR_COLUMNS)? {
             let set = RuleSet {
@@ -484,8 +462,9 @@ impl RuleBook {
             }
             places.push(place);
         }
+        let words = Words::parse(tiers, &sets)?;
         let digest = digest_of(&texts);
-        Ok(Self { sets, retention: regions, terms, places, digest })
+        Ok(Self { sets, retention: regions, terms, places, words, digest })
     }
 
     /// How system `own` takes a result of `other` that was decided on `day`; `None` = it does not.
@@ -515,7 +494,7 @@ impl RuleBook {
         own.or_else(|| self.terms.iter().filter(covers).find(|t| t.region.is_none()))
     }
 
-    /// SHA-256 over the four texts, each with its length before it (8 bytes, big endian).
+    /// SHA-256 over the five texts, each with its length before it (8 bytes, big endian).
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -529,6 +508,13 @@ impl RuleBook {
     pub fn select(&self, kind: AuthorityKind, decided: Date) -> Option<&RuleSet> {
         let covers = |set: &&RuleSet| set.from <= decided && set.until.is_none_or(|until| decided <= until);
         self.sets.iter().filter(|set| set.kind == kind).find(covers)
+    }
+
+    /// The tier of a penalty by the words of the set that rules over the decision; general where none does, or where the
+    /// record has no day: then no rule is found either.
+    pub fn tier_of_penalty(&self, kind: AuthorityKind, decided: Option<Date>, penalty: &Penalty<'_>) -> Tier {
+        let set = decided.and_then(|day| self.select(kind, day));
+        set.map_or(penalty.stated.unwrap_or(Tier::General), |set| self.words.tier(&set.id, penalty))
     }
 
     /// The rule for a decision of that gravity.
@@ -706,22 +692,6 @@ fn parse_retention(line: &Line) -> Result<Result<Retention, (String, String)>, C
     }))
 }
 
-/// Kinds of the serious tier (docs/SOURCES.md). `吊销` covers licence, permit and the combined value of the 790 list.
-const SERIOUS_WORDS: [&str; 9] = [
-    "巨额罚款",
-    "吊销",
-    "限制开展生产经营活动",
-    "责令停产停业",
-    "责令关闭",
-    "限制从业",
-    "列入严重失信主体名单",
-    "严重违法失信名单",
-    "严重失信主体名单",
-];
-
-/// Kinds that are minor when nothing else is imposed.
-const MINOR_KINDS: [&str; 2] = ["警告", "通报批评"];
-
 /// 50 years: a longer period in a rule file is a slip of the pen.
 const MONTHS_MAX: u32 = 600;
 
@@ -776,6 +746,7 @@ const REPAIR: &str = include_str!("../data/rules/repair.csv");
 const RETENTION: &str = include_str!("../data/rules/retention.csv");
 const DEADLINES: &str = include_str!("../data/rules/deadlines.csv");
 const RECOGNITION: &str = include_str!("../data/rules/recognition.csv");
+const TIERS: &str = include_str!("../data/rules/tiers.csv");
 
 #[cfg(test)]
 mod tests {
@@ -839,27 +810,6 @@ mod tests {
     }
 
     #[test]
-    fn the_tier_follows_from_kinds_and_procedure() {
-        let table: [(&[&str], Option<&str>, Tier); 12] = [
-            (&["罚款"], Some("简易程序"), Tier::Minor),
-            (&["罚款"], Some("01"), Tier::Minor),
-            (&["警告"], Some("普通程序"), Tier::Minor),
-            (&["警告;通报批评"], None, Tier::Minor),
-            (&["警告", "罚款"], None, Tier::General),
-            (&["罚款;没收违法所得"], Some("普通程序"), Tier::General),
-            (&["暂扣许可证件"], None, Tier::General),
-            (&["行政拘留"], None, Tier::General),
-            (&[], None, Tier::General),
-            (&["罚款；吊销许可证件"], None, Tier::Serious),
-            (&["暂扣或者吊销执照"], None, Tier::Serious),
-            (&["责令停产停业"], Some("简易程序"), Tier::Serious),
-        ];
-        for (kinds, procedure, tier) in table {
-            assert_eq!(tier_of_penalty(kinds, procedure), tier, "{kinds:?} {procedure:?}");
-        }
-    }
-
-    #[test]
     fn neighbouring_regions_do_not_inherit_each_others_retention() {
         let book = RuleBook::builtin();
         let today = date("2026-11-25");
@@ -892,7 +842,8 @@ mod tests {
         let (open, ended_term) =
             ("acknowledge,310000,2024-11-01,,", "acknowledge,310000,2024-11-01,2029-12-31,");
         let deadlines = DEADLINES.replace(open, ended_term);
-        let book = RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION]).unwrap();
+        let book =
+            RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION, TIERS]).unwrap();
         let rule = |day| book.rule(AuthorityKind::General, date(day), Tier::General).unwrap();
         assert_eq!((rule("2029-12-31").set_id.as_str(), rule("2029-12-31").ban_months), ("ndrc-36", None));
         assert_eq!(
@@ -934,37 +885,43 @@ mod tests {
         let change = Change::Withdraw;
         assert_eq!(book.recognition(System::Gsxt, System::CreditChina, change, date("2026-04-01")), None);
         let same = RECOGNITION.replace("gsxt,repair,2", "gsxt,repair,1");
-        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same]).unwrap_err().column, "rank");
+        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS]).unwrap_err().column, "rank");
     }
 
     #[test]
     fn refuses_rule_files_that_contradict_themselves() {
         let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
         assert_eq!(
-            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column,
+            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
             "from"
         );
         let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
-        assert_eq!(RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column, "from");
+        assert_eq!(
+            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            "from"
+        );
         let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
         assert_eq!(
-            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column,
+            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
             "max_months"
         );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
-        assert_eq!(RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION]).unwrap_err().column, "tier");
+        assert_eq!(
+            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            "tier"
+        );
         let twice = format!("{DEADLINES}forward,310000,2020-01-01,,1,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION]).unwrap_err().column,
+            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION, TIERS]).unwrap_err().column,
             "valid_from"
         );
         let twice = format!("{RETENTION}310000,sh,上海市,3,end,stop,,,2020-01-01,,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION]).unwrap_err().column,
+            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
             "valid_from"
         );
         assert_ne!(
-            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION])
+            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION, TIERS])
                 .unwrap()
                 .digest(),
             RuleBook::builtin().digest()

@@ -87,6 +87,9 @@ pub enum Change {
     /// Withdrawn.
     #[n(6)]
     Withdraw,
+    /// Its content was corrected: whoever was told the old one is to ask again. Shown or hidden as before.
+    #[n(7)]
+    Correct,
 }
 
 impl Change {
@@ -119,8 +122,8 @@ impl Change {
 
 /// A record's standing as a member has verified it.
 ///
-/// Three parts that merge independently: the dispute mark and the mask by the newest entry (its index in the one
-/// log that counts), and the end, which never goes back: withdrawn over repaired over expired.
+/// Four parts that merge independently: the dispute mark and the mask by the newest entry (its index in the one
+/// log that counts), the end, which never goes back: withdrawn over repaired over expired; and the newest correction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(map)]
 pub struct Standing {
@@ -130,6 +133,8 @@ pub struct Standing {
     masked: Option<Mark>,
     #[n(2)]
     end: Option<End>,
+    #[n(3)]
+    corrected: Option<u64>,
 }
 
 /// Newest entry about one reversible mark.
@@ -150,6 +155,7 @@ impl Standing {
             }
             Change::Mask | Change::Unmask => standing.masked = Some(Mark(index, change == Change::Mask)),
             Change::Expire | Change::Repair | Change::Withdraw => standing.end = Some(End(change, index)),
+            Change::Correct => standing.corrected = Some(index),
         }
         standing
     }
@@ -163,6 +169,7 @@ impl Standing {
             disputed: self.disputed.max(other.disputed),
             masked: self.masked.max(other.masked),
             end: [self.end, other.end].into_iter().flatten().max_by_key(rank),
+            corrected: self.corrected.max(other.corrected),
         }
     }
 
@@ -171,7 +178,13 @@ impl Standing {
         let mark = |mark: Option<Mark>, on, off| mark.map(|m| (if m.1 { on } else { off }, m.0));
         let disputed = mark(self.disputed, Change::Dispute, Change::EndDispute);
         let masked = mark(self.masked, Change::Mask, Change::Unmask);
-        [disputed, masked, self.end.map(|e| (e.0, e.1))].into_iter().flatten()
+        let corrected = self.corrected.map(|index| (Change::Correct, index));
+        [disputed, masked, self.end.map(|e| (e.0, e.1)), corrected].into_iter().flatten()
+    }
+
+    /// The entry that told the newest correction of its content.
+    pub fn corrected(&self) -> Option<u64> {
+        self.corrected
     }
 
     /// Whether it has come to an end that is never undone: expired, repaired or withdrawn.
@@ -207,6 +220,7 @@ mod tests {
             Change::Expire,
             Change::Repair,
             Change::Withdraw,
+            Change::Correct,
         ])
     }
 
@@ -228,6 +242,16 @@ mod tests {
             if changes.iter().any(|c| matches!(c, Change::Expire | Change::Repair | Change::Withdraw)) {
                 prop_assert!(!in_order.status().disclosable());
             }
+        }
+    }
+
+    #[test]
+    fn a_correction_changes_what_is_said_and_not_whether() {
+        for change in [Change::EndDispute, Change::Dispute, Change::Mask, Change::Repair] {
+            let before = Standing::of(change, 3);
+            let after =
+                before.merge(Standing::of(Change::Correct, 4)).merge(Standing::of(Change::Correct, 2));
+            assert_eq!((after.status(), after.corrected()), (before.status(), Some(4)), "{change:?}");
         }
     }
 

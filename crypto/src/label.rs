@@ -68,6 +68,8 @@ labels! {
     SubjectLink = "xinqiao/v1/subject-link",
     /// Mark of a ban from the subject's tag or pseudonym, and the case: keyed BLAKE3.
     BanMark = "xinqiao/v1/ban-mark",
+    /// Mark of a standing that has ended, from the subject's tag, the item and the day of the decision: keyed BLAKE3.
+    EndedMark = "xinqiao/v1/ended-mark",
     /// Key of a question's subject in the answering member's row, from the access secret, and its associated data: keyed
     /// BLAKE3, AES-256-GCM.
     AccessSubject = "xinqiao/v1/access-subject",

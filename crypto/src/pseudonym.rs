@@ -53,6 +53,11 @@ pub fn ban_mark(subject: &[u8; 32], case: &[u8]) -> Digest {
     Digest(keyed(&Secret::new(*subject), Label::BanMark, &[case]))
 }
 
+/// The mark of a record that has ended, by its subject, item and day of decision: tells nothing without all three.
+pub fn ended_mark(subject: &SubjectTag, item: &str, day: &[u8]) -> Digest {
+    Digest(keyed(&Secret::new(subject.0), Label::EndedMark, &[item.as_bytes(), day]))
+}
+
 /// The key with which a subject recognises its own entries in a node's access log.
 pub fn subject_access_key(access_secret: &Secret, subject: &str) -> Secret {
     Secret::new(keyed(access_secret, Label::SubjectAccessKey, &[subject.as_bytes()]))

@@ -24,7 +24,7 @@ use crate::{
     logs::LogName,
     refusal::{Fault, Halt},
     step::{Reply, Token},
-    tables::{self, Key, Table, Work, decode},
+    tables::{self, HandledRow, Key, Table, Work, decode},
     turn::Turn,
     wire::Response,
 };
@@ -176,6 +176,24 @@ pub fn grant(view: &dyn View, digest: &Digest) -> Result<Option<KeptGrantRow>, F
 pub fn standing(view: &dyn View, authority: &MemberId, record: &RecordId) -> Result<Status, Fault> {
     let row: Option<Standing> = tables::row(view, &Key::standing(authority, record))?;
     Ok(row.unwrap_or_default().status())
+}
+
+/// When this member heard that a record's authority has other content than it had at `asked`; `None` when it has not.
+pub fn corrected(
+    view: &dyn View,
+    authority: &MemberId,
+    record: &RecordId,
+    asked: Timestamp,
+) -> Result<Option<Timestamp>, Fault> {
+    let standing: Option<Standing> = tables::row(view, &Key::standing(authority, record))?;
+    let Some(index) = standing.and_then(|standing| standing.corrected()) else { return Ok(None) };
+    let Some(handled) = tables::row::<HandledRow>(view, &Key::handled(authority, index))? else {
+        return Ok(None);
+    };
+    let missing = || Fault(format!("entry {} of `status` is missing", handled.ack));
+    let bytes = log::entry(view, LogName::Status.as_str(), LeafIndex(handled.ack))?.ok_or_else(missing)?;
+    let heard = Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?.at;
+    Ok((heard > asked).then_some(heard))
 }
 
 /// A page of news: at most `limit` after `after`, and the sequence number up to which the log was looked through. More

@@ -42,6 +42,7 @@ pub mod bundle;
 pub mod certificate;
 pub mod check;
 pub mod context;
+pub mod ended;
 pub mod erase;
 pub mod evidence;
 pub mod fsck;

@@ -44,6 +44,10 @@ pub const QUIET_MS: u64 = 2 * RETRY_MS_MAX;
 pub const DELIVERIES_PER_TICK_MAX: usize = 256;
 /// Records in one submission batch entry; longer files are cut into several batches.
 pub const RECORDS_PER_BATCH_MAX: usize = 10_000;
+/// Earlier versions of a record with which an amendment is compared: more corrections than any matter has seen.
+pub const EARLIER_VERSIONS_MAX: usize = 256;
+/// Document numbers an operator may confirm with one file: each was looked at by a person.
+pub const CONFIRMED_NUMBERS_MAX: usize = 200;
 /// Most members of a federation: the three provinces and one city have fewer than 60 prefectures and districts.
 pub const MEMBERS_MAX: usize = 256;
 /// Most generations of keys that a member has had before: one a year for longer than any record is kept.

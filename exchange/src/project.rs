@@ -4,6 +4,7 @@
 use crate::{
     ban,
     context::Context,
+    ended,
     logs::LogName,
     propagation,
     refusal::Halt,
@@ -133,6 +134,9 @@ pub fn status(
             let after = before.unwrap_or_default().merge(Standing::of(changed.change, told.index));
             if before != Some(after) {
                 summary::put(turn, author, &changed.record, Some(&after))?;
+            }
+            if after.has_ended() && !before.is_some_and(|before| before.has_ended()) {
+                ended::keep(turn, author, &changed.record)?;
             }
             if changed.change == Change::Withdraw {
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;

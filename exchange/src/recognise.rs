@@ -2,7 +2,7 @@
 //! authority, and recognise each other's repair.
 //!
 //! Where the registry gives a deciding body to one member there is one record and one status log, and nothing to
-//! recognise. Where it gives it to none, each platform names the record after itself. A platform then keeps, with each own
+//! recognise. Where it gives it to none, each of the region's two platforms names the record after itself ([`shares`]). A platform then keeps, with each own
 //! record, the ids under which the other platforms of its region know it. When one of them repairs it, this one writes a
 //! repair of its own, which rests on the other's entry and goes to its own recipients like any other. On conflict (this
 //! platform has refused the repair) the rule data say which of the two prevails.
@@ -16,14 +16,16 @@ use credit::{
     value::Date,
 };
 use crypto::Digest;
+use ledger::store::View;
 
 use crate::{
     context::Context,
     logs::LogName,
-    refusal::Halt,
+    refusal::{Fault, Halt},
+    registry::MemberRequest,
     repair,
     step::Effect,
-    tables::{Key, TwinRow},
+    tables::{self, Key, TwinRow},
     turn::Turn,
 };
 
@@ -41,11 +43,36 @@ pub fn twins(
         return Vec::new();
     };
     let (Some(system), false) = (own.system, own.region.is_empty()) else { return Vec::new() };
-    let other = |m: &&crate::registry::MemberRequest| {
-        m.region == own.region && m.system.is_some_and(|other| other != system)
-    };
+    let other = |m: &&MemberRequest| m.region == own.region && m.system.is_some_and(|other| other != system);
     let named = |id: &MemberId| context.own.naming.record_id(id, item, document, subject);
     context.registry.active().filter(other).map(|m| (m.id.clone(), named(&m.id))).collect()
+}
+
+/// Whether this member may hold the records of a body that no member claims as its own: the body is registered in its region,
+/// and the region has one platform of each publicity system, this one among them. These two recognise each other's repair;
+/// of any further holder nobody would hear.
+pub fn shares(context: &Context, body: &str) -> bool {
+    let of_region = |m: &&MemberRequest| m.system.is_some() && body.get(2..8) == Some(m.region.as_str());
+    let found: Vec<&MemberRequest> = context.registry.active().filter(of_region).collect();
+    let [a, b] = found[..] else { return false };
+    a.system != b.system && [a, b].iter().any(|m| m.id == context.own.id)
+}
+
+/// Whether a document's record has ended under any other member: the registry gave its body to another one since.
+pub fn ended_elsewhere(
+    context: &Context,
+    view: &dyn View,
+    authority: &MemberId,
+    (item, document, subject): (&ItemId, &str, &SubjectId),
+) -> Result<bool, Fault> {
+    for other in context.registry.members.iter().map(|m| &m.stated.id).filter(|id| *id != authority) {
+        let id = context.own.naming.record_id(other, item, document, subject);
+        let standing: Option<Standing> = tables::row(view, &Key::standing(other, &id))?;
+        if standing.is_some_and(|standing| standing.has_ended()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Keeps a twin of an own record, and recognises at once what its authority has repaired before.

@@ -620,6 +620,9 @@ pub fn change_standing(
     if matches!(changed.change, Change::Repair | Change::Dispute | Change::EndDispute) {
         return Halt::refuse(Code::CaseDenied, "a repair is decided, and an objection answered, in its case");
     }
+    if changed.change == Change::Correct {
+        return Halt::refuse(Code::CaseDenied, "a correction comes with its source's file");
+    }
     if changed.change == Change::Mask && changed.paper.is_none() {
         return Halt::refuse(Code::CaseDenied, "a mask rests on the court's ruling, and names its digest");
     }

@@ -2,27 +2,32 @@
 
 use credit::{
     csv::error::RowError,
-    entry::{Batch, Fact, Recorded, RowCounts, Version},
+    entry::{Batch, Changed, Fact, Recorded, RowCounts, StatusFact, Version},
     id::{ItemId, MemberId, RecordId, SourceId},
     record::{RecordFacts, SealedRecord},
+    status::{Change, Standing, Status},
 };
 use crypto::{
-    Digest, codec, merkle,
+    Digest, Timestamp, codec, merkle,
     pseudonym::{SubjectPseudonym, SubjectTag},
 };
 
 use crate::{
     context::Context,
-    limits::RECORDS_PER_BATCH_MAX,
+    ended,
+    limits::{EARLIER_VERSIONS_MAX, RECORDS_PER_BATCH_MAX},
     logs::LogName,
     recognise,
-    refusal::{Code, Halt},
+    refusal::{Code, Fault, Halt},
     step::{Reply, Token},
-    tables::{IntakeRow, Key, RecordRow},
+    tables::{self, IntakeRow, Key, RecipientRow, RecordRow},
     timer,
     turn::Turn,
     wire::{ROW_REASONS_MAX, Response, RowReason, SubmitReport},
 };
+
+/// Ground of a correction in the status entry: the source has handed in other content; 47 bytes of at most 200.
+pub const CORRECTED: &str = "corrected by its source / 数源单位更正";
 
 /// A run of sealed rows of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +63,8 @@ pub struct RunRows {
     pub late: u64,
     /// Why rows were refused, as many as a report spells out.
     pub reasons: Vec<RowReason>,
+    /// Refused rows among them that may be taken when the file comes again.
+    pub waiting: u64,
 }
 
 impl RunRows {
@@ -78,6 +85,8 @@ pub struct FileRow {
     pub normalised: bool,
     /// Handed in late.
     pub late: bool,
+    /// The operator says that it is meant as it stands.
+    pub confirmed: bool,
 }
 
 /// A sealed row on its way into the log, encoded where it was sealed: the serial part only writes it down.
@@ -148,12 +157,14 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 ///
 /// 1. The department has an account: `source.unknown`.
 /// 2. The run is within bounds: `frame.too-long`.
-/// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing. A
-///    record that was erased is refused: an old file does not bring it back. So is one that this file has brought
-///    before, whatever its content.
+/// 3. Each record: unknown gives a first version, other content a superseding version, the same content nothing, and so
+///    does that of an earlier version. A record that was erased is refused: an old file does not bring it back. So is one
+///    that this file has brought before, whatever its content, and an unknown one where one like it has ended
+///    ([`crate::ended`]). What the operator has confirmed is taken as it stands.
 ///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
-/// 5. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
+/// 5. Of an own record with other content than before, whoever was told that hears of it.
+/// 6. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
 ///    does nothing.
 pub fn submit(
     context: &Context,
@@ -180,38 +191,62 @@ pub fn submit(
         prefix: None,
         report: SubmitReport::new(file, turn.now),
     });
-    let RunRows { rows, prefix, duplicate, rejected, mut normalised, mut late, mut reasons } = run;
+    let RunRows { rows, prefix, duplicate, rejected, mut normalised, mut late, mut reasons, mut waiting } =
+        run;
     let mut counts = RowCounts { duplicate, rejected, ..RowCounts::default() };
     let mut leaves = Vec::with_capacity(records.len());
-    let mut stored = Vec::new();
+    let (mut stored, mut corrected, mut older) = (Vec::new(), Vec::new(), 0);
+    let key_field = context.catalog.item(&item).and_then(|item| item.field(item.key));
+    let column = || key_field.map_or_else(String::new, |field| field.column.clone());
     for row in records {
         let known: Option<RecordRow> = turn.row(&Key::record(&row.facts.record))?;
-        match &known {
-            Some(known) if known.newest.index >= intake.since => {
+        let number = row.row.number;
+        let met = meet(turn, &row, known.as_ref(), intake.since)?;
+        late += u64::from(row.row.late && met != Met::Twice);
+        let why = match met {
+            Met::Twice => Some(RowError::twice(number, column())),
+            Met::Erased => Some(RowError::erased(number)),
+            Met::LikeEnded => Some(RowError::like_ended(number, column())),
+            Met::Older => Some(RowError::older(number, column())),
+            Met::New | Met::Other | Met::Same | Met::Confirmed => None,
+        };
+        reasons.extend(why.map(RowReason::from));
+        match met {
+            Met::Twice | Met::Erased | Met::LikeEnded => {
                 counts.rejected += 1;
-                let key = context.catalog.item(&item).and_then(|item| item.field(item.key));
-                let column = key.map_or_else(String::new, |field| field.column.clone());
-                reasons.push(RowError::twice(row.row.number, column).into());
+                waiting += u64::from(met == Met::LikeEnded);
                 continue;
             }
-            Some(known) if known.erased => {
-                counts.rejected += 1;
-                late += u64::from(row.row.late);
-                reasons.push(RowError::erased(row.row.number).into());
+            Met::Same | Met::Older => {
+                counts.duplicate += 1;
+                older += u64::from(met == Met::Older);
+                normalised += u64::from(row.row.normalised);
                 continue;
             }
-            Some(known) if known.content == Some(row.facts.content) => counts.duplicate += 1,
+            Met::New | Met::Other | Met::Confirmed => {}
+        }
+        match known {
             Some(_) => counts.amended += 1,
             None => counts.accepted += 1,
         }
-        normalised += u64::from(row.row.normalised);
-        late += u64::from(row.row.late);
-        if known.as_ref().is_none_or(|known| known.content != Some(row.facts.content)) {
-            timer::of_version(context, turn, &row.facts)?;
-            let (id, twins) = (row.facts.record, row.twins.clone());
-            leaves.push(record(turn, row, known));
-            stored.extend(twins.into_iter().map(|twin| (id, twin)));
+        if met == Met::Confirmed {
+            counts.confirmed = Some(counts.confirmed.unwrap_or(0) + 1);
         }
+        normalised += u64::from(row.row.normalised);
+        let standing = timer::of_version(context, turn, &row.facts)?;
+        if standing.has_ended() {
+            ended::mark(turn, &row.tag, &row.facts);
+        }
+        // Of a version that came back from a peer the content is not known, nor whether this one differs.
+        let differs = known.as_ref().is_some_and(|known| known.content.is_some());
+        let tells = differs && row.facts.authority == context.own.id && !standing.has_ended();
+        let (id, twins) = (row.facts.record, row.twins.clone());
+        let leaf = record(turn, row, known);
+        leaves.push(leaf);
+        if tells {
+            corrected.push((id, standing, leaf));
+        }
+        stored.extend(twins.into_iter().map(|twin| (id, twin)));
     }
     // 4
     let batch = Batch {
@@ -229,12 +264,18 @@ pub fn submit(
         recognise::keep(context, turn, id, twin)?;
     }
     // 5
+    for (record, standing, leaf) in corrected {
+        correct(context, turn, record, standing, leaf)?;
+    }
+    // 6
     intake.rows += rows;
     intake.prefix = prefix;
     let report = &mut intake.report;
     report.rows.add(counts);
     report.normalised += normalised;
     report.late += late;
+    report.older += older;
+    report.waiting += waiting;
     let room = ROW_REASONS_MAX.saturating_sub(report.reasons.len());
     report.reasons.extend(reasons.into_iter().take(room));
     let response = match last {
@@ -250,6 +291,73 @@ pub fn submit(
         }
     };
     turn.reply(token, Reply::ready(response));
+    Ok(())
+}
+
+/// How a row meets what is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Met {
+    /// Nothing is held under its name.
+    New,
+    /// Another content is.
+    Other,
+    /// The same content is.
+    Same,
+    /// Its content was corrected since.
+    Older,
+    /// The file has brought the record before.
+    Twice,
+    /// The record was erased.
+    Erased,
+    /// One like it has ended.
+    LikeEnded,
+    /// [`Met::Older`] or [`Met::LikeEnded`], and the operator says that it is meant.
+    Confirmed,
+}
+
+fn meet(turn: &Turn<'_>, row: &SealedRow, known: Option<&RecordRow>, since: u64) -> Result<Met, Fault> {
+    let unless_confirmed = |met| if row.row.confirmed { Met::Confirmed } else { met };
+    let Some(known) = known else {
+        let like_ended = ended::is_marked(turn, &row.tag, &row.facts)?;
+        return Ok(if like_ended { unless_confirmed(Met::LikeEnded) } else { Met::New });
+    };
+    if known.newest.index >= since {
+        return Ok(Met::Twice);
+    }
+    if known.erased {
+        return Ok(Met::Erased);
+    }
+    if known.content == Some(row.facts.content) {
+        return Ok(Met::Same);
+    }
+    // Sealed records say what they held by a keyed digest; of a version that came back from a peer it is lost.
+    for version in known.older.iter().rev().take(EARLIER_VERSIONS_MAX) {
+        let sealed = tables::payload(turn.view(), version.slot)?;
+        if sealed.is_some_and(|sealed| sealed.facts.content == row.facts.content) {
+            return Ok(unless_confirmed(Met::Older));
+        }
+    }
+    Ok(Met::Other)
+}
+
+/// Tells that an own record has other content: where its standing is marked, and where somebody was told the old content
+/// or an outcome that rests on it and may still keep it. Of other records nobody needs to hear, as files bring many.
+fn correct(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    record: RecordId,
+    standing: Standing,
+    leaf: Digest,
+) -> Result<(), Halt> {
+    let rows = tables::rows::<RecipientRow>(turn.view(), &Key::recipients(&record), usize::MAX)?;
+    let told = rows.iter().any(|(_, row)| row.keeps(turn.now))
+        || !tables::rows::<Timestamp>(turn.view(), &Key::judged_on(&record), 1)?.is_empty();
+    if told || standing.status() != Status::Active {
+        let (change, rule) = (Change::Correct, CORRECTED.to_owned());
+        let changed = Changed { record, change, case: None, rule, paper: Some(leaf), clerk: None };
+        let signed = context.sign(turn.now, &StatusFact::Changed(changed));
+        turn.append(context, LogName::Status, Fact::Status(signed))?;
+    }
     Ok(())
 }
 

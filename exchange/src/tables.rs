@@ -87,6 +87,7 @@ tables! {
     Twin = 53;
     StandingNode = 54;
     Finding = 55;
+    Ended = 56;
     Asked = 70;
     Kept = 71;
     KeptGrant = 72;
@@ -153,6 +154,10 @@ impl Key {
     /// What was found last when standings were compared with a peer: [`crate::reconcile::FindingRow`].
     pub fn finding(authority: &MemberId, peer: &MemberId) -> Self {
         key(Table::Finding, &[&text(authority.as_str()), &text(peer.as_str())])
+    }
+    /// A record of one subject, item and day of decision has ended: `()`, by its mark ([`crate::ended`]).
+    pub fn ended(mark: &Digest) -> Self {
+        key(Table::Ended, &[&mark.0])
     }
     /// A file handed in before: [`crate::wire::SubmitReport`].
     pub fn file(source: &str, item: &ItemId, digest: &Digest) -> Self {

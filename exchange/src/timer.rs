@@ -80,8 +80,8 @@ pub fn publicity_end<'a>(context: &'a Context, facts: &RecordFacts) -> Option<(D
 }
 
 /// Sets the clocks of a version that is being stored: at its authority the end of publicity, and at every member the
-/// erasure of a record that was withdrawn before it came.
-pub fn of_version(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -> Result<(), Fault> {
+/// erasure of a record that was withdrawn before it came. Returns its standing.
+pub fn of_version(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -> Result<Standing, Fault> {
     if facts.authority == context.own.id
         && let Some((end, _)) = publicity_end(context, facts)
     {
@@ -92,10 +92,11 @@ pub fn of_version(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -
         turn.put(&Key::due(end.start(), &Work::Retain(facts.record)), &());
     }
     let standing: Option<Standing> = turn.row(&Key::standing(&facts.authority, &facts.record))?;
-    if standing.is_some_and(|s| s.status() == Status::Withdrawn) {
+    let standing = standing.unwrap_or_default();
+    if standing.status() == Status::Withdrawn {
         schedule_erasure(context, turn, &facts.authority, &facts.record, turn.now)?;
     }
-    Ok(())
+    Ok(standing)
 }
 
 /// Sets the clock of the erasure that a withdrawal by `author` makes due, if the record is held here under that author.

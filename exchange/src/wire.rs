@@ -127,6 +127,10 @@ pub enum Operation {
         /// BLAKE3 digest of its bytes.
         #[n(2)]
         file: Digest,
+        /// Document numbers whose rows are meant as they stand, although a record like them has ended or was corrected; at
+        /// most [`crate::limits::CONFIRMED_NUMBERS_MAX`].
+        #[n(3)]
+        confirm: Vec<String>,
     },
     /// The next bytes of the file; answered when the node is ready for more.
     #[n(25)]

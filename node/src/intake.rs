@@ -8,21 +8,25 @@
 //! Every stage waits for the next one, so memory does not grow with the file. How far the file is stands in the same
 //! batch as its records: an interrupted file goes on at the row where it stopped, when it is handed in again.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::AtomicBool,
-    mpsc::{Receiver, SyncSender, sync_channel},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::AtomicBool,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
 use credit::{
     csv::stream::{Layout, RawRow, Reader},
     csv::{PlainRecord, Row},
     id::{ItemId, SourceId},
+    normalize::{document_form, normalize_document_number},
     value::Date,
 };
 use crypto::{Bytes, Digest, keytree::Slot, pseudonym::FileHasher};
 use exchange::{
-    limits::{FILE_PART_BYTES_MAX, RECORDS_PER_BATCH_MAX},
+    limits::{CONFIRMED_NUMBERS_MAX, FILE_PART_BYTES_MAX, RECORDS_PER_BATCH_MAX},
     logs::LogName,
     member::Input,
     refusal::{Code, Fault, Refusal},
@@ -67,13 +71,21 @@ pub struct Upload {
     outcome: tokio::task::JoinHandle<Result<Response, Refusal>>,
 }
 
-/// Begins a file. The same file again answers with the first report.
+/// Begins a file. The same file again answers with the first report, unless rows of it were given back that may be taken
+/// now, or the operator confirms numbers.
 pub async fn begin(
     server: &Server,
     source: SourceId,
     item: ItemId,
     file: Digest,
+    confirm: &[String],
 ) -> Result<Response, Refusal> {
+    if confirm.len() > CONFIRMED_NUMBERS_MAX {
+        let why = format!("{} confirmed numbers, at most {CONFIRMED_NUMBERS_MAX}", confirm.len());
+        return Err(Refusal::new(Code::FrameTooLong, why));
+    }
+    let confirm: BTreeSet<String> =
+        confirm.iter().map(|number| document_form(&normalize_document_number(number))).collect();
     let named = (source.clone(), item.clone(), file);
     // Begun anew by the same operator: the sender that was interrupted is not waited for.
     drop(server.uploads.lock().await.take_if(|before| before.file == named));
@@ -91,13 +103,14 @@ pub async fn begin(
         return Err(Refusal::new(Code::ItemUnknown, format!("`{item}`")));
     }
     let key = Key::file(source.as_str(), &item, &file);
-    if let Some(known) = tables::row::<SubmitReport>(&shared.store, &key).map_err(fault)? {
+    let known = tables::row::<SubmitReport>(&shared.store, &key).map_err(fault)?;
+    if let Some(known) = known.filter(|known| known.waiting == 0 && confirm.is_empty()) {
         return Ok(Response::Report(SubmitReport { repeated: true, ..known }));
     }
     let (parts, received) = mpsc::channel(PARTS_WAITING_MAX);
     let mut upload = server.uploads.lock().await;
     let id = u64::from_be_bytes(clock::random());
-    let take = move || Taking { shared, core, source, item, file }.parts(turn, received);
+    let take = move || Taking { shared, core, source, item, file, confirm }.parts(turn, received);
     let outcome = tokio::task::spawn_blocking(take);
     *upload = Some(Upload { id, file: named, next: 0, parts, outcome });
     Ok(Response::Upload(id))
@@ -190,6 +203,8 @@ pub struct Taking {
     pub item: ItemId,
     /// Digest of the file, as announced.
     pub file: Digest,
+    /// Document numbers whose rows are meant as they stand, in the form that names records.
+    pub confirm: BTreeSet<String>,
 }
 
 /// Takes rows until there are no more; fails when the stages behind have given up.
@@ -325,7 +340,7 @@ impl Taking {
         let item = item.ok_or_else(|| Refusal::new(Code::ItemUnknown, format!("`{}`", self.item)))?;
         let now = clock::now();
         let (today, look) = (Date::from_timestamp(now), AtomicBool::new(true));
-        let prepare = Prepare { shared: &self.shared, item, now, today, since, look };
+        let prepare = Prepare { shared: &self.shared, item, now, today, since, look, confirm: &self.confirm };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let whole = Mutex::new(None);
         std::thread::scope(|scope| {

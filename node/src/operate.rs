@@ -47,8 +47,8 @@ const KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
 pub async fn operate(server: &Server, operation: Operation) -> Result<Response, Refusal> {
     let shared = server.shared.clone();
     let input = match operation {
-        Operation::BeginFile { source, item, file } => {
-            return intake::begin(server, source, item, file).await;
+        Operation::BeginFile { source, item, file, confirm } => {
+            return intake::begin(server, source, item, file, &confirm).await;
         }
         Operation::FilePart { upload, at, bytes } => return intake::part(server, upload, at, bytes).await,
         Operation::EndFile(upload) => return intake::end(server, upload).await,

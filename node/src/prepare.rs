@@ -1,17 +1,22 @@
 //! Rows in clear → sealed rows and what is wrong with the others. Runs beside the writer, on any thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use credit::{
     catalog::Item,
-    csv::{PlainRecord, Row},
+    csv::{PlainRecord, Row, error::RowError},
     id::{FieldId, MemberId},
+    normalize::document_form,
     record::{Contents, RecordFacts, SealedRecord},
-    rules::{AuthorityKind, Tier, tier_of_penalty},
+    rules::{AuthorityKind, Penalty, RuleBook, Tier},
     value::{Date, Value},
 };
 use crypto::{Timestamp, keytree::Slot};
 use exchange::{
+    context::Context,
     recognise,
     refusal::Fault,
     submit::{FileRow, RunRows, SealedRow},
@@ -38,6 +43,8 @@ pub struct Prepare<'a> {
     /// Whether rows are looked up before they are sealed. The writer looks again; this only saves sealing what is known,
     /// so it stops when a run held nothing known: a file is mostly new or mostly old.
     pub look: AtomicBool,
+    /// Document numbers whose rows are meant as they stand.
+    pub confirm: &'a BTreeSet<String>,
 }
 
 impl Prepare<'_> {
@@ -58,9 +65,23 @@ impl Prepare<'_> {
             };
             let due = plain.decided.map(|d| context.calendar.add_working_days(d, TIMELY_WORKING_DAYS).date);
             let late = due.is_some_and(|due| self.today > due);
-            let row = FileRow { number: row.number, normalised: row.normalised, late };
+            let confirmed =
+                !self.confirm.is_empty() && self.confirm.contains(&document_form(&plain.document));
+            let row = FileRow { number: row.number, normalised: row.normalised, late, confirmed };
+            let Some(authority) = authority(context, &plain) else {
+                run.reject(vec![RowError::unclaimed(row.number, self.column(self.item.authority_field))]);
+                (run.waiting, run.late) = (run.waiting + 1, run.late + u64::from(late));
+                continue;
+            };
+            // Confirmed is that it is another act, and under its own number it is not.
+            let named = (&self.item.id, plain.document.as_str(), &plain.subject);
+            if confirmed && recognise::ended_elsewhere(context, &self.shared.store, authority, named)? {
+                run.reject(vec![RowError::ended(row.number, self.column(Some(self.item.key)))]);
+                run.late += u64::from(late);
+                continue;
+            }
             let contents = Contents::of(&plain);
-            let facts = self.facts(&plain, &contents, Slot(slot));
+            let facts = self.facts(&plain, authority.clone(), &contents, Slot(slot));
             // What this file has brought before, and what was erased, is refused by the writer.
             if look
                 && let Some(known) =
@@ -94,16 +115,19 @@ impl Prepare<'_> {
         Ok((sealed, run))
     }
 
+    fn column(&self, field: Option<FieldId>) -> String {
+        field.and_then(|id| self.item.field(id)).map_or_else(String::new, |field| field.column.clone())
+    }
+
     /// Clocks and routing of a row.
-    fn facts(&self, plain: &PlainRecord, contents: &Contents, slot: Slot) -> RecordFacts {
+    fn facts(
+        &self,
+        plain: &PlainRecord,
+        authority: MemberId,
+        contents: &Contents,
+        slot: Slot,
+    ) -> RecordFacts {
         let (context, item) = (&self.shared.context(), self.item);
-        // A deciding body that no member claims belongs to the member that collects from it.
-        let authority: MemberId = plain
-            .authority_code
-            .as_deref()
-            .and_then(|code| context.registry.authority_of(code))
-            .unwrap_or(&context.own.id)
-            .clone();
         RecordFacts {
             record: context.own.naming.record_id(&authority, &item.id, &plain.document, &plain.subject),
             item: item.id.clone(),
@@ -111,13 +135,24 @@ impl Prepare<'_> {
             authority,
             slot,
             decided: plain.decided,
-            tier: item.repairable.then(|| tier(item, plain)),
+            tier: item.repairable.then(|| tier(&context.rules, item, plain)),
             kind: kind(item, plain),
             published: date(plain, item.published_field),
             ended: date(plain, item.ended_field),
             content: context.own.naming.content_tag(contents),
         }
     }
+}
+
+/// The member that decides on a record's standing: the one that claims its deciding body. Of a body that none claims two
+/// platforms of its region may each be it ([`recognise::shares`]); a record that anybody took as an own one would be answered
+/// here after it was repaired there.
+fn authority<'a>(context: &'a Context, plain: &PlainRecord) -> Option<&'a MemberId> {
+    let body = plain.authority_code.as_deref()?;
+    context
+        .registry
+        .authority_of(body)
+        .or_else(|| recognise::shares(context, body).then_some(&context.own.id))
 }
 
 fn date(plain: &PlainRecord, field: Option<FieldId>) -> Option<Date> {
@@ -134,10 +169,17 @@ fn text(plain: &PlainRecord, field: Option<FieldId>) -> Option<&str> {
     }
 }
 
-fn tier(item: &Item, plain: &PlainRecord) -> Tier {
-    let kinds = text(plain, item.penalty_field).unwrap_or_default();
-    let kinds: Vec<&str> = kinds.split([';', '；']).map(str::trim).filter(|k| !k.is_empty()).collect();
-    tier_of_penalty(&kinds, text(plain, item.procedure_field))
+/// The tier of a row of the official layout, whose columns bear the item's name.
+fn tier(rules: &RuleBook, item: &Item, plain: &PlainRecord) -> Tier {
+    let named = |column: &str| text(plain, item.field_by_column(column).map(|f| f.id));
+    let of_item = |column: &str| named(&format!("{}_{column}", item.id)).unwrap_or_default();
+    let penalty = Penalty {
+        kinds: text(plain, item.penalty_field).unwrap_or_default(),
+        procedure: text(plain, item.procedure_field),
+        grounds: [of_item("YJ"), of_item("WFXW")],
+        stated: named("X_SXCD").and_then(Tier::parse),
+    };
+    rules.tier_of_penalty(kind(item, plain), plain.decided, &penalty)
 }
 
 /// Market regulators repair under their own order; the official layout tells them by the body's name only.

@@ -1,6 +1,7 @@
 //! Records into the log, the way a file takes from its checked rows on: named, sealed, committed, chained, durable.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc, RwLock,
@@ -72,7 +73,7 @@ impl Penalties {
             subject,
             item: item.id.clone(),
             document: String::new(),
-            authority_code: None,
+            authority_code: Some(body()?),
             decided: Some(today),
             fields,
         };
@@ -161,6 +162,7 @@ impl Bench {
             source: source()?,
             item: item(&Catalog::builtin())?.id.clone(),
             file: Digest(clock::random()),
+            confirm: BTreeSet::new(),
         };
         // Numbers are not used twice in one directory.
         let first = self.size();
@@ -211,6 +213,12 @@ impl Bench {
             Err(_) => Err(Problem::fault("the writer ended without a word")),
         }
     }
+}
+
+/// The body that decides on the penalties; the member claims it.
+pub(super) fn body() -> Result<String, Problem> {
+    let code = uscc_from_parts("11", "310000", 0).ok_or_else(|| Problem::fault("no body"))?;
+    Ok(code.as_str().to_owned())
 }
 
 pub(super) fn source() -> Result<SourceId, Problem> {

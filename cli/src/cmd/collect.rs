@@ -53,6 +53,7 @@ pub(crate) async fn submit(
     file: &Path,
     item_name: &str,
     source: &str,
+    confirm: Vec<String>,
     dir: &Path,
 ) -> Result<Output, Problem> {
     let unreadable = |e: std::io::Error| {
@@ -67,7 +68,7 @@ pub(crate) async fn submit(
     if input.metadata().map_err(unreadable)?.is_dir() {
         return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
     }
-    let report = hand_in(dir, source, item_name, input).await?;
+    let report = hand_in(dir, source, item_name, confirm, input).await?;
     Ok(Output::new(report_value(&report), report_text(&report)))
 }
 
@@ -77,6 +78,7 @@ pub(crate) async fn hand_in(
     dir: &Path,
     source: &str,
     item_name: &str,
+    confirm: Vec<String>,
     mut input: impl Read + Seek,
 ) -> Result<SubmitReport, Problem> {
     let broken = |e: std::io::Error| Problem::fault(format!("reading the file: {e}"));
@@ -90,7 +92,7 @@ pub(crate) async fn hand_in(
     }
     input.rewind().map_err(broken)?;
     let session = Client::open(dir)?.session().await?;
-    let begin = Operation::BeginFile { source, item, file: Digest(hasher.finish()) };
+    let begin = Operation::BeginFile { source, item, file: Digest(hasher.finish()), confirm };
     let report = hand_over(&session, begin, input, size).await;
     // A connection that only falls silent takes one of this operator's places for half a minute.
     session.close().await;
@@ -143,7 +145,8 @@ pub(crate) fn report_value(report: &SubmitReport) -> Value {
     json!({
         "file": report.file.to_string(), "repeated": report.repeated, "encoding": report.encoding,
         "accepted": report.rows.accepted, "amended": report.rows.amended, "duplicate": report.rows.duplicate,
-        "rejected": report.rows.rejected, "normalised": report.normalised, "late": report.late, "reasons": reasons,
+        "rejected": report.rows.rejected, "normalised": report.normalised, "late": report.late, "older": report.older,
+        "waiting": report.waiting, "confirmed": report.rows.confirmed.unwrap_or(0), "reasons": reasons,
     })
 }
 
@@ -168,6 +171,21 @@ fn report_text(report: &SubmitReport) -> String {
         rows.duplicate,
         rows.rejected,
     );
+    if report.older > 0 {
+        text.push_str(&format!(
+            "\n{} of the duplicates are older than what is held / 重复中有 {} 条早于现有内容",
+            report.older, report.older
+        ));
+    }
+    if report.waiting > 0 {
+        text.push_str(&format!(
+            "\n{} of the rejected can be taken when this file comes again, see below / 退回中有 {} 条可在处理后随本文件再次提交",
+            report.waiting, report.waiting
+        ));
+    }
+    if let Some(confirmed) = report.rows.confirmed {
+        text.push_str(&format!("\n{confirmed} taken as confirmed / 经确认收录 {confirmed}"));
+    }
     for r in report.reasons.iter().take(20) {
         text.push_str(&format!("\n  row {} `{}` {}: {} / {}", r.row, r.column, r.code, r.en, r.zh));
     }

@@ -22,7 +22,8 @@ pub(crate) fn run(verb: Member) -> Result<Output, Problem> {
     }
 }
 
-/// Makes a member's directory with fresh keys, and its request.
+/// Makes a member's directory with fresh keys, and its request. With the directory of this member, it asks again under the
+/// keys that are there: for other bodies, another address.
 pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
     let pass = passphrase(&args.at.passphrase)?;
     let role = Role::parse(&args.role).ok_or_else(|| {
@@ -47,8 +48,25 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
         None => None,
     };
     let id = member_id(&args.id)?;
-    let home = Home::create(&args.at.dir, &id)?;
-    let keys = Keys::create(home.dir(), &pass)?;
+    let before = Home::open(&args.at.dir).ok().filter(|home| home.member().ok().as_ref() == Some(&id));
+    let again = before.is_some();
+    let (home, keys) = match before {
+        Some(home) => {
+            let mut keys = Keys::open(home.dir(), &pass)?;
+            // The keys that the registry names, where a later generation waits to be named.
+            if let Ok((_, registry)) = home.registry()
+                && let Ok(entry) = registry.member(&id)
+            {
+                keys.choose(&entry.stated.sign);
+            }
+            (home, keys)
+        }
+        None => {
+            let home = Home::create(&args.at.dir, &id)?;
+            let keys = Keys::create(home.dir(), &pass)?;
+            (home, keys)
+        }
+    };
     let unkeyed = Stated {
         id: id.clone(),
         role,
@@ -67,8 +85,10 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
     let stated = with_keys(unkeyed, &keys);
     let signed = Signed::new(&keys.signing(), id.as_str(), clock::now(), &stated);
     if let Err(problem) = write(&args.out, signed.as_bytes()) {
-        // The directory was made here and its keys have left it in no form: the same command can be given again.
-        let _ = std::fs::remove_dir_all(home.dir());
+        // A directory that was made here, whose keys have left it in no form: the same command can be given again.
+        if !again {
+            let _ = std::fs::remove_dir_all(home.dir());
+        }
         return Err(problem);
     }
     Ok(Output::new(

@@ -54,7 +54,9 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         Verb::Node(verb) => node::run(verb).await,
         Verb::Source(verb) => collect::source(verb).await,
         Verb::Catalog { item } => collect::catalog(item.as_deref()),
-        Verb::Submit { file, item, source, node } => collect::submit(&file, &item, &source, &node.dir).await,
+        Verb::Submit { file, item, source, confirm, node } => {
+            collect::submit(&file, &item, &source, confirm, &node.dir).await
+        }
         Verb::Quality(node) => collect::quality(&node.dir).await,
         Verb::Grant(verb) => grant::run(verb).await,
         Verb::Query(query) => query::run(query).await,

@@ -132,7 +132,7 @@ async fn build(args: &Sandbox, fed: &mut Federation) -> Result<Value, Problem> {
         let dir = fed.dir(member);
         collect::add_source(&dir, file.source.as_str()).await?;
         let (source, item) = (file.source.as_str(), file.item.as_str());
-        collect::hand_in(&dir, source, item, Cursor::new(file.bytes)).await?;
+        collect::hand_in(&dir, source, item, Vec::new(), Cursor::new(file.bytes)).await?;
     }
     let letter = fed.file("letter.txt");
     crate::cmd::write(&letter, "沙箱授权书（虚构）\n".as_bytes())?;

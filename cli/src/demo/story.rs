@@ -124,6 +124,7 @@ async fn collect_files(
                 &fed.dir(member),
                 file.source.as_str(),
                 file.item.as_str(),
+                Vec::new(),
                 Cursor::new(file.bytes),
             )
             .await?;
@@ -456,6 +457,7 @@ async fn never_back(
         &fed.dir("sh"),
         again.source.as_str(),
         again.item.as_str(),
+        Vec::new(),
         Cursor::new(again.bytes),
     )
     .await?;

@@ -4,7 +4,7 @@
 
 use credit::{
     catalog::Item,
-    rules::{AuthorityKind, tier_of_penalty},
+    rules::{AuthorityKind, Penalty},
     value::{Amount, Date},
 };
 
@@ -185,7 +185,9 @@ impl Maker {
         }
         cells.set("YXQ", day(Date::LONG_TERM));
         // Publicity ends when the rules say so; under the rules that do not say, the cell stays empty.
-        let rule = self.rules.rule(AuthorityKind::General, matter.decided, tier_of_penalty(&[kinds], None));
+        let (general, penalty) = (AuthorityKind::General, Penalty::of_kinds(kinds));
+        let tier = self.rules.tier_of_penalty(general, Some(matter.decided), &penalty);
+        let rule = self.rules.rule(general, matter.decided, tier);
         if let Some(end) = rule.ok().and_then(|rule| rule.publicity_end(matter.decided, matter.decided)) {
             cells.set("GSJZQ", day(end));
         }

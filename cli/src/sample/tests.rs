@@ -7,7 +7,7 @@ use credit::{
     decode,
     id::FieldId,
     normalize,
-    rules::{AuthorityKind, Tier, tier_of_penalty},
+    rules::{AuthorityKind, Penalty, Tier},
     subject::SubjectKind,
     value::Value,
 };
@@ -242,7 +242,9 @@ fn publicity_of_a_penalty_ends_when_the_rules_say() {
     let penalties = records(&catalog, "ah", 8, 300).into_iter().filter(|r| r.item.as_str() == "CF");
     let mut tiers = BTreeSet::new();
     for record in penalties {
-        let (decided, tier) = (record.decided.unwrap(), tier_of_penalty(&[text(&record, 18)], None));
+        let decided = record.decided.unwrap();
+        let penalty = Penalty::of_kinds(text(&record, 18));
+        let tier = rules.tier_of_penalty(AuthorityKind::General, Some(decided), &penalty);
         let rule = rules.rule(AuthorityKind::General, decided, tier).unwrap();
         let end = rule.publicity_end(decided, decided).unwrap();
         assert_eq!(record.fields[&FieldId(25)], Value::Date(end));
@@ -293,7 +295,8 @@ fn the_story_is_told_whatever_the_amount() {
         assert!(!text(penalty, 26).contains("市场监督"));
         let (decided, kinds) = (penalty.decided.unwrap(), text(penalty, 18));
         assert_eq!(kinds, "没收违法所得;罚款");
-        assert_eq!(tier_of_penalty(&[kinds], None), Tier::General);
+        let penalty = Penalty::of_kinds(kinds);
+        assert_eq!(rules.tier_of_penalty(AuthorityKind::General, Some(decided), &penalty), Tier::General);
         let rule = rules.rule(AuthorityKind::General, decided, Tier::General).unwrap();
         assert_eq!(rule.set_id, "ndrc-36");
         assert!(rule.earliest_repair(decided, decided).unwrap() < today);

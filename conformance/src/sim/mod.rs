@@ -253,6 +253,8 @@ pub struct Figures {
     pub events: u64,
     /// Repairs among them.
     pub repairs: u64,
+    /// Corrections among them.
+    pub corrections: u64,
     /// Receipts issued.
     pub receipts: u64,
     /// Members that have convicted the liar, when there was one and both its histories were accepted by somebody.
@@ -283,6 +285,7 @@ impl Figures {
             (&mut self.answers, other.answers),
             (&mut self.opened, other.opened),
             (&mut self.events, other.events),
+            (&mut self.corrections, other.corrections),
             (&mut self.repairs, other.repairs),
             (&mut self.receipts, other.receipts),
             (&mut self.convicted, other.convicted),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use credit::{
     entry::{Fact, StatusFact},
     id::{MemberId, RecordId},
-    status::{Standing, Status},
+    status::{Change, Standing, Status},
 };
 use crypto::Timestamp;
 use exchange::{
@@ -125,7 +125,7 @@ impl Sim {
 
     /// Holds acknowledgements, copies and standings against the logs.
     fn compare(&mut self) -> Result<(), Broken> {
-        (self.figures.events, self.figures.repairs) = (0, 0);
+        (self.figures.events, self.figures.repairs, self.figures.corrections) = (0, 0, 0);
         for origin in 0..self.nodes.len() {
             self.acknowledged_once(origin)?;
             self.copies_equal(origin)?;
@@ -150,10 +150,10 @@ impl Sim {
                 _ => continue,
             };
             self.figures.events += 1;
-            self.figures.repairs += u64::from(matches!(
-                fact,
-                Some(StatusFact::Changed(c)) if c.change == credit::status::Change::Repair
-            ));
+            if let Some(StatusFact::Changed(changed)) = fact {
+                self.figures.repairs += u64::from(changed.change == Change::Repair);
+                self.figures.corrections += u64::from(changed.change == Change::Correct);
+            }
             let mut expected: BTreeSet<MemberId> = self
                 .nodes
                 .iter()

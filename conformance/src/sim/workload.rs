@@ -15,7 +15,7 @@ use credit::{
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
     repair::{Case, Matter},
-    rules::{AuthorityKind, tier_of_penalty},
+    rules::{AuthorityKind, Penalty},
     status::Change,
     subject::{SubjectId, uscc_from_parts},
     value::{Amount, Date, Value},
@@ -617,7 +617,10 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         decided: plain.decided,
         published: None,
         ended: None,
-        tier: item.repairable.then(|| tier_of_penalty(&[kinds.as_str()], None)),
+        tier: item.repairable.then(|| {
+            let penalty = Penalty::of_kinds(&kinds);
+            context.rules.tier_of_penalty(AuthorityKind::General, plain.decided, &penalty)
+        }),
         kind: AuthorityKind::General,
         content: context.own.naming.content_tag(&Contents::of(plain)),
     }

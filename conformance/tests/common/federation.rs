@@ -30,7 +30,8 @@ pub(crate) struct Cast {
     pub(crate) mirrors: &'static str,
 }
 
-/// Two regions, the outlet and two banks. `js` and `xyd` collect letters; `sh` is the authority of [`rows::body`].
+/// Two regions, the outlet and two banks. `js` and `xyd` collect letters; `sh` is the authority of [`rows::body`], `js` of
+/// [`rows::body_of_js`].
 pub(crate) const FIVE: [Cast; 5] = [
     Cast { id: "sh", role: "region", region: "310000", mirrors: "js" },
     Cast { id: "js", role: "region", region: "320000", mirrors: "sh" },
@@ -82,10 +83,11 @@ impl Federation {
             let mut args =
                 vec!["member", "request", "--id", id, "--role", role, "--name", id, "--out", request];
             args.extend(["--quic", &quic, "--http", &http, "--region", region]);
-            let body = rows::body();
+            let (body, of_js) = (rows::body(), rows::body_of_js());
             match *id {
                 "sh" => args.extend(["--body", &body]),
-                "js" | "xyd" => args.push("--collector"),
+                "js" => args.extend(["--body", &of_js, "--collector"]),
+                "xyd" => args.push("--collector"),
                 _ => {}
             }
             federation.unlocked(&args, id).done();

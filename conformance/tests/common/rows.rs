@@ -19,6 +19,11 @@ pub(crate) fn body() -> String {
     uscc_from_parts("11", "310000", SERIAL_BASE + 9).unwrap().as_str().to_owned()
 }
 
+/// The credit code of a body that decides at `js`.
+pub(crate) fn body_of_js() -> String {
+    uscc_from_parts("11", "320000", SERIAL_BASE + 10).unwrap().as_str().to_owned()
+}
+
 /// Three days ago: a decision handed in in time.
 pub(crate) fn decided() -> Date {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -42,7 +42,7 @@ use exchange::{
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
     timer::{self, DueErasure},
-    wire::{ApplicationDraft, AskDraft, GrantDraft, Response},
+    wire::{ApplicationDraft, AskDraft, GrantDraft, Response, SubmitReport},
 };
 use ledger::{log, store::Store, tree::LeafIndex};
 
@@ -79,12 +79,14 @@ pub(crate) struct Penalty {
     pub(crate) ended: Option<&'static str>,
     pub(crate) tier: Tier,
     pub(crate) kind: AuthorityKind,
+    /// The operator says that its row is meant as it stands.
+    pub(crate) confirmed: bool,
 }
 
 impl Penalty {
     pub(crate) fn general(document: &'static str, decided: &'static str) -> Self {
         let (tier, kind) = (Tier::General, AuthorityKind::General);
-        Self { document, decided, published: None, ended: None, tier, kind }
+        Self { document, decided, published: None, ended: None, tier, kind, confirmed: false }
     }
 }
 
@@ -372,9 +374,22 @@ impl World {
     /// A department of `at` hands the penalty in; `sh` is its authority.
     pub(crate) fn collect(&mut self, at: usize, penalty: &Penalty) -> RecordId {
         let (record, submission) = self.sealed(at, penalty);
-        let report = self.step(at, Input::Submit(submission));
-        assert!(matches!(report, Some(Response::Report(_))), "{report:?}");
+        self.taken(at, submission);
         record
+    }
+
+    /// As above: how its row fared, of a record that `authority` decides about.
+    pub(crate) fn hand_in(&mut self, at: usize, authority: usize, penalty: &Penalty) -> SubmitReport {
+        let authority = self.nodes[authority].id.clone();
+        let (_, submission) = self.sealed_by(at, penalty, &authority);
+        self.taken(at, submission)
+    }
+
+    fn taken(&mut self, at: usize, submission: Submission) -> SubmitReport {
+        match self.step(at, Input::Submit(submission)) {
+            Some(Response::Report(report)) => report,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// A department of `at` hands the penalty in, and `at` is its authority.
@@ -429,11 +444,12 @@ impl World {
         let tag = node.context.own.naming.subject_tag(&plain.subject);
         let person = node.context.own.naming.subject_pseudonym(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
+        let row = FileRow { confirmed: penalty.confirmed, ..FileRow::default() };
         let submission = Submission {
             source: source(),
             item: item(),
             file: Digest::of(format!("{}{}{slot}", penalty.document, penalty.decided).as_bytes()),
-            records: vec![SealedRow::new(FileRow::default(), sealed, tag).about(person)],
+            records: vec![SealedRow::new(row, sealed, tag).about(person)],
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };

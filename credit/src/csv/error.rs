@@ -32,6 +32,64 @@ impl RowError {
         }
     }
 
+    /// No member answers for the deciding body.
+    pub fn unclaimed(row: u32, column: String) -> Self {
+        Self {
+            row,
+            column,
+            code: "body_unclaimed",
+            zh: "登记表中没有成员承接该决定机关，收录后无人可以办理修复；请由负责该机关的成员用 `xinqiao member request --body 代码` 重新申请，\
+                 治理方用 `xinqiao federation admit` 登记后，再次提交本文件"
+                .into(),
+            en: "no member answers for this deciding body, and nobody could repair the record; have the member that does ask \
+                 again with `xinqiao member request --body CODE`, let the governors enter it with `xinqiao federation admit`, \
+                 and hand the file in again"
+                .into(),
+        }
+    }
+
+    /// A record of this subject, item and day of decision has ended, under another number or another member.
+    pub fn like_ended(row: u32, column: String) -> Self {
+        Self {
+            row,
+            column,
+            code: "like_ended",
+            zh: "同一主体、同一目录项、同一决定日期的记录已修复、撤销或期满，文号写法或认定单位不同；请按原文号提交，\
+                 如确为另一决定，用 `submit --confirm 文号` 再次提交"
+                .into(),
+            en: "a record of this subject, item and day of decision has been repaired, withdrawn or has expired, under another \
+                 form of the document number or another authority; write the number as before, or if this is another act \
+                 hand the file in again with `submit --confirm NUMBER`"
+                .into(),
+        }
+    }
+
+    /// The very record has ended under the member that answered for the body before.
+    pub fn ended(row: u32, column: String) -> Self {
+        Self {
+            row,
+            column,
+            code: "record_ended",
+            zh: "该文号的记录在原认定单位已修复、撤销或期满，不再收录".into(),
+            en: "the record of this number has been repaired, withdrawn or has expired under the member that answered for the \
+                 body before, and is not taken again"
+                .into(),
+        }
+    }
+
+    /// The row has the content of a version that was corrected since.
+    pub fn older(row: u32, column: String) -> Self {
+        Self {
+            row,
+            column,
+            code: "older_than_held",
+            zh: "内容与已被更正的旧版本相同，早于现有内容，未作更改；如确需恢复，用 `submit --confirm 文号` 再次提交".into(),
+            en: "this is the content of a version that was corrected since, older than what is held, and changes nothing; if it \
+                 is meant, hand the file in again with `submit --confirm NUMBER`"
+                .into(),
+        }
+    }
+
     /// The row repeats a record that stands in the same file before.
     pub fn twice(row: u32, column: String) -> Self {
         Self {

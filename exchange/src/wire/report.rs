@@ -26,12 +26,19 @@ pub struct SubmitReport {
     /// Rows handed in later than seven working days after the decision.
     #[n(5)]
     pub late: u64,
-    /// Rejected rows with their reasons, at most [`ROW_REASONS_MAX`].
+    /// Rows that were rejected or are older than what is held, with their reasons, at most [`ROW_REASONS_MAX`].
     #[n(6)]
     pub reasons: Vec<RowReason>,
     /// When it was handed in.
     #[n(7)]
     pub at: Timestamp,
+    /// Duplicates among the rows whose content is that of a version corrected since.
+    #[n(8)]
+    pub older: u64,
+    /// Rejected rows that can be taken when the same file comes again: a member has claimed the body, or people have
+    /// confirmed the number.
+    #[n(9)]
+    pub waiting: u64,
 }
 
 impl SubmitReport {
@@ -46,6 +53,8 @@ impl SubmitReport {
             late: 0,
             reasons: Vec::new(),
             at,
+            older: 0,
+            waiting: 0,
         }
     }
 }
@@ -53,7 +62,7 @@ impl SubmitReport {
 /// Most reasons a report spells out; the counts are always complete.
 pub const ROW_REASONS_MAX: usize = 1_000;
 
-/// Why one row was rejected.
+/// Why one row was rejected or changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RowReason {
     /// Line of the file, from 1.

@@ -159,6 +159,7 @@ fn kind(fact: Option<&StatusFact>) -> &'static str {
             Change::Expire => "record.expired",
             Change::Repair => "record.repaired",
             Change::Withdraw => "record.withdrawn",
+            Change::Correct => "record.corrected",
         },
         Some(other) => grant(other),
         None => "status.other",

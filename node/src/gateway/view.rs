@@ -8,6 +8,7 @@ use credit::{
     entry::{DisclosedRecord, Entry, Fact},
     question::Question,
 };
+use crypto::Timestamp;
 use exchange::{
     answer::{OpenedAnswer, OpenedAnswerRecord},
     check::OpenedCheck,
@@ -33,11 +34,15 @@ pub fn answer(
     let mut records = Vec::new();
     let mut members = Vec::new();
     for (part, opened) in result.parts.iter().zip(&result.opened) {
-        members.push(member(context, view, opened)?);
+        members.push(member(context, view, opened, question.asked_at)?);
         let Some(answer) = &opened.answer else { continue };
         let disclosed = disclosed(part);
         for (at, one) in answer.records.iter().enumerate() {
-            records.push(record(context, view, answer, one, disclosed.get(at))?);
+            let mut value = record(context, view, answer, one, disclosed.get(at))?;
+            if let Some(at) = kept::corrected(view, &one.authority, &one.record, question.asked_at)? {
+                value["corrected_at"] = json!(at.rfc3339());
+            }
+            records.push(value);
         }
     }
     let complete = result.opened.iter().all(|part| outcome(part) == "answered" || outcome(part) == "denied");
@@ -65,7 +70,7 @@ fn outcome(part: &OpenedPart) -> &'static str {
     }
 }
 
-fn member(context: &Context, view: &dyn View, part: &OpenedPart) -> Result<Value, Fault> {
+fn member(context: &Context, view: &dyn View, part: &OpenedPart, asked: Timestamp) -> Result<Value, Fault> {
     let catalog: &Catalog = &context.catalog;
     let mut value = json!({ "member": part.member.as_str(), "outcome": outcome(part) });
     if let Some(answer) = &part.answer {
@@ -86,8 +91,12 @@ fn member(context: &Context, view: &dyn View, part: &OpenedPart) -> Result<Value
                 line
             })
             .collect();
-        value["checks"] =
-            answer.checks.iter().map(|c| check(context, view, c)).collect::<Result<Vec<_>, _>>()?.into();
+        value["checks"] = answer
+            .checks
+            .iter()
+            .map(|c| check(context, view, c, asked))
+            .collect::<Result<Vec<_>, _>>()?
+            .into();
     }
     if let Some(refusal) = &part.problem {
         let known = refusal.known();
@@ -101,19 +110,25 @@ fn member(context: &Context, view: &dyn View, part: &OpenedPart) -> Result<Value
     Ok(value)
 }
 
-/// An outcome, as long as every record it rests on may be used.
-fn check(context: &Context, view: &dyn View, check: &OpenedCheck) -> Result<Value, Fault> {
-    let mut usable = true;
+/// An outcome, as long as every record it rests on may be used; and whether one of them was corrected since.
+fn check(context: &Context, view: &dyn View, check: &OpenedCheck, asked: Timestamp) -> Result<Value, Fault> {
+    let (mut usable, mut corrected) = (true, None);
     for on in &check.on {
         for member in &context.registry.members {
-            usable &= kept::standing(view, &member.stated.id, &on.record)?.disclosable();
+            let id = &member.stated.id;
+            usable &= kept::standing(view, id, &on.record)?.disclosable();
+            corrected = corrected.max(kept::corrected(view, id, &on.record, asked)?);
         }
     }
-    Ok(json!({
+    let mut value = json!({
         "check": check.place, "asked": check.check.to_display(&context.catalog), "rule": check.rule.0,
         "outcome": if usable { check.outcome.as_str() } else { "ended" },
         "rests_on": check.on.iter().map(|on| on.record.to_string()).collect::<Vec<_>>(),
-    }))
+    });
+    if let Some(at) = corrected {
+        value["corrected_at"] = json!(at.rfc3339());
+    }
+    Ok(value)
 }
 
 /// What the access entry of an answered part says of each record, in the order of the answer.
