@@ -53,6 +53,7 @@ pub mod logs;
 pub mod mandate;
 pub mod member;
 pub mod misuse;
+pub mod parts;
 pub mod pass;
 pub mod project;
 pub mod propagation;

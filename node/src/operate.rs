@@ -13,18 +13,18 @@ use crypto::{
     keytree::Slot,
     label::Label,
     seal::{open_box, seal_box},
-    sign::{Signed, Verified},
+    sign::Signed,
 };
 use exchange::{
-    answer, certificate, erase, evidence, grant,
-    kept::{self, Keep, KeptAt, KeptRow},
+    certificate, erase, evidence, grant,
+    kept::{self, Keep, KeptAnswer, KeptAt, KeptRow},
     logs::LogName,
     mandate::MandateDraft,
     member::Input,
-    propagation, read,
+    parts, propagation, read,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
-    wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
+    wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Part, Request, Response},
 };
 use ledger::log;
 
@@ -41,7 +41,7 @@ const OUTLET_MARGIN: Duration = Duration::from_secs(2);
 
 /// How long an answer without a grant is kept for this member's own systems: longer than any holidays, so that a refusal can
 /// still be looked at after them. A grant says itself how long.
-const KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+pub const KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
 
 /// Carries out an operation.
 pub async fn operate(server: &Server, operation: Operation) -> Result<Response, Refusal> {
@@ -143,7 +143,8 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
 /// Asks through the outlet: own line first, then the question leaves, then every answer is opened and checked, and
 /// what held is written into the asker's own log.
 ///
-/// With `owner` the answer is kept for that system of this member; one that is kept already is the answer.
+/// With `owner` the answer is kept for that system of this member. One that is kept already, and in which every member
+/// has decided, is the answer; otherwise the same question goes out again, and what members have decided is added to it.
 pub async fn ask(
     server: &Server,
     draft: AskDraft,
@@ -151,7 +152,7 @@ pub async fn ask(
     owner: Option<&str>,
 ) -> Result<AskResult, Refusal> {
     let registry = &server.shared.context().registry.clone();
-    let wait = Duration::from_millis(draft.wait_ms);
+    let wait = Duration::from_millis(draft.wait_ms) + OUTLET_MARGIN;
     let keep_days = match &draft.basis {
         Basis::Grant(signed) => registry.verify_seen(signed).ok(),
         _ => None,
@@ -160,18 +161,28 @@ pub async fn ask(
         Response::Asked { question, outlet } => (question, outlet),
         other => return Err(refused(other)),
     };
-    if let Some(owner) = owner
-        && let Some((_, kept)) = kept_answer(server, owner, id).await?
-    {
-        return Ok(kept);
-    }
-    let outlet = registry.member(&outlet)?.stated.clone();
-    let parts = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait + OUTLET_MARGIN).await?
-    {
-        Response::Parts(parts) => parts,
-        _ => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
+    let before = match owner {
+        Some(owner) => kept_answer(server, owner, id).await?,
+        None => None,
     };
-    let opened = open_parts(server, &question, &parts)?;
+    if let Some((row, kept)) = &before
+        && (parts::decided(&kept.opened) || row.from.is_none())
+    {
+        return Ok(kept.clone());
+    }
+    let asked_of = parts::asked_of(registry, &registry.verify(&question)?.get().asker);
+    let outlet = registry.member(&outlet)?.stated.clone();
+    let came = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait).await {
+        Ok(Response::Parts(parts)) => parts,
+        Ok(_) => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
+        // What was answered before is an answer, and says itself what it lacks.
+        Err(refusal) => return before.map(|(_, kept)| kept).ok_or(refusal),
+    };
+    let parts = match &before {
+        Some((_, kept)) => added(server, &question, &asked_of, kept, came)?,
+        None => came,
+    };
+    let opened = open_parts(server, &question, &asked_of, &parts)?;
     let asked = registry.verify(&question)?.get().asked_at;
     let answers = || opened.iter().filter_map(|part| part.answer.as_ref());
     let lines = answers()
@@ -187,15 +198,41 @@ pub async fn ask(
         // The members' clocks differ a little: the earliest binds.
         let at = answers().map(|a| a.at).min().unwrap_or_else(clock::now);
         let until = keep_days.map_or_else(|| at.plus_ms(KEPT_MS), |grant| grant.get().keep_until(at));
-        let content = codec::to_vec(&(&question, &parts));
+        let kept = KeptAnswer { question: question.clone(), parts: parts.clone(), asked_of: Some(asked_of) };
+        let content = codec::to_vec(&kept);
         let sealed = seal_box(&server.shared.keys.kept(), Label::KeptBox, clock::random(), &content);
+        let from = Some(answers().map(|a| a.member.clone()).collect());
         let at = KeptAt { owner: owner.to_owned(), asked, id };
-        Box::new(Keep { at, row: KeptRow { question: question.digest(), until, sealed: sealed.into() } })
+        Box::new(Keep {
+            at,
+            row: KeptRow { question: question.digest(), until, sealed: sealed.into(), from },
+        })
     });
     match server.core.ask(Input::Received { lines, keep }).await {
         Response::Done => Ok(AskResult { question, parts, opened }),
         other => Err(refused(other)),
     }
+}
+
+/// What is kept, with the parts that came now of members that had not decided in it. An answer that is proven stays: its
+/// member may refuse to give it again, because a record in it was repaired since.
+fn added(
+    server: &Server,
+    question: &Signed<Question>,
+    asked_of: &[MemberId],
+    kept: &AskResult,
+    came: Vec<Part>,
+) -> Result<Vec<Part>, Refusal> {
+    let decided = |opened: &[OpenedPart]| -> BTreeSet<MemberId> {
+        opened.iter().filter(|part| part.answer.is_some()).map(|part| part.member.clone()).collect()
+    };
+    let before = decided(&kept.opened);
+    let now = decided(&open_parts(server, question, asked_of, &came)?);
+    let old = kept.parts.iter().filter(|part| before.contains(&part.member) || !now.contains(&part.member));
+    let new = came.into_iter().filter(|part| !before.contains(&part.member) && now.contains(&part.member));
+    let mut parts: Vec<Part> = old.cloned().chain(new).collect();
+    parts.sort_by(|a, b| a.member.cmp(&b.member));
+    Ok(parts)
 }
 
 fn refused(response: Response) -> Refusal {
@@ -217,52 +254,38 @@ pub async fn kept_answer(
         let Some((_, row)) = kept::answer(&own.shared.store, &owner, &id)? else { return Ok(None) };
         let content =
             open_box(&own.shared.keys.kept(), Label::KeptBox, &row.sealed).map_err(|_| damaged())?;
-        let (question, parts): (Signed<Question>, Vec<Part>) =
-            codec::from_slice(&content).map_err(|_| damaged())?;
+        let kept: KeptAnswer = codec::from_slice(&content).map_err(|_| damaged())?;
         // Another row's content in this row's place is not this row's.
-        if question.digest() != row.question {
+        if kept.question.digest() != row.question {
             return Err(damaged());
         }
-        Ok(Some((row, question, parts)))
+        Ok(Some((row, kept)))
     };
     let read = tokio::task::spawn_blocking(read).await.map_err(|e| failed(&e.to_string()))?;
-    let Some((row, question, parts)) = read.map_err(|e| failed(&e.0))? else { return Ok(None) };
-    let opened = open_parts(server, &question, &parts)?;
+    let Some((row, KeptAnswer { question, parts, asked_of })) = read.map_err(|e| failed(&e.0))? else {
+        return Ok(None);
+    };
+    let registry = &server.shared.context().registry;
+    let asked_of = asked_of.unwrap_or_else(|| parts::asked_of(registry, &server.shared.context().own.id));
+    let opened = open_parts(server, &question, &asked_of, &parts)?;
     Ok(Some((row, AskResult { question, parts, opened })))
 }
 
 fn open_parts(
     server: &Server,
     question: &Signed<Question>,
+    asked_of: &[MemberId],
     parts: &[Part],
 ) -> Result<Vec<OpenedPart>, Refusal> {
     let registry = &server.shared.context().registry.clone();
-    let verified: Verified<Question> = registry.verify(question)?;
-    let keys = server.shared.keys.opening();
-    let open = |part: &Part| {
-        let result = match &part.outcome {
-            // A part that names another member than it was asked from would let the outlet pass one answer for two.
-            Outcome::Answered(answer) if answer.member == part.member => {
-                match evidence::frozen(&server.shared.store, &part.member) {
-                    Ok(false) => answer::open_any(registry, &verified, keys, answer),
-                    Ok(true) => Err(evidence::refusal(&part.member)),
-                    Err(fault) => {
-                        tracing::error!(%fault, "a read failed");
-                        Err(Refusal::new(Code::Busy, "the node has a fault; see its log"))
-                    }
-                }
-            }
-            Outcome::Answered(_) => Err(Refusal::new(Code::SignatureInvalid, "the part is another member's")),
-            Outcome::Denied(refusal) => Err(refusal.clone()),
-            Outcome::Unreachable => Err(Refusal::new(Code::Unreachable, "")),
-        };
-        let (answer, problem) = match result {
-            Ok(answer) => (Some(answer), None),
-            Err(refusal) => (None, Some(refusal)),
-        };
-        OpenedPart { member: part.member.clone(), answer, problem }
-    };
-    Ok(parts.iter().map(open).collect())
+    let question = registry.verify(question)?;
+    let mut frozen = BTreeSet::new();
+    for member in asked_of {
+        if evidence::frozen(&server.shared.store, member).map_err(|e| failed(&e.0))? {
+            frozen.insert(member.clone());
+        }
+    }
+    Ok(parts::open(registry, &question, server.shared.keys.opening(), (asked_of, &frozen), parts))
 }
 
 /// How long a member may take to draw up a certificate: it reads one row and one proof for each recipient.

@@ -45,10 +45,11 @@ use crate::{
     http, intake,
     keys::Keys,
     operate,
+    places::Places,
     quic::{self, Peers},
     reconcile,
     seal::Sealing,
-    serve::{Places, Server},
+    serve::Server,
     store::DiskStore,
 };
 

@@ -2,9 +2,9 @@
 //! before the serial part.
 
 use std::{
-    collections::BTreeMap,
+    future::IntoFuture,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use credit::{
@@ -13,11 +13,11 @@ use credit::{
     policy::Role,
     question::{Basis, Question},
 };
-use crypto::sign::{PublicKey, Signed, Verified};
+use crypto::sign::{Signed, Verified};
 use exchange::{
     artifact::status_fact,
     evidence,
-    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
+    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX, PULL_BYTES_MAX, RETRY_BUSY_MS},
     mandate,
     member::Input,
     quota::Quota,
@@ -38,12 +38,29 @@ use crate::{
     core::{Core, Shared},
     home::Home,
     intake, operate,
-    quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
+    places::{BYTES_PER_KEY_MAX, Held, Places, REQUEST_BYTES},
+    quic::{
+        CONNECTIONS_MAX, HANDSHAKE, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX, Peers, read_request,
+        write_response,
+    },
     reconcile, tls,
 };
 
 /// What is left of a question's time for the way back through the outlet.
 const RELAY_MARGIN_MS: u64 = 200;
+/// Time for members to give once more what they have decided, when a question comes again at or after its end.
+const AGAIN_MS: u64 = 1_500;
+/// First wait before a member that cannot be reached is asked again; doubles up to [`TRY_AGAIN_MAX`].
+const TRY_AGAIN_MIN: Duration = Duration::from_millis(100);
+/// Longest wait between two tries: a node that comes back is asked within a second.
+const TRY_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Bytes expected of an answer to a question: a few records with their proofs.
+const ANSWER_BYTES: usize = 16 * 1024;
+/// Bytes expected of a list: as many lines as the federation has members, or a subject accesses.
+const LIST_BYTES: usize = 256 * 1024;
+/// How long a member that is away is waited for: a node that starts again takes seconds. Beyond that each question tries
+/// once, so that a member that is gone for a day does not hold up what its asker asks of everybody else.
+const AWAY_MAX: Duration = Duration::from_secs(30);
 
 /// Everything a request may need; cheap to clone.
 #[derive(Clone)]
@@ -56,7 +73,7 @@ pub struct Server {
     pub peers: Arc<Peers>,
     /// Asks the node to stop.
     pub stop: Arc<tokio::sync::Notify>,
-    /// Connections open per key, so that no member can take the places of the others.
+    /// What each key holds, so that no member can take the places of the others.
     pub places: Places,
     /// How much each asker may still ask.
     pub quota: Arc<Mutex<Quota>>,
@@ -74,37 +91,6 @@ pub struct Server {
     pub backup: backup::Place,
 }
 
-/// Connections open per key.
-pub type Places = Arc<Mutex<BTreeMap<PublicKey, usize>>>;
-
-/// One of the connections of a key; given back when dropped.
-struct Place(Places, PublicKey);
-
-impl Place {
-    fn take(places: &Places, key: PublicKey) -> Option<Self> {
-        let mut open = places.lock().ok()?;
-        let count = open.entry(key).or_default();
-        if *count >= CONNECTIONS_PER_KEY_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Self(places.clone(), key))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Ok(mut open) = self.0.lock()
-            && let Some(count) = open.get_mut(&self.1)
-        {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.1);
-            }
-        }
-    }
-}
-
 /// Who is at the other end of a connection.
 enum Caller {
     Operator,
@@ -113,32 +99,48 @@ enum Caller {
 
 impl Server {
     /// Accepts connections until the endpoint closes.
+    ///
+    /// Who has not finished its handshake has shown no key yet, and has a budget apart from the members': when many arrive
+    /// at once each must first show that its address is its own (QUIC Retry, RFC 9000 §8.1.2).
     pub async fn accept(self, endpoint: Endpoint) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let strangers = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         while let Some(incoming) = endpoint.accept().await {
-            let Ok(place) = places.clone().try_acquire_owned() else {
+            if strangers.available_permits() < HANDSHAKES_MAX - HANDSHAKES_UNPROVEN_MAX
+                && incoming.may_retry()
+            {
+                // It can only fail for one that may not be retried.
+                let _ = incoming.retry();
+                continue;
+            }
+            let Ok(arriving) = strangers.clone().try_acquire_owned() else {
                 incoming.refuse();
                 continue;
             };
-            let server = self.clone();
+            let (server, places) = (self.clone(), places.clone());
             tokio::spawn(async move {
-                if let Ok(connection) = incoming.await {
-                    server.connection(connection).await;
-                }
-                drop(place);
+                let connected = tokio::time::timeout(HANDSHAKE, incoming.into_future()).await;
+                drop(arriving);
+                let Ok(Ok(connection)) = connected else { return };
+                let Ok(_place) = places.try_acquire_owned() else {
+                    return connection.close(quinn::VarInt::from_u32(2), b"node.busy");
+                };
+                server.connection(connection).await;
             });
         }
     }
 
     async fn connection(&self, connection: Connection) {
         // A stranger holds no place: the key it has proved is in nobody's registry. Neither does anybody hold many.
-        let key = match (self.caller(&connection), tls::peer_key(&connection)) {
-            (Ok(_), Some(key)) => key,
+        let (caller, key) = match (self.caller(&connection), tls::peer_key(&connection)) {
+            (Ok(caller), Some(key)) => (caller, key),
             _ => return connection.close(quinn::VarInt::from_u32(1), b"member.unknown"),
         };
-        let Some(_place) = Place::take(&self.places, key) else {
+        let Some(place) = self.places.take(key) else {
             return connection.close(quinn::VarInt::from_u32(2), b"node.busy");
         };
+        // The operator's own files are as large as they are.
+        let bytes_max = if matches!(caller, Caller::Operator) { usize::MAX } else { BYTES_PER_KEY_MAX };
         let mut registry = self.registry.subscribe();
         loop {
             let accepted = tokio::select! {
@@ -151,27 +153,34 @@ impl Server {
             };
             let Ok((mut send, mut receive)) = accepted else { return };
             let (server, connection) = (self.clone(), connection.clone());
+            let mut held = place.hold(bytes_max);
             tokio::spawn(async move {
-                // The registry is asked for every frame, not once per connection.
-                let response = match server.caller(&connection) {
-                    Err(refusal) => Err(refusal),
-                    Ok(Caller::Operator) => {
-                        match read_request(&mut receive, OPERATOR_FRAME_BYTES_MAX).await {
-                            Ok(Request::Operate(operation)) => operate::operate(&server, operation).await,
-                            Ok(_) => Err(Refusal::new(
-                                Code::CallerNotAllowed,
-                                "the operator operates; members exchange",
-                            )),
-                            Err(refusal) => Err(refusal),
-                        }
-                    }
-                    Ok(Caller::Member(member)) => match read_request(&mut receive, FRAME_BYTES_MAX).await {
-                        Ok(request) => server.request(&member, request).await,
-                        Err(refusal) => Err(refusal),
-                    },
-                };
-                write_response(&mut send, &response.unwrap_or_else(Response::Refused)).await;
+                let response = server.respond(&connection, &mut receive, &mut held).await;
+                // What was not read is not wanted any more.
+                drop(receive);
+                write_response(&mut send, &response.unwrap_or_else(Response::Refused), held).await;
             });
+        }
+    }
+
+    /// Reads one request and carries it out. The registry is asked for every frame, not once per connection.
+    async fn respond(
+        &self,
+        connection: &Connection,
+        receive: &mut quinn::RecvStream,
+        held: &mut Held,
+    ) -> Result<Response, Refusal> {
+        held.add(REQUEST_BYTES)?;
+        match self.caller(connection)? {
+            Caller::Operator => match read_request(receive, OPERATOR_FRAME_BYTES_MAX, held).await? {
+                Request::Operate(operation) => operate::operate(self, operation).await,
+                _ => Err(Refusal::new(Code::CallerNotAllowed, "the operator operates; members exchange")),
+            },
+            Caller::Member(member) => {
+                let request = read_request(receive, FRAME_BYTES_MAX, held).await?;
+                held.add(expected(&request))?;
+                self.request(&member, request).await
+            }
         }
     }
 
@@ -288,7 +297,10 @@ impl Server {
             Response::Relay(to) => to,
             other => return Ok(other),
         };
-        let left = deadline.0.saturating_sub(clock::now().0).saturating_sub(RELAY_MARGIN_MS);
+        let left = match deadline.0.saturating_sub(clock::now().0 + RELAY_MARGIN_MS) {
+            0 => AGAIN_MS,
+            left => left,
+        };
         let mut asked = JoinSet::new();
         for member in to {
             let (server, signed) = (self.clone(), signed.clone());
@@ -316,12 +328,45 @@ impl Server {
                 return Outcome::Denied(Refusal::new(Code::Busy, "the node has a fault; see its log"));
             }
         }
-        match self.peers.ask(peer, &Request::Ask(question), wait).await {
-            Ok(Response::Answer(answer)) => Outcome::Answered(answer),
-            Ok(_) => Outcome::Denied(Refusal::new(Code::FrameMalformed, "an answer was expected")),
-            Err(refusal) if refusal.code == Code::Unreachable.as_str() => Outcome::Unreachable,
-            Err(refusal) => Outcome::Denied(refusal),
+        let (request, end) = (Request::Ask(question), Instant::now() + wait);
+        let mut pause = TRY_AGAIN_MIN;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let outcome = self.peers.ask(peer, &request, left).await;
+            let refusal = match outcome {
+                Ok(Response::Answer(answer)) => return Outcome::Answered(answer),
+                Ok(_) => Refusal::new(Code::FrameMalformed, "an answer was expected"),
+                Err(refusal) => refusal,
+            };
+            // The same question is the same access, however often it is asked.
+            let away = matches!(refusal.known(), Some(Code::Unreachable | Code::MemberStarting));
+            let pause_now = match refusal.known() {
+                Some(Code::Busy) => Duration::from_millis(refusal.retry_after_ms.unwrap_or(RETRY_BUSY_MS)),
+                _ => pause,
+            };
+            let again = away && !self.peers.gone(member, AWAY_MAX) || refusal.known() == Some(Code::Busy);
+            if !again || Instant::now() + pause_now >= end {
+                return match refusal.known() {
+                    Some(Code::Unreachable) => Outcome::Unreachable,
+                    _ => Outcome::Denied(refusal),
+                };
+            }
+            tokio::time::sleep(pause_now).await;
+            pause = (pause * 2).min(TRY_AGAIN_MAX);
         }
+    }
+}
+
+/// Bytes held for the response to a request before it is made: many that are made at once wait for their turn to leave.
+const fn expected(request: &Request) -> usize {
+    match request {
+        Request::Pull { .. } => PULL_BYTES_MAX,
+        Request::Identities(_)
+        | Request::Certificate(_)
+        | Request::Heads
+        | Request::Registry
+        | Request::Standings(_) => LIST_BYTES,
+        _ => ANSWER_BYTES,
     }
 }
 
