@@ -24,15 +24,7 @@ use serde_json::json;
 
 use crate::{
     args::Verify,
-<<<<<<< HEAD
-    cmd::{
-        audit, bundle, certify, erase, proof, propagated,
-        query::{answer_text, answer_value},
-        read, read_passphrase,
-    },
-=======
-    cmd::{audit, bundle, certify, erase, kept, proof, read, read_passphrase},
->>>>>>> wip-ask
+    cmd::{audit, bundle, certify, erase, kept, proof, propagated, read, read_passphrase},
     fetch::{Exported, Published},
     output::Output,
 };

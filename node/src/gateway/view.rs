@@ -35,13 +35,8 @@ pub fn answer(
     let question: &Question = question.get();
     let mut records = Vec::new();
     let mut members = Vec::new();
-<<<<<<< HEAD
-    for (part, opened) in result.parts.iter().zip(&result.opened) {
-        members.push(member(context, view, opened, question.asked_at)?);
-=======
     for opened in &result.opened {
-        members.push(member(context, view, opened)?);
->>>>>>> wip-ask
+        members.push(member(context, view, opened, question.asked_at)?);
         let Some(answer) = &opened.answer else { continue };
         let disclosed = disclosed(&result.parts, &opened.member);
         for (at, one) in answer.records.iter().enumerate() {
@@ -65,23 +60,7 @@ pub fn answer(
     Ok(value)
 }
 
-<<<<<<< HEAD
-/// `answered`, `denied` (by policy, or as a whole), `unreachable` (nobody answers, or one that cannot decide now and says
-/// so: that it has no record does not follow), or `invalid`: what came back proves nothing.
-fn outcome(part: &OpenedPart) -> &'static str {
-    match (&part.answer, part.problem.as_ref().and_then(Refusal::known)) {
-        (Some(answer), _) if answer.refused => "denied",
-        (Some(_), _) => "answered",
-        (None, Some(Code::SignatureInvalid | Code::MemberFrozen)) => "invalid",
-        (None, Some(code)) if trouble::status(code) == 503 => "unreachable",
-        (None, _) => "denied",
-    }
-}
-
 fn member(context: &Context, view: &dyn View, part: &OpenedPart, asked: Timestamp) -> Result<Value, Fault> {
-=======
-fn member(context: &Context, view: &dyn View, part: &OpenedPart) -> Result<Value, Fault> {
->>>>>>> wip-ask
     let catalog: &Catalog = &context.catalog;
     let mut value = json!({ "member": part.member.as_str(), "outcome": part.said().as_str() });
     if let Some(answer) = &part.answer {
