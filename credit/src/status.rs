@@ -103,6 +103,7 @@ impl Change {
             Change::Expire => "expire",
             Change::Repair => "repair",
             Change::Withdraw => "withdraw",
+            Change::Correct => "correct",
         }
     }
 
@@ -116,6 +117,7 @@ impl Change {
             Change::Expire => "公示期满",
             Change::Repair => "准予修复",
             Change::Withdraw => "撤销",
+            Change::Correct => "更正",
         }
     }
 }
