@@ -361,7 +361,7 @@ mod tests {
             let from: Vec<MemberId> = from.iter().map(|id| MemberId::parse(id).unwrap()).collect();
             let sealed = Bytes(vec![from.len() as u8]);
             let row = KeptRow { question: Digest::ZERO, until: Timestamp(until), sealed, from: Some(from) };
-            let before = super::keep(&mut turn, Keep { at: at.clone(), row }).unwrap();
+            let before = keep(&mut turn, Keep { at: at.clone(), row }).unwrap();
             let row: KeptRow = turn.row(&Key::kept(&at)).unwrap().unwrap();
             (before.map(|members| members.len()), row.sealed.0[0], row.until.0)
         };
