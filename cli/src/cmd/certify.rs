@@ -114,8 +114,8 @@ fn which(text: &str) -> Result<Which, Problem> {
         (Err(_), Some(case)) => Ok(Which::Case(case)),
         (Err(_), None) => Err(Problem::new(
             format!("`{text}` is neither an entry of the status log nor a case"),
-            "give the number that `repair decide` printed, or a case id from `xinqiao repair list`",
-            "请填写 `repair decide` 输出的条目序号，或 `xinqiao repair list` 中的案件编号",
+            "give the number that `repair decide` printed, or a case id from `xinqiao case list`",
+            "请填写 `repair decide` 输出的条目序号，或 `xinqiao case list` 中的案件编号",
         )),
     }
 }
