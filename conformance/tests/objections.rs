@@ -122,10 +122,10 @@ fn a_record_that_ends_ends_every_case_about_it() {
     }
     assert!(why(world.apply(SH, "G-1", 3)).contains("withdrawn already"));
     assert!(why(world.object(SH, "G-1", 4)).contains("withdrawn already"));
-    // The same when its publicity ends by itself.
-    world.collect(SH, &Penalty::general("G-2", "2026-04-09"));
+    // The same when its publicity ends by itself. Of another day: what is like one that has ended is asked about first.
+    world.collect(SH, &Penalty::general("G-2", "2026-04-10"));
     world.object(JS, "G-2", 5);
-    world.until(at("2027-04-09", 1));
+    world.until(at("2027-04-10", 1));
     assert_eq!(state(&world, 5), "declined");
 }
 

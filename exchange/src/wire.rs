@@ -1,7 +1,6 @@
 //! Every message, and the frame around it. `docs/PROTOCOL.md` gives the same in CDDL.
 //!
-//! One request and one response per QUIC stream. A frame is one version byte and one canonical CBOR value; the
-//! stream's end is the frame's end.
+//! One request and response per QUIC stream, which ends with the frame: a version byte and one canonical CBOR value.
 
 mod report;
 
@@ -127,8 +126,7 @@ pub enum Operation {
         /// BLAKE3 digest of its bytes.
         #[n(2)]
         file: Digest,
-        /// Document numbers whose rows are meant as they stand, although a record like them has ended or was corrected; at
-        /// most [`crate::limits::CONFIRMED_NUMBERS_MAX`].
+        /// Numbers confirmed, at most [`crate::limits::CONFIRMED_NUMBERS_MAX`].
         #[n(3)]
         confirm: Vec<String>,
     },
