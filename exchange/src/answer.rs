@@ -8,9 +8,10 @@ use std::sync::Arc;
 use credit::{
     catalog::Mode,
     disclosure::{self, CheckOpening},
-    entry::{AskedBy, Disclosed, DisclosedRecord, Entry, Fact, Refused, Withheld},
+    entry::{AskedBy, BasisRef, Disclosed, DisclosedRecord, Entry, Fact, Recorded, Refused, Withheld},
     id::{FieldId, ItemId, MemberId, RecordId},
-    question::{Basis, Question},
+    policy::Role,
+    question::{Basis, CLOCK_SKEW_MS_MAX, Question},
     record::{SUBJECT_FIELD, read_content},
     value::Value,
 };
@@ -19,6 +20,7 @@ use crypto::{
     commit::{FieldsProof, Opening},
     keytree::Slot,
     merkle::leaf_hash,
+    pseudonym::SubjectLink,
     seal::{AnswerCipher, AnswerEpoch, OpeningKey, RecordKey},
     secret::Secret,
     sign::{PublicKey, Verified},
@@ -31,7 +33,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     check::{self, OpenedCheck, PlanCheck, SealedCheck},
     logs::LogName,
-    receipt::Receipt,
+    receipt::{Proven, Receipt},
     refusal::{Code, Fault, Refusal},
     registry::Registry,
     tables,
@@ -95,7 +97,7 @@ pub struct Answer {
     /// Checkpoint of its `records` log that the paths of `records` lead to; absent without records.
     #[n(3)]
     pub checkpoint: Option<SignedCheckpoint>,
-    /// Encapsulated key of the epoch's HPKE context.
+    /// Encapsulated key of the epoch's HPKE context; empty when nothing is sealed.
     #[n(4)]
     pub enc: Bytes,
     /// The records, in the order of the access entry.
@@ -104,7 +106,7 @@ pub struct Answer {
     /// The outcomes, in the order of the access entry.
     #[n(6)]
     pub checks: Vec<SealedCheck>,
-    /// Number of the answer within the epoch, by chance.
+    /// Number of the answer within the epoch, by chance; zero when nothing is sealed.
     #[n(7)]
     pub number: AnswerNumber,
 }
@@ -113,6 +115,9 @@ crypto::id! {
     /// Number of an answer within its epoch: its key depends on it, so no two answers share one.
     pub struct AnswerNumber(16);
 }
+
+/// The number of an answer in which nothing is sealed.
+const NO_NUMBER: AnswerNumber = AnswerNumber([0; 16]);
 
 /// One record of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -273,7 +278,10 @@ pub fn seal(
     number: AnswerNumber,
 ) -> Result<Result<Answer, Refusal>, Fault> {
     let mut sealer = epoch.secret.answer(&number.0, &answer_binding(&plan.question));
-    let checkpoint = if plan.records.is_empty() { None } else { log::head(view, LogName::Records.as_str())? };
+    let checkpoint = match plan.records.is_empty() {
+        true => None,
+        false => log::head(view, LogName::Records.as_str())?.map(|head| head.bare()),
+    };
     let mut records = Vec::with_capacity(plan.records.len());
     for planned in &plan.records {
         let gone =
@@ -309,8 +317,13 @@ pub fn seal(
         });
     }
     let checks = check::seal(&mut sealer, &plan.checks, &plan.openings)?;
-    let access = Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?;
-    let (member, question, enc) = (own.clone(), plan.question, epoch.enc.clone());
+    let mut access = Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?;
+    access.checkpoint = access.checkpoint.bare();
+    let (member, question) = (own.clone(), plan.question);
+    let (enc, number) = match records.is_empty() && checks.is_empty() {
+        true => (Bytes::default(), NO_NUMBER),
+        false => (epoch.enc.clone(), number),
+    };
     Ok(Ok(Answer { member, question, access, checkpoint, enc, records, checks, number }))
 }
 
@@ -334,7 +347,169 @@ pub fn open_any(
     Err(first.unwrap_or_else(|| Refusal::new(Code::SignatureInvalid, "there is no key to open it with")))
 }
 
-/// Opens an answer and checks everything it claims: the access entry, every record's entry and every value.
+/// What an access entry must say of a question. Where it came through, the subject's link and the registry are the
+/// answering member's to say.
+pub(crate) fn asked_by(
+    question: &Verified<Question>,
+    via: Option<MemberId>,
+    subject_link: SubjectLink,
+    registry: u64,
+) -> AskedBy {
+    let (asked, signed) = (question.get(), question.signed());
+    let basis = match &asked.basis {
+        Basis::Grant(grant) => match MemberId::parse(grant.issuer()) {
+            Some(collector) => BasisRef::Grant(grant.digest(), collector),
+            None => BasisRef::None,
+        },
+        Basis::Duty(law) => BasisRef::Duty(law.clone()),
+        Basis::Own(paper) => BasisRef::Own(*paper),
+        Basis::None => BasisRef::None,
+    };
+    AskedBy {
+        id: asked.id,
+        question: signed.digest(),
+        signature: Bytes(signed.signature().to_vec()),
+        asker: asked.asker.clone(),
+        clerk: asked.clerk.clone(),
+        via,
+        purpose: asked.purpose,
+        basis,
+        subject_link,
+        registry,
+    }
+}
+
+/// What an answer says without being opened: its access entry, held to the question, and the entries of its records.
+#[derive(Clone, Debug)]
+pub struct Traced {
+    /// The access entry: a disclosure, or a refusal of the whole question.
+    pub access: Proven,
+    /// The `Recorded` entry of each record, in the order of the answer.
+    pub recorded: Vec<Recorded>,
+}
+
+/// Checks everything an answer claims that is not sealed; for who has not the asker's key.
+///
+/// 1. Its access entry is in the answering member's access log, and was decided within the question's time.
+/// 2. The entry repeats the question word by word: id, digest, signature, asker, clerk, purpose, basis. A member that logs
+///    another clerk or grant is found here.
+/// 3. What is withheld was asked for, and a refusal withholds all of it.
+/// 4. As many records and outcomes are sent as the entry names, and each record's entry is in the member's `records`
+///    log, with as many sealed fields as the entry names.
+/// 5. Nothing else stands in it: a checkpoint has its log's line alone, and what seals nothing is empty.
+///
+/// Errors: a refusal that says what does not hold; the answer is then worth nothing.
+pub fn trace(registry: &Registry, question: &Verified<Question>, answer: &Answer) -> Result<Traced, Refusal> {
+    let refuse = |why: &str| refuse(answer, why);
+    // 1
+    let access = answer.access.verify(registry)?;
+    if access.member != answer.member || access.log != LogName::Access {
+        return Err(refuse("its receipt is of another log"));
+    }
+    let asked = question.get();
+    if access.entry.at > asked.deadline || access.entry.at.plus_ms(CLOCK_SKEW_MS_MAX) < asked.asked_at {
+        return Err(refuse("its entry was not decided within the question's time"));
+    }
+    // 2
+    let (by, disclosed, withheld): (&AskedBy, Option<&Disclosed>, &[Withheld]) = match &access.entry.fact {
+        Fact::Disclosed(d) => (&d.asked, Some(d), &d.withheld),
+        Fact::Refused(Refused { asked, withheld }) => (asked, None, withheld),
+        _ => return Err(refuse("its entry is no disclosure")),
+    };
+    if by.question != question.signed().digest() || by.question != answer.question {
+        return Err(refuse("its entry is about another question"));
+    }
+    if *by != asked_by(question, by.via.clone(), by.subject_link, by.registry) {
+        return Err(refuse("its entry names another asker, clerk, purpose or basis than the question"));
+    }
+    let role = registry.member(&asked.asker)?.stated.role;
+    let outlet = |id: &MemberId| {
+        registry.members.iter().any(|m| m.stated.id == *id && m.stated.role == Role::Platform)
+    };
+    if !by.via.as_ref().map_or(role.mirrors_status(), outlet) {
+        return Err(refuse("its entry names another way than through the outlet"));
+    }
+    if let Some(disclosed) = disclosed {
+        let granted = match &asked.basis {
+            Basis::Grant(grant) => Some(registry.verify_seen(grant)?.get().keep_days),
+            _ => None,
+        };
+        if disclosed.keep_days != granted {
+            return Err(refuse("its entry names another time to keep it than the grant"));
+        }
+    }
+    // 3
+    let fields = asked.wants.iter().flat_map(|w| w.fields.iter().map(move |f| (&w.item, *f, None)));
+    let checks = (0u16..).zip(&asked.checks).map(|(place, c)| (&c.item, c.field, Some(place)));
+    let mut left = fields.chain(checks);
+    let in_order = withheld.iter().all(|w| left.any(|one| one == (&w.item, w.field, w.check)));
+    if !in_order {
+        return Err(refuse("its entry withholds what was not asked for"));
+    }
+    let all: usize = asked.wants.iter().map(|w| w.fields.len()).sum::<usize>() + asked.checks.len();
+    if disclosed.is_none() != (withheld.len() == all) {
+        return Err(refuse("it is refused as a whole, and its entry does not withhold the whole"));
+    }
+    // 4
+    let (named, judged) = disclosed.map_or((&[][..], 0), |d| (&d.records[..], d.checks.len()));
+    if (named.len(), judged) != (answer.records.len(), answer.checks.len()) {
+        return Err(refuse("it has not the records and outcomes its entry names"));
+    }
+    let checkpoint = match (&answer.checkpoint, named.is_empty()) {
+        (Some(note), false) => Some(registry.verify_checkpoint(&answer.member, LogName::Records, note)?),
+        (None, true) => None,
+        _ => return Err(refuse("records and checkpoint do not go together")),
+    };
+    let mut recorded = Vec::with_capacity(named.len());
+    for (sent, named) in answer.records.iter().zip(named) {
+        let Some(checkpoint) = &checkpoint else { return Err(refuse("records without a checkpoint")) };
+        let leaf = leaf_hash(&sent.entry);
+        verify_inclusion(LeafIndex(named.version), checkpoint.size, &leaf, &checkpoint.root, &sent.path)
+            .map_err(|e| refuse(&e.to_string()))?;
+        let entry = Entry::from_bytes(&sent.entry).map_err(|e| refuse(&e.to_string()))?;
+        let Fact::Recorded(one) = entry.fact else { return Err(refuse("an entry is no record")) };
+        if one.record != named.record {
+            return Err(refuse("its entry names another record"));
+        }
+        let wanted = asked.wants.iter().find(|w| w.item == one.item);
+        if !named.fields.iter().all(|f| wanted.is_some_and(|w| w.fields.contains(&f.field))) {
+            return Err(refuse("it holds fields that were not asked for"));
+        }
+        // The subject comes first, and is in no entry.
+        if sent.fields.len() != named.fields.len() + 1 {
+            return Err(refuse("it has not the fields its entry names"));
+        }
+        recorded.push(one);
+    }
+    // 5
+    let bare = |note: &SignedCheckpoint| *note == note.bare();
+    let sealed = !answer.records.is_empty() || !answer.checks.is_empty();
+    let empty = answer.enc.is_empty() && answer.number == NO_NUMBER;
+    if !bare(&answer.access.checkpoint) || !answer.checkpoint.iter().all(bare) || (!sealed && !empty) {
+        return Err(refuse("it holds what belongs to no answer"));
+    }
+    Ok(Traced { access, recorded })
+}
+
+impl Traced {
+    /// The disclosure; `None` when the question was refused as a whole.
+    pub fn disclosed(&self) -> Option<&Disclosed> {
+        match &self.access.entry.fact {
+            Fact::Disclosed(disclosed) => Some(disclosed),
+            _ => None,
+        }
+    }
+
+    /// Fields and checks withheld, each with its rule.
+    pub fn withheld(&self) -> &[Withheld] {
+        match &self.access.entry.fact {
+            Fact::Disclosed(Disclosed { withheld, .. }) | Fact::Refused(Refused { withheld, .. }) => withheld,
+            _ => &[],
+        }
+    }
+}
+
+/// Opens an answer and checks everything it claims: what [`trace`] checks, and every value and outcome.
 ///
 /// Errors: a refusal that says what does not hold; the answer is then worth nothing.
 pub fn open(
@@ -343,35 +518,8 @@ pub fn open(
     key: &OpeningKey,
     answer: &Answer,
 ) -> Result<OpenedAnswer, Refusal> {
-    let refuse =
-        |why: &str| Refusal::new(Code::SignatureInvalid, format!("answer of `{}`: {why}", answer.member));
-    let access = answer.access.verify(registry)?;
-    if access.member != answer.member || access.log != LogName::Access {
-        return Err(refuse("its receipt is of another log"));
-    }
-    let (mut more, mut judged) = (false, Vec::new());
-    let (asked, disclosed, withheld, refused): (AskedBy, Vec<DisclosedRecord>, Vec<Withheld>, bool) =
-        match access.entry.fact {
-            Fact::Disclosed(Disclosed { asked, records, withheld, more: m, checks, keep_days }) => {
-                let granted = match &question.get().basis {
-                    Basis::Grant(grant) => Some(registry.verify_seen(grant)?.get().keep_days),
-                    _ => None,
-                };
-                if keep_days != granted {
-                    return Err(refuse("its entry names another time to keep it than the grant"));
-                }
-                (more, judged) = (m, checks);
-                (asked, records, withheld, false)
-            }
-            Fact::Refused(Refused { asked, withheld }) => (asked, Vec::new(), withheld, true),
-            _ => return Err(refuse("its entry is no disclosure")),
-        };
-    if asked.question != question.signed().digest() || asked.question != answer.question {
-        return Err(refuse("its entry is about another question"));
-    }
-    if disclosed.len() != answer.records.len() {
-        return Err(refuse("it has not the records its entry names"));
-    }
+    let refuse = |why: &str| refuse(answer, why);
+    let traced = trace(registry, question, answer)?;
     let mut opener = match answer.records.is_empty() && answer.checks.is_empty() {
         true => None,
         false => {
@@ -380,53 +528,38 @@ pub fn open(
             Some(epoch.answer(&answer.number.0, &answer_binding(&answer.question)))
         }
     };
-    let checkpoint = match (&answer.checkpoint, answer.records.is_empty()) {
-        (Some(note), false) => Some(registry.verify_checkpoint(&answer.member, LogName::Records, note)?),
-        (None, true) => None,
-        _ => return Err(refuse("records and checkpoint do not go together")),
-    };
+    let (named, judged) = traced.disclosed().map_or((&[][..], &[][..]), |d| (&d.records[..], &d.checks[..]));
     let mut records = Vec::new();
-    for (sent, named) in answer.records.iter().zip(&disclosed) {
-        let (Some(opener), Some(checkpoint)) = (opener.as_mut(), checkpoint.as_ref()) else {
-            return Err(refuse("records without a checkpoint"));
-        };
-        let leaf = leaf_hash(&sent.entry);
-        verify_inclusion(LeafIndex(named.version), checkpoint.size, &leaf, &checkpoint.root, &sent.path)
-            .map_err(|e| refuse(&e.to_string()))?;
-        let entry = Entry::from_bytes(&sent.entry).map_err(|e| refuse(&e.to_string()))?;
-        let Fact::Recorded(recorded) = entry.fact else { return Err(refuse("an entry is no record")) };
-        if recorded.record != named.record {
-            return Err(refuse("its entry names another record"));
-        }
-        let fields =
-            open_fields((question.get(), &answer.question), opener, sent, named, &recorded.fields_root)
-                .map_err(refuse)?;
-        let wanted = question.get().wants.iter().find(|w| w.item == recorded.item);
-        if !fields.iter().all(|f| wanted.is_some_and(|w| w.fields.contains(&f.field))) {
-            return Err(refuse("it holds fields that were not asked for"));
-        }
+    for ((sent, named), recorded) in answer.records.iter().zip(named).zip(&traced.recorded) {
+        let Some(opener) = opener.as_mut() else { continue };
+        let about = (question.get(), &answer.question);
+        let fields = open_fields(about, opener, sent, named, &recorded.fields_root).map_err(refuse)?;
         records.push(OpenedAnswerRecord {
             record: recorded.record,
-            item: recorded.item,
-            authority: recorded.authority,
+            item: recorded.item.clone(),
+            authority: recorded.authority.clone(),
             version: named.version,
             disputed: named.disputed,
             fields,
         });
     }
-    let checks =
-        check::open(question, opener.as_mut(), &answer.checks, &judged, &withheld).map_err(refuse)?;
+    let withheld = traced.withheld();
+    let checks = check::open(question, opener.as_mut(), &answer.checks, judged, withheld).map_err(refuse)?;
     Ok(OpenedAnswer {
         member: answer.member.clone(),
-        index: access.index,
-        leaf: access.leaf,
-        at: access.entry.at,
-        refused,
+        index: traced.access.index,
+        leaf: traced.access.leaf,
+        at: traced.access.entry.at,
+        refused: traced.disclosed().is_none(),
         records,
-        withheld,
-        more,
+        withheld: withheld.to_vec(),
+        more: traced.disclosed().is_some_and(|d| d.more),
         checks,
     })
+}
+
+fn refuse(answer: &Answer, why: &str) -> Refusal {
+    Refusal::new(Code::SignatureInvalid, format!("answer of `{}`: {why}", answer.member))
 }
 
 /// Opens one record's fields and checks them against its root, its access entry and the question.

@@ -8,9 +8,10 @@ use credit::{
     entry::{Entry, Fact, StatusFact},
     grant::GrantLife,
     id::{MemberId, QuestionId, RecordId},
+    question::Question,
     status::{Standing, Status},
 };
-use crypto::{Bytes, Digest, Timestamp};
+use crypto::{Bytes, Digest, Timestamp, sign::Signed};
 use ledger::{
     log,
     store::{Space, View},
@@ -26,7 +27,7 @@ use crate::{
     step::{Reply, Token},
     tables::{self, Key, Table, Work, decode},
     turn::Turn,
-    wire::Response,
+    wire::{Part, Response},
 };
 
 /// Entries of the status log looked through for one page of news: bounds the work of one request.
@@ -68,9 +69,23 @@ pub struct KeptRow {
     /// Until when it may be kept.
     #[n(1)]
     pub until: Timestamp,
-    /// Question and relayed parts, sealed by this member to itself.
+    /// A [`KeptAnswer`], sealed by this member to itself.
     #[n(2)]
     pub sealed: Bytes,
+}
+
+/// What a kept answer's seal holds.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KeptAnswer {
+    /// The question.
+    #[n(0)]
+    pub question: Signed<Question>,
+    /// The relayed parts.
+    #[n(1)]
+    pub parts: Vec<Part>,
+    /// Members that were to be asked, by the registry of that time; absent in answers kept before this was written down.
+    #[n(2)]
+    pub asked_of: Option<Vec<MemberId>>,
 }
 
 /// A grant as it is kept.

@@ -52,6 +52,7 @@ pub mod logs;
 pub mod mandate;
 pub mod member;
 pub mod misuse;
+pub mod parts;
 pub mod pass;
 pub mod project;
 pub mod propagation;

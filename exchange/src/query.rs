@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use credit::{
     catalog::Mode,
     entry::{
-        Asked, AskedBy, BasisRef, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused,
-        Relayed, Withheld,
+        Asked, AskedBy, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused, Relayed,
+        Withheld,
     },
     grant::{Grant, GrantStatus, Uses},
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
@@ -16,21 +16,20 @@ use credit::{
     status::{Standing, Status},
 };
 use crypto::{
-    Bytes,
     pseudonym::{SubjectLink, SubjectTag, subject_access_key, subject_link},
     sign::Verified,
 };
 use ledger::store::Space;
 
 use crate::{
-    answer::{Plan, PlanField, PlanRecord},
+    answer::{self, Plan, PlanField, PlanRecord},
     check::{self, Judgement, Judging},
     context::Context,
     grant,
     kept::{self, AskedRow, Keep},
     limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
-    mandate,
+    mandate, parts,
     refusal::{Code, Halt},
     step::{Reply, Token},
     tables::{self, Key, QuestionRow, RecordRow},
@@ -149,12 +148,7 @@ pub fn relay(
         return Ok(());
     }
     // 5
-    let to: Vec<MemberId> = context
-        .registry
-        .active()
-        .filter(|m| m.role.collects() && m.id != *caller)
-        .map(|m| m.id.clone())
-        .collect();
+    let to = parts::asked_of(&context.registry, caller);
     let relayed = Relayed { question: digest, asker: caller.clone(), to: to.clone() };
     turn.append(context, LogName::Access, Fact::Relayed(relayed))?;
     turn.reply(token, Reply::ready(Response::Relay(to)));
@@ -353,27 +347,7 @@ fn asked_by(
         n += 1;
     };
     turn.put(&Key::accesses(&tag), &(n + 1));
-    let basis = match &asked.basis {
-        Basis::Grant(signed) => match MemberId::parse(signed.issuer()) {
-            Some(collector) => BasisRef::Grant(signed.digest(), collector),
-            None => BasisRef::None,
-        },
-        Basis::Duty(law) => BasisRef::Duty(law.clone()),
-        Basis::Own(paper) => BasisRef::Own(*paper),
-        Basis::None => BasisRef::None,
-    };
-    Ok(AskedBy {
-        id: asked.id,
-        question: question.signed().digest(),
-        signature: Bytes(question.signed().signature().to_vec()),
-        asker: asked.asker.clone(),
-        clerk: asked.clerk.clone(),
-        via,
-        purpose: asked.purpose,
-        basis,
-        subject_link: link,
-        registry: context.registry.version,
-    })
+    Ok(answer::asked_by(question, via, link, context.registry.version))
 }
 
 type Found = (PlanRecord, DisclosedRecord);

@@ -84,6 +84,8 @@ codes! {
     Busy = "node.busy", "节点繁忙；请稍后重试", "the node is busy; retry shortly";
     /// The peer did not answer in time.
     Unreachable = "peer.unreachable", "对方节点无法连接；请稍后重试", "the peer cannot be reached; retry later";
+    /// The outlet passed nothing on of a member that was to be asked.
+    PartMissing = "part.missing", "数据出口未转来该成员的回答；请重新查询，并向数据出口询问原因", "the outlet passed on nothing from this member; ask again, and ask the outlet why";
     /// Nothing at this place.
     NotFound = "not-found", "没有所请求的内容", "there is nothing here";
 }

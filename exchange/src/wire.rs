@@ -467,7 +467,7 @@ pub enum Outcome {
     /// A sealed answer.
     #[n(0)]
     Answered(#[n(0)] Box<Answer>),
-    /// It refused.
+    /// It refused, without an entry that proves it: nobody has signed this, so it counts as no answer.
     #[n(1)]
     Denied(#[n(0)] Refusal),
     /// It did not answer in time.
@@ -679,12 +679,13 @@ pub struct AskResult {
     /// The relayed parts, still sealed.
     #[n(1)]
     pub parts: Vec<Part>,
-    /// What was opened and verified of each answered part, or why a part does not hold.
+    /// What was opened and verified of each member's answer, or why there is none: a line for every member that was to be
+    /// asked, whether the outlet gave a part of it or not.
     #[n(2)]
     pub opened: Vec<OpenedPart>,
 }
 
-/// One opened part.
+/// What one member has said, as the asker found it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct OpenedPart {
     /// The member.

@@ -122,6 +122,21 @@ impl SignedCheckpoint {
         self.note()
     }
 
+    /// The same checkpoint with the lines of its log alone, as answers carry it: whoever passes an answer on could change
+    /// other lines unseen.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let text = self.claimed.text();
+        let lines = self.note.get(text.len() + 1..).unwrap_or_default().split_inclusive('\n');
+        let own = |line: &&str| note::parse_line(line).is_ok_and(|line| line.name == self.claimed.origin);
+        let own: String = lines.filter(own).collect();
+        if own.is_empty() {
+            // No checkpoint without a line; this one does not verify.
+            return self.clone();
+        }
+        Self { note: format!("{text}\n{own}"), claimed: self.claimed.clone() }
+    }
+
     /// The same checkpoint with one more cosignature line, which is verified first: a forged line once stored would
     /// make the note unreadable to everybody who knows that key. A witness has one line: what it signed before makes
     /// way, because strict readers (aics-tlog is one) refuse a note with two lines of one key.

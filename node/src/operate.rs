@@ -13,18 +13,18 @@ use crypto::{
     keytree::Slot,
     label::Label,
     seal::{open_box, seal_box},
-    sign::{Signed, Verified},
+    sign::Signed,
 };
 use exchange::{
-    answer, certificate, erase, evidence, grant,
-    kept::{self, Keep, KeptAt, KeptRow},
+    certificate, erase, evidence, grant,
+    kept::{self, Keep, KeptAnswer, KeptAt, KeptRow},
     logs::LogName,
     mandate::MandateDraft,
     member::Input,
-    propagation, read,
+    parts, propagation, read,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
-    wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Outcome, Part, Request, Response},
+    wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Part, Request, Response},
 };
 use ledger::log;
 
@@ -169,7 +169,8 @@ pub async fn ask(
         Response::Parts(parts) => parts,
         _ => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
     };
-    let opened = open_parts(server, &question, &parts)?;
+    let asked_of = parts::asked_of(registry, &registry.verify(&question)?.get().asker);
+    let opened = open_parts(server, &question, &asked_of, &parts)?;
     let asked = registry.verify(&question)?.get().asked_at;
     let answers = || opened.iter().filter_map(|part| part.answer.as_ref());
     let lines = answers()
@@ -185,7 +186,8 @@ pub async fn ask(
         // The members' clocks differ a little: the earliest binds.
         let at = answers().map(|a| a.at).min().unwrap_or_else(clock::now);
         let until = keep_days.map_or_else(|| at.plus_ms(KEPT_MS), |grant| grant.get().keep_until(at));
-        let content = codec::to_vec(&(&question, &parts));
+        let kept = KeptAnswer { question: question.clone(), parts: parts.clone(), asked_of: Some(asked_of) };
+        let content = codec::to_vec(&kept);
         let sealed = seal_box(&server.shared.keys.kept(), Label::KeptBox, clock::random(), &content);
         let at = KeptAt { owner: owner.to_owned(), asked, id };
         Box::new(Keep { at, row: KeptRow { question: question.digest(), until, sealed: sealed.into() } })
@@ -215,52 +217,38 @@ pub async fn kept_answer(
         let Some((_, row)) = kept::answer(&own.shared.store, &owner, &id)? else { return Ok(None) };
         let content =
             open_box(&own.shared.keys.kept(), Label::KeptBox, &row.sealed).map_err(|_| damaged())?;
-        let (question, parts): (Signed<Question>, Vec<Part>) =
-            codec::from_slice(&content).map_err(|_| damaged())?;
+        let kept: KeptAnswer = codec::from_slice(&content).map_err(|_| damaged())?;
         // Another row's content in this row's place is not this row's.
-        if question.digest() != row.question {
+        if kept.question.digest() != row.question {
             return Err(damaged());
         }
-        Ok(Some((row, question, parts)))
+        Ok(Some((row, kept)))
     };
     let read = tokio::task::spawn_blocking(read).await.map_err(|e| failed(&e.to_string()))?;
-    let Some((row, question, parts)) = read.map_err(|e| failed(&e.0))? else { return Ok(None) };
-    let opened = open_parts(server, &question, &parts)?;
+    let Some((row, KeptAnswer { question, parts, asked_of })) = read.map_err(|e| failed(&e.0))? else {
+        return Ok(None);
+    };
+    let registry = &server.shared.context().registry;
+    let asked_of = asked_of.unwrap_or_else(|| parts::asked_of(registry, &server.shared.context().own.id));
+    let opened = open_parts(server, &question, &asked_of, &parts)?;
     Ok(Some((row, AskResult { question, parts, opened })))
 }
 
 fn open_parts(
     server: &Server,
     question: &Signed<Question>,
+    asked_of: &[MemberId],
     parts: &[Part],
 ) -> Result<Vec<OpenedPart>, Refusal> {
     let registry = &server.shared.context().registry.clone();
-    let verified: Verified<Question> = registry.verify(question)?;
-    let keys = server.shared.keys.opening();
-    let open = |part: &Part| {
-        let result = match &part.outcome {
-            // A part that names another member than it was asked from would let the outlet pass one answer for two.
-            Outcome::Answered(answer) if answer.member == part.member => {
-                match evidence::frozen(&server.shared.store, &part.member) {
-                    Ok(false) => answer::open_any(registry, &verified, keys, answer),
-                    Ok(true) => Err(evidence::refusal(&part.member)),
-                    Err(fault) => {
-                        tracing::error!(%fault, "a read failed");
-                        Err(Refusal::new(Code::Busy, "the node has a fault; see its log"))
-                    }
-                }
-            }
-            Outcome::Answered(_) => Err(Refusal::new(Code::SignatureInvalid, "the part is another member's")),
-            Outcome::Denied(refusal) => Err(refusal.clone()),
-            Outcome::Unreachable => Err(Refusal::new(Code::Unreachable, "")),
-        };
-        let (answer, problem) = match result {
-            Ok(answer) => (Some(answer), None),
-            Err(refusal) => (None, Some(refusal)),
-        };
-        OpenedPart { member: part.member.clone(), answer, problem }
-    };
-    Ok(parts.iter().map(open).collect())
+    let question = registry.verify(question)?;
+    let mut frozen = BTreeSet::new();
+    for member in asked_of {
+        if evidence::frozen(&server.shared.store, member).map_err(|e| failed(&e.0))? {
+            frozen.insert(member.clone());
+        }
+    }
+    Ok(parts::open(registry, &question, server.shared.keys.opening(), (asked_of, &frozen), parts))
 }
 
 /// How long a member may take to draw up a certificate: it reads one row and one proof for each recipient.

@@ -11,6 +11,7 @@ pub(crate) mod erase;
 pub(crate) mod federation;
 pub(crate) mod gateway;
 pub(crate) mod grant;
+mod kept;
 pub(crate) mod member;
 mod misuse;
 pub(crate) mod node;

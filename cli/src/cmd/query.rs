@@ -12,6 +12,7 @@ use crypto::{Digest, codec};
 use exchange::{
     answer::OpenedAnswer,
     artifact::Artifact,
+    parts,
     wire::{AskDraft, AskResult, Operation, Response},
 };
 use serde_json::{Value, json};
@@ -138,12 +139,15 @@ pub(crate) fn value(catalog: &Catalog, result: &AskResult) -> Value {
                 value
             }
             (None, Some(refusal)) => {
-                json!({ "member": part.member.as_str(), "outcome": refusal.code, "detail": refusal.detail })
+                json!({ "member": part.member.as_str(), "outcome": refusal.code, "detail": refusal.detail, "said": part.said().as_str() })
             }
             (None, None) => json!({ "member": part.member.as_str(), "outcome": "unknown" }),
         })
         .collect();
-    json!({ "question": result.question.digest().to_string(), "members": members })
+    json!({
+        "question": result.question.digest().to_string(), "members": members,
+        "complete": parts::complete(&result.opened),
+    })
 }
 
 /// One member's opened answer for programs.
@@ -199,11 +203,21 @@ fn text(catalog: &Catalog, result: &AskResult) -> String {
     for part in &result.opened {
         match (&part.answer, &part.problem) {
             (Some(answer), _) => text.push_str(&answer_text(catalog, answer)),
-            (None, Some(refusal)) => text.push_str(&format!("\n`{}`: {refusal}", part.member)),
+            (None, Some(refusal)) => {
+                text.push_str(&format!("\n`{}` {}: {refusal}", part.member, part.said().as_str()));
+            }
             (None, None) => {}
         }
     }
+    if !parts::complete(&result.opened) {
+        text.push_str(incomplete());
+    }
     text
+}
+
+/// What is to be said of an answer that some member has not decided, or not given all of.
+pub(crate) const fn incomplete() -> &'static str {
+    "\nNOT complete: that a record is not here does not mean that there is none / 回答不完整：未列出的记录不等于不存在"
 }
 
 /// One member's opened answer for people.

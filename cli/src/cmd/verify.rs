@@ -5,33 +5,26 @@ use std::{collections::VecDeque, path::Path};
 
 use ::node::{Problem, home::read_registry, keys::Keys};
 use credit::{
-    catalog::Catalog,
     entry::{Entry, Fact},
     id::MemberId,
 };
 use crypto::{Digest, codec, merkle};
 use exchange::{
-    answer,
     artifact::{Artifact, status_fact},
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
     registry::Registry,
-    wire::Outcome,
 };
 use ledger::{
     audit::{LogSource, audit},
     checkpoint::{Checkpoint, SignedCheckpoint},
     tree::LeafIndex,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     args::Verify,
-    cmd::{
-        audit, bundle, certify, erase, proof,
-        query::{answer_text, answer_value},
-        read, read_passphrase,
-    },
+    cmd::{audit, bundle, certify, erase, kept, proof, read, read_passphrase},
     fetch::{Exported, Published},
     output::Output,
 };
@@ -321,32 +314,7 @@ pub(crate) fn artifact(
             ))
         }
         Artifact::Answer { question, parts } => {
-            let verified = registry.verify(question)?;
-            let mut values: Vec<Value> = Vec::new();
-            let mut text = format!("question {} by `{}`", question.digest(), question.issuer());
-            let catalog = Catalog::builtin();
-            for part in parts {
-                let Outcome::Answered(sealed) = &part.outcome else { continue };
-                let value = match keys {
-                    Some(keys) => {
-                        let opened = answer::open_any(registry, &verified, keys.opening(), sealed)?;
-                        text.push_str(&answer_text(&catalog, &opened));
-                        answer_value(&catalog, &opened)
-                    }
-                    None => {
-                        let access = sealed.access.verify(registry)?;
-                        text.push_str(&format!(
-                            "\n`{}`: access entry {} is in its log; {} records stay sealed",
-                            part.member,
-                            access.index,
-                            sealed.records.len()
-                        ));
-                        json!({ "member": part.member.as_str(), "access_entry": access.index, "sealed_records": sealed.records.len() })
-                    }
-                };
-                values.push(value);
-            }
-            Ok(Output::new(json!({ "ok": true, "kind": "answer", "parts": values }), text))
+            kept::verify(question, parts, registry, keys, require_witnesses)
         }
         Artifact::Erasure(certificate) => {
             for receipt in &certificate.entries {

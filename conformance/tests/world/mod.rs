@@ -16,7 +16,8 @@ use credit::{
     entry::{Entry, Fact, Received, StatusFact},
     grant::Scope,
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
-    question::{Basis, Want},
+    predicate::Check,
+    question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
     repair::{Case, Matter},
     rules::{AuthorityKind, Tier},
@@ -28,10 +29,12 @@ use crypto::{
     Digest, Timestamp, codec,
     keytree::{KeyTree, Slot},
     secret::Secret,
+    sign::Verified,
 };
 use exchange::{
-    answer::{self, AnswerNumber, OpenedAnswerRecord},
+    answer::{self, Answer, AnswerNumber, OpenedAnswerRecord},
     artifact::status_fact,
+    check,
     logs::LogName,
     member::Input,
     read,
@@ -143,6 +146,14 @@ impl World {
         let mut answer = None;
         for effect in effects {
             match effect {
+                Effect::Reply { reply: Reply::Judge(judging), .. } => {
+                    let node = &self.nodes[at];
+                    let key = |slot| node.tree.key(slot);
+                    let judged = check::judge(&node.context, &node.disk, &key, &judging).unwrap().unwrap();
+                    let check::Judging { caller, question, grant, .. } = *judging;
+                    let judged = Some(Box::new(judged));
+                    answer = self.step(at, Input::Question { caller, question, grant, judged });
+                }
                 Effect::Reply { reply, .. } => {
                     let node = &self.nodes[at];
                     answer = Some(match reply {
@@ -235,7 +246,24 @@ impl World {
 
     /// The bank asks through the outlet about the subject, under a grant; what `sh` discloses to it.
     pub(crate) fn ask(&mut self, number: u8) -> Vec<OpenedAnswerRecord> {
-        let (fields, hour) = (vec![FieldId(14), FieldId(23)], 3_600_000);
+        let question = self.asked(number, &[14, 23], &[]);
+        let sealed = self.answered(SH, &question);
+        let registry = self.nodes[SH].context.registry.clone();
+        let opened = answer::open_any(&registry, &question, &self.nodes[BANK].opening, &sealed).unwrap();
+        let line = Received {
+            question: question.signed().digest(),
+            from: opened.member.clone(),
+            index: opened.index,
+            leaf: opened.leaf,
+            records: opened.records.iter().map(|r| r.record).collect(),
+        };
+        self.step(BANK, Input::Received { lines: vec![line], keep: None });
+        opened.records
+    }
+
+    /// A question of the bank about the subject, under a grant of one use, on its way at the outlet.
+    pub(crate) fn asked(&mut self, number: u8, fields: &[u16], checks: &[&str]) -> Verified<Question> {
+        let hour = 3_600_000;
         let draft = GrantDraft {
             subject: subject(),
             grantee: self.nodes[BANK].id.clone(),
@@ -250,35 +278,36 @@ impl World {
         };
         let grant = self.step(OUTLET, Input::IssueGrant { draft, id: GrantId([number; 16]) });
         let Some(Response::Grant(grant)) = grant else { panic!("{grant:?}") };
+        let catalog = &self.nodes[BANK].context.catalog;
+        let mut checks: Vec<Check> = checks.iter().map(|c| Check::parse(catalog, c).unwrap()).collect();
+        checks.sort();
         let draft = AskDraft {
             clerk: ClerkId::parse("clerk 1").unwrap(),
             purpose: Purpose::LoanReview,
             subject: subject(),
-            wants: vec![Want { item: item(), fields }],
-            basis: Basis::Grant(grant.clone()),
+            wants: vec![Want { item: item(), fields: fields.iter().map(|f| FieldId(*f)).collect() }],
+            basis: Basis::Grant(grant),
             wait_ms: 20_000,
-            checks: Vec::new(),
+            checks,
         };
         let asked = self.step(BANK, Input::Ask { draft, id: QuestionId([number; 16]) });
         let Some(Response::Asked { question, .. }) = asked else { panic!("{asked:?}") };
-        let registry = self.nodes[SH].context.registry.clone();
-        let question = registry.verify(&question).unwrap();
+        let question = self.nodes[SH].context.registry.verify(&question).unwrap();
         let caller = self.nodes[BANK].id.clone();
         self.step(OUTLET, Input::Relay { caller, question: question.clone() });
-        let (caller, grant) = (self.nodes[OUTLET].id.clone(), Some(registry.verify(&grant).unwrap()));
-        let answer =
-            self.step(SH, Input::Question { caller, question: question.clone(), grant, judged: None });
-        let Some(Response::Answer(sealed)) = answer else { panic!("{answer:?}") };
-        let opened = answer::open_any(&registry, &question, &self.nodes[BANK].opening, &sealed).unwrap();
-        let line = Received {
-            question: question.signed().digest(),
-            from: opened.member.clone(),
-            index: opened.index,
-            leaf: opened.leaf,
-            records: opened.records.iter().map(|r| r.record).collect(),
-        };
-        self.step(BANK, Input::Received { lines: vec![line], keep: None });
-        opened.records
+        question
+    }
+
+    /// What a member answers when the outlet passes the question on.
+    pub(crate) fn answered(&mut self, at: usize, question: &Verified<Question>) -> Answer {
+        let Basis::Grant(grant) = &question.get().basis else { panic!("no grant") };
+        let grant = Some(self.nodes[at].context.registry.verify(grant).unwrap());
+        let caller = self.nodes[OUTLET].id.clone();
+        let question = question.clone();
+        match self.step(at, Input::Question { caller, question, grant, judged: None }) {
+            Some(Response::Answer(sealed)) => *sealed,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The cases of a member, by id.

@@ -147,7 +147,7 @@ pub fn status(code: Code) -> u16 {
         | Code::GrantInvalid
         | Code::MemberUnknown
         | Code::SignatureInvalid => 422,
-        Code::Busy | Code::Unreachable | Code::MemberStarting | Code::MemberBehind => 503,
+        Code::Busy | Code::Unreachable | Code::PartMissing | Code::MemberStarting | Code::MemberBehind => 503,
         // What a question can only meet when something between the members is wrong.
         _ => 502,
     }

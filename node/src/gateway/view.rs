@@ -6,6 +6,7 @@
 use credit::{
     catalog::{Catalog, Item},
     entry::{DisclosedRecord, Entry, Fact},
+    id::MemberId,
     question::Question,
 };
 use exchange::{
@@ -13,13 +14,12 @@ use exchange::{
     check::OpenedCheck,
     context::Context,
     kept::{self, KeptRow},
-    refusal::{Code, Fault, Refusal},
+    parts,
+    refusal::{Code, Fault},
     wire::{AskResult, OpenedPart, Outcome, Part},
 };
 use ledger::store::View;
 use serde_json::{Value, json};
-
-use super::trouble;
 
 /// The answer to a question.
 pub fn answer(
@@ -32,19 +32,19 @@ pub fn answer(
     let question: &Question = question.get();
     let mut records = Vec::new();
     let mut members = Vec::new();
-    for (part, opened) in result.parts.iter().zip(&result.opened) {
+    for opened in &result.opened {
         members.push(member(context, view, opened)?);
         let Some(answer) = &opened.answer else { continue };
-        let disclosed = disclosed(part);
+        let disclosed = disclosed(&result.parts, &opened.member);
         for (at, one) in answer.records.iter().enumerate() {
             records.push(record(context, view, answer, one, disclosed.get(at))?);
         }
     }
-    let complete = result.opened.iter().all(|part| outcome(part) == "answered" || outcome(part) == "denied");
     let mut value = json!({
         "id": question.id.to_string(), "question": result.question.digest().to_string(),
         "subject": question.subject.as_str(), "purpose": question.purpose.as_str(), "clerk": question.clerk.as_str(),
-        "asked_at": question.asked_at.rfc3339(), "deadline": question.deadline.rfc3339(), "complete": complete,
+        "asked_at": question.asked_at.rfc3339(), "deadline": question.deadline.rfc3339(),
+        "complete": parts::complete(&result.opened),
         "members": members, "records": records,
     });
     if let Some(row) = row {
@@ -53,21 +53,9 @@ pub fn answer(
     Ok(value)
 }
 
-/// `answered`, `denied` (by policy, or as a whole), `unreachable` (nobody answers, or one that cannot decide now and says
-/// so: that it has no record does not follow), or `invalid`: what came back proves nothing.
-fn outcome(part: &OpenedPart) -> &'static str {
-    match (&part.answer, part.problem.as_ref().and_then(Refusal::known)) {
-        (Some(answer), _) if answer.refused => "denied",
-        (Some(_), _) => "answered",
-        (None, Some(Code::SignatureInvalid | Code::MemberFrozen)) => "invalid",
-        (None, Some(code)) if trouble::status(code) == 503 => "unreachable",
-        (None, _) => "denied",
-    }
-}
-
 fn member(context: &Context, view: &dyn View, part: &OpenedPart) -> Result<Value, Fault> {
     let catalog: &Catalog = &context.catalog;
-    let mut value = json!({ "member": part.member.as_str(), "outcome": outcome(part) });
+    let mut value = json!({ "member": part.member.as_str(), "outcome": part.said().as_str() });
     if let Some(answer) = &part.answer {
         value["answered_at"] = json!(answer.at.rfc3339());
         value["more"] = json!(answer.more);
@@ -116,9 +104,13 @@ fn check(context: &Context, view: &dyn View, check: &OpenedCheck) -> Result<Valu
     }))
 }
 
-/// What the access entry of an answered part says of each record, in the order of the answer.
-fn disclosed(part: &Part) -> Vec<DisclosedRecord> {
-    let Outcome::Answered(answer) = &part.outcome else { return Vec::new() };
+/// What a member's access entry says of each record, in the order of its answer.
+fn disclosed(parts: &[Part], member: &MemberId) -> Vec<DisclosedRecord> {
+    let Some(Outcome::Answered(answer)) =
+        parts.iter().find(|part| part.member == *member).map(|part| &part.outcome)
+    else {
+        return Vec::new();
+    };
     match Entry::from_bytes(&answer.access.entry).map(|entry| entry.fact) {
         Ok(Fact::Disclosed(disclosed)) => disclosed.records,
         _ => Vec::new(),
