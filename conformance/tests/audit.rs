@@ -57,11 +57,16 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     federation.query("bank-a", &subject, &["--grant", &grant, "--clerk", "c-2"]).done();
     let [late_bank, late] = [export(&federation, "bank-a", "b2", &[]), export(&federation, "sh", "s2", &[])];
 
-    searches(&late);
+    searches(&late, registry);
     let cross = |asker: &str, member: &str, more: &[&str]| {
-        run(&[&["audit", "cross-check", "--asker", asker, "--member", member, "--json"], more].concat())
+        let args = ["audit", "cross-check", "--asker", asker, "--member", member, "--registry", registry];
+        run(&[&args[..], &["--json"], more].concat())
     };
-    assert_eq!(cross(&late_bank, &late, &[]).done().json()["equal"], 2);
+    let outlet = export(&federation, "xyd", "x2", &[]);
+    let value = cross(&late_bank, &late, &["--outlet", &outlet]).done().json();
+    assert_eq!((&value["equal"], &value["words"], &value["unanswered"]), (&2.into(), &json!([]), &json!([])));
+    assert_eq!(value["outlet"], json!({ "member": "xyd", "unheard": [], "unasked": [], "unrelayed": [] }));
+    refuses_a_changed_export(&late_bank, &late, registry);
     for (asker, member, side, out) in
         [(&early_bank, &late, "only_member", "m"), (&late_bank, &early, "only_asker", "a")]
     {
@@ -204,9 +209,10 @@ fn identities(federation: &Federation, log: &str, subject: &str) {
 }
 
 /// By asker, clerk, rule, purpose and day, page by page.
-fn searches(log: &str) {
-    let found = |args: &[&str]| {
-        let value = run(&[&["audit", "search", log, "--json"], args].concat()).done().json();
+fn searches(log: &str, registry: &str) {
+    let args = ["audit", "search", log, "--registry", registry, "--json"];
+    let found = |more: &[&str]| {
+        let value = run(&[&args[..], more].concat()).done().json();
         let clerks = value["entries"].as_array().unwrap().iter();
         let clerks: Vec<String> =
             clerks.map(|e| e["clerk"].as_str().unwrap_or("reader").to_owned()).collect();
@@ -223,7 +229,33 @@ fn searches(log: &str) {
     let (page, next) = found(&["--asker", "bank-a", "--limit", "1"]);
     assert_eq!(page, ["c-1"]);
     assert_eq!(found(&["--asker", "bank-a", "--start", &next.unwrap().to_string()]), all(&["c-2"]));
-    run(&["audit", "search", log, "--json", "--from", "yesterday"]).fails(1, &["yesterday"]);
+    run(&[&args[..], &["--from", "yesterday"]].concat()).fails(1, &["yesterday"]);
+}
+
+/// One byte of any file of an exported log, and neither command reads on: the directory and the log are named.
+fn refuses_a_changed_export(asker: &str, member: &str, registry: &str) {
+    // The key beside a log is for other people's programs: trust comes from the registry.
+    let parts = common::files(std::path::Path::new(member)).into_iter().filter(|(p, _)| !p.ends_with("vkey"));
+    let mut changed = 0;
+    for (path, bytes) in parts {
+        // In a checkpoint the middle may be a line of somebody whom the registry does not know, which says nothing.
+        let middle = if path.ends_with("checkpoint") { 40 } else { bytes.len() / 2 };
+        for at in [0, middle, bytes.len() - 1] {
+            let mut other = bytes.clone();
+            other[at] ^= 0x01;
+            fs::write(&path, other).unwrap();
+            for args in [
+                &["audit", "search", member, "--registry", registry][..],
+                &["audit", "cross-check", "--asker", asker, "--member", member, "--registry", registry],
+                &["audit", "cross-check", "--asker", member, "--member", asker, "--registry", registry],
+            ] {
+                run(&[args, &["--json"]].concat()).fails(1, &[member]);
+            }
+            changed += 1;
+        }
+        fs::write(&path, bytes).unwrap();
+    }
+    assert!(changed >= 9, "{changed} changes");
 }
 
 /// A file that was changed anywhere does not verify: ten places are tried.

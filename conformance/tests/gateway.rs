@@ -730,7 +730,12 @@ fn a_question_asked_again_is_the_same_and_an_answer_is_forgotten_in_time() {
     assert_eq!((refusal.code.as_str(), entries()), ("question.reused", 1));
 
     let at = KeptAt { owner: "loans".into(), asked: START, id };
-    let row = KeptRow { question: question.digest(), until: START.plus_ms(60_000), sealed: vec![1].into() };
+    let row = KeptRow {
+        question: question.digest(),
+        until: START.plus_ms(60_000),
+        sealed: vec![1].into(),
+        from: Some(vec![MemberId::parse("sh").unwrap()]),
+    };
     let line = Received {
         question: question.digest(),
         from: MemberId::parse("sh").unwrap(),

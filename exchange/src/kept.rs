@@ -72,6 +72,9 @@ pub struct KeptRow {
     /// A [`KeptAnswer`], sealed by this member to itself.
     #[n(2)]
     pub sealed: Bytes,
+    /// Members whose answers it holds, ascending; absent in rows from before this was written down, which stay as they are.
+    #[n(3)]
+    pub from: Option<Vec<MemberId>>,
 }
 
 /// What a kept answer's seal holds.
@@ -126,15 +129,26 @@ pub struct News {
     pub fact: Option<StatusFact>,
 }
 
-/// Keeps an answer until it is to be forgotten. Says whether it is new.
-pub(crate) fn keep(turn: &mut Turn<'_>, keep: Keep) -> Result<bool, Halt> {
+/// Keeps an answer until it is to be forgotten, in place of one that holds fewer members' answers. Says whose answers were
+/// kept before; `None` when what is kept stays.
+pub(crate) fn keep(turn: &mut Turn<'_>, mut keep: Keep) -> Result<Option<Vec<MemberId>>, Halt> {
     let key = Key::kept(&keep.at);
-    if turn.row::<KeptRow>(&key)?.is_some() {
-        return Ok(false);
-    }
+    let before = match turn.row::<KeptRow>(&key)? {
+        None => Vec::new(),
+        Some(KeptRow { from: Some(before), until, .. }) => {
+            let from = keep.row.from.as_deref().unwrap_or_default();
+            if from.len() <= before.len() || !before.iter().all(|member| from.contains(member)) {
+                return Ok(None);
+            }
+            // What came first ends the time for all of it.
+            keep.row.until = keep.row.until.min(until);
+            before
+        }
+        Some(_) => return Ok(None),
+    };
     turn.put(&key, &keep.row);
     turn.put(&Key::due(keep.row.until, &Work::ForgetAnswer(keep.at)), &());
-    Ok(true)
+    Ok(Some(before))
 }
 
 /// Keeps a grant until it is to be forgotten.
@@ -275,9 +289,12 @@ pub(crate) fn check(
 mod tests {
     use std::collections::BTreeMap;
 
+    use credit::{catalog::Purpose, id::ClerkId, question::Basis, subject::SubjectId};
+    use crypto::{codec, secret::Secret, sign::SigningKey};
     use ledger::store::{Overlay, Store, memory::MemoryStore};
 
     use super::*;
+    use crate::wire::Outcome;
 
     fn place(owner: &str, asked: u64, id: u8) -> KeptAt {
         KeptAt { owner: owner.into(), asked: Timestamp(asked), id: QuestionId([id; 16]) }
@@ -291,12 +308,16 @@ mod tests {
         // A name that is another's beginning, times that are not in the order of the ids.
         let places = [place("a", 300, 1), place("ab", 100, 2), place("a", 200, 9), place("a", 200, 8)];
         for at in places {
-            let row =
-                KeptRow { question: Digest::ZERO, until: Timestamp(900), sealed: Bytes(vec![at.id.0[0]]) };
-            assert!(keep(&mut turn, Keep { at: at.clone(), row: row.clone() }).unwrap());
+            let row = KeptRow {
+                question: Digest::ZERO,
+                until: Timestamp(900),
+                sealed: Bytes(vec![at.id.0[0]]),
+                from: Some(Vec::new()),
+            };
+            assert_eq!(keep(&mut turn, Keep { at: at.clone(), row: row.clone() }).unwrap(), Some(Vec::new()));
             // The first stays.
             let other = KeptRow { sealed: Bytes(vec![0]), ..row };
-            assert!(!keep(&mut turn, Keep { at, row: other }).unwrap());
+            assert_eq!(keep(&mut turn, Keep { at, row: other }).unwrap(), None);
         }
         let found = |after: Option<&KeptAt>, limit| {
             let rows = answers(turn.view(), "a", after, limit).unwrap();
@@ -310,5 +331,49 @@ mod tests {
         store.apply(&turn.finish().rows).unwrap();
         let due = store.scan_prefix(Space::Row, Key::due_first().as_bytes(), 9).unwrap();
         assert_eq!(due.len(), 4, "each answer is forgotten once");
+    }
+
+    #[test]
+    fn an_answer_makes_way_for_one_in_which_more_members_have_decided_and_ends_no_later() {
+        let store = MemoryStore::default();
+        let kept = Overlay::new(&store);
+        let mut turn = Turn::new(Timestamp(0), &kept, BTreeMap::new());
+        let at = place("a", 300, 1);
+        let mut keep = |from: &[&str], until: u64| {
+            let from: Vec<MemberId> = from.iter().map(|id| MemberId::parse(id).unwrap()).collect();
+            let sealed = Bytes(vec![from.len() as u8]);
+            let row = KeptRow { question: Digest::ZERO, until: Timestamp(until), sealed, from: Some(from) };
+            let before = super::keep(&mut turn, Keep { at: at.clone(), row }).unwrap();
+            let row: KeptRow = turn.row(&Key::kept(&at)).unwrap().unwrap();
+            (before.map(|members| members.len()), row.sealed.0[0], row.until.0)
+        };
+        assert_eq!(keep(&["js"], 900), (Some(0), 1, 900));
+        assert_eq!(keep(&["js"], 800), (None, 1, 900));
+        assert_eq!(keep(&["sh"], 800), (None, 1, 900));
+        assert_eq!(keep(&["sh", "zj"], 800), (None, 1, 900), "nothing that was kept is lost");
+        assert_eq!(keep(&["js", "sh"], 950), (Some(1), 2, 900));
+        assert_eq!(keep(&["js"], 800), (None, 2, 900));
+    }
+
+    #[test]
+    fn an_answer_kept_before_the_members_were_written_down_is_read() {
+        let question = Question {
+            id: QuestionId([1; 16]),
+            asker: MemberId::parse("bank").unwrap(),
+            clerk: ClerkId::parse("wang").unwrap(),
+            purpose: Purpose::LoanReview,
+            subject: SubjectId::parse("91320505Y0LXM9KP2T").unwrap(),
+            wants: Vec::new(),
+            basis: Basis::None,
+            asked_at: Timestamp(0),
+            deadline: Timestamp(1),
+            checks: Vec::new(),
+        };
+        let key = SigningKey::from_seed(&Secret::new([1; 32]));
+        let question = Signed::new(&key, "bank", Timestamp(0), &question);
+        let parts = vec![Part { member: MemberId::parse("sh").unwrap(), outcome: Outcome::Unreachable }];
+        let before = codec::to_vec(&(&question, &parts));
+        let read: KeptAnswer = codec::from_slice(&before).unwrap();
+        assert_eq!(read, KeptAnswer { question, parts, asked_of: None });
     }
 }

@@ -63,6 +63,9 @@ pub const BACKUP_PART_BYTES: usize = 4 * 1024 * 1024;
 pub const QUESTIONS_PER_SECOND_MAX: u64 = 1_000;
 /// Questions one asker may ask at once after it was silent: one second's worth, a list of customers at the day's begin.
 pub const QUESTIONS_BURST_MAX: u64 = 1_000;
+/// Time after a question's deadline in which it may be asked again for what was decided in time: a member or the outlet
+/// was away, and is back. Who has not decided by the deadline does not any more.
+pub const ASK_AGAIN_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// Wait told with `node.busy` where nothing better is known: a full queue is worked off in less, and a node that stops
 /// for a new start takes a few of them.
 pub const RETRY_BUSY_MS: u64 = 1_000;

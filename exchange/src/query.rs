@@ -27,7 +27,7 @@ use crate::{
     context::Context,
     grant,
     kept::{self, AskedRow, Keep},
-    limits::{RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
+    limits::{ASK_AGAIN_MS_MAX, RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
     mandate, parts,
     refusal::{Code, Halt},
@@ -86,8 +86,9 @@ pub fn ask(
     Ok(())
 }
 
-/// Writes what the asker has received and verified: the mirror image of the answering members' entries. An answer that is
-/// kept already was written before, and the first one stays.
+/// Writes what the asker has received and verified: the mirror image of the answering members' entries, one line for each.
+/// An answer that is kept already was written before, and the first one stays until there is one in which more members
+/// have decided; then their lines are written.
 pub fn received(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -95,11 +96,11 @@ pub fn received(
     lines: Vec<Received>,
     keep: Option<Keep>,
 ) -> Result<(), Halt> {
-    let new = match keep {
+    let written = match keep {
         Some(keep) => kept::keep(turn, keep)?,
-        None => true,
+        None => Some(Vec::new()),
     };
-    for line in lines.into_iter().filter(|_| new) {
+    for line in lines.into_iter().filter(|line| written.as_ref().is_some_and(|w| !w.contains(&line.from))) {
         turn.append(context, LogName::Access, Fact::Received(line))?;
     }
     turn.reply(token, Reply::ready(Response::Done));
@@ -122,7 +123,8 @@ pub fn read(context: &Context, turn: &mut Turn<'_>, token: Token, mut read: Read
 /// 1. This member is the outlet: `outlet.only`.
 /// 2. The asker itself sent it: `caller.not-allowed`.
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
-/// 4. Passed on before: it goes to the same members again, without a second line.
+/// 4. Passed on before: it goes to the same members again, without a second line; for a while after the deadline too, for
+///    the answer of a member that has decided it by then.
 /// 5. The outlet's own line, then every collecting member is asked.
 pub fn relay(
     context: &Context,
@@ -140,10 +142,11 @@ pub fn relay(
         return Halt::refuse(Code::CallerNotAllowed, "a question is sent by its asker");
     }
     // 3
-    timely(turn, question.get())?;
-    // 4
     let digest = question.signed().digest();
-    if let Some(to) = turn.row(&Key::relayed(&digest))? {
+    let known = turn.row(&Key::relayed(&digest))?;
+    timely(turn, question.get(), if known.is_some() { ASK_AGAIN_MS_MAX } else { 0 })?;
+    // 4
+    if let Some(to) = known {
         turn.reply(token, Reply::ready(Response::Relay(to)));
         return Ok(());
     }
@@ -158,8 +161,9 @@ pub fn relay(
 /// Decides a question about this member's own records.
 ///
 /// 1. Sent by the outlet, or by a public platform itself, and signed by the asker: `caller.not-allowed`.
-/// 2. Seen before: the same signed bytes get the same plan and no second entry, as long as nothing in it was repaired,
-///    revoked or paused since: `question.expired`. Other bytes under the same id are refused: `question.reused`.
+/// 2. Seen before: the same signed bytes get the same plan and no second entry, for a while after the deadline too, as long
+///    as nothing in it was repaired, revoked or paused since: `question.expired`. Other bytes under the same id are refused:
+///    `question.reused`.
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
 /// 4. One verdict per field and check, each naming its rule.
 /// 5. None allowed: a `Refused` entry. It is written whether or not the subject exists here.
@@ -194,7 +198,7 @@ pub fn answer(
         if row.question != digest {
             return Halt::refuse(Code::QuestionReused, "");
         }
-        timely(turn, asked)?;
+        timely(turn, asked, ASK_AGAIN_MS_MAX)?;
         let plan = row.plan;
         if !still_allowed(context, turn, &plan, grant.as_ref())? {
             let why = "what it was answered from has been repaired, revoked or paused since; ask anew";
@@ -216,7 +220,7 @@ pub fn answer(
         return Ok(());
     }
     // 3
-    timely(turn, asked)?;
+    timely(turn, asked, 0)?;
     // 4
     let basis = basis(context, turn, asked, grant.as_ref())?;
     let (subject, at) = (&asked.subject, turn.now);
@@ -277,11 +281,12 @@ pub fn answer(
     Ok(())
 }
 
-fn timely(turn: &Turn<'_>, question: &Question) -> Result<(), Halt> {
+/// Whether a question is well-formed and its time is not over by more than `grace_ms`.
+fn timely(turn: &Turn<'_>, question: &Question, grace_ms: u64) -> Result<(), Halt> {
     if let Some(why) = question.malformed() {
         return Halt::refuse(Code::QuestionMalformed, why);
     }
-    if turn.now > question.deadline {
+    if turn.now > question.deadline.plus_ms(grace_ms) {
         return Halt::refuse(Code::QuestionExpired, format!("deadline was {}", question.deadline.rfc3339()));
     }
     if question.asked_at > turn.now.plus_ms(CLOCK_SKEW_MS_MAX) {

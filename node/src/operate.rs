@@ -141,7 +141,8 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
 /// Asks through the outlet: own line first, then the question leaves, then every answer is opened and checked, and
 /// what held is written into the asker's own log.
 ///
-/// With `owner` the answer is kept for that system of this member; one that is kept already is the answer.
+/// With `owner` the answer is kept for that system of this member. One that is kept already, and in which every member
+/// has decided, is the answer; otherwise the same question goes out again, and what members have decided is added to it.
 pub async fn ask(
     server: &Server,
     draft: AskDraft,
@@ -149,7 +150,7 @@ pub async fn ask(
     owner: Option<&str>,
 ) -> Result<AskResult, Refusal> {
     let registry = &server.shared.context().registry.clone();
-    let wait = Duration::from_millis(draft.wait_ms);
+    let wait = Duration::from_millis(draft.wait_ms) + OUTLET_MARGIN;
     let keep_days = match &draft.basis {
         Basis::Grant(signed) => registry.verify_seen(signed).ok(),
         _ => None,
@@ -158,18 +159,27 @@ pub async fn ask(
         Response::Asked { question, outlet } => (question, outlet),
         other => return Err(refused(other)),
     };
-    if let Some(owner) = owner
-        && let Some((_, kept)) = kept_answer(server, owner, id).await?
-    {
-        return Ok(kept);
-    }
-    let outlet = registry.member(&outlet)?.stated.clone();
-    let parts = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait + OUTLET_MARGIN).await?
-    {
-        Response::Parts(parts) => parts,
-        _ => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
+    let before = match owner {
+        Some(owner) => kept_answer(server, owner, id).await?,
+        None => None,
     };
+    if let Some((row, kept)) = &before
+        && (parts::decided(&kept.opened) || row.from.is_none())
+    {
+        return Ok(kept.clone());
+    }
     let asked_of = parts::asked_of(registry, &registry.verify(&question)?.get().asker);
+    let outlet = registry.member(&outlet)?.stated.clone();
+    let came = match server.peers.ask(&outlet, &Request::Ask(question.clone()), wait).await {
+        Ok(Response::Parts(parts)) => parts,
+        Ok(_) => return Err(Refusal::new(Code::FrameMalformed, "the outlet's parts were expected")),
+        // What was answered before is an answer, and says itself what it lacks.
+        Err(refusal) => return before.map(|(_, kept)| kept).ok_or(refusal),
+    };
+    let parts = match &before {
+        Some((_, kept)) => added(server, &question, &asked_of, kept, came)?,
+        None => came,
+    };
     let opened = open_parts(server, &question, &asked_of, &parts)?;
     let asked = registry.verify(&question)?.get().asked_at;
     let answers = || opened.iter().filter_map(|part| part.answer.as_ref());
@@ -189,13 +199,38 @@ pub async fn ask(
         let kept = KeptAnswer { question: question.clone(), parts: parts.clone(), asked_of: Some(asked_of) };
         let content = codec::to_vec(&kept);
         let sealed = seal_box(&server.shared.keys.kept(), Label::KeptBox, clock::random(), &content);
+        let from = Some(answers().map(|a| a.member.clone()).collect());
         let at = KeptAt { owner: owner.to_owned(), asked, id };
-        Box::new(Keep { at, row: KeptRow { question: question.digest(), until, sealed: sealed.into() } })
+        Box::new(Keep {
+            at,
+            row: KeptRow { question: question.digest(), until, sealed: sealed.into(), from },
+        })
     });
     match server.core.ask(Input::Received { lines, keep }).await {
         Response::Done => Ok(AskResult { question, parts, opened }),
         other => Err(refused(other)),
     }
+}
+
+/// What is kept, with the parts that came now of members that had not decided in it. An answer that is proven stays: its
+/// member may refuse to give it again, because a record in it was repaired since.
+fn added(
+    server: &Server,
+    question: &Signed<Question>,
+    asked_of: &[MemberId],
+    kept: &AskResult,
+    came: Vec<Part>,
+) -> Result<Vec<Part>, Refusal> {
+    let decided = |opened: &[OpenedPart]| -> BTreeSet<MemberId> {
+        opened.iter().filter(|part| part.answer.is_some()).map(|part| part.member.clone()).collect()
+    };
+    let before = decided(&kept.opened);
+    let now = decided(&open_parts(server, question, asked_of, &came)?);
+    let old = kept.parts.iter().filter(|part| before.contains(&part.member) || !now.contains(&part.member));
+    let new = came.into_iter().filter(|part| !before.contains(&part.member) && now.contains(&part.member));
+    let mut parts: Vec<Part> = old.cloned().chain(new).collect();
+    parts.sort_by(|a, b| a.member.cmp(&b.member));
+    Ok(parts)
 }
 
 fn refused(response: Response) -> Refusal {

@@ -1,13 +1,13 @@
 //! Frames in and out: one request and one response per stream. Decode and encode only.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::{SocketAddr, UdpSocket},
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use credit::id::MemberId;
+use credit::{id::MemberId, policy::Role};
 use crypto::{label::Label, pseudonym::keyed, secret::Secret, sign::PublicKey};
 use exchange::{
     limits::{FRAME_BYTES_MAX, OPERATOR_RESPONSE_BYTES_MAX, RELAYED_BYTES_MAX},
@@ -156,7 +156,8 @@ pub struct Peers {
     seed: Secret,
     shared: Arc<Shared>,
     open: Mutex<BTreeMap<MemberId, Connection>>,
-    away: std::sync::Mutex<BTreeSet<MemberId>>,
+    /// Who cannot be reached, and since when.
+    away: std::sync::Mutex<BTreeMap<MemberId, Instant>>,
     back: mpsc::UnboundedSender<MemberId>,
 }
 
@@ -181,7 +182,8 @@ impl Peers {
     ) -> Result<Response, Refusal> {
         let unreachable = |why: String| Refusal::new(Code::Unreachable, format!("`{}`: {why}", peer.id));
         // Only the outlet's merged answer is larger than a frame.
-        let max = if matches!(request, Request::Ask(_)) { RELAYED_BYTES_MAX } else { FRAME_BYTES_MAX };
+        let merged = matches!(request, Request::Ask(_)) && peer.role == Role::Platform;
+        let max = if merged { RELAYED_BYTES_MAX } else { FRAME_BYTES_MAX };
         let known = self.open.lock().await.get(&peer.id).filter(|c| c.close_reason().is_none()).cloned();
         let stale = known.as_ref().map(Connection::stable_id);
         let asked = async {
@@ -215,12 +217,19 @@ impl Peers {
     }
 
     fn lost(&self, peer: &MemberId) {
-        self.away.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.entry(peer.clone()).or_insert_with(Instant::now);
+    }
+
+    /// Whether a peer has been away for longer than `time`.
+    pub fn gone(&self, peer: &MemberId, time: Duration) -> bool {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.get(peer).is_some_and(|since| since.elapsed() > time)
     }
 
     /// Notes that a peer is there: it has answered, or asks something itself.
     pub fn heard(&self, peer: &MemberId) {
-        if self.away.lock().unwrap_or_else(PoisonError::into_inner).remove(peer) {
+        if self.away.lock().unwrap_or_else(PoisonError::into_inner).remove(peer).is_some() {
             // Nobody listens when the node stops.
             let _ = self.back.send(peer.clone());
         }

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use credit::{
@@ -17,7 +17,7 @@ use crypto::sign::{PublicKey, Signed, Verified};
 use exchange::{
     artifact::status_fact,
     evidence,
-    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX},
+    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX, RETRY_BUSY_MS},
     mandate,
     member::Input,
     quota::Quota,
@@ -44,6 +44,15 @@ use crate::{
 
 /// What is left of a question's time for the way back through the outlet.
 const RELAY_MARGIN_MS: u64 = 200;
+/// Time for members to give once more what they have decided, when a question comes again at or after its end.
+const AGAIN_MS: u64 = 1_500;
+/// First wait before a member that cannot be reached is asked again; doubles up to [`TRY_AGAIN_MAX`].
+const TRY_AGAIN_MIN: Duration = Duration::from_millis(100);
+/// Longest wait between two tries: a node that comes back is asked within a second.
+const TRY_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// How long a member that is away is waited for: a node that starts again takes seconds. Beyond that each question tries
+/// once, so that a member that is gone for a day does not hold up what its asker asks of everybody else.
+const AWAY_MAX: Duration = Duration::from_secs(30);
 
 /// Everything a request may need; cheap to clone.
 #[derive(Clone)]
@@ -288,7 +297,10 @@ impl Server {
             Response::Relay(to) => to,
             other => return Ok(other),
         };
-        let left = deadline.0.saturating_sub(clock::now().0).saturating_sub(RELAY_MARGIN_MS);
+        let left = match deadline.0.saturating_sub(clock::now().0 + RELAY_MARGIN_MS) {
+            0 => AGAIN_MS,
+            left => left,
+        };
         let mut asked = JoinSet::new();
         for member in to {
             let (server, signed) = (self.clone(), signed.clone());
@@ -316,11 +328,31 @@ impl Server {
                 return Outcome::Denied(Refusal::new(Code::Busy, "the node has a fault; see its log"));
             }
         }
-        match self.peers.ask(peer, &Request::Ask(question), wait).await {
-            Ok(Response::Answer(answer)) => Outcome::Answered(answer),
-            Ok(_) => Outcome::Denied(Refusal::new(Code::FrameMalformed, "an answer was expected")),
-            Err(refusal) if refusal.code == Code::Unreachable.as_str() => Outcome::Unreachable,
-            Err(refusal) => Outcome::Denied(refusal),
+        let (request, end) = (Request::Ask(question), Instant::now() + wait);
+        let mut pause = TRY_AGAIN_MIN;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let outcome = self.peers.ask(peer, &request, left).await;
+            let refusal = match outcome {
+                Ok(Response::Answer(answer)) => return Outcome::Answered(answer),
+                Ok(_) => Refusal::new(Code::FrameMalformed, "an answer was expected"),
+                Err(refusal) => refusal,
+            };
+            // The same question is the same access, however often it is asked.
+            let away = matches!(refusal.known(), Some(Code::Unreachable | Code::MemberStarting));
+            let pause_now = match refusal.known() {
+                Some(Code::Busy) => Duration::from_millis(refusal.retry_after_ms.unwrap_or(RETRY_BUSY_MS)),
+                _ => pause,
+            };
+            let again = away && !self.peers.gone(member, AWAY_MAX) || refusal.known() == Some(Code::Busy);
+            if !again || Instant::now() + pause_now >= end {
+                return match refusal.known() {
+                    Some(Code::Unreachable) => Outcome::Unreachable,
+                    _ => Outcome::Denied(refusal),
+                };
+            }
+            tokio::time::sleep(pause_now).await;
+            pause = (pause * 2).min(TRY_AGAIN_MAX);
         }
     }
 }

@@ -102,8 +102,11 @@ pub(crate) enum Audit {
     },
     /// Search an exported access log.
     Search {
-        /// The exported log.
+        /// The exported log; it is verified first.
         log: PathBuf,
+        /// The registry to trust.
+        #[arg(long)]
+        registry: PathBuf,
         /// Only this asker.
         #[arg(long)]
         asker: Option<String>,
@@ -148,7 +151,7 @@ pub(crate) enum Audit {
         #[arg(long)]
         registry: PathBuf,
     },
-    /// Lay an asker's exported access log beside a member's.
+    /// Lay an asker's exported access log beside a member's. Each is verified first.
     CrossCheck {
         /// The asker's log.
         #[arg(long)]
@@ -156,6 +159,12 @@ pub(crate) enum Audit {
         /// The member's log.
         #[arg(long)]
         member: PathBuf,
+        /// The outlet's log: names the members that the outlet asked and of whom the asker has nothing.
+        #[arg(long, value_name = "DIR")]
+        outlet: Option<PathBuf>,
+        /// The registry to trust.
+        #[arg(long)]
+        registry: PathBuf,
         /// Write what only one side has, or has otherwise, into a file each here, for `verify`.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,

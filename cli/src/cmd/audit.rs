@@ -1,12 +1,14 @@
 //! What an auditor does with access logs, and what a subject does with its own list.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use ::node::{Problem, clock, home::Home, http::authorization, keys::Keys, run::choose};
+use ::node::{
+    Problem, clock,
+    home::{Home, read_registry},
+    http::authorization,
+    keys::Keys,
+    run::choose,
+};
 use credit::{
     entry::{AskedBy, Disclosed, Entry, Fact, Read, Refused, Withheld},
     id::MemberId,
@@ -23,14 +25,14 @@ use exchange::{
     registry::Registry,
     wire::{Operation, Response},
 };
-use ledger::{audit::LogSource, checkpoint::SignedCheckpoint};
+use ledger::audit::LogSource;
 use serde_json::{Value, json};
 
 use crate::{
     args::{Audit, Unlock},
     client::{Client, member_id, unexpected},
     cmd::{
-        bundle, bundle::Provable, erase, log_name, misuse, passphrase, policy::date, proof, purpose, read,
+        bundle, cross_check, erase, log_name, misuse, passphrase, policy::date, proof, purpose, read,
         subject, verify, verify::Verified, write,
     },
     fetch::{Exported, Keeping, Published},
@@ -99,17 +101,19 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
                 format!("{} accesses / 条访问记录{}", found.len(), lines.concat()),
             ))
         }
-        Audit::Search { log, asker, purpose: word, clerk, rule, from, to, start, limit } => {
+        Audit::Search { log, registry, asker, purpose: word, clerk, rule, from, to, start, limit } => {
+            let registry = read_registry(&registry)?.accept(None)?;
             let wanted = word.as_deref().map(purpose).transpose()?;
             let from = from.as_deref().map(date).transpose()?.map(Date::start);
             let until = to.as_deref().map(date).transpose()?.map(|day| day.plus_days(1).start());
-            let mut found: Vec<Value> = entries(&log)?
+            let mut found: Vec<Value> = cross_check::side(&log, &registry)?
+                .1
                 .iter()
-                .filter(|(index, _)| *index >= start)
-                .filter(|(_, e)| {
+                .filter(|(index, ..)| *index >= start)
+                .filter(|(_, _, e)| {
                     from.is_none_or(|from| e.at >= from) && until.is_none_or(|until| e.at < until)
                 })
-                .filter_map(|(index, entry)| {
+                .filter_map(|(index, _, entry)| {
                     if let Fact::Read(read) = &entry.fact {
                         let any = wanted.is_none() && clerk.is_none() && rule.is_none();
                         let by = any && asker.as_ref().is_none_or(|w| read.reader.as_str() == w);
@@ -135,11 +139,16 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
         }
         Audit::Evidence { out, node } => evidence(out.as_deref(), &node.dir).await,
         Audit::Misuse { log, certificates, registry } => misuse::run(&log, &certificates, &registry),
-        Audit::CrossCheck { asker, member, out } => {
-            let sides = (entries_of(&asker)?, entries_of(&member)?);
-            let mut output = cross_check(&sides.0, &sides.1)?;
+        Audit::CrossCheck { asker, member, outlet, registry, out } => {
+            let registry = read_registry(&registry)?.accept(None)?;
+            let asking = cross_check::side(&asker, &registry)?;
+            let answering = cross_check::side(&member, &registry)?;
+            let mut output = cross_check::cross_check(&asking, &answering)?;
+            if let Some(outlet) = outlet {
+                cross_check::against_outlet(&mut output, &asking, &cross_check::side(&outlet, &registry)?);
+            }
             if let Some(out) = out {
-                let files = discrepancies(&sides, &asker, &member, &out)?;
+                let files = cross_check::discrepancies((&asking, &asker), (&answering, &member), &out)?;
                 for (_, file) in &files {
                     let shown = file.as_ref().map_or_else(
                         || "no file: too many entries, or none, stand around that time / 未生成：该时段条目过多或为空".to_owned(),
@@ -354,124 +363,6 @@ fn access_line(value: &Value) -> String {
             .collect::<Vec<_>>()
             .join(" "))
     )
-}
-
-/// The entries of an exported log, for reading; `verify` is what proves them.
-fn entries(dir: &Path) -> Result<Vec<(u64, Entry)>, Problem> {
-    Ok(entries_of(dir)?.1.into_iter().map(|(index, _, entry)| (index, entry)).collect())
-}
-
-/// One side of a cross-check: whose log, and its entries with their leaf hashes.
-pub(crate) type Side = (MemberId, Vec<(u64, Digest, Entry)>);
-
-fn entries_of(dir: &Path) -> Result<Side, Problem> {
-    let source = Exported::open(dir)?;
-    let checkpoint = SignedCheckpoint::parse(&source.checkpoint()).map_err(|e| {
-        Problem::new(format!("{}: {e}", dir.display()), "export the log again", "请重新导出日志")
-    })?;
-    let claimed = checkpoint.claimed();
-    let owner = claimed.origin.split('/').nth(2).and_then(MemberId::parse);
-    let owner = owner
-        .ok_or_else(|| Problem::new("not a log of this system", "export the log again", "请重新导出日志"))?;
-    let mut entries = Vec::new();
-    let size = claimed.size;
-    for n in 0..size.0.div_ceil(ledger::tile::TILE_WIDTH) {
-        let width = ledger::tile::bundle_width_at(n, size);
-        let path = ledger::tile::Tile::entries(n, width).map(|t| t.path()).unwrap_or_default();
-        let bytes = source.resource(&path).map_err(Problem::fault)?.ok_or_else(|| {
-            Problem::new(format!("{path} is missing"), "export the log again", "请重新导出日志")
-        })?;
-        let bundle = ledger::tile::decode_bundle(&bytes).map_err(|e| Problem::fault(e.to_string()))?;
-        for bytes in bundle {
-            let leaf = crypto::merkle::leaf_hash(bytes);
-            let entry = Entry::from_bytes(bytes).map_err(|e| Problem::fault(e.to_string()))?;
-            entries.push((entries.len() as u64, leaf, entry));
-        }
-    }
-    Ok((owner, entries))
-}
-
-/// Two sides laid beside each other: by question, the entry of each. An asker's line names the member's entry.
-#[derive(Default)]
-struct Compared {
-    equal: u64,
-    /// Question and index in the asker's log.
-    only_asker: Vec<(Digest, u64)>,
-    /// Question and index in the member's log.
-    only_member: Vec<(Digest, u64)>,
-    /// Question and index in either log.
-    differing: Vec<(Digest, u64, u64)>,
-}
-
-fn compare(asker: &Side, member: &Side) -> Compared {
-    let mut theirs: BTreeMap<Digest, (u64, u64, Digest)> = BTreeMap::new();
-    for (own, _, entry) in &asker.1 {
-        if let Fact::Received(received) = &entry.fact
-            && received.from == member.0
-        {
-            theirs.insert(received.question, (*own, received.index, received.leaf));
-        }
-    }
-    let mut compared = Compared::default();
-    for (index, leaf, entry) in &member.1 {
-        let Some(asked) = entry.fact.asked_by().filter(|asked| asked.asker == asker.0) else { continue };
-        match theirs.remove(&asked.question) {
-            Some((_, named, named_leaf)) if (named, named_leaf) == (*index, *leaf) => compared.equal += 1,
-            Some((own, ..)) => compared.differing.push((asked.question, own, *index)),
-            None => compared.only_member.push((asked.question, *index)),
-        }
-    }
-    compared.only_asker = theirs.into_iter().map(|(question, (own, ..))| (question, own)).collect();
-    compared
-}
-
-/// Lays an asker's log beside a member's: every access must stand on both sides, with the same entry.
-pub(crate) fn cross_check(asker: &Side, member: &Side) -> Result<Output, Problem> {
-    let Compared { equal, only_asker, only_member, differing } = compare(asker, member);
-    let ok = only_asker.is_empty() && only_member.is_empty() && differing.is_empty();
-    let text = format!(
-        "`{}` and `{}`: {equal} accesses stand equal on both sides; only the asker has {}, only the member {}, different {} / {}",
-        asker.0,
-        member.0,
-        only_asker.len(),
-        only_member.len(),
-        differing.len(),
-        if ok { "双方一致" } else { "双方不一致" }
-    );
-    let named = |found: &[(Digest, u64)]| -> Vec<Value> {
-        found.iter().map(|(q, entry)| json!({ "question": q.to_string(), "entry": entry })).collect()
-    };
-    let differing: Vec<Value> = differing
-        .iter()
-        .map(|(q, a, m)| json!({ "question": q.to_string(), "asker_entry": a, "member_entry": m }))
-        .collect();
-    let value = json!({
-        "asker": asker.0.as_str(), "member": member.0.as_str(), "equal": equal, "only_asker": named(&only_asker),
-        "only_member": named(&only_member), "differing": differing, "ok": ok,
-    });
-    Ok(Output::judged(value, text, ok))
-}
-
-/// A file for each access that the two logs do not hold alike, beside the index of its entry; `None` where none can be made.
-type Files = Vec<(u64, Option<PathBuf>)>;
-
-fn discrepancies((asker, member): &(Side, Side), a: &Path, m: &Path, out: &Path) -> Result<Files, Problem> {
-    let provable = |dir: &Path, side: &'_ Side| -> Result<SignedCheckpoint, Problem> {
-        let note = SignedCheckpoint::parse(&Exported::open(dir)?.checkpoint());
-        note.map_err(|e| Problem::fault(format!("checkpoint of `{}`: {e}", side.0)))
-    };
-    let asking = Provable { member: &asker.0, entries: &asker.1, checkpoint: provable(a, asker)? };
-    let answering = Provable { member: &member.0, entries: &member.1, checkpoint: provable(m, member)? };
-    std::fs::create_dir_all(out).map_err(|e| Problem::fault(format!("{}: {e}", out.display())))?;
-    let Compared { only_asker, only_member, differing, .. } = compare(asker, member);
-    let mut files = Vec::new();
-    for index in only_asker.iter().map(|(_, index)| *index).chain(differing.iter().map(|(_, own, _)| *own)) {
-        files.push((index, bundle::discrepancy(&asking, index, &answering, out)?));
-    }
-    for (_, index) in only_member {
-        files.push((index, bundle::discrepancy(&answering, index, &asking, out)?));
-    }
-    Ok(files)
 }
 
 /// Holds a member's log against a mirror's copy of it: a copy that goes further, or otherwise, shows what the member hides.

@@ -6,6 +6,7 @@ pub(crate) mod bundle;
 pub(crate) mod cases;
 pub(crate) mod certify;
 pub(crate) mod collect;
+pub(crate) mod cross_check;
 pub(crate) mod doctor;
 pub(crate) mod erase;
 pub(crate) mod federation;

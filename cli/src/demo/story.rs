@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::{
     args::{Demo, Dir, GrantIssue},
     client::{Client, member_id, unexpected},
-    cmd::{audit, collect, grant, passphrase, query, repair, verify},
+    cmd::{audit, collect, cross_check, grant, passphrase, query, repair, verify},
     demo::{
         Teller,
         federation::{COLLECTING, Federation, copy_dir, with_node},
@@ -527,7 +527,7 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
     let mut equal = 0;
     let mut ok = true;
     for member in &sides[..2] {
-        let checked = audit::cross_check(&sides[2], member)?;
+        let checked = cross_check::cross_check(&sides[2], member)?;
         teller.tell(&format!("  {}", checked.text));
         equal += checked.json["equal"].as_u64().unwrap_or(0);
         ok &= checked.ok;
