@@ -9,7 +9,7 @@ mod common;
 use std::{
     fs,
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream, UdpSocket},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -32,18 +32,23 @@ use credit::{
     question::{Basis, Question, Want},
     subject::SubjectId,
 };
-use crypto::{Timestamp, sign::Signed};
+use crypto::{
+    Timestamp,
+    secret::Secret,
+    sign::{PublicKey, Signed},
+};
 use exchange::{
     limits::{FRAME_BYTES_MAX, QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX},
+    logs::LogName,
     refusal::{Code, Refusal},
-    wire::{Outcome, Part, Request, Response},
+    wire::{Outcome, Part, Request, Response, from_frame, to_frame},
 };
 use node::{
     clock,
     gateway::{REQUESTS_MAX, STREAMS_MAX},
     home::read_registry,
     keys::Keys,
-    quic,
+    quic::{self, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX},
 };
 use quinn::Connection;
 use serde_json::{Value, json};
@@ -213,6 +218,123 @@ fn a_member_that_floods_over_quic_waits_and_the_others_do_not() {
     // The other tests begin with a full bucket.
     thread::sleep(Duration::from_millis(1_000 * QUESTIONS_BURST_MAX / QUESTIONS_PER_SECOND_MAX));
     memory(&stage.federation);
+}
+
+/// Connections of a member that holds what it can.
+const HOLDING: usize = 32;
+/// Streams of each.
+const STREAMS: usize = 256;
+
+#[test]
+fn a_member_that_reads_nothing_and_sends_half_holds_its_share_and_no_more() {
+    let stage = stage();
+    let _alone = stage.federation.alone();
+    // Large answers: what a mirror pulls, half a megabyte each.
+    let rows = stage.federation.file("many.csv", numbered(100, 4_000));
+    stage.federation.submit("sh", "office", &rows).done();
+    let registry = read_registry(&stage.federation.registry()).unwrap().accept(None).unwrap();
+    let keys = Keys::open(&stage.federation.path("js"), b"an example passphrase").unwrap();
+    let sh = MemberId::parse("sh").unwrap();
+    let peer = &registry.member(&sh).unwrap().stated;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let endpoint = runtime.block_on(async { quic::caller().unwrap() });
+    let line = || quic::connect(&endpoint, &keys.tls_seed(), &peer.quic, &[peer.tls]);
+    let pull = to_frame(&Request::Pull { owner: sh.clone(), log: LogName::Records, from: 0 });
+    let alone =
+        runtime.block_on(async { quic::send_frame(&line().await.unwrap(), &pull, FRAME_BYTES_MAX).await });
+    let Ok(Response::Entries { entries, .. }) = alone else { panic!("{alone:?}") };
+    let one: usize = entries.iter().map(|entry| entry.len()).sum();
+    assert!(
+        one * HOLDING * STREAMS > 2 * 1024 * MEMORY_KIB_MAX as usize,
+        "{one} bytes are not enough to flood"
+    );
+
+    // Asks and reads nothing, on every stream it may open; then begins requests and does not end them.
+    for (what, frame, ends) in [("reads nothing", &pull, true), ("sends half", &vec![0; 512 * 1024], false)] {
+        let held = runtime.block_on(async {
+            let mut held = Vec::new();
+            for _ in 0..HOLDING {
+                let line = line().await.unwrap();
+                for _ in 0..STREAMS {
+                    let (mut send, receive) = line.open_bi().await.unwrap();
+                    // What does not fit into the node's window stays here.
+                    let _ = tokio::time::timeout(Duration::from_millis(20), send.write_all(frame)).await;
+                    if ends {
+                        let _ = send.finish();
+                    }
+                    held.push((send, receive));
+                }
+            }
+            held
+        });
+        println!("{what}: {} streams", held.len());
+        // Others are answered, by the same node too.
+        answered(&ask(&stage.b));
+        memory(&stage.federation);
+        // It is told so: of the streams that it does read at last, some say when to come again.
+        let told = runtime.block_on(async {
+            let mut told = 0;
+            for (_send, mut receive) in held {
+                let read = receive.read_to_end(FRAME_BYTES_MAX);
+                let read = tokio::time::timeout(Duration::from_millis(5), read).await;
+                if let Ok(Ok(frame)) = read
+                    && let Ok(Response::Refused(refusal)) = from_frame(&frame, FRAME_BYTES_MAX)
+                    && refusal.known() == Some(Code::Busy)
+                {
+                    assert!(refusal.retry_after_ms.is_some());
+                    told += 1;
+                }
+            }
+            told
+        });
+        println!("{what}: told {told} times to come again");
+        assert!(told > 0, "{what}");
+        // What it held is given back: it is answered as before.
+        let again = until("the share is given back", LONG, || {
+            let again = runtime
+                .block_on(async { quic::send_frame(&line().await.ok()?, &pull, FRAME_BYTES_MAX).await.ok() });
+            again.filter(|response| matches!(response, Response::Entries { .. }))
+        });
+        drop(again);
+    }
+}
+
+#[test]
+fn strangers_that_do_not_finish_their_handshakes_keep_nobody_out() {
+    let stage = stage();
+    let _alone = stage.federation.alone();
+    let registry = read_registry(&stage.federation.registry()).unwrap().accept(None).unwrap();
+    let at: SocketAddr = registry.outlet().unwrap().quic.parse().unwrap();
+    // Their packets pass through here; what the node answers does not reach them.
+    let pass = UdpSocket::bind("127.0.0.1:0").unwrap();
+    pass.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let towards = pass.local_addr().unwrap().to_string();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let endpoint = runtime.block_on(async { quic::caller().unwrap() });
+    let key = PublicKey([7; 32]);
+    let mut calls = JoinSet::new();
+    for _ in 0..HANDSHAKES_MAX + HANDSHAKES_UNPROVEN_MAX {
+        let (endpoint, towards) = (endpoint.clone(), towards.clone());
+        let call =
+            async move { quic::connect(&endpoint, &Secret::new([8; 32]), &towards, &[key]).await.is_err() };
+        calls.spawn_on(call, runtime.handle());
+    }
+    let (mut begun, mut sent_back, mut packet) = (0u64, 0u64, [0; 2_048]);
+    while let Ok((length, from)) = pass.recv_from(&mut packet) {
+        if from == at {
+            // Long header, type Retry (RFC 9000 §17.2.5).
+            sent_back += u64::from(packet[0] & 0xf0 == 0xf0);
+        } else {
+            pass.send_to(&packet[..length], at).unwrap();
+            begun += 1;
+        }
+    }
+    println!("{begun} packets of strangers, {sent_back} sent back for an address");
+    assert!(sent_back > 0, "nobody was asked whether its address is its own");
+    assert!(runtime.block_on(calls.join_all()).into_iter().all(|failed| failed));
+    answered(&ask(&stage.b));
+    memory(&stage.federation);
+    drop(endpoint);
 }
 
 /// What became of the flood.

@@ -29,6 +29,7 @@ pub mod intake;
 pub mod keys;
 pub mod manifest;
 pub mod operate;
+pub mod places;
 pub mod prepare;
 pub mod quic;
 pub mod reconcile;

@@ -19,14 +19,27 @@ pub use quinn::Connection;
 use quinn::{ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, VarInt, crypto::HmacKey};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::{Problem, clock, core::Shared, tls};
+use crate::{
+    Problem, clock,
+    core::Shared,
+    places::{Held, REQUEST_BYTES},
+    tls,
+};
 
 /// Streams one peer may have open: a bank's busy hour, and far below what memory allows (each at most one frame).
 const STREAMS_MAX: u32 = 256;
 /// Connections accepted at once; each costs some tens of kilobytes (`xinqiao bench query --idle 10000`).
 pub const CONNECTIONS_MAX: usize = 16_384;
-/// Connections of one key: a member needs one, and a bank behind several machines a few.
-pub const CONNECTIONS_PER_KEY_MAX: usize = 256;
+/// Handshakes under way at once, of whoever it may be.
+pub const HANDSHAKES_MAX: usize = 1_024;
+/// Handshakes under way from which on a caller must first show that its address is its own.
+pub const HANDSHAKES_UNPROVEN_MAX: usize = 128;
+/// Time for a handshake: two round trips, and some of them lost.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Bytes of one stream that arrive before they are read.
+const STREAM_WINDOW: u32 = 512 * 1024;
+/// Bytes of all streams of a connection that arrive before they are read, and that leave before they are acknowledged.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// A connection without traffic is kept open for peers that push now and then.
 const IDLE: Duration = Duration::from_secs(30);
 /// Sent into quiet connections, so that a dead peer is known before it is needed.
@@ -36,6 +49,10 @@ const CONNECT: Duration = Duration::from_millis(1_500);
 
 /// Time for a request to arrive in full once its stream is open.
 const READ: Duration = Duration::from_secs(30);
+/// Time for a response to be read: as long as a request may take to arrive.
+const WRITE: Duration = READ;
+/// Time for a refusal to leave whose caller holds as much as it may already.
+const REFUSE: Duration = Duration::from_millis(100);
 /// Time for a close frame to leave.
 const CLOSE: Duration = Duration::from_millis(5);
 
@@ -44,6 +61,9 @@ fn transport() -> Arc<quinn::TransportConfig> {
     let mut transport = quinn::TransportConfig::default();
     transport.max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX));
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
+    transport.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
+    transport.receive_window(VarInt::from_u32(CONNECTION_WINDOW));
+    transport.send_window(u64::from(CONNECTION_WINDOW));
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     transport.max_idle_timeout(IDLE.try_into().ok());
     Arc::new(transport)
@@ -128,25 +148,46 @@ fn resolve(address: &str) -> Result<SocketAddr, Problem> {
     })
 }
 
-/// Reads one request from a stream; `max` is the caller's limit.
-pub async fn read_request(stream: &mut quinn::RecvStream, max: usize) -> Result<Request, Refusal> {
-    let Ok(read) = tokio::time::timeout(READ, stream.read_to_end(max)).await else {
-        return Err(Refusal::new(Code::FrameMalformed, "the request did not arrive in time"));
-    };
-    match read {
-        Ok(frame) => from_frame(&frame, max),
-        Err(quinn::ReadToEndError::TooLong) => {
-            Err(Refusal::new(Code::FrameTooLong, format!("more than {max} bytes")))
+/// Reads one request from a stream; `max` is the caller's limit. Every byte is held for the caller.
+pub async fn read_request(
+    stream: &mut quinn::RecvStream,
+    max: usize,
+    held: &mut Held,
+) -> Result<Request, Refusal> {
+    let read = async {
+        let mut frame = Vec::new();
+        let lost = |e: quinn::ReadError| Refusal::new(Code::FrameMalformed, e.to_string());
+        while let Some(chunk) = stream.read_chunk(max, true).await.map_err(lost)? {
+            if frame.len() + chunk.bytes.len() > max {
+                return Err(Refusal::new(Code::FrameTooLong, format!("more than {max} bytes")));
+            }
+            held.add(chunk.bytes.len())?;
+            frame.extend_from_slice(&chunk.bytes);
         }
-        Err(e) => Err(Refusal::new(Code::FrameMalformed, e.to_string())),
-    }
+        from_frame(&frame, max)
+    };
+    let late = |_| Err(Refusal::new(Code::FrameMalformed, "the request did not arrive in time"));
+    tokio::time::timeout(READ, read).await.unwrap_or_else(late)
 }
 
-/// Writes the response and ends the stream.
-pub async fn write_response(stream: &mut quinn::SendStream, response: &Response) {
-    // A caller that has gone away is served when it asks again; every decision is in the log already.
-    if stream.write_all(&to_frame(response)).await.is_ok() {
-        let _ = stream.finish();
+/// Writes the response, ends the stream and waits until it was read; then what was held for it is given back. One that is
+/// not read in time is taken back. A caller that holds as much as it may gets a refusal in its place.
+pub async fn write_response(stream: &mut quinn::SendStream, response: &Response, mut held: Held) {
+    let frame = to_frame(response);
+    let (frame, time, wait) = match held.set(REQUEST_BYTES + frame.len()) {
+        Ok(()) => (frame, WRITE, true),
+        // A few bytes, left to the transport: nobody waits for who does not read.
+        Err(refusal) => (to_frame(&Response::Refused(refusal)), REFUSE, false),
+    };
+    let written = tokio::time::timeout(time, async {
+        // A caller that has gone away is served when it asks again; every decision is in the log already.
+        if stream.write_all(&frame).await.is_ok() && stream.finish().is_ok() && wait {
+            let _ = stream.stopped().await;
+        }
+    });
+    if written.await.is_err() {
+        // It may have been read at this moment.
+        let _ = stream.reset(VarInt::from_u32(2));
     }
 }
 

@@ -48,7 +48,7 @@ use crate::{
     quic::{self, Peers},
     reconcile,
     seal::Sealing,
-    serve::{Places, Server},
+    serve::Server,
     store::DiskStore,
 };
 

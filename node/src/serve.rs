@@ -2,7 +2,7 @@
 //! before the serial part.
 
 use std::{
-    collections::BTreeMap,
+    future::IntoFuture,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use credit::{
     policy::Role,
     question::{Basis, Question},
 };
-use crypto::sign::{PublicKey, Signed, Verified};
+use crypto::sign::{Signed, Verified};
 use exchange::{
     artifact::status_fact,
     evidence,
@@ -38,7 +38,11 @@ use crate::{
     core::{Core, Shared},
     home::Home,
     intake, operate,
-    quic::{CONNECTIONS_MAX, CONNECTIONS_PER_KEY_MAX, Peers, read_request, write_response},
+    places::{BYTES_PER_KEY_MAX, Held, Places, REQUEST_BYTES},
+    quic::{
+        CONNECTIONS_MAX, HANDSHAKE, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX, Peers, read_request,
+        write_response,
+    },
     reconcile, tls,
 };
 
@@ -65,7 +69,7 @@ pub struct Server {
     pub peers: Arc<Peers>,
     /// Asks the node to stop.
     pub stop: Arc<tokio::sync::Notify>,
-    /// Connections open per key, so that no member can take the places of the others.
+    /// What each key holds, so that no member can take the places of the others.
     pub places: Places,
     /// How much each asker may still ask.
     pub quota: Arc<Mutex<Quota>>,
@@ -83,37 +87,6 @@ pub struct Server {
     pub backup: backup::Place,
 }
 
-/// Connections open per key.
-pub type Places = Arc<Mutex<BTreeMap<PublicKey, usize>>>;
-
-/// One of the connections of a key; given back when dropped.
-struct Place(Places, PublicKey);
-
-impl Place {
-    fn take(places: &Places, key: PublicKey) -> Option<Self> {
-        let mut open = places.lock().ok()?;
-        let count = open.entry(key).or_default();
-        if *count >= CONNECTIONS_PER_KEY_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Self(places.clone(), key))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Ok(mut open) = self.0.lock()
-            && let Some(count) = open.get_mut(&self.1)
-        {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.1);
-            }
-        }
-    }
-}
-
 /// Who is at the other end of a connection.
 enum Caller {
     Operator,
@@ -122,32 +95,48 @@ enum Caller {
 
 impl Server {
     /// Accepts connections until the endpoint closes.
+    ///
+    /// Who has not finished its handshake has shown no key yet, and has a budget apart from the members': when many arrive
+    /// at once each must first show that its address is its own (QUIC Retry, RFC 9000 §8.1.2).
     pub async fn accept(self, endpoint: Endpoint) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let strangers = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         while let Some(incoming) = endpoint.accept().await {
-            let Ok(place) = places.clone().try_acquire_owned() else {
+            if strangers.available_permits() < HANDSHAKES_MAX - HANDSHAKES_UNPROVEN_MAX
+                && incoming.may_retry()
+            {
+                // It can only fail for one that may not be retried.
+                let _ = incoming.retry();
+                continue;
+            }
+            let Ok(arriving) = strangers.clone().try_acquire_owned() else {
                 incoming.refuse();
                 continue;
             };
-            let server = self.clone();
+            let (server, places) = (self.clone(), places.clone());
             tokio::spawn(async move {
-                if let Ok(connection) = incoming.await {
-                    server.connection(connection).await;
-                }
-                drop(place);
+                let connected = tokio::time::timeout(HANDSHAKE, incoming.into_future()).await;
+                drop(arriving);
+                let Ok(Ok(connection)) = connected else { return };
+                let Ok(_place) = places.try_acquire_owned() else {
+                    return connection.close(quinn::VarInt::from_u32(2), b"node.busy");
+                };
+                server.connection(connection).await;
             });
         }
     }
 
     async fn connection(&self, connection: Connection) {
         // A stranger holds no place: the key it has proved is in nobody's registry. Neither does anybody hold many.
-        let key = match (self.caller(&connection), tls::peer_key(&connection)) {
-            (Ok(_), Some(key)) => key,
+        let (caller, key) = match (self.caller(&connection), tls::peer_key(&connection)) {
+            (Ok(caller), Some(key)) => (caller, key),
             _ => return connection.close(quinn::VarInt::from_u32(1), b"member.unknown"),
         };
-        let Some(_place) = Place::take(&self.places, key) else {
+        let Some(place) = self.places.take(key) else {
             return connection.close(quinn::VarInt::from_u32(2), b"node.busy");
         };
+        // The operator's own files are as large as they are.
+        let bytes_max = if matches!(caller, Caller::Operator) { usize::MAX } else { BYTES_PER_KEY_MAX };
         let mut registry = self.registry.subscribe();
         loop {
             let accepted = tokio::select! {
@@ -160,27 +149,33 @@ impl Server {
             };
             let Ok((mut send, mut receive)) = accepted else { return };
             let (server, connection) = (self.clone(), connection.clone());
+            let mut held = place.hold(bytes_max);
             tokio::spawn(async move {
-                // The registry is asked for every frame, not once per connection.
-                let response = match server.caller(&connection) {
-                    Err(refusal) => Err(refusal),
-                    Ok(Caller::Operator) => {
-                        match read_request(&mut receive, OPERATOR_FRAME_BYTES_MAX).await {
-                            Ok(Request::Operate(operation)) => operate::operate(&server, operation).await,
-                            Ok(_) => Err(Refusal::new(
-                                Code::CallerNotAllowed,
-                                "the operator operates; members exchange",
-                            )),
-                            Err(refusal) => Err(refusal),
-                        }
-                    }
-                    Ok(Caller::Member(member)) => match read_request(&mut receive, FRAME_BYTES_MAX).await {
-                        Ok(request) => server.request(&member, request).await,
-                        Err(refusal) => Err(refusal),
-                    },
-                };
-                write_response(&mut send, &response.unwrap_or_else(Response::Refused)).await;
+                let response = server.respond(&connection, &mut receive, &mut held).await;
+                // What was not read is not wanted any more.
+                drop(receive);
+                write_response(&mut send, &response.unwrap_or_else(Response::Refused), held).await;
             });
+        }
+    }
+
+    /// Reads one request and carries it out. The registry is asked for every frame, not once per connection.
+    async fn respond(
+        &self,
+        connection: &Connection,
+        receive: &mut quinn::RecvStream,
+        held: &mut Held,
+    ) -> Result<Response, Refusal> {
+        held.add(REQUEST_BYTES)?;
+        match self.caller(connection)? {
+            Caller::Operator => match read_request(receive, OPERATOR_FRAME_BYTES_MAX, held).await? {
+                Request::Operate(operation) => operate::operate(self, operation).await,
+                _ => Err(Refusal::new(Code::CallerNotAllowed, "the operator operates; members exchange")),
+            },
+            Caller::Member(member) => {
+                let request = read_request(receive, FRAME_BYTES_MAX, held).await?;
+                self.request(&member, request).await
+            }
         }
     }
 

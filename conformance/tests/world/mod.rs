@@ -246,7 +246,7 @@ impl World {
 
     /// The bank asks through the outlet about the subject, under a grant; what `sh` discloses to it.
     pub(crate) fn ask(&mut self, number: u8) -> Vec<OpenedAnswerRecord> {
-        let question = self.asked(number, &[14, 23], &[]);
+        let question = self.asked(number, ("CF", &[14, 23]), &[]);
         let sealed = self.answered(SH, &question);
         let registry = self.nodes[SH].context.registry.clone();
         let opened = answer::open_any(&registry, &question, &self.nodes[BANK].opening, &sealed).unwrap();
@@ -261,9 +261,15 @@ impl World {
         opened.records
     }
 
-    /// A question of the bank about the subject, under a grant of one use, on its way at the outlet.
-    pub(crate) fn asked(&mut self, number: u8, fields: &[u16], checks: &[&str]) -> Verified<Question> {
+    /// A question of the bank about the subject, under a grant over penalties of one use, on its way at the outlet.
+    pub(crate) fn asked(
+        &mut self,
+        number: u8,
+        (of, fields): (&str, &[u16]),
+        checks: &[&str],
+    ) -> Verified<Question> {
         let hour = 3_600_000;
+        let want = ItemId::parse(of).unwrap();
         let draft = GrantDraft {
             subject: subject(),
             grantee: self.nodes[BANK].id.clone(),
@@ -285,7 +291,7 @@ impl World {
             clerk: ClerkId::parse("clerk 1").unwrap(),
             purpose: Purpose::LoanReview,
             subject: subject(),
-            wants: vec![Want { item: item(), fields: fields.iter().map(|f| FieldId(*f)).collect() }],
+            wants: vec![Want { item: want, fields: fields.iter().map(|f| FieldId(*f)).collect() }],
             basis: Basis::Grant(grant),
             wait_ms: 20_000,
             checks,
