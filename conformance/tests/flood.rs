@@ -238,7 +238,9 @@ fn a_member_that_reads_nothing_and_sends_half_holds_its_share_and_no_more() {
     let peer = &registry.member(&sh).unwrap().stated;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let endpoint = runtime.block_on(async { quic::caller().unwrap() });
-    let line = || quic::connect(&endpoint, &keys.tls_seed(), &peer.quic, &[peer.tls]);
+    let seed = keys.tls_seed();
+    let known = [peer.tls];
+    let line = || quic::connect(&endpoint, &seed, &peer.quic, &known);
     let pull = to_frame(&Request::Pull { owner: sh.clone(), log: LogName::Records, from: 0 });
     let alone =
         runtime.block_on(async { quic::send_frame(&line().await.unwrap(), &pull, FRAME_BYTES_MAX).await });

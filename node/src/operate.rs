@@ -41,7 +41,7 @@ const OUTLET_MARGIN: Duration = Duration::from_secs(2);
 
 /// How long an answer without a grant is kept for this member's own systems: longer than any holidays, so that a refusal can
 /// still be looked at after them. A grant says itself how long.
-const KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
+pub const KEPT_MS: u64 = 14 * 24 * 60 * 60 * 1000;
 
 /// Carries out an operation.
 pub async fn operate(server: &Server, operation: Operation) -> Result<Response, Refusal> {

@@ -45,6 +45,7 @@ use crate::{
     http, intake,
     keys::Keys,
     operate,
+    places::Places,
     quic::{self, Peers},
     reconcile,
     seal::Sealing,

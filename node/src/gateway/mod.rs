@@ -12,8 +12,10 @@
 //! | [`trouble`] | errors |
 //! | [`queries`], [`view`] | questions and answers, and their JSON |
 //! | [`grants`] | grants handed in |
+//! | [`catalog`] | what can be asked about |
 //! | [`events`], [`hooks`] | the stream, read and delivered |
 
+pub mod catalog;
 pub mod events;
 pub mod grants;
 pub mod hooks;
@@ -27,11 +29,12 @@ pub mod view;
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use crypto::codec::hex;
+use exchange::limits::RETRY_BUSY_MS;
 use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
 use hyper::{
     HeaderMap, Request, Response,
@@ -76,7 +79,9 @@ pub const PAGE: usize = 20;
 /// Longest `X-Request-Id` and `Idempotency-Key`.
 pub const HEADER_CHARS_MAX: usize = 128;
 /// Time for the head of a request, its body, and a TLS handshake to arrive.
-const ARRIVE: Duration = Duration::from_secs(10);
+pub const ARRIVE: Duration = Duration::from_secs(10);
+/// How long a reader may keep the catalog: a node may start again with another one.
+const CATALOG_AGE: &str = "private, max-age=3600";
 const MINUTE_MS: u64 = 60_000;
 
 /// The body of a response.
@@ -125,6 +130,8 @@ pub struct Gateway {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     buckets: Mutex<BTreeMap<String, Bucket>>,
+    /// What can be asked about, once somebody has asked.
+    catalog: OnceLock<Bytes>,
 }
 
 /// What is left to one key: thousandths of a question, as they were at one moment.
@@ -196,6 +203,7 @@ impl Gateway {
             requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             buckets: Mutex::default(),
+            catalog: OnceLock::new(),
         })
     }
 
@@ -261,7 +269,7 @@ impl Gateway {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Trouble> {
         let (route, id) = route::find(request.method().as_str(), request.uri().path())?;
         match route {
-            Route::Document => return Ok(full(DOCUMENT.into(), "application/json")),
+            Route::Document => return Ok(full(DOCUMENT, "application/json")),
             Route::Health => return Ok(self.health()),
             _ => {}
         }
@@ -298,8 +306,19 @@ impl Gateway {
                 drop(place);
                 events::get(&self.server, &call).await
             }
+            Route::Catalog => {
+                call.only(&[])?;
+                Ok(self.catalog())
+            }
             Route::Document | Route::Health => Err(Trouble::not_found("")),
         }
+    }
+
+    fn catalog(&self) -> Response<Body> {
+        let make = || Bytes::from(catalog::document(&self.server.shared.context()).to_string());
+        let mut response = full(self.catalog.get_or_init(make).clone(), "application/json");
+        insert(&mut response, header::CACHE_CONTROL, CATALOG_AGE);
+        response
     }
 
     fn health(&self) -> Response<Body> {
@@ -310,6 +329,7 @@ impl Gateway {
         );
         if phase != "ready" {
             *response.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+            insert(&mut response, header::RETRY_AFTER, &RETRY_BUSY_MS.div_ceil(1_000).to_string());
         }
         response
     }
@@ -317,7 +337,10 @@ impl Gateway {
     /// Whose key a request carries.
     fn authorize(&self, headers: &HeaderMap) -> Result<ApiKey, Trouble> {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let token = bearer.and_then(|v| v.strip_prefix("Bearer "));
+        // The scheme's name has no case (RFC 9110 §11.1).
+        let token =
+            bearer.and_then(|v| v.split_once(' ')).filter(|(name, _)| name.eq_ignore_ascii_case("bearer"));
+        let token = token.map(|(_, token)| token.trim_start_matches(' '));
         let token =
             token.ok_or_else(|| Trouble::own("key.invalid", "there is no Authorization: Bearer header"))?;
         // Read anew for every request: what was revoked a moment ago opens nothing.
@@ -406,8 +429,8 @@ fn percent(text: &str) -> Result<String, Trouble> {
 }
 
 /// A response with all of its body.
-pub fn full(bytes: Vec<u8>, kind: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(bytes)).boxed());
+pub fn full(bytes: impl Into<Bytes>, kind: &'static str) -> Response<Body> {
+    let mut response = Response::new(Full::new(bytes.into()).boxed());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
@@ -439,6 +462,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use exchange::{parts::Said, refusal::Code};
+
     use super::*;
 
     #[test]
@@ -466,7 +491,7 @@ mod tests {
     fn the_limits_are_those_of_the_document() {
         let document: Value = serde_json::from_str(DOCUMENT).unwrap();
         let limits = &document["x-limits"];
-        let ours: [(&str, u64); 11] = [
+        let ours: [(&str, u64); 17] = [
             ("body_bytes", BODY_BYTES_MAX as u64),
             ("requests_at_once", REQUESTS_MAX as u64),
             ("streams_at_once", STREAMS_MAX as u64),
@@ -478,10 +503,34 @@ mod tests {
             ("checks_per_question", credit::question::CHECKS_PER_QUESTION_MAX as u64),
             ("deadline_ms", credit::question::DEADLINE_MS_MAX),
             ("wait_seconds", events::WAIT_SECONDS_MAX),
+            ("records_per_answer", exchange::limits::RECORDS_PER_ANSWER_MAX as u64),
+            ("questions_per_minute", u64::from(settings::PER_MINUTE)),
+            ("arrival_seconds", ARRIVE.as_secs()),
+            ("ask_again_ms", exchange::limits::ASK_AGAIN_MS_MAX),
+            ("kept_ms_without_grant", crate::operate::KEPT_MS),
+            ("deadline_ms_default", queries::DEADLINE_MS),
         ];
-        assert_eq!(limits.as_object().unwrap().len(), ours.len());
+        // Of a word: whether a retry counts as a question of the key.
+        assert_eq!(limits["retries_count"], true);
+        assert_eq!(limits.as_object().unwrap().len(), ours.len() + 1);
         for (name, limit) in ours {
             assert_eq!(limits[name], limit, "{name}");
         }
+    }
+
+    #[test]
+    fn the_codes_are_those_of_the_document() {
+        let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+        let codes = |schema: &str| -> Vec<String> {
+            let listed = document["components"]["schemas"][schema]["properties"]["code"]["enum"].as_array();
+            listed.unwrap().iter().map(|code| code.as_str().unwrap().to_owned()).collect()
+        };
+        let own = trouble::OWN.iter().map(|own| own.0.to_owned());
+        let refusals = || Code::ALL.iter().map(|code| code.as_str().to_owned());
+        assert_eq!(codes("Problem"), own.chain(refusals()).collect::<Vec<_>>());
+        assert_eq!(codes("Refusal"), refusals().collect::<Vec<_>>());
+        let said = &document["components"]["schemas"]["Member"]["properties"]["outcome"]["enum"];
+        let ours = [Said::Answered, Said::Denied, Said::Unproven, Said::Unreachable, Said::Invalid];
+        assert_eq!(*said, serde_json::json!(ours.map(Said::as_str)));
     }
 }

@@ -31,7 +31,7 @@ use super::{
 use crate::{clock, operate, serve::Server};
 
 /// Time for members to answer unless told: they answer in milliseconds, and one that does not is not there.
-const DEADLINE_MS: u64 = 10_000;
+pub const DEADLINE_MS: u64 = 10_000;
 /// Least time for members to answer: the way through the outlet and back takes its share.
 const DEADLINE_MS_MIN: u64 = 500;
 

@@ -23,10 +23,12 @@ pub enum Route {
     Grant,
     /// What other members said.
     Events,
+    /// What can be asked about.
+    Catalog,
 }
 
 /// Method, address, what it does.
-pub const ROUTES: [(&str, &str, Route); 9] = [
+pub const ROUTES: [(&str, &str, Route); 10] = [
     ("GET", "/openapi.json", Route::Document),
     ("GET", "/v1/health", Route::Health),
     ("POST", "/v1/queries", Route::Ask),
@@ -36,6 +38,7 @@ pub const ROUTES: [(&str, &str, Route); 9] = [
     ("POST", "/v1/grants", Route::AddGrant),
     ("GET", "/v1/grants/{id}", Route::Grant),
     ("GET", "/v1/events", Route::Events),
+    ("GET", "/v1/catalog", Route::Catalog),
 ];
 
 /// The route of a request, and the `{id}` in its path.

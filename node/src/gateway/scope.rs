@@ -77,7 +77,12 @@ impl Scope {
             Route::Ask => within(&self.may, "may", ASK, ""),
             Route::AddGrant | Route::Grant => within(&self.may, "may", GRANTS, ""),
             Route::Events => within(&self.may, "may", EVENTS, ""),
-            Route::Document | Route::Health | Route::List | Route::Query | Route::Evidence => Ok(()),
+            Route::Document
+            | Route::Health
+            | Route::Catalog
+            | Route::List
+            | Route::Query
+            | Route::Evidence => Ok(()),
         }
     }
 

@@ -21,6 +21,8 @@ use exchange::{
 use ledger::store::View;
 use serde_json::{Value, json};
 
+use super::catalog;
+
 /// The answer to a question.
 pub fn answer(
     context: &Context,
@@ -135,7 +137,8 @@ fn record(
             let known = of(f.field);
             json!({
                 "field": known.map_or("?", |k| &k.column), "name": known.map_or("", |k| &k.name),
-                "class": known.map_or("", |k| k.class.as_str()), "mode": f.mode.as_str(), "value": f.value.to_display(),
+                "class": known.map_or("", |k| k.class.as_str()), "mode": f.mode.as_str(), "type": catalog::form(&f.value),
+                "value": f.value.to_display(),
                 "rule": rule.map_or("", |said| &said.rule.0),
             })
         });
