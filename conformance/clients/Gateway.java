@@ -59,6 +59,14 @@ public final class Gateway {
     }
 
     /**
+     * What can be asked about: GET /v1/catalog
+     * Gives Catalog: catalog, items, policy, purposes, rules, version.
+     */
+    Map<String, Object> catalog() throws Exception {
+        return json(call("GET", "/v1/catalog", given(), given(), null));
+    }
+
+    /**
      * Repairs, marks and changes of grants that this member was told of: GET /v1/events
      * after (not needed): Events with a higher number.
      * limit (not needed): Events on the page.
@@ -125,8 +133,10 @@ public final class Gateway {
      * nothing is to be checked.
      * subject (not needed): Unified social credit code or resident number. Default: whom the grant names.
      * Idempotency-Key (not needed): 1 to 128 visible ASCII characters. A retry with the same key and content
-     * is the same question: it gets the same answer, and no second access entry anywhere. With other content:
-     * 422 `question.reused`.
+     * is the same question: no second access entry anywhere and no second use of a grant. A complete answer
+     * is given again; an incomplete one is asked for again, and what members have decided is added to it, for
+     * a day after the deadline from those that had decided by then. With other content: 422
+     * `question.reused`.
      * Gives Query: asked_at, clerk, complete, deadline, id, keep_until, members, purpose, question, records,
      * subject.
      */

@@ -45,6 +45,16 @@ class Operations:
             "/openapi.json",
         )
 
+    def catalog(self):
+        """
+        What can be asked about: GET /v1/catalog
+        Gives Catalog: catalog, items, policy, purposes, rules, version.
+        """
+        return self._call(
+            "GET",
+            "/v1/catalog",
+        )
+
     def events(self, *, after=None, limit=None, wait=None, last_event_id=None):
         """
         Repairs, marks and changes of grants that this member was told of: GET /v1/events
@@ -127,8 +137,10 @@ class Operations:
         nothing is to be checked.
         subject (not needed): Unified social credit code or resident number. Default: whom the grant names.
         idempotency_key (not needed): 1 to 128 visible ASCII characters. A retry with the same key and content
-        is the same question: it gets the same answer, and no second access entry anywhere. With other
-        content: 422 `question.reused`.
+        is the same question: no second access entry anywhere and no second use of a grant. A complete answer
+        is given again; an incomplete one is asked for again, and what members have decided is added to it,
+        for a day after the deadline from those that had decided by then. With other content: 422
+        `question.reused`.
         Gives Query: asked_at, clerk, complete, deadline, id, keep_until, members, purpose, question, records,
         subject.
         """

@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Subcommand};
 pub(crate) enum Policy {
     /// Show field by field whether a question would be answered, and why, without asking it.
     Explain(Box<Explain>),
-    /// Hold the rules against a table of cases; every rule must decide at least one.
+    /// Hold the rules against a table of cases; every rule about fields must decide at least one.
     Test {
         /// Another file of rules. Default: those of this build.
         #[arg(long, value_name = "FILE")]

@@ -291,7 +291,7 @@ impl Cases {
         self.cases.iter()
     }
 
-    /// Holds the table against the rules: every case, and whether every rule decides one. Empty: all is well.
+    /// Holds the table against the rules: every case, and whether every rule about fields decides one. Empty: all is well.
     pub fn run(&self, policy: &Policy, catalog: &Catalog) -> Vec<Wrong> {
         let mut wrong = Vec::new();
         for case in &self.cases {
