@@ -415,6 +415,21 @@ fn roles(sandbox: &Sandbox, caller: &mut Caller, key: &str, adverse: &Value) {
     let watch = add("watch", &["--may", "events"]);
     assert!(!caller.get("/v1/events", &watch)["events"].as_array().unwrap().is_empty());
     caller.get("/v1/queries", &watch);
+    // Every key may read what can be asked about; the name of the scheme has no case.
+    let catalog = caller.get("/v1/catalog", &watch);
+    let items = catalog["items"].as_array().unwrap();
+    let penalty = items.iter().find(|item| item["item"] == "CF").unwrap();
+    let number = penalty["fields"].as_array().unwrap().iter().find(|f| f["field"] == "CF_WSH").unwrap();
+    assert_eq!((&number["type"], &number["mode"]), (&json!("text"), &json!("value")));
+    let rules = catalog["rules"].as_array().unwrap();
+    assert!(rules.iter().any(|rule| rule["rule"] == "bank-granted"));
+    let told = adverse["records"].as_array().unwrap().iter().flat_map(|r| r["fields"].as_array().unwrap());
+    assert!(
+        told.clone().any(|field| field["type"] == "date")
+            && told.clone().all(|f| { rules.iter().any(|rule| rule["rule"] == f["rule"]) })
+    );
+    let lower = format!("Authorization: bearer {watch}\r\n");
+    assert_eq!(caller.send("GET", "/v1/catalog", None, &lower, "").0.status, 200);
     let grant = json!({ "grant": sandbox.body("clean")["grant"] });
     let mut refused = |method: &str, path: &str, key: &str, body: &Value, names: &[&str]| {
         let (got, problem) = caller.send(method, path, Some(key), json_type, &body.to_string());

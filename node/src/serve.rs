@@ -17,7 +17,7 @@ use crypto::sign::{Signed, Verified};
 use exchange::{
     artifact::status_fact,
     evidence,
-    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX, RETRY_BUSY_MS},
+    limits::{FRAME_BYTES_MAX, OPERATOR_FRAME_BYTES_MAX, PULL_BYTES_MAX, RETRY_BUSY_MS},
     mandate,
     member::Input,
     quota::Quota,
@@ -54,6 +54,10 @@ const AGAIN_MS: u64 = 1_500;
 const TRY_AGAIN_MIN: Duration = Duration::from_millis(100);
 /// Longest wait between two tries: a node that comes back is asked within a second.
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Bytes expected of an answer to a question: a few records with their proofs.
+const ANSWER_BYTES: usize = 16 * 1024;
+/// Bytes expected of a list: as many lines as the federation has members, or a subject accesses.
+const LIST_BYTES: usize = 256 * 1024;
 /// How long a member that is away is waited for: a node that starts again takes seconds. Beyond that each question tries
 /// once, so that a member that is gone for a day does not hold up what its asker asks of everybody else.
 const AWAY_MAX: Duration = Duration::from_secs(30);
@@ -174,6 +178,7 @@ impl Server {
             },
             Caller::Member(member) => {
                 let request = read_request(receive, FRAME_BYTES_MAX, held).await?;
+                held.add(expected(&request))?;
                 self.request(&member, request).await
             }
         }
@@ -349,6 +354,19 @@ impl Server {
             tokio::time::sleep(pause_now).await;
             pause = (pause * 2).min(TRY_AGAIN_MAX);
         }
+    }
+}
+
+/// Bytes held for the response to a request before it is made: many that are made at once wait for their turn to leave.
+const fn expected(request: &Request) -> usize {
+    match request {
+        Request::Pull { .. } => PULL_BYTES_MAX,
+        Request::Identities(_)
+        | Request::Certificate(_)
+        | Request::Heads
+        | Request::Registry
+        | Request::Standings(_) => LIST_BYTES,
+        _ => ANSWER_BYTES,
     }
 }
 
