@@ -385,9 +385,14 @@ fn the_same_question_twice_is_one_access_and_another_under_its_id_is_refused() {
     refused(stage.ask(&outlet, &stage.sign("bank-a", &other)), "question.reused");
     let in_time = Question { deadline: clock::now().plus_ms(700), ..stage.question(2) };
     let in_time = stage.sign("bank-a", &in_time);
-    assert_eq!(stage.open("bank-a", &in_time, stage.ask(&outlet, &in_time)).records.len(), 1);
+    let told = stage.open("bank-a", &in_time, stage.ask(&outlet, &in_time));
+    assert_eq!(told.records.len(), 1);
+    let too_late = Question { deadline: clock::now().plus_ms(700), ..stage.question(2) };
+    let too_late = stage.sign("bank-a", &too_late);
     std::thread::sleep(Duration::from_millis(800));
-    refused(stage.ask(&outlet, &in_time), "question.expired");
+    // What was decided in time is told again; what was not is not decided any more.
+    assert_eq!(stage.open("bank-a", &in_time, stage.ask(&outlet, &in_time)), told);
+    refused(stage.ask(&outlet, &too_late), "question.expired");
     let now = clock::now();
     let early =
         Question { asked_at: now.plus_ms(60_000), deadline: now.plus_ms(90_000), ..stage.question(2) };

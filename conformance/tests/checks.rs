@@ -414,7 +414,7 @@ fn another_outcome_or_salt_than_committed_to_is_found() {
             p.openings.pop();
             p.checks.pop();
         })
-        .contains("has not the outcomes")
+        .contains("has not the records and outcomes")
     );
     // With the salt of the entry, which a change of the bytes keeps: every byte of an opening counts.
     let bytes = codec::to_vec(&plan.openings[0]);

@@ -25,6 +25,7 @@ use crypto::{
 };
 use exchange::{
     answer::{Answer, OpenedAnswer, Plan},
+    limits::ASK_AGAIN_MS_MAX,
     logs::LogName,
     receipt::Receipt,
     registry::Registry,
@@ -467,7 +468,9 @@ impl Checker {
         let Some(question) = self.questions.get(&asked.question) else {
             return Err(broken("answers a question nobody signed".to_owned()));
         };
-        if now > question.deadline {
+        // What was decided in time may be told again for a day.
+        let decided = access.get(plan.index as usize).map_or(now, |entry| entry.at);
+        if decided > question.deadline || now > question.deadline.plus_ms(ASK_AGAIN_MS_MAX) {
             return Err(broken("answers after the deadline".to_owned()));
         }
         if plan.records.len() != disclosed.len() {
