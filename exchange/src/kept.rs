@@ -357,7 +357,7 @@ mod tests {
         let kept = Overlay::new(&store);
         let mut turn = Turn::new(Timestamp(0), &kept, BTreeMap::new());
         let at = place("a", 300, 1);
-        let mut keep = |from: &[&str], until: u64| {
+        let mut put = |from: &[&str], until: u64| {
             let from: Vec<MemberId> = from.iter().map(|id| MemberId::parse(id).unwrap()).collect();
             let sealed = Bytes(vec![from.len() as u8]);
             let row = KeptRow { question: Digest::ZERO, until: Timestamp(until), sealed, from: Some(from) };
@@ -365,12 +365,12 @@ mod tests {
             let row: KeptRow = turn.row(&Key::kept(&at)).unwrap().unwrap();
             (before.map(|members| members.len()), row.sealed.0[0], row.until.0)
         };
-        assert_eq!(keep(&["js"], 900), (Some(0), 1, 900));
-        assert_eq!(keep(&["js"], 800), (None, 1, 900));
-        assert_eq!(keep(&["sh"], 800), (None, 1, 900));
-        assert_eq!(keep(&["sh", "zj"], 800), (None, 1, 900), "nothing that was kept is lost");
-        assert_eq!(keep(&["js", "sh"], 950), (Some(1), 2, 900));
-        assert_eq!(keep(&["js"], 800), (None, 2, 900));
+        assert_eq!(put(&["js"], 900), (Some(0), 1, 900));
+        assert_eq!(put(&["js"], 800), (None, 1, 900));
+        assert_eq!(put(&["sh"], 800), (None, 1, 900));
+        assert_eq!(put(&["sh", "zj"], 800), (None, 1, 900), "nothing that was kept is lost");
+        assert_eq!(put(&["js", "sh"], 950), (Some(1), 2, 900));
+        assert_eq!(put(&["js"], 800), (None, 2, 900));
     }
 
     #[test]
