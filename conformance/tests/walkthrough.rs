@@ -28,7 +28,7 @@ const WAIT: Duration = Duration::from_secs(150);
 
 /// What the commands say, in this order. What fails on purpose is here too: a shell with `-e` does not mind when a
 /// command after `!` succeeds.
-const SAID: [&str; 38] = [
+const SAID: [&str; 41] = [
     "founded: 3 governors, 2 of them sign",
     "hand auditor.request to a governor",
     "1 of 2 signatures",
@@ -50,7 +50,10 @@ const SAID: [&str; 38] = [
     "withheld 1 fields by rule grant-missing",
     "`sh` refused / 不予提供, access entry 2, 0 records",
     "withheld 1 fields by rule grant-other-purpose",
-    "shows its way",
+    "applied: answer 答复 by",
+    "is refused; entry",
+    "is applied",
+    "clerk 经办人 `clerk-7`: 1 cases",
     "is accepted",
     "3 acknowledged, 0 missing",
     "acknowledged by js, xyd, bank; missing: none",
