@@ -3,7 +3,6 @@
 //! One request and response per QUIC stream, which ends with the frame: a version byte and one canonical CBOR value.
 
 mod report;
-
 use credit::{
     catalog::Purpose,
     entry::RowCounts,

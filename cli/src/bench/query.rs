@@ -19,6 +19,7 @@ use ::node::{
     Problem,
     home::Home,
     keys::{Keys, write_private},
+    places::CONNECTIONS_PER_KEY_MAX,
     quic,
 };
 use credit::{
@@ -101,6 +102,14 @@ impl Workload {
 pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     if let Some(url) = &args.postgres {
         pgbench::able(url)?;
+    }
+    let most = u64::from(args.askers) * CONNECTIONS_PER_KEY_MAX as u64;
+    if args.idle > most {
+        return Err(Problem::new(
+            format!("{} askers hold at most {most} connections, {CONNECTIONS_PER_KEY_MAX} each", args.askers),
+            "name more --askers, or fewer --idle",
+            "请增加 --askers 或减少 --idle",
+        ));
     }
     let scratch = Scratch::new(args.dir.as_deref())?;
     let machine = machine::describe(&scratch.0);
@@ -293,11 +302,15 @@ impl Node {
             if n % 512 == 511 {
                 endpoint = quic::caller()?;
             }
-            let bank = workload.bank(n);
+            let bank = &workload.banks[n as usize % workload.banks.len()];
             let connected = quic::connect(&endpoint, &bank.tls, &stated.quic, &[stated.tls]).await;
             open.push(connected.map_err(|e| Problem::fault(format!("idle connection {n}: {e}")))?);
         }
-        Ok(open)
+        let closed = open.iter().filter_map(|one| one.close_reason()).next();
+        match closed {
+            Some(why) => Err(Problem::fault(format!("an idle connection was closed: {why}"))),
+            None => Ok(open),
+        }
     }
 
     /// Keeps `concurrency` questions on their way for `time`.
