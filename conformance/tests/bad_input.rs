@@ -338,7 +338,7 @@ fn a_directory_in_use_is_not_taken_a_second_time() {
         .unlocked(&["node", "run"], "sh")
         .fails(1, &[&federation.text("sh"), "in use by another process"]);
     federation.at("sh", &["node", "init", "--registry", registry.to_str().unwrap()]).fails(1, &["in use"]);
-    let request = ["member", "request", "--id", "sh", "--role", "region", "--name", "x", "--out"];
+    let request = ["member", "request", "--id", "another", "--role", "region", "--name", "x", "--out"];
     let out = federation.text("again.request");
     federation
         .unlocked(&[&request[..], &[&out]].concat(), "sh")

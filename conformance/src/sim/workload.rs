@@ -141,9 +141,9 @@ impl Sim {
             47..=52 => self.ask_again(),
             53..=57 => self.ask_by_duty(),
             58..=60 => self.change_grant(),
-            61..=72 => self.apply(),
-            73..=84 => self.handle_cases(),
-            85..=97 => self.change_standing(),
+            61..=74 => self.apply(),
+            75..=87 => self.handle_cases(),
+            88..=97 => self.change_standing(),
             _ => self.erase(),
         }
     }
@@ -347,7 +347,7 @@ impl Sim {
 
     /// A subject applies at some counter.
     fn apply(&mut self) -> Result<(), Broken> {
-        let matter = if self.rng.one_in(3) { Matter::Objection } else { Matter::Repair };
+        let matter = if self.rng.one_in(4) { Matter::Objection } else { Matter::Repair };
         // Mostly about penalties: a tax grade knows no repair, and is refused.
         let all = matter == Matter::Objection || self.rng.one_in(8);
         let rows: Vec<&Row> = self.work.rows.iter().filter(|row| all || !row.tax).collect();
@@ -384,7 +384,7 @@ impl Sim {
             let input = match (&case, case.matter()) {
                 (Case::Decided(_), _) => continue,
                 (_, Matter::Objection) => {
-                    let finding = match self.rng.below(4) {
+                    let finding = match self.rng.below(8) {
                         // Often too early: then it stays open until the next round.
                         0 => Finding::Corrected,
                         1 => Finding::Withdrawn,
