@@ -44,7 +44,7 @@ const SAID: [&str; 41] = [
     "grant holds: `js` lets `bank` ask",
     "`sh` answered / 已提供, access entry 0, 1 records",
     "行政处罚决定书文号: 示沪交罚〔2026〕1号",
-    "1 records stay sealed",
+    "1 records with 3 fields and 0 outcomes stay sealed",
     "`sh` answered / 已提供, access entry 0, 1 records",
     "`sh` refused / 不予提供, access entry 1, 0 records",
     "withheld 1 fields by rule grant-missing",

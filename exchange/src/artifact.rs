@@ -91,8 +91,7 @@ pub struct Certificate {
     pub word: Signed<Propagation>,
 }
 
-/// Said and signed when the certificate is drawn up, which is the time in its header: to whom the event goes, and who of them
-/// has acknowledged it by then.
+/// Said and signed when the certificate is drawn up: to whom the event goes, and who of them has acknowledged it by then.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Propagation {
@@ -114,6 +113,9 @@ pub struct Propagation {
     /// Recipients that have not, ascending.
     #[n(5)]
     pub missing: Vec<MemberId>,
+    /// When this was said, by the authority's clock.
+    #[n(6)]
+    pub at: Timestamp,
 }
 
 impl Statement for Propagation {
@@ -131,7 +133,7 @@ pub struct CheckedCertificate {
     pub acknowledged: Vec<(MemberId, Timestamp)>,
     /// Recipients that had not when it was drawn up.
     pub missing: Vec<MemberId>,
-    /// When it was drawn up, by the authority's clock, to the second.
+    /// When it was drawn up, by the authority's clock.
     pub at: Timestamp,
     /// Version of the registry in force at the event.
     pub registry: u64,
@@ -153,7 +155,8 @@ impl Certificate {
         let mut told: Vec<MemberId> = acknowledged.iter().map(|r| r.member.clone()).collect();
         told.sort_unstable();
         missing.sort_unstable();
-        let said = Propagation { index, leaf, registry, registry_digest, acknowledged: told, missing };
+        let said =
+            Propagation { index, leaf, registry, registry_digest, acknowledged: told, missing, at: now };
         Self { event, acknowledged, word: context.sign(now, &said) }
     }
 
@@ -215,7 +218,7 @@ impl Certificate {
             fact,
             acknowledged,
             missing: said.missing.clone(),
-            at: self.word.issued_at(),
+            at: said.at,
             registry: said.registry,
             platforms_checked,
         })

@@ -412,9 +412,13 @@ impl Sim {
         let at = self.region();
         let records: Vec<RecordId> = self.checker.collected(at).into_keys().collect();
         let Some(record) = self.rng.pick(&records).copied() else { return Ok(()) };
-        let changes =
-            [Change::Mask, Change::Mask, Change::Unmask, Change::Unmask, Change::Expire, Change::Withdraw];
-        let change = *self.rng.pick(&changes).expect("there are changes");
+        // What ends a record is rare: most of them are to live until they are repaired.
+        let change = match self.rng.below(9) {
+            0..=2 => Change::Mask,
+            3..=6 => Change::Unmask,
+            7 => Change::Expire,
+            _ => Change::Withdraw,
+        };
         let reason = "art. 12".to_owned();
         let paper = (change == Change::Mask).then(|| Digest::of(b"ruling"));
         self.operator(at, Operation::Done, Input::ChangeStanding { record, change, reason, paper })
