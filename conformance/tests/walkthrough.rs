@@ -68,7 +68,7 @@ const SAID: [&str; 41] = [
     "`bank` and `js`: 6 accesses stand equal on both sides",
     "6 in the log: the list is complete",
     "`sh/status` is believed when 2 of 2 witnesses have cosigned",
-    "proof holds: entry 3 of xinqiao/delta/sh/status",
+    "proof holds: entry 8 of xinqiao/delta/sh/status",
     "error: sh/access: entry 0 was altered",
 ];
 
