@@ -51,6 +51,7 @@ use crate::{
     seal::Sealing,
     serve::Server,
     store::DiskStore,
+    tls,
 };
 
 /// Time between two looks at what is due.
@@ -153,6 +154,7 @@ pub async fn run(
         shared: shared.clone(),
         core: core.clone(),
         peers,
+        operator: tls::public_key(&shared.keys.operator_seed()),
         stop: Arc::new(Notify::new()),
         places: Places::default(),
         quota: Arc::default(),

@@ -13,7 +13,7 @@ use credit::{
     policy::Role,
     question::{Basis, Question},
 };
-use crypto::sign::{Signed, Verified};
+use crypto::sign::{PublicKey, Signed, Verified};
 use exchange::{
     artifact::status_fact,
     evidence,
@@ -71,6 +71,8 @@ pub struct Server {
     pub core: Core,
     /// Other members.
     pub peers: Arc<Peers>,
+    /// The operator's key, made once: every frame is held against it.
+    pub operator: PublicKey,
     /// Asks the node to stop.
     pub stop: Arc<tokio::sync::Notify>,
     /// What each key holds, so that no member can take the places of the others.
@@ -187,7 +189,7 @@ impl Server {
     fn caller(&self, connection: &Connection) -> Result<Caller, Refusal> {
         let unknown = || Refusal::new(Code::MemberUnknown, "the transport key is not in the registry");
         let key = tls::peer_key(connection).ok_or_else(unknown)?;
-        if key == tls::public_key(&self.shared.keys.operator_seed()) {
+        if key == self.operator {
             return Ok(Caller::Operator);
         }
         let context = self.shared.context();
