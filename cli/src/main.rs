@@ -5,7 +5,6 @@
 
 mod args;
 mod bench;
-mod client;
 mod cmd;
 mod code;
 mod demo;

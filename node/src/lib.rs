@@ -19,6 +19,7 @@
 //! | [`clock`] | time and entropy |
 
 pub mod backup;
+pub mod client;
 pub mod clock;
 pub mod core;
 pub mod fsck;

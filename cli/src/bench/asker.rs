@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use ::node::{Problem, clock, tls};
+use ::node::{Problem, client::member_id, clock, tls};
 use credit::{
     catalog::Purpose,
     grant::{Grant, Scope},
@@ -22,7 +22,7 @@ use crypto::{
 };
 use exchange::registry::MemberRequest;
 
-use crate::{client::member_id, cmd::write};
+use crate::cmd::write;
 
 /// What each question asks for: document number, kind, facts and class of a penalty, and the day of its decision.
 pub(super) const FIELDS: [FieldId; 5] = [FieldId(14), FieldId(15), FieldId(16), FieldId(18), FieldId(23)];

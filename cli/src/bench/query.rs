@@ -17,6 +17,7 @@ use std::{
 
 use ::node::{
     Problem,
+    client::member_id,
     home::Home,
     keys::{Keys, write_private},
     places::CONNECTIONS_PER_KEY_MAX,
@@ -43,10 +44,10 @@ use super::{
     ingest::{Bench, Penalties, item},
     machine, parts, pgbench, service,
 };
+
 use crate::{
     args::Unlock,
     bench::args::BenchQuery,
-    client::member_id,
     cmd::{self, passphrase},
     demo::federation::free_port,
     fetch,

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use ::node::{
-    Problem, clock,
+    Problem,
+    client::{Client, member_id, unexpected},
+    clock,
     home::{Home, read_registry},
     http::authorization,
     keys::Keys,
@@ -30,7 +32,6 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Audit, Unlock},
-    client::{Client, member_id, unexpected},
     cmd::{
         bundle, cross_check, erase, log_name, misuse, passphrase, policy::date, proof, purpose, read,
         subject, verify, verify::Verified, write,

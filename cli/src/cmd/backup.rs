@@ -8,6 +8,7 @@ use std::{
 use ::node::{
     Problem,
     backup::{self, KeysFrom, OpenWith, SealTo, Staged, Writer},
+    client::{Client, member_id, unexpected},
     home::Home,
     keys::{Keys, operator_seed},
     store::DiskStore,
@@ -25,7 +26,6 @@ use serde_json::json;
 
 use crate::{
     args::{BackupKeys, NodeBackup, NodePassphrase, NodeRestore},
-    client::{Client, member_id, unexpected},
     cmd::{self, key_file, read_passphrase, verify},
     output::Output,
 };

@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::node::{Problem, clock, home::Home};
+use ::node::{
+    Problem,
+    client::{Client, member_id, unexpected},
+    clock,
+    home::Home,
+};
 use credit::{
     entry::{BasisRef, Entry, Fact, StatusFact},
     id::MemberId,
@@ -24,7 +29,6 @@ use serde_json::json;
 
 use crate::{
     args::Unlock,
-    client::{Client, member_id, unexpected},
     cmd::{audit, read, verify, verify::Verified, write},
     fetch::{self, Published},
     output::Output,

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use ::node::{Problem, clock};
+use ::node::{
+    Problem,
+    client::{Client, member_id, unexpected},
+    clock,
+};
 use credit::{
     calendar::Calendar,
     id::{ClerkId, MemberId},
@@ -21,7 +25,6 @@ use serde_json::{Value, json};
 
 use crate::{
     args,
-    client::{Client, member_id, unexpected},
     cmd::{self, repair},
     output::Output,
 };

@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::node::{Problem, home::read_registry};
+use ::node::{
+    Problem,
+    client::{Client, unexpected},
+    home::read_registry,
+};
 use credit::{
     catalog::Catalog,
     id::CaseId,
@@ -25,9 +29,9 @@ use ledger::{cose_receipt::CoseReceipt, policy::Policy};
 use serde_json::{Value, json};
 
 use self::page::Shown;
+
 use crate::{
     args::{Certify, Subjected, Verify},
-    client::{Client, unexpected},
     cmd::{item, read, subject, write},
     code,
     output::Output,

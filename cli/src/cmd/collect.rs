@@ -5,7 +5,10 @@ use std::{
     path::Path,
 };
 
-use ::node::Problem;
+use ::node::{
+    Problem,
+    client::{Client, Session, unexpected},
+};
 use credit::{
     catalog::Catalog,
     id::{FieldId, SourceId},
@@ -19,7 +22,6 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Source,
-    client::{Client, Session, unexpected},
     cmd::item,
     output::{Output, progress},
 };

@@ -2,12 +2,12 @@
 
 use std::{path::Path, time::Instant};
 
-use ::node::{Problem, clock, home::Home};
+use ::node::{Problem, client::Client, clock, home::Home};
 use credit::{calendar::Calendar, value::Date};
 use exchange::wire::{Operation, Response};
 use serde_json::{Value, json};
 
-use crate::{client::Client, output::Output};
+use crate::output::Output;
 
 /// A flush that takes longer makes every acknowledgement slow.
 const FLUSH_SLOW_MS: u128 = 50;
@@ -94,6 +94,6 @@ async fn node(dir: &Path) -> Result<(String, String), Problem> {
                 format!("`{}` is {}, {} deliveries pending", status.member, status.phase, status.pending);
             Ok((status.phase, text))
         }
-        other => Err(crate::client::unexpected(&other)),
+        other => Err(::node::client::unexpected(&other)),
     }
 }

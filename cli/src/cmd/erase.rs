@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use ::node::Problem;
+use ::node::{
+    Problem,
+    client::{Client, unexpected},
+};
 use credit::id::RecordId;
 use crypto::codec;
 use exchange::{
@@ -14,7 +17,6 @@ use serde_json::json;
 
 use crate::{
     args::Erase,
-    client::{Client, unexpected},
     cmd::{read, record, write},
     output::{Output, say},
 };

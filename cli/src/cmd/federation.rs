@@ -2,7 +2,13 @@
 
 use std::path::Path;
 
-use ::node::{Problem, clock, home::read_registry, keys::write_private};
+use ::node::{
+    Problem,
+    client::{Client, member_id, unexpected},
+    clock,
+    home::read_registry,
+    keys::write_private,
+};
 use credit::{catalog::Catalog, id::MemberId, policy::Policy, rules::RuleBook};
 use crypto::{
     Digest, codec,
@@ -21,7 +27,6 @@ use serde_json::json;
 
 use crate::{
     args::{Federation, OVERLAP_DAYS, Unlock},
-    client::{Client, member_id, unexpected},
     cmd::{log_name, passphrase, read, write},
     output::Output,
 };

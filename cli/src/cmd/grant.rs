@@ -2,7 +2,12 @@
 
 use std::path::Path;
 
-use ::node::{Problem, clock, home::read_registry};
+use ::node::{
+    Problem,
+    client::{Client, member_id, unexpected},
+    clock,
+    home::read_registry,
+};
 use credit::{
     catalog::Catalog,
     grant::{Frequency, Grant as Text, GrantChange, Scope},
@@ -16,7 +21,6 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Grant, GrantIssue},
-    client::{Client, member_id, unexpected},
     cmd::{item_fields, purpose, read, subject, write},
     output::Output,
 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ::node::{Problem, clock, home::Home, keys::Keys, tls};
+use ::node::{Problem, client::member_id, clock, home::Home, keys::Keys, tls};
 use credit::{policy::Role, rules::System};
 use crypto::sign::{PublicKey, Signed};
 use exchange::registry::{MemberRequest as Stated, Rotation};
@@ -10,7 +10,6 @@ use serde_json::json;
 
 use crate::{
     args::{Member, MemberRequest, Unlock},
-    client::member_id,
     cmd::{passphrase, subject, write},
     output::Output,
 };

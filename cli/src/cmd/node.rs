@@ -6,7 +6,9 @@ use std::{
 };
 
 use ::node::{
-    Problem, fsck as node_fsck,
+    Problem,
+    client::{Client, unexpected},
+    fsck as node_fsck,
     home::{Config, Home, read_registry},
     run::{self as runner, Started},
 };
@@ -17,7 +19,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::Node,
-    client::{Client, unexpected},
     cmd::{backup, passphrase},
     output::{Output, counting, remedy, say},
 };

@@ -2,7 +2,12 @@
 
 use std::{hint::black_box, path::Path, time::Instant};
 
-use ::node::{Problem, clock, home::read_registry};
+use ::node::{
+    Problem,
+    client::{Client, member_id, unexpected},
+    clock,
+    home::read_registry,
+};
 use credit::{
     catalog::{Catalog, Mode},
     grant::{Grant, GrantLife, GrantStatus, Uses},
@@ -21,7 +26,6 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Explain, Policy},
-    client::{Client, member_id, unexpected},
     cmd::{grant::read_grant, purpose, query::wants, read, subject},
     output::Output,
 };

@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use ::node::{Problem, home::read_registry};
+use ::node::{
+    Problem,
+    client::{Client, unexpected},
+    home::read_registry,
+};
 use credit::entry::{Entry, Fact};
 use crypto::{Digest, merkle::leaf_hash};
 use exchange::{
@@ -24,7 +28,6 @@ use tokio::time::Instant;
 
 use crate::{
     args::Verify,
-    client::{Client, unexpected},
     cmd::{read, verify, write as write_file},
     output::Output,
 };

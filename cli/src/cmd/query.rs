@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use ::node::Problem;
+use ::node::{Problem, client::Client};
 use credit::{
     catalog::{Catalog, Purpose},
     predicate::Check,
@@ -13,13 +13,12 @@ use exchange::{
     answer::OpenedAnswer,
     artifact::Artifact,
     parts,
-    wire::{AskDraft, AskResult, Operation, Response},
+    wire::{AskDraft, AskResult},
 };
 use serde_json::{Value, json};
 
 use crate::{
     args::Query,
-    client::{Client, unexpected},
     cmd::{clerk, grant::read_grant, item_fields, purpose, read, subject, write},
     output::Output,
 };
@@ -81,10 +80,7 @@ pub(crate) fn kept(result: &AskResult) -> Vec<u8> {
 
 /// Asks; the node opens and checks what comes back.
 pub(crate) async fn ask(dir: &Path, draft: AskDraft) -> Result<AskResult, Problem> {
-    match Client::open(dir)?.operate(Operation::Ask(draft)).await? {
-        Response::Result(result) => Ok(*result),
-        other => Err(unexpected(&other)),
-    }
+    Client::open(dir)?.ask(draft).await
 }
 
 /// Items and fields; an item without fields means all its fields but those that are the subject itself.

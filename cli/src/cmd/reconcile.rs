@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use ::node::Problem;
+use ::node::{
+    Problem,
+    client::{Client, unexpected},
+};
 use credit::id::MemberId;
 use crypto::codec;
 use exchange::{
@@ -11,10 +14,7 @@ use exchange::{
 };
 use serde_json::{Value, json};
 
-use crate::{
-    client::{Client, unexpected},
-    output::Output,
-};
+use crate::output::Output;
 
 /// Reconciles with one peer, or with all. Exit code 1 when something differs at the end, or the one peer that is named
 /// gave no answer; of all of them some may always be away.

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use ::node::Problem;
+use ::node::{
+    Problem,
+    client::{Client, member_id, unexpected},
+};
 use credit::{
     catalog::Catalog,
     id::ClerkId,
@@ -19,7 +22,6 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Apply, By, Dispute, Record, Repair},
-    client::{Client, member_id, unexpected},
     cmd::{
         self, case,
         cases::{application, progress},

@@ -14,9 +14,10 @@ use exchange::{logs::LogName, registry::Registry};
 use node::{Problem, clock, home::Home, keys::write_private};
 use serde_json::{Value, json};
 
+use ::node::client::member_id;
+
 use crate::{
     args::{MemberRequest, Passphrase, Unlock},
-    client::member_id,
     cmd::{self, federation, member},
     fetch, sample,
 };

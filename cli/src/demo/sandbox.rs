@@ -33,9 +33,10 @@ use node::{
 };
 use serde_json::{Value, json};
 
+use ::node::client::{Client, unexpected};
+
 use crate::{
     args::{Dir, GrantIssue, Sandbox},
-    client::{Client, unexpected},
     cmd::{collect, grant, query},
     demo::federation::{Federation, SANDBOX},
     fetch,

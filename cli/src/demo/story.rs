@@ -18,9 +18,10 @@ use exchange::{
 use node::{Problem, clock, keys::Keys};
 use serde_json::json;
 
+use ::node::client::{Client, member_id, unexpected};
+
 use crate::{
     args::{Demo, Dir, GrantIssue},
-    client::{Client, member_id, unexpected},
     cmd::{audit, collect, cross_check, grant, passphrase, query, repair, verify},
     demo::{
         Teller,

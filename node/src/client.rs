@@ -1,4 +1,9 @@
-//! The operator's side of a node: finds it by its directory and asks it over QUIC.
+//! A program's way to its own node: finds it by its directory and asks it over QUIC, with the key of its operator.
+//!
+//! [`Client::ask`] is all that a bank's program in Rust needs: the node signs and logs the question, has the outlet carry
+//! it, opens and verifies what every member has answered, and keeps its own line. `conformance/tests/client.rs` shows it.
+//!
+//! *Not here*: programs that are not to have all rights of an operator; they come through the gateway.
 
 use std::path::Path;
 
@@ -7,16 +12,17 @@ use crypto::{Timestamp, secret::Secret, sign::PublicKey};
 use exchange::{
     refusal::{Code, Refusal},
     registry::Registry,
-    wire::{Operation, Response},
+    wire::{AskDraft, AskResult, Operation, Response},
 };
-use node::{Problem, home::Home, keys, quic};
+
+use crate::{Problem, home::Home, keys, quic};
 
 /// A node that this operator may operate.
-pub(crate) struct Client {
+pub struct Client {
     /// The member.
-    pub(crate) member: MemberId,
+    pub member: MemberId,
     /// The registry in its directory.
-    pub(crate) registry: Registry,
+    pub registry: Registry,
     address: String,
     seed: Secret,
     keys: Vec<PublicKey>,
@@ -24,7 +30,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// The node of a directory.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Problem> {
+    pub fn open(dir: &Path) -> Result<Self, Problem> {
         let home = Home::open(dir)?;
         let config = home.config()?;
         let (_, registry) = home.registry()?;
@@ -36,31 +42,43 @@ impl Client {
     }
 
     /// Asks the node to carry out an operation.
-    pub(crate) async fn operate(&self, operation: Operation) -> Result<Response, Problem> {
+    pub async fn operate(&self, operation: Operation) -> Result<Response, Problem> {
         let session = self.session().await?;
         let response = session.ask(operation).await;
         session.close().await;
         response
     }
 
+    /// Asks a question as this member and waits for the answer; [`exchange::parts::complete`] says whether a record that is
+    /// not in it is none.
+    ///
+    /// Errors: `peer.unreachable` when the node does not run; what the node refuses. A member that did not answer is a line
+    /// of the result, and no error.
+    pub async fn ask(&self, draft: AskDraft) -> Result<AskResult, Problem> {
+        match self.operate(Operation::Ask(draft)).await? {
+            Response::Result(result) => Ok(*result),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// A connection for several operations.
-    pub(crate) async fn session(&self) -> Result<Session, Problem> {
+    pub async fn session(&self) -> Result<Session, Problem> {
         let connected = quic::Operator::connect(&self.address, &self.seed, &self.keys).await;
         connected.map(Session).map_err(problem)
     }
 }
 
 /// An open connection to the node.
-pub(crate) struct Session(quic::Operator);
+pub struct Session(quic::Operator);
 
 impl Session {
     /// Says goodbye.
-    pub(crate) async fn close(self) {
+    pub async fn close(self) {
         self.0.close().await;
     }
 
     /// Asks the node to carry out an operation.
-    pub(crate) async fn ask(&self, operation: Operation) -> Result<Response, Problem> {
+    pub async fn ask(&self, operation: Operation) -> Result<Response, Problem> {
         self.0.ask(operation).await.map_err(problem)
     }
 }
@@ -76,7 +94,7 @@ fn problem(refusal: Refusal) -> Problem {
 }
 
 /// Reads a member id.
-pub(crate) fn member_id(text: &str) -> Result<MemberId, Problem> {
+pub fn member_id(text: &str) -> Result<MemberId, Problem> {
     MemberId::parse(text).ok_or_else(|| {
         Problem::new(
             format!("`{text}` is no member id"),
@@ -87,7 +105,7 @@ pub(crate) fn member_id(text: &str) -> Result<MemberId, Problem> {
 }
 
 /// An answer of a kind the operation does not give: the node runs another build.
-pub(crate) fn unexpected(response: &Response) -> Problem {
+pub fn unexpected(response: &Response) -> Problem {
     let kind = format!("{response:?}");
     let kind = kind.split(['(', ' ', '{']).next().unwrap_or("?").to_owned();
     Problem::fault(format!("the node answered with `{kind}`, which does not belong to this verb"))
