@@ -105,6 +105,34 @@ fn an_objection_on_its_way_is_late_after_one_working_day_and_an_unanswered_one_n
 }
 
 #[test]
+fn an_application_that_is_dated_ahead_is_not_taken() {
+    let mut world = World::new(at("2026-05-06", 9));
+    let record = world.collect(SH, &Penalty::general("G-1", "2026-04-09"));
+    let send = |world: &mut World, ahead_ms: u64, case: u8| {
+        let counter = &world.nodes[JS];
+        let (caller, authority) = (counter.id.clone(), world.nodes[SH].id.clone());
+        let application = credit::repair::Application {
+            case: CaseId([case; 16]),
+            record,
+            authority,
+            counter: caller.clone(),
+            materials: Vec::new(),
+            applied_at: world.now.plus_ms(ahead_ms),
+            clerk: None,
+            matter: Matter::Objection,
+        };
+        let signed = counter.context.sign(world.now, &application);
+        let application = counter.context.registry.verify(&signed).unwrap();
+        world.step(SH, Input::Application { caller, application }).unwrap()
+    };
+    assert!(why(send(&mut world, 86_400_000, 1)).contains("dated ahead"));
+    assert_eq!((world.decided_by(SH).len(), world.status(SH, record)), (0, Status::Active));
+    // A clock that runs a little ahead is not held against the subject.
+    assert!(matches!(send(&mut world, 5_000, 2), Response::Case(_)));
+    assert_eq!(world.status(SH, record), Status::Disputed);
+}
+
+#[test]
 fn a_record_that_ends_ends_every_case_about_it() {
     let mut world = World::new(at("2026-05-06", 9));
     let record = world.collect(SH, &Penalty::general("G-1", "2026-04-09"));

@@ -9,6 +9,7 @@ use credit::{
     entry::{Assigned, Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
     id::{CaseId, ClerkId, MemberId, RecordId},
     normalize::normalize_document_number,
+    question::CLOCK_SKEW_MS_MAX,
     record::RecordFacts,
     repair::{self, Application, Applied, Case, Deadline, Denial, FalseMaterial, MATERIALS_MAX, Matter},
     rules::{Clock, Duty, Rule, Tier},
@@ -154,6 +155,10 @@ pub fn application(
         return Halt::refuse(Code::CallerNotAllowed, "applications are taken by public platforms");
     }
     within_limit(&asked.materials)?;
+    // Days count from it, and a correction counts only after it.
+    if asked.applied_at > turn.now.plus_ms(CLOCK_SKEW_MS_MAX) {
+        return Halt::refuse(Code::CaseDenied, "the application is dated ahead; look at the counter's clock");
+    }
     let case = open(context, turn, asked, application.signed().digest())?;
     turn.reply(token, Reply::ready(Response::Case(case)));
     Ok(())
