@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use self::ask::{Grant, GrantIssue, Query};
-pub(crate) use self::audit::{Audit, Verify};
+pub(crate) use self::audit::{Audit, OfSubject, Verify};
 pub(crate) use self::cases::{Apply, By, Case, Certify, Dispute, Erase, Record, Repair, Subjected};
 pub(crate) use self::federation::{Federation, Member, MemberRequest, OVERLAP_DAYS};
 pub(crate) use self::gateway::{Gateway, Hook, Key, Sandbox};

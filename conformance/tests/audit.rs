@@ -115,6 +115,22 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     let hidden = list(&early, &copy);
     assert_eq!(hidden.code, Some(1), "{hidden:?}");
     assert!(hidden.json()["copy"]["beyond"].as_u64().unwrap() > 0, "{hidden:?}");
+    // What `sh` has signed goes with the subject: files alone tell whether a log is complete.
+    let paper = federation.text("accesses");
+    let said =
+        federation.at("sh", &["audit", "subject", "--subject", &subject, "--out", &paper]).done().json();
+    assert_eq!((&said["count"], &said["ok"]), (&2.into(), &true.into()), "{said:#}");
+    let files = |log: &str, more: &[&str]| {
+        let args = ["audit", "subject", "--paper", &paper, "--registry", registry, "--log", log, "--json"];
+        run(&[&args[..], more].concat())
+    };
+    let complete = files(&copy, &["--copy", &late]).done().json();
+    assert_eq!((&complete["count"], &complete["member"]), (&2.into(), &"sh".into()), "{complete:#}");
+    assert_eq!(files(&early, &[]).code, Some(1), "the log was copied before the second access");
+    files(&late_bank, &[]).fails(1, &["access log of `sh`"]);
+    run(&["verify", &paper, "--registry", registry]).done();
+    refuses_changed(&paper, &["--registry", registry]);
+
     // Nobody reads a copy without a pass, and there are copies only where the registry says so.
     let tile = format!("{}/mirror/sh/access/tile/entries/000.p/1", federation.http("js"));
     assert_eq!(common::http::get(&tile, None).unwrap().status, 401);

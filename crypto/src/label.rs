@@ -123,6 +123,8 @@ labels! {
     SignPropagation = "application/vnd.xinqiao.v1.propagation+cbor",
     /// Content type of the statement in a repair certificate.
     SignRepair = "application/vnd.xinqiao.v1.repair+cbor",
+    /// Content type of a member's word about a subject's accesses.
+    SignAccessList = "application/vnd.xinqiao.v1.access-list+cbor",
     /// Content type of the registry signed by a governor.
     SignRegistry = "application/vnd.xinqiao.v1.registry+cbor",
     /// Content type of a member's request to be admitted.

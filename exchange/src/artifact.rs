@@ -18,6 +18,7 @@ use ledger::{proof::verify_inclusion, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    accesses::AccessList,
     bundle::{AuditBundle, Discrepancy},
     certificate::RepairCertificate,
     context::Context,
@@ -69,6 +70,9 @@ pub enum Artifact {
     /// What an auditor hands on about a member.
     #[n(12)]
     Bundle(#[n(0)] Box<AuditBundle>),
+    /// What a member says about the accesses of a subject.
+    #[n(13)]
+    Accesses(#[n(0)] Signed<AccessList>),
 }
 
 /// Propagation certificate (传播证明): a change of standing, who has acknowledged it, who is still missing.

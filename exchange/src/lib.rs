@@ -34,6 +34,7 @@
 //! [`evidence`] compares what peers have been shown; two signed histories convict their owner, who is then frozen. [`bundle`] is
 //! what an auditor takes away: what only one of two access logs has, and a member's log in one file.
 
+pub mod accesses;
 pub mod answer;
 pub mod artifact;
 pub mod backup;

@@ -7,14 +7,9 @@ use credit::{
     id::{CaseId, MemberId, RecordId},
     repair::Case,
     status::Standing,
-    subject::SubjectId,
     value::Date,
 };
-use crypto::{
-    Bytes, Digest, Timestamp, codec,
-    keytree::Slot,
-    pseudonym::{subject_access_key, subject_link},
-};
+use crypto::{Bytes, Digest, Timestamp, codec, keytree::Slot};
 use ledger::{
     log,
     store::{Space, View},
@@ -241,18 +236,6 @@ pub fn is_erased(view: &dyn View, record: &RecordId) -> Result<Option<bool>, Fau
 /// The versions of a record that is not erased, for an erasure.
 pub fn versions_of(view: &dyn View, record: &RecordId) -> Result<Option<Vec<Version>>, Fault> {
     Ok(tables::row::<RecordRow>(view, &Key::record(record))?.filter(|r| !r.erased).map(|r| r.versions()))
-}
-
-/// A subject's access key and the number of accesses about it.
-pub fn subject_access(context: &Context, view: &dyn View, subject: &SubjectId) -> Result<Response, Fault> {
-    let tag = context.own.naming.subject_tag(subject);
-    let key = subject_access_key(&context.own.access, subject.as_str());
-    let mut count: u64 = tables::row(view, &Key::accesses(&tag))?.unwrap_or(0);
-    // After a restore the counter may be older than the log; the links are not.
-    while tables::row::<u64>(view, &Key::link(&subject_link(&key, count)))?.is_some() {
-        count += 1;
-    }
-    Ok(Response::SubjectAccess { key: Digest(*key.expose()), count })
 }
 
 /// Deliveries without an acknowledgement.

@@ -20,6 +20,7 @@ use ledger::checkpoint::SignedCheckpoint;
 use minicbor::{Decode, Encode};
 
 use crate::{
+    accesses::AccessList,
     answer::{Answer, OpenedAnswer},
     artifact::{Certificate, ErasureCertificate},
     backup::{BackupContent, BackupId, BackupItem, BackupRange},
@@ -582,16 +583,9 @@ pub enum Response {
     /// A record's standing.
     #[n(18)]
     RecordStatus(#[n(0)] RecordStatus),
-    /// A subject's access key and number of accesses.
+    /// A subject's accesses, signed.
     #[n(19)]
-    SubjectAccess {
-        /// The key with which the subject finds its entries.
-        #[n(0)]
-        key: Digest,
-        /// How many there must be.
-        #[n(1)]
-        count: u64,
-    },
+    SubjectAccess(#[n(0)] Signed<AccessList>),
     /// How the node is.
     #[n(20)]
     Status(#[n(0)] NodeStatus),

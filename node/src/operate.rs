@@ -16,7 +16,7 @@ use crypto::{
     sign::Signed,
 };
 use exchange::{
-    certificate, erase, evidence, grant,
+    accesses, certificate, erase, evidence, grant,
     kept::{self, Keep, KeptAnswer, KeptAt, KeptRow},
     logs::LogName,
     mandate::MandateDraft,
@@ -106,7 +106,11 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
                 .await;
         }
         Operation::SubjectAccess(subject) => {
-            return blocking(move || read::subject_access(&shared.context(), &shared.store, &subject)).await;
+            return blocking(move || {
+                let list = accesses::draw_up(&shared.context(), &shared.store, subject, clock::now())?;
+                Ok(Response::SubjectAccess(list))
+            })
+            .await;
         }
         Operation::Prove { log, index } => {
             return blocking(move || read::prove(&shared.context(), &shared.store, log, index, clock::now()))

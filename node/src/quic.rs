@@ -369,6 +369,60 @@ mod tests {
         (runtime, at)
     }
 
+    /// An endpoint that answers every request with `Done`, and tells where from each came.
+    fn answering(seed: &Secret) -> (Endpoint, mpsc::UnboundedReceiver<SocketAddr>) {
+        let endpoint = listen("127.0.0.1:0", seed).unwrap();
+        let (told, from) = mpsc::unbounded_channel();
+        let accepting = endpoint.clone();
+        tokio::spawn(async move {
+            while let Some(incoming) = accepting.accept().await {
+                let told = told.clone();
+                tokio::spawn(async move {
+                    let connection = incoming.await.unwrap();
+                    while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+                        let _ = receive.read_to_end(FRAME_BYTES_MAX).await;
+                        told.send(connection.remote_address()).unwrap();
+                        send.write_all(&to_frame(&Response::Done)).await.unwrap();
+                        send.finish().unwrap();
+                    }
+                });
+            }
+        });
+        (endpoint, from)
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_on_from_another_address() {
+        let seed = Secret::new([7; 32]);
+        let (node, mut from) = answering(&seed);
+        let at = node.local_addr().unwrap().to_string();
+        let calling = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let key = [tls::public_key(&seed)];
+        let connection = connect(&calling, &Secret::new([8; 32]), &at, &key).await.unwrap();
+        assert!(matches!(call(&connection, &Request::Heads, FRAME_BYTES_MAX).await, Ok(Response::Done)));
+        let before = from.recv().await.unwrap();
+        // As when a machine gets another address: the old socket is gone.
+        calling.rebind(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        assert!(matches!(call(&connection, &Request::Heads, FRAME_BYTES_MAX).await, Ok(Response::Done)));
+        assert_ne!(from.recv().await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_before_the_handshake_is_over() {
+        let seed = Secret::new([7; 32]);
+        let (node, _from) = answering(&seed);
+        let mut eager = tls::towards(&Secret::new([8; 32]), &[tls::public_key(&seed)]).unwrap();
+        eager.enable_early_data = true;
+        let config = quinn::crypto::rustls::QuicClientConfig::try_from(eager).unwrap();
+        let config = quinn::ClientConfig::new(Arc::new(config));
+        let calling = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+        let dial = || calling.connect_with(config.clone(), node.local_addr().unwrap(), "member").unwrap();
+        let first = dial().await.unwrap();
+        // The ticket for a second handshake has come once something was answered.
+        assert!(matches!(call(&first, &Request::Heads, FRAME_BYTES_MAX).await, Ok(Response::Done)));
+        assert!(dial().into_0rtt().is_err(), "a question sent so could be sent again by the network");
+    }
+
     #[test]
     fn a_node_that_was_killed_and_is_back_ends_the_connections_it_no_longer_knows() {
         let seed = Secret::new([7; 32]);

@@ -72,6 +72,13 @@ pub fn server(seed: &Secret) -> Result<quinn::ServerConfig, Problem> {
 
 /// Client side, towards the peer that holds one of `peer`: its key, or while it goes over to another one, either.
 pub fn client(seed: &Secret, peer: &[PublicKey]) -> Result<quinn::ClientConfig, Problem> {
+    let config =
+        QuicClientConfig::try_from(towards(seed, peer)?).map_err(|e| Problem::fault(e.to_string()))?;
+    Ok(quinn::ClientConfig::new(Arc::new(config)))
+}
+
+/// The TLS of [`client`]. Early data is off, as it is unless told.
+pub(crate) fn towards(seed: &Secret, peer: &[PublicKey]) -> Result<rustls::ClientConfig, Problem> {
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -81,8 +88,7 @@ pub fn client(seed: &Secret, peer: &[PublicKey]) -> Result<quinn::ClientConfig, 
         .with_custom_certificate_verifier(Arc::new(OneOf(peer.to_vec(), algorithms)))
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified(seed)?)));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    let config = QuicClientConfig::try_from(config).map_err(|e| Problem::fault(e.to_string()))?;
-    Ok(quinn::ClientConfig::new(Arc::new(config)))
+    Ok(config)
 }
 
 /// TLS of the gateway, from a certificate chain and its key in PEM.

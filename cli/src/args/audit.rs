@@ -179,20 +179,35 @@ pub(crate) enum Audit {
         #[command(flatten)]
         node: Dir,
     },
-    /// A subject's accesses at this member, checked for completeness against an exported log.
-    Subject {
-        /// Credit code or resident number.
-        #[arg(long)]
-        subject: String,
-        /// The exported access log of this member.
-        #[arg(long)]
-        log: PathBuf,
-        /// The same log as exported from a mirror; the two must not contradict each other.
-        #[arg(long, value_name = "DIR")]
-        copy: Option<PathBuf>,
-        #[command(flatten)]
-        node: Dir,
-    },
+    /// A subject's accesses at a member, checked for completeness against an exported log: at that member, which signs
+    /// how many there are (`--out` keeps it), or anywhere with what it signed (`--paper`).
+    Subject(OfSubject),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OfSubject {
+    /// Credit code or resident number.
+    #[arg(long, required_unless_present = "paper", conflicts_with = "paper")]
+    pub(crate) subject: Option<String>,
+    /// What the member has signed about the accesses, as `--out` wrote it. No node is asked.
+    #[arg(long, value_name = "FILE", requires = "registry", requires = "log")]
+    pub(crate) paper: Option<PathBuf>,
+    /// Writes what the member signs into a new file. Whoever has it can tell which accesses are the subject's, now and
+    /// later.
+    #[arg(long, value_name = "FILE", conflicts_with = "paper")]
+    pub(crate) out: Option<PathBuf>,
+    /// The exported access log of that member.
+    #[arg(long, value_name = "DIR", required_unless_present = "out")]
+    pub(crate) log: Option<PathBuf>,
+    /// The same log as exported from a mirror; the two must not contradict each other.
+    #[arg(long, value_name = "DIR", requires = "log")]
+    pub(crate) copy: Option<PathBuf>,
+    /// The registry to judge by; the node's own unless told.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: Option<PathBuf>,
+    /// Directory of the member.
+    #[arg(long, env = "XINQIAO_DIR", value_name = "DIR", required_unless_present = "paper")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

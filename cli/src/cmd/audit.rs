@@ -1,6 +1,6 @@
 //! What an auditor does with access logs, and what a subject does with its own list.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use ::node::{
     Problem,
@@ -17,7 +17,7 @@ use credit::{
     subject::SubjectId,
     value::Date,
 };
-use crypto::{Digest, codec, pseudonym::subject_link, secret::Secret, sign::Signed};
+use crypto::{Digest, codec, sign::Signed};
 use exchange::{
     artifact::Artifact,
     evidence::{Convicted, EvidenceRow},
@@ -33,10 +33,10 @@ use serde_json::{Value, json};
 use crate::{
     args::{Audit, Unlock},
     cmd::{
-        bundle, cross_check, erase, log_name, misuse, passphrase, policy::date, proof, purpose, read,
-        subject, verify, verify::Verified, write,
+        accesses, bundle, cross_check, erase, log_name, misuse, passphrase, policy::date, proof, purpose,
+        read, verify, verify::Verified, write,
     },
-    fetch::{Exported, Keeping, Published},
+    fetch::{Keeping, Published},
     output::Output,
 };
 
@@ -164,26 +164,7 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             Ok(output)
         }
         Audit::Erasure { record, out, node } => erase::certificate(&record, out.as_deref(), &node.dir).await,
-        Audit::Subject { subject: who, log, copy, node } => {
-            let client = Client::open(&node.dir)?;
-            let response = client.operate(Operation::SubjectAccess(subject(&who)?)).await?;
-            let Response::SubjectAccess { key, count } = response else { return Err(unexpected(&response)) };
-            let source = Exported::open(&log)?;
-            let registry = client.registry;
-            let verified = verify::log(&source, &registry)?;
-            if verified.member != client.member || verified.log != LogName::Access {
-                return Err(Problem::new(
-                    format!("{} is not the access log of `{}`", log.display(), client.member),
-                    "export that log and give its directory",
-                    "请导出该成员的访问日志",
-                ));
-            }
-            let mut list = complete(&verified, &key, count)?;
-            if let Some(copy) = copy {
-                against_copy(&mut list, &verified, &verify::log(&Exported::open(&copy)?, &registry)?);
-            }
-            Ok(list)
-        }
+        Audit::Subject(wanted) => accesses::run(wanted).await,
     }
 }
 
@@ -297,14 +278,14 @@ async fn copy(registry: &Registry, url: &str, out: &Path, header: &str) -> Resul
 }
 
 /// The parts of an access entry that a search looks at.
-struct Access<'a> {
-    asked: &'a AskedBy,
+pub(crate) struct Access<'a> {
+    pub(crate) asked: &'a AskedBy,
     disclosed: Option<&'a Disclosed>,
     withheld: &'a [Withheld],
 }
 
 impl<'a> Access<'a> {
-    fn of(entry: &'a Entry) -> Option<Self> {
+    pub(crate) fn of(entry: &'a Entry) -> Option<Self> {
         match &entry.fact {
             Fact::Disclosed(d) => Some(Self { asked: &d.asked, disclosed: Some(d), withheld: &d.withheld }),
             Fact::Refused(Refused { asked, withheld }) => Some(Self { asked, disclosed: None, withheld }),
@@ -323,7 +304,7 @@ impl<'a> Access<'a> {
         rules
     }
 
-    fn value(&self, index: u64, entry: &Entry) -> Value {
+    pub(crate) fn value(&self, index: u64, entry: &Entry) -> Value {
         let records = self.disclosed.map_or(0, |d| d.records.len());
         let checks = self.disclosed.map_or(0, |d| d.checks.len());
         json!({
@@ -342,7 +323,7 @@ fn reading(index: u64, entry: &Entry, read: &Read) -> Value {
     })
 }
 
-fn access_line(value: &Value) -> String {
+pub(crate) fn access_line(value: &Value) -> String {
     let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
     if value["outcome"] == "read" {
         let (index, size) = (&value["index"], &value["size"]);
@@ -364,59 +345,4 @@ fn access_line(value: &Value) -> String {
             .collect::<Vec<_>>()
             .join(" "))
     )
-}
-
-/// Holds a member's log against a mirror's copy of it: a copy that goes further, or otherwise, shows what the member hides.
-fn against_copy(list: &mut Output, log: &Verified, copy: &Verified) {
-    let same_log = (&log.member, log.log) == (&copy.member, copy.log);
-    let same = log.entries.iter().zip(&copy.entries).all(|(a, b)| a.1 == b.1);
-    let beyond = copy.entries.len().saturating_sub(log.entries.len());
-    let ok = same_log && same && beyond == 0;
-    list.text.push_str(&match (same_log, same, beyond) {
-        (false, ..) => "\n  the copy is of another log / 副本属于另一日志".to_owned(),
-        (_, false, _) => {
-            "\n  the mirror's copy has other entries: two histories / 镜像副本内容不同：存在两个版本"
-                .to_owned()
-        }
-        (_, _, 0) => {
-            format!("\n  the mirror's copy of {} entries is its beginning / 镜像副本一致", copy.entries.len())
-        }
-        _ => format!("\n  the mirror has {beyond} entries more than are shown here / 镜像多出 {beyond} 条"),
-    });
-    list.json["copy"] = json!({ "entries": copy.entries.len(), "same": same_log && same, "beyond": beyond });
-    list.ok &= ok;
-    list.json["ok"] = json!(list.ok);
-}
-
-/// Checks that the log holds exactly the `count` accesses that the subject's key links, and one no further.
-pub(crate) fn complete(verified: &Verified, key: &Digest, count: u64) -> Result<Output, Problem> {
-    let key = Secret::new(key.0);
-    let linked: BTreeMap<_, _> = verified
-        .entries
-        .iter()
-        .filter_map(|(index, _, entry)| Some((Access::of(entry)?.asked.subject_link, (index, entry))))
-        .collect();
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
-    for n in 0..count {
-        match linked.get(&subject_link(&key, n)) {
-            Some((index, entry)) => found.extend(Access::of(entry).map(|a| a.value(**index, entry))),
-            None => missing.push(n),
-        }
-    }
-    let more = linked.contains_key(&subject_link(&key, count));
-    let ok = missing.is_empty() && !more;
-    let lines: Vec<String> = found.iter().map(access_line).collect();
-    let verdict = if ok {
-        "the list is complete / 访问记录完整"
-    } else {
-        "the list is NOT complete / 访问记录不完整"
-    };
-    let text = format!(
-        "{count} accesses by the member's count, {} in the log: {verdict}\n{}",
-        found.len(),
-        lines.join("\n")
-    );
-    let value = json!({ "count": count, "found": found, "missing": missing, "more": more, "ok": ok });
-    Ok(Output::judged(value, text.trim_end(), ok))
 }

@@ -1,5 +1,6 @@
 //! One function per verb.
 
+pub(crate) mod accesses;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bundle;

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::{
     args::Verify,
-    cmd::{audit, bundle, certify, erase, kept, proof, propagated, read, read_passphrase},
+    cmd::{accesses, audit, bundle, certify, erase, kept, proof, propagated, read, read_passphrase},
     fetch::{Exported, Published},
     output::Output,
 };
@@ -354,6 +354,7 @@ pub(crate) fn artifact(
             demand(checked.witnessed, require_witnesses)?;
             Ok(bundle::bundle_shown(bundle, &checked))
         }
+        Artifact::Accesses(list) => Ok(accesses::said(&registry.verify(list)?)),
         Artifact::Evidence(evidence) => Ok(audit::conviction(&evidence.verify(registry)?)),
         Artifact::Registry(signed) => {
             let accepted = signed.accept(None)?;

@@ -22,7 +22,7 @@ use ::node::client::{Client, member_id, unexpected};
 
 use crate::{
     args::{Demo, Dir, GrantIssue},
-    cmd::{audit, collect, cross_check, grant, passphrase, query, repair, verify},
+    cmd::{accesses, audit, collect, cross_check, grant, passphrase, query, repair, verify},
     demo::{
         Teller,
         federation::{COLLECTING, Federation, copy_dir, with_node},
@@ -543,11 +543,13 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
         json!({ "equal": equal }),
     );
     let response = operate(fed, "js", Operation::SubjectAccess(story.subject.clone())).await?;
-    let Response::SubjectAccess { key, count } = response else { return Err(unexpected(&response)) };
+    let Response::SubjectAccess(list) = response else { return Err(unexpected(&response)) };
+    let list = registry.verify(&list)?;
+    let count = list.get().count;
     let copy = Exported::open(&fed.file("js-access"))?;
     let registry_copy = registry.clone();
     let verified = tokio::task::spawn_blocking(move || verify::log(&copy, &registry_copy)).await;
-    let list = audit::complete(&verified.map_err(|e| Problem::fault(e.to_string()))??, &key, count)?;
+    let list = accesses::held(&list, &verified.map_err(|e| Problem::fault(e.to_string()))??)?;
     teller.expect(
         "the company's list",
         "the company finds every access about itself in js, and no other can link them",

@@ -1,0 +1,177 @@
+//! A subject's list of accesses, and whether it is complete: at the member's node, or with files alone.
+
+use std::path::Path;
+
+use ::node::{
+    Problem,
+    client::{Client, unexpected},
+    home::read_registry,
+    keys::write_private,
+};
+use credit::entry::Entry;
+use crypto::{
+    codec,
+    sign::{Signed, Verified as Checked},
+};
+use exchange::{
+    accesses::AccessList,
+    artifact::Artifact,
+    logs::LogName,
+    wire::{Operation, Response},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::OfSubject,
+    cmd::{
+        audit::{Access, access_line},
+        read, subject,
+        verify::{self, Verified},
+    },
+    fetch::Exported,
+    output::Output,
+};
+
+pub(crate) async fn run(wanted: OfSubject) -> Result<Output, Problem> {
+    let given = match &wanted.registry {
+        Some(file) => Some(read_registry(file)?.accept(None)?),
+        None => None,
+    };
+    let (signed, registry) = match (&wanted.paper, &wanted.subject, &wanted.dir) {
+        (Some(paper), ..) => (read_paper(paper)?, given),
+        (None, Some(who), Some(dir)) => {
+            let client = Client::open(dir)?;
+            let response = client.operate(Operation::SubjectAccess(subject(who)?)).await?;
+            let Response::SubjectAccess(signed) = response else { return Err(unexpected(&response)) };
+            (signed, Some(given.unwrap_or(client.registry)))
+        }
+        _ => return Err(Problem::fault("neither a subject nor its paper was given")),
+    };
+    let registry = registry.ok_or_else(|| Problem::fault("no registry was given"))?;
+    let list = registry.verify(&signed)?;
+    let mut output = match &wanted.log {
+        Some(log) => {
+            let log = verify::log(&Exported::open(log)?, &registry)?;
+            let mut output = held(&list, &log)?;
+            if let Some(copy) = &wanted.copy {
+                against_copy(&mut output, &log, &verify::log(&Exported::open(copy)?, &registry)?);
+            }
+            output
+        }
+        None => said(&list),
+    };
+    if let Some(out) = &wanted.out {
+        write_private(out, &codec::to_vec(&Artifact::Accesses(signed)))?;
+        output.json["out"] = json!(out);
+        output.text.push_str(&format!(
+            "\n  what the member has signed is in {}; keep it to yourself / 成员签署的说明已写入，请妥善保管",
+            out.display()
+        ));
+    }
+    Ok(output)
+}
+
+fn read_paper(path: &Path) -> Result<Signed<AccessList>, Problem> {
+    match codec::from_slice(&read(path)?) {
+        Ok(Artifact::Accesses(signed)) => Ok(signed),
+        _ => Err(Problem::new(
+            format!("{} is not what a member signs about a subject's accesses", path.display()),
+            "give the file that `xinqiao audit subject --out` wrote",
+            "请提供 `xinqiao audit subject --out` 写出的文件",
+        )),
+    }
+}
+
+/// What the member has said, by itself.
+pub(crate) fn said(list: &Checked<AccessList>) -> Output {
+    let (by, at, told) = (list.signed().issuer(), list.signed().issued_at(), list.get());
+    Output::new(
+        json!({ "ok": true, "kind": "accesses", "member": by, "at": at.rfc3339(), "subject": told.subject.masked(),
+                "count": told.count, "size": told.size }),
+        format!(
+            "`{by}` has signed at {}: {} accesses about {} among the first {} entries of its access log / 成员签署的访问次数；是否完整，请与日志核对（audit subject --paper）",
+            at.rfc3339(),
+            told.count,
+            told.subject.masked(),
+            told.size
+        ),
+    )
+}
+
+/// Holds a list against the access log of the member that signed it.
+pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output, Problem> {
+    let by = list.signed().issuer();
+    if log.member.as_str() != by || log.log != LogName::Access {
+        return Err(Problem::new(
+            format!(
+                "that is the log `{}/{}`, and the list is about the access log of `{by}`",
+                log.member, log.log
+            ),
+            "export that log, from its member or from a mirror, and give its directory",
+            "请从该成员或其镜像导出访问日志，并给出目录",
+        ));
+    }
+    let links =
+        log.entries.iter().filter_map(|(index, _, e)| Some((*index, Access::of(e)?.asked.subject_link)));
+    let held = list.get().held(links, log.checkpoint.size.0);
+    let entry = |index: &u64| -> Option<&Entry> {
+        let at = log.entries.binary_search_by_key(index, |(index, ..)| *index).ok()?;
+        log.entries.get(at).map(|(_, _, entry)| entry)
+    };
+    let shown = |indices: &[u64]| -> Vec<Value> {
+        let of = |index: &u64| entry(index).and_then(|e| Some(Access::of(e)?.value(*index, e)));
+        indices.iter().filter_map(of).collect()
+    };
+    let (found, uncounted, since) = (shown(&held.found), shown(&held.uncounted), shown(&held.since));
+    let lines = |title: &str, values: &[Value]| -> String {
+        if values.is_empty() {
+            return String::new();
+        }
+        let lines: String = values.iter().map(|value| format!("\n{}", access_line(value))).collect();
+        format!("{title}{lines}")
+    };
+    let ok = held.complete();
+    let verdict = match (ok, held.short) {
+        (true, _) => "the list is complete / 访问记录完整",
+        (false, true) => {
+            "the log given ends before the list was made; export it again / 所给日志早于该说明，请重新导出"
+        }
+        (false, false) => "the list is NOT complete / 访问记录不完整",
+    };
+    let told = list.get();
+    let text = format!(
+        "{} accesses by the member's count, {} in the log: {verdict}{}{}{}",
+        told.count,
+        found.len(),
+        lines("", &found),
+        lines("\nnot counted, though they stand there / 日志中有而未计入：", &uncounted),
+        lines("\nsince then / 其后的访问：", &since),
+    );
+    let value = json!({
+        "member": by, "count": told.count, "size": told.size, "found": found, "missing": held.missing,
+        "uncounted": uncounted, "since": since, "short": held.short, "ok": ok
+    });
+    Ok(Output::judged(value, &text, ok))
+}
+
+/// Holds a member's log against a mirror's copy of it: a copy that goes further, or otherwise, shows what the member hides.
+fn against_copy(list: &mut Output, log: &Verified, copy: &Verified) {
+    let same_log = (&log.member, log.log) == (&copy.member, copy.log);
+    let same = log.entries.iter().zip(&copy.entries).all(|(a, b)| a.1 == b.1);
+    let beyond = copy.entries.len().saturating_sub(log.entries.len());
+    let ok = same_log && same && beyond == 0;
+    list.text.push_str(&match (same_log, same, beyond) {
+        (false, ..) => "\n  the copy is of another log / 副本属于另一日志".to_owned(),
+        (_, false, _) => {
+            "\n  the mirror's copy has other entries: two histories / 镜像副本内容不同：存在两个版本"
+                .to_owned()
+        }
+        (_, _, 0) => {
+            format!("\n  the mirror's copy of {} entries is its beginning / 镜像副本一致", copy.entries.len())
+        }
+        _ => format!("\n  the mirror has {beyond} entries more than are shown here / 镜像多出 {beyond} 条"),
+    });
+    list.json["copy"] = json!({ "entries": copy.entries.len(), "same": same_log && same, "beyond": beyond });
+    list.ok &= ok;
+    list.json["ok"] = json!(list.ok);
+}
