@@ -91,7 +91,7 @@ pub fn stage() -> Stage {
         published: None,
         ended: None,
         tier: Some(Tier::General),
-        kind: AuthorityKind::General,
+        kind: AuthorityKind::GENERAL,
         content: own.naming.content_tag(&contents),
     };
     let sealed = SealedRecord::seal(&contents, facts, &own.id, &sh.tree.key(Slot(0)).expect("a fresh slot"));

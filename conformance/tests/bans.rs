@@ -128,7 +128,7 @@ fn a_ban_bars_what_the_same_makers_orders_govern_and_nothing_else() {
     world.until(at("2026-03-02", 10));
     // Market regulation has an order of its own, which says nothing of bans under another's.
     let samr = Penalty {
-        kind: AuthorityKind::Samr,
+        kind: AuthorityKind::SAMR,
         published: Some("2025-12-28"),
         ..Penalty::general("J-1", "2025-12-26")
     };

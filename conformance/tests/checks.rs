@@ -150,7 +150,7 @@ impl Stage {
             published: None,
             ended: None,
             tier: (of == "CF").then_some(Tier::General),
-            kind: AuthorityKind::General,
+            kind: AuthorityKind::GENERAL,
             content: naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(first)).unwrap();

@@ -36,13 +36,13 @@ fn publicity_ends_at_its_authority_when_the_maximum_is_over_and_everybody_learns
     // Three months after publication, not after the decision.
     let samr = Penalty {
         published: Some("2026-04-16"),
-        kind: AuthorityKind::Samr,
+        kind: AuthorityKind::SAMR,
         tier: Tier::Minor,
         ..Penalty::general("R-1", "2026-04-09")
     };
     let samr = world.collect(SH, &samr);
     // The set counts from a publication that the file does not tell: nothing is assumed.
-    let untold = Penalty { kind: AuthorityKind::Samr, ..Penalty::general("U-1", "2026-04-09") };
+    let untold = Penalty { kind: AuthorityKind::SAMR, ..Penalty::general("U-1", "2026-04-09") };
     let untold = world.collect(SH, &untold);
     // A copy at another member has no clock there.
     world.collect(JS, &Penalty { tier: Tier::Minor, ..Penalty::general("M-1", "2026-04-09") });
@@ -410,7 +410,7 @@ fn retention_ends_where_the_region_says_when_and_nowhere_else() {
     // Where the file tells the end of the act, they count from there, and the record is answered no longer. Its publicity
     // does not end before: this set counts from a publication that the file does not tell.
     let mut world = World::new(at("2026-04-10", 9));
-    let samr = Penalty { kind: AuthorityKind::Samr, ..Penalty::general("U-1", "2026-04-09") };
+    let samr = Penalty { kind: AuthorityKind::SAMR, ..Penalty::general("U-1", "2026-04-09") };
     let untold = world.collect(SH, &samr);
     let told = world.collect(SH, &Penalty { document: "U-2", ended: Some("2026-02-28"), ..samr });
     world.until(at("2031-02-27", 23));

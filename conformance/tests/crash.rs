@@ -293,7 +293,7 @@ impl Run {
             published: None,
             ended: None,
             tier: Some(Tier::General),
-            kind: AuthorityKind::General,
+            kind: AuthorityKind::GENERAL,
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(first)).unwrap();

@@ -4,9 +4,12 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{
+    process::{Child, Stdio},
+    time::Duration,
+};
 
-use common::{Federation, federation::FIVE, finish_within, rows, run};
+use common::{Federation, federation::FIVE, rows, run, until};
 use credit::id::{ItemId, MemberId, SourceId};
 use crypto::{Digest, pseudonym::FileHasher};
 use exchange::{
@@ -24,11 +27,18 @@ fn number(report: &Value, key: &str) -> u64 {
     report[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {report:#}"))
 }
 
-/// Starts to hand the file in, and gives up after `wait`; returns whether it was done by then.
-fn interrupted(federation: &Federation, file: &str, wait: Duration) -> bool {
+/// Starts to hand the file in.
+fn begin(federation: &Federation, file: &str) -> Child {
     let dir = federation.text("sh");
     let submit = ["submit", file, "--item", "CF", "--source", "office", "--json", "--dir", &dir];
-    finish_within(common::command(&submit), wait).is_some_and(|ran| ran.code == Some(0))
+    common::command(&submit).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Waits until more rows of the file are durable than before.
+fn grown(federation: &Federation, before: u64) {
+    until("more rows are durable", Duration::from_secs(120), || {
+        (federation.sizes("sh")[0] > before).then_some(())
+    });
 }
 
 #[test]
@@ -38,20 +48,23 @@ fn an_interrupted_file_goes_on_where_it_stopped_and_brings_each_row_once() {
     let file = federation.file("large.csv", rows::numbered(0, ROWS));
     // The command is killed twice, then the node.
     let mut sizes = vec![federation.sizes("sh")[0]];
-    let mut done = false;
-    for wait in [400, 700] {
-        done = done || interrupted(&federation, &file, Duration::from_millis(wait));
-        sizes.push(federation.sizes("sh")[0]);
+    for node in [false, false, true] {
+        let before = sizes[sizes.len() - 1];
+        let mut command = begin(&federation, &file);
+        grown(&federation, before);
+        if node {
+            federation.kill("sh");
+        }
+        let _ = command.kill();
+        command.wait().unwrap();
+        if !node {
+            sizes.push(federation.sizes("sh")[0]);
+        }
     }
-    std::thread::scope(|scope| {
-        scope.spawn(|| interrupted(&federation, &file, Duration::from_secs(2)));
-        std::thread::sleep(Duration::from_millis(500));
-        federation.kill("sh");
-    });
     federation.spawn("sh");
     federation.ready("sh");
     sizes.push(federation.sizes("sh")[0]);
-    assert!(sizes.iter().any(|size| *size > 1_000 && *size < ROWS), "no interruption fell inside: {sizes:?}");
+    assert!(sizes[1] < ROWS, "no interruption fell inside: {sizes:?}");
     let report = federation.submit("sh", "office", &file).done().json();
     assert_eq!(number(&report, "accepted"), ROWS, "the report is of the whole file: {report:#}");
     assert_eq!((number(&report, "duplicate"), number(&report, "rejected")), (0, 0));
@@ -60,7 +73,7 @@ fn an_interrupted_file_goes_on_where_it_stopped_and_brings_each_row_once() {
     // Every record once, and a signed statement per run.
     let entries = federation.sizes("sh")[0];
     let runs = ROWS / ROWS_PER_RUN;
-    assert_eq!(entries, ROWS + runs, "done early: {done}");
+    assert_eq!(entries, ROWS + runs, "{sizes:?}");
     let (registry, auth) = (federation.registry(), federation.pass("sh"));
     let url = format!("{}/log/records", federation.http("sh"));
     run(&["verify", &url, "--registry", registry.to_str().unwrap(), "--auth", &auth]).done();

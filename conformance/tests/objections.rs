@@ -161,7 +161,7 @@ fn a_record_that_ends_ends_every_case_about_it() {
 fn a_repair_is_refused_before_acceptance_and_where_no_rule_set_is_left_to_grant_it_by() {
     let mut world = World::new(at("2026-05-06", 9));
     // Decided by a market regulator before its order was in force: no set rules over it.
-    let samr = Penalty { kind: AuthorityKind::Samr, ..Penalty::general("S-1", "2025-11-05") };
+    let samr = Penalty { kind: AuthorityKind::SAMR, ..Penalty::general("S-1", "2025-11-05") };
     world.collect(SH, &samr);
     world.collect(SH, &Penalty::general("G-1", "2026-04-09"));
     let decide = |world: &mut World, case: u8, grant| {
@@ -190,7 +190,7 @@ fn a_repair_is_refused_before_acceptance_and_where_no_rule_set_is_left_to_grant_
     // 11, 12, 13, 14 May.
     let samr = Penalty {
         published: Some("2026-04-10"),
-        ..Penalty { kind: AuthorityKind::Samr, ..Penalty::general("S-2", "2026-04-09") }
+        ..Penalty { kind: AuthorityKind::SAMR, ..Penalty::general("S-2", "2026-04-09") }
     };
     world.collect(SH, &samr);
     world.apply(JS, "S-2", 4);

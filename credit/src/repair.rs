@@ -615,7 +615,7 @@ mod tests {
             matter: Matter::Repair,
         };
         let book = RuleBook::builtin();
-        let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        let rule = book.rule(AuthorityKind::GENERAL, date("2026-04-01"), Tier::General).unwrap();
         let due = accept_due(application.applied_at, Some(rule), calendar);
         Case::Applied(Applied::open(&application, Digest::ZERO, due))
     }
@@ -630,7 +630,7 @@ mod tests {
             ("2026-09-30", "2026-10-10", "2026-10-20"), // the third day is a make-up Saturday
         ];
         let book = RuleBook::builtin();
-        let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        let rule = book.rule(AuthorityKind::GENERAL, date("2026-04-01"), Tier::General).unwrap();
         for (day, accept, decide) in table {
             let case = applied(day, &calendar);
             let expected = |due: &str| Some(Deadline { date: date(due), provisional: false });
@@ -670,7 +670,7 @@ mod tests {
         let head = "date,off,name\n";
         let later = Calendar::parse(&[(2026, head), (2027, notice)]).unwrap();
         let book = RuleBook::builtin();
-        let rule = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        let rule = book.rule(AuthorityKind::GENERAL, date("2026-04-01"), Tier::General).unwrap();
         case.set_deadline(accept_due(date("2026-12-30").start(), Some(rule), &later));
         assert_eq!(case.deadline(), Some(Deadline { date: date("2027-01-06"), provisional: false }));
     }
@@ -680,12 +680,12 @@ mod tests {
         let book = RuleBook::builtin();
         let (today, stated) = (date("2026-11-25"), date("2027-11-24"));
         let found = |barred_until| FalseMaterial { barred_until };
-        let old = book.rule(AuthorityKind::General, date("2026-03-31"), Tier::General).unwrap();
+        let old = book.rule(AuthorityKind::GENERAL, date("2026-03-31"), Tier::General).unwrap();
         assert_eq!(found(None).until(old, today), Ok(date("2029-11-25")));
         assert_eq!(found(Some(date("2029-11-25"))).until(old, today), Ok(date("2029-11-25")));
         assert!(matches!(found(Some(stated)).until(old, today), Err(Denial::OtherBan { .. })));
         // The number in Order 36 was not legible.
-        let new = book.rule(AuthorityKind::General, date("2026-04-01"), Tier::General).unwrap();
+        let new = book.rule(AuthorityKind::GENERAL, date("2026-04-01"), Tier::General).unwrap();
         assert!(matches!(found(None).until(new, today), Err(Denial::NoBan { .. })));
         assert!(matches!(found(Some(today)).until(new, today), Err(Denial::NoBan { .. })));
         assert_eq!(found(Some(stated)).until(new, today), Ok(stated));

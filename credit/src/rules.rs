@@ -6,6 +6,7 @@
 //! *Not here*: the course of a repair case (`repair`), working days (`calendar`). What the sources do not say is
 //! `None`, "not provided"; nothing is inherited from a neighbour or a national rule, and callers refuse to guess.
 
+mod authorities;
 mod tiers;
 
 use std::fmt;
@@ -17,35 +18,9 @@ use crate::catalog::{CatalogError, Line, digest_of, table};
 use crate::status::Change;
 use crate::value::Date;
 
+pub use authorities::AuthorityKind;
 pub use tiers::Penalty;
-use tiers::Words;
-
-/// Whose rules a decision falls under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-#[cbor(index_only)]
-pub enum AuthorityKind {
-    /// Any department without rules of its own: the orders of the NDRC.
-    #[n(0)]
-    General,
-    /// Market regulation (市场监管): the orders of the SAMR.
-    #[n(1)]
-    Samr,
-}
-
-impl AuthorityKind {
-    /// The code, as in the data file.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::General => "general",
-            Self::Samr => "samr",
-        }
-    }
-
-    /// Reads the code.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::General, Self::Samr].into_iter().find(|kind| kind.as_str() == text)
-    }
-}
+use {authorities::Authorities, tiers::Words};
 
 /// What the months of publicity count from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -313,11 +288,19 @@ pub enum Duty {
     MarkObjection,
     /// Answer an objection.
     AnswerObjection,
+    /// Hand in a decision.
+    HandIn,
 }
 
 impl Duty {
-    const ALL: [Self; 5] =
-        [Self::EraseWithdrawn, Self::Acknowledge, Self::Forward, Self::MarkObjection, Self::AnswerObjection];
+    const ALL: [Self; 6] = [
+        Self::HandIn,
+        Self::EraseWithdrawn,
+        Self::Acknowledge,
+        Self::Forward,
+        Self::MarkObjection,
+        Self::AnswerObjection,
+    ];
 
     /// The code, as in the data file.
     pub const fn as_str(self) -> &'static str {
@@ -327,6 +310,7 @@ impl Duty {
             Self::Forward => "forward",
             Self::MarkObjection => "mark-objection",
             Self::AnswerObjection => "answer-objection",
+            Self::HandIn => "hand-in",
         }
     }
 
@@ -358,30 +342,33 @@ pub struct RuleBook {
     terms: Vec<Term>,
     places: Vec<Place>,
     words: Words,
+    authorities: Authorities,
     digest: Digest,
 }
 
 impl RuleBook {
     /// The rules this build carries.
     pub fn builtin() -> Self {
-        match Self::parse([REPAIR, RETENTION, DEADLINES, RECOGNITION, TIERS]) {
+        match Self::parse(BUILTIN) {
             Ok(book) => book,
             // INVARIANT: the embedded files are fixed at build time and a test parses them.
             Err(e) => unreachable!("embedded rules: {e}"),
         }
     }
 
-    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv`, `recognition.csv` and `tiers.csv`, in this order.
+    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv`, `recognition.csv`, `tiers.csv` and
+    /// `authorities.csv`, in this order.
     ///
     /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind, two rules of one region or two terms of
     /// one duty for the same day.
-    pub fn parse(texts: [&str; 5]) -> Result<Self, CatalogError> {
-        let [repair, retention, deadlines, recognition, tiers] = texts;
+    pub fn parse(texts: [&str; 6]) -> Result<Self, CatalogError> {
+        let [repair, retention, deadlines, recognition, tiers, authorities] = texts;
+        let authorities = Authorities::parse(authorities)?;
         let mut sets: Vec<RuleSet> = Vec::new();
         for line in table("repair.csv", repair, &REPAIR_COLUMNS)? {
             let set = RuleSet {
                 id: line.required("id")?,
-                kind: line.parse("authority_kind", AuthorityKind::parse)?,
+                kind: line.parse("authority_kind", |id| authorities.by_id(id))?,
                 from: line.parse("from", Date::parse)?,
                 until: line.optional("until", Date::parse)?,
                 rules: Vec::new(),
@@ -464,7 +451,7 @@ impl RuleBook {
         }
         let words = Words::parse(tiers, &sets)?;
         let digest = digest_of(&texts);
-        Ok(Self { sets, retention: regions, terms, places, words, digest })
+        Ok(Self { sets, retention: regions, terms, places, words, authorities, digest })
     }
 
     /// How system `own` takes a result of `other` that was decided on `day`; `None` = it does not.
@@ -494,9 +481,14 @@ impl RuleBook {
         own.or_else(|| self.terms.iter().filter(covers).find(|t| t.region.is_none()))
     }
 
-    /// SHA-256 over the five texts, each with its length before it (8 bytes, big endian).
+    /// SHA-256 over the six texts, each with its length before it (8 bytes, big endian).
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Whose rules the decisions of a body fall under, by its name.
+    pub fn kind_of_body(&self, name: &str) -> AuthorityKind {
+        self.authorities.of_body(name)
     }
 
     /// Every set, in the order of the file.
@@ -521,7 +513,10 @@ impl RuleBook {
     ///
     /// Errors: [`RuleError::NoRuleSet`], [`RuleError::NoTier`]. Never falls back to another set.
     pub fn rule(&self, kind: AuthorityKind, decided: Date, tier: Tier) -> Result<&Rule, RuleError> {
-        let set = self.select(kind, decided).ok_or(RuleError::NoRuleSet { kind, decided })?;
+        let set = self.select(kind, decided).ok_or_else(|| {
+            let (kind, kind_zh) = self.authorities.names(kind);
+            RuleError::NoRuleSet { kind, kind_zh, decided }
+        })?;
         set.rules
             .iter()
             .find(|rule| rule.tier == tier)
@@ -561,8 +556,10 @@ impl RuleBook {
 pub enum RuleError {
     /// No set rules over decisions of this kind on this day.
     NoRuleSet {
-        /// Whose decision.
-        kind: AuthorityKind,
+        /// Whose decision: the kind's code.
+        kind: String,
+        /// Its Chinese name.
+        kind_zh: String,
         /// When.
         decided: Date,
     },
@@ -593,12 +590,8 @@ impl RuleError {
     /// The same statement in Chinese.
     pub fn zh(&self) -> String {
         match self {
-            Self::NoRuleSet { kind, decided } => {
-                let whose = match kind {
-                    AuthorityKind::General => "一般部门",
-                    AuthorityKind::Samr => "市场监管部门",
-                };
-                format!("没有适用于{whose}{decided}所作决定的修复规则，不作推定")
+            Self::NoRuleSet { kind_zh, decided, .. } => {
+                format!("没有适用于{kind_zh}{decided}所作决定的修复规则，不作推定")
             }
             Self::NoTier { set_id, tier } => {
                 format!("规则`{set_id}`未规定“{}”失信的期限，不作推定", tier.zh())
@@ -611,8 +604,8 @@ impl RuleError {
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRuleSet { kind, decided } => {
-                write!(f, "no rule set provided for a `{}` decision of {decided}", kind.as_str())
+            Self::NoRuleSet { kind, decided, .. } => {
+                write!(f, "no rule set provided for a `{kind}` decision of {decided}")
             }
             Self::NoTier { set_id, tier } => {
                 write!(f, "rule set `{set_id}` provides nothing for tier `{tier}`")
@@ -747,6 +740,8 @@ const RETENTION: &str = include_str!("../data/rules/retention.csv");
 const DEADLINES: &str = include_str!("../data/rules/deadlines.csv");
 const RECOGNITION: &str = include_str!("../data/rules/recognition.csv");
 const TIERS: &str = include_str!("../data/rules/tiers.csv");
+const AUTHORITIES: &str = include_str!("../data/rules/authorities.csv");
+const BUILTIN: [&str; 6] = [REPAIR, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES];
 
 #[cfg(test)]
 mod tests {
@@ -760,18 +755,18 @@ mod tests {
     fn the_decision_date_selects_the_order() {
         let book = RuleBook::builtin();
         let table = [
-            (AuthorityKind::General, "2023-04-30", None),
-            (AuthorityKind::General, "2023-05-01", Some("ndrc-58")),
-            (AuthorityKind::General, "2026-03-31", Some("ndrc-58")),
-            (AuthorityKind::General, "2026-04-01", Some("ndrc-36")),
-            (AuthorityKind::Samr, "2025-12-24", None),
-            (AuthorityKind::Samr, "2025-12-25", Some("samr-107")),
-            (AuthorityKind::Samr, "2026-11-01", Some("samr-107")),
+            (AuthorityKind::GENERAL, "2023-04-30", None),
+            (AuthorityKind::GENERAL, "2023-05-01", Some("ndrc-58")),
+            (AuthorityKind::GENERAL, "2026-03-31", Some("ndrc-58")),
+            (AuthorityKind::GENERAL, "2026-04-01", Some("ndrc-36")),
+            (AuthorityKind::SAMR, "2025-12-24", None),
+            (AuthorityKind::SAMR, "2025-12-25", Some("samr-107")),
+            (AuthorityKind::SAMR, "2026-11-01", Some("samr-107")),
         ];
         for (kind, decided, id) in table {
             assert_eq!(book.select(kind, date(decided)).map(|set| set.id.as_str()), id, "{kind:?} {decided}");
         }
-        let e = book.rule(AuthorityKind::Samr, date("2025-12-24"), Tier::General).unwrap_err();
+        let e = book.rule(AuthorityKind::SAMR, date("2025-12-24"), Tier::General).unwrap_err();
         assert_eq!(e.code(), "no_rule_set");
         assert_eq!(e.to_string(), "no rule set provided for a `samr` decision of 2025-12-24");
     }
@@ -780,17 +775,17 @@ mod tests {
     fn the_same_act_ages_by_different_clocks() {
         let book = RuleBook::builtin();
         let (decided, published) = (date("2026-04-10"), date("2026-04-20"));
-        let general = book.rule(AuthorityKind::General, decided, Tier::General).unwrap();
+        let general = book.rule(AuthorityKind::GENERAL, decided, Tier::General).unwrap();
         assert_eq!(general.earliest_repair(decided, published), Some(date("2026-07-10")));
         assert_eq!(general.publicity_end(decided, published), Some(date("2027-04-10")));
         assert_eq!((general.accept_working_days, general.decide_working_days), (Some(3), Some(10)));
-        let samr = book.rule(AuthorityKind::Samr, decided, Tier::General).unwrap();
+        let samr = book.rule(AuthorityKind::SAMR, decided, Tier::General).unwrap();
         assert_eq!(samr.earliest_repair(decided, published), Some(date("2026-07-20")));
         assert_eq!(samr.accept_working_days, None);
-        let serious = book.rule(AuthorityKind::General, decided, Tier::Serious).unwrap();
+        let serious = book.rule(AuthorityKind::GENERAL, decided, Tier::Serious).unwrap();
         assert_eq!(serious.earliest_repair(decided, published), Some(date("2027-04-10")));
         assert_eq!(serious.publicity_end(decided, published), Some(date("2029-04-10")));
-        let minor = book.rule(AuthorityKind::General, decided, Tier::Minor).unwrap();
+        let minor = book.rule(AuthorityKind::GENERAL, decided, Tier::Minor).unwrap();
         assert_eq!(
             (minor.earliest_repair(decided, published), minor.published),
             (Some(decided), Some(false))
@@ -801,11 +796,11 @@ mod tests {
     fn a_period_that_is_not_provided_fails_closed() {
         let book = RuleBook::builtin();
         let day = date("2026-01-31");
-        let old = book.rule(AuthorityKind::General, day, Tier::Minor).unwrap();
+        let old = book.rule(AuthorityKind::GENERAL, day, Tier::Minor).unwrap();
         assert_eq!((old.min_months, old.max_months), (None, None));
         assert_eq!(old.earliest_repair(day, day), None);
         assert_eq!(old.publicity_end(day, day), None);
-        let samr = book.rule(AuthorityKind::Samr, day, Tier::Minor).unwrap();
+        let samr = book.rule(AuthorityKind::SAMR, day, Tier::Minor).unwrap();
         assert_eq!(samr.earliest_repair(day, day), Some(date("2026-04-30")));
     }
 
@@ -842,9 +837,16 @@ mod tests {
         let (open, ended_term) =
             ("acknowledge,310000,2024-11-01,,", "acknowledge,310000,2024-11-01,2029-12-31,");
         let deadlines = DEADLINES.replace(open, ended_term);
-        let book =
-            RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION, TIERS]).unwrap();
-        let rule = |day| book.rule(AuthorityKind::General, date(day), Tier::General).unwrap();
+        let book = RuleBook::parse([
+            &(ended + next),
+            RETENTION,
+            &(deadlines + term),
+            RECOGNITION,
+            TIERS,
+            AUTHORITIES,
+        ])
+        .unwrap();
+        let rule = |day| book.rule(AuthorityKind::GENERAL, date(day), Tier::General).unwrap();
         assert_eq!((rule("2029-12-31").set_id.as_str(), rule("2029-12-31").ban_months), ("ndrc-36", None));
         assert_eq!(
             (rule("2030-01-01").set_id.as_str(), rule("2030-01-01").ban_months),
@@ -885,45 +887,63 @@ mod tests {
         let change = Change::Withdraw;
         assert_eq!(book.recognition(System::Gsxt, System::CreditChina, change, date("2026-04-01")), None);
         let same = RECOGNITION.replace("gsxt,repair,2", "gsxt,repair,1");
-        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS]).unwrap_err().column, "rank");
+        assert_eq!(
+            RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS, AUTHORITIES]).unwrap_err().column,
+            "rank"
+        );
     }
 
     #[test]
     fn refuses_rule_files_that_contradict_themselves() {
         let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
         assert_eq!(
-            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+                .unwrap_err()
+                .column,
             "from"
         );
         let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
         assert_eq!(
-            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+                .unwrap_err()
+                .column,
             "from"
         );
         let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
         assert_eq!(
-            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+                .unwrap_err()
+                .column,
             "max_months"
         );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
         assert_eq!(
-            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+                .unwrap_err()
+                .column,
             "tier"
         );
         let twice = format!("{DEADLINES}forward,310000,2020-01-01,,1,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION, TIERS, AUTHORITIES]).unwrap_err().column,
             "valid_from"
         );
         let twice = format!("{RETENTION}310000,sh,上海市,3,end,stop,,,2020-01-01,,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION, TIERS, AUTHORITIES]).unwrap_err().column,
             "valid_from"
         );
         assert_ne!(
-            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION, TIERS])
-                .unwrap()
-                .digest(),
+            RuleBook::parse([
+                REPAIR,
+                &RETENTION.replace(",5,", ",6,"),
+                DEADLINES,
+                RECOGNITION,
+                TIERS,
+                AUTHORITIES
+            ])
+            .unwrap()
+            .digest(),
             RuleBook::builtin().digest()
         );
     }

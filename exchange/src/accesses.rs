@@ -119,7 +119,7 @@ impl AccessList {
         if counted < self.count {
             held.missing.push(counted);
         }
-        for n in self.count.. {
+        for n in self.count..u64::MAX {
             match at.get(&subject_link(&key, n)) {
                 Some(index) if *index < self.size => held.uncounted.push(*index),
                 Some(index) => held.since.push(*index),

@@ -11,7 +11,7 @@ use credit::{
     id::{FieldId, MemberId},
     normalize::document_form,
     record::{Contents, RecordFacts, SealedRecord},
-    rules::{AuthorityKind, Penalty, RuleBook, Tier},
+    rules::{AuthorityKind, Duty, Penalty, RuleBook, Tier},
     value::{Date, Value},
 };
 use crypto::{Timestamp, keytree::Slot};
@@ -21,12 +21,10 @@ use exchange::{
     refusal::Fault,
     submit::{FileRow, RunRows, SealedRow},
     tables::{self, Key, RecordRow},
+    timer,
 };
 
 use crate::core::Shared;
-
-/// Working days within which a decision must be handed in (发改办财金〔2018〕424号).
-const TIMELY_WORKING_DAYS: u32 = 7;
 
 /// What sealing the rows of one file needs.
 pub struct Prepare<'a> {
@@ -63,8 +61,8 @@ impl Prepare<'_> {
                     continue;
                 }
             };
-            let due = plain.decided.map(|d| context.calendar.add_working_days(d, TIMELY_WORKING_DAYS).date);
-            let late = due.is_some_and(|due| self.today > due);
+            let due = |day: Date| timer::deadline(context, &context.own.id, Duty::HandIn, day.start());
+            let late = plain.decided.and_then(due).is_some_and(|due| self.today > due.date);
             let confirmed =
                 !self.confirm.is_empty() && self.confirm.contains(&document_form(&plain.document));
             let row = FileRow { number: row.number, normalised: row.normalised, late, confirmed };
@@ -136,7 +134,7 @@ impl Prepare<'_> {
             slot,
             decided: plain.decided,
             tier: item.repairable.then(|| tier(&context.rules, item, plain)),
-            kind: kind(item, plain),
+            kind: kind(&context.rules, item, plain),
             published: date(plain, item.published_field),
             ended: date(plain, item.ended_field),
             content: context.own.naming.content_tag(contents),
@@ -179,13 +177,11 @@ fn tier(rules: &RuleBook, item: &Item, plain: &PlainRecord) -> Tier {
         grounds: [of_item("YJ"), of_item("WFXW")],
         stated: named("X_SXCD").and_then(Tier::parse),
     };
-    rules.tier_of_penalty(kind(item, plain), plain.decided, &penalty)
+    rules.tier_of_penalty(kind(rules, item, plain), plain.decided, &penalty)
 }
 
-/// Market regulators repair under their own order; the official layout tells them by the body's name only.
-fn kind(item: &Item, plain: &PlainRecord) -> AuthorityKind {
+/// Whose rules the decision falls under: the official layout tells it by the body's name only.
+fn kind(rules: &RuleBook, item: &Item, plain: &PlainRecord) -> AuthorityKind {
     let body = item.field_by_column(&format!("{}_CFJG", item.id)).map(|f| f.id);
-    let market =
-        text(plain, body).is_some_and(|name| name.contains("市场监督管理") || name.contains("市场监管"));
-    if market { AuthorityKind::Samr } else { AuthorityKind::General }
+    rules.kind_of_body(text(plain, body).unwrap_or_default())
 }

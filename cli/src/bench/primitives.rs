@@ -66,7 +66,7 @@ pub(super) fn measure(penalties: &Penalties, count: u64, batch: u64) -> Result<C
                 slot: Slot(slot),
                 decided: plain.decided,
                 tier: None,
-                kind: AuthorityKind::General,
+                kind: AuthorityKind::GENERAL,
                 published: None,
                 ended: None,
                 content: naming.content_tag(&contents),

@@ -18,6 +18,7 @@ use std::{
 use ::node::{
     Problem,
     client::member_id,
+    clock,
     home::Home,
     keys::{Keys, write_private},
     places::CONNECTIONS_PER_KEY_MAX,
@@ -146,10 +147,16 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     let mut runs = Vec::new();
     for concurrency in CONCURRENCY {
         say(&format!("{concurrency} at once …"));
-        let ran = node.load(&workload, &registry, concurrency, Duration::from_secs(args.seconds)).await?;
+        let load = Load::AtOnce(concurrency);
+        let ran = node.load(&workload, &registry, load, Duration::from_secs(args.seconds)).await?;
         text.push(ran.to_string());
         runs.push(ran);
     }
+    // Half of what it can do, coming as it comes: a question that waits for its turn waits in the figures too.
+    let half = runs.iter().map(Ran::rate).fold(0.0, f64::max) / 2.0;
+    say(&format!("{half:.0} a second …"));
+    let half = node.load(&workload, &registry, Load::Rate(half), Duration::from_secs(args.seconds)).await?;
+    text.push(half.to_string());
     let loaded = node.resident();
     text.push(format!("after that the node has {} MiB", loaded >> 20));
     drop(idle);
@@ -162,8 +169,8 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     text.push(parts.to_string());
     if let Some(busiest) = runs.last() {
         text.push(format!(
-            "at {} at once the node's parts take {:.0} of its {:.0} µs of processor time an answer; the rest is QUIC, TLS, the kernel and the runtime",
-            busiest.concurrency, parts.node(), busiest.node
+            "with {} the node's parts take {:.0} of its {:.0} µs of processor time an answer; the rest is QUIC, TLS, the kernel and the runtime",
+            busiest.load, parts.node(), busiest.node
         ));
     }
     let mut plain = Vec::new();
@@ -197,7 +204,7 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     let value = json!({
         "machine": machine, "service": service, "idle_connections": args.idle, "idle_bytes": grown,
         "resident_bytes": loaded, "subjects": args.subjects, "askers": args.askers, "seconds": args.seconds,
-        "runs": runs.iter().map(Ran::json).collect::<Vec<_>>(), "parts": parts.json(), "postgres": plain,
+        "runs": runs.iter().map(Ran::json).collect::<Vec<_>>(), "half_load": half.json(), "parts": parts.json(), "postgres": plain,
     });
     Ok(Output::new(value, text.join("\n")))
 }
@@ -314,12 +321,12 @@ impl Node {
         }
     }
 
-    /// Keeps `concurrency` questions on their way for `time`.
+    /// Asks for `time`.
     async fn load(
         &mut self,
         workload: &Arc<Workload>,
         registry: &Arc<Registry>,
-        concurrency: usize,
+        load: Load,
         time: Duration,
     ) -> Result<Ran, Problem> {
         let stated = registry.member(&member_id(super::MEMBER)?)?.stated.clone();
@@ -328,24 +335,11 @@ impl Node {
         let connection = connected.map_err(Problem::fault)?;
         let (own, node) = (std::process::id(), self.child.id());
         let before = (self.counters().await?, machine::processor(own), machine::processor(node));
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut asking = JoinSet::new();
         let start = Instant::now();
-        for _ in 0..concurrency {
-            let (workload, registry) = (workload.clone(), registry.clone());
-            let (connection, stop) = (connection.clone(), stop.clone());
-            asking.spawn(async move {
-                let (mut took, mut sent_away) = (Vec::new(), 0);
-                while !stop.load(Ordering::Relaxed) {
-                    let start = Instant::now();
-                    sent_away += one(&workload, &registry, &connection).await?;
-                    took.push(start.elapsed());
-                }
-                Ok::<_, Problem>((took, sent_away))
-            });
-        }
-        tokio::time::sleep(time).await;
-        stop.store(true, Ordering::Relaxed);
+        let mut asking = match load {
+            Load::AtOnce(many) => at_once(workload, registry, &connection, many, time).await,
+            Load::Rate(rate) => at_rate(workload, registry, &connection, rate, time).await,
+        };
         let (mut took, mut sent_away) = (Vec::new(), 0);
         while let Some(asked) = asking.join_next().await {
             let (more, away) = asked.map_err(|e| Problem::fault(e.to_string()))??;
@@ -358,7 +352,7 @@ impl Node {
         took.sort_unstable();
         let per = |seconds: f64| seconds * 1e6 / took.len() as f64;
         Ok(Ran {
-            concurrency,
+            load,
             seconds,
             sent_away,
             share: (after.0.1 - before.0.1) / (after.0.0 - before.0.0),
@@ -381,6 +375,80 @@ impl Drop for Node {
         // After `stop` it has ended, and there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// How questions come.
+#[derive(Clone, Copy)]
+enum Load {
+    /// So many are always on their way.
+    AtOnce(usize),
+    /// So many a second at random moments, whatever has been answered (a Poisson process).
+    Rate(f64),
+}
+
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtOnce(many) => write!(f, "{many:>4} at once"),
+            Self::Rate(rate) => write!(f, "{rate:.0} coming each second"),
+        }
+    }
+}
+
+/// How long each answer took, and how often the node said to come again.
+type Asking = JoinSet<Result<(Vec<Duration>, u64), Problem>>;
+
+async fn at_once(
+    workload: &Arc<Workload>,
+    registry: &Arc<Registry>,
+    connection: &quic::Connection,
+    many: usize,
+    time: Duration,
+) -> Asking {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut asking = JoinSet::new();
+    for _ in 0..many {
+        let (workload, registry) = (workload.clone(), registry.clone());
+        let (connection, stop) = (connection.clone(), stop.clone());
+        asking.spawn(async move {
+            let (mut took, mut sent_away) = (Vec::new(), 0);
+            while !stop.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                sent_away += one(&workload, &registry, &connection).await?;
+                took.push(start.elapsed());
+            }
+            Ok((took, sent_away))
+        });
+    }
+    tokio::time::sleep(time).await;
+    stop.store(true, Ordering::Relaxed);
+    asking
+}
+
+async fn at_rate(
+    workload: &Arc<Workload>,
+    registry: &Arc<Registry>,
+    connection: &quic::Connection,
+    rate: f64,
+    time: Duration,
+) -> Asking {
+    let mut asking = JoinSet::new();
+    let (mut due, end) = (Instant::now(), Instant::now() + time);
+    loop {
+        // In (0, 1], so that its logarithm is finite.
+        let chance = (f64::from(u32::from_be_bytes(clock::random())) + 1.0) / 2f64.powi(32);
+        due += Duration::from_secs_f64(-chance.ln() / rate);
+        if due > end {
+            return asking;
+        }
+        tokio::time::sleep_until(due.into()).await;
+        let (workload, registry, connection) = (workload.clone(), registry.clone(), connection.clone());
+        asking.spawn(async move {
+            let sent_away = one(&workload, &registry, &connection).await?;
+            // From when it was due: what kept it from being asked counts.
+            Ok((vec![due.elapsed()], sent_away))
+        });
     }
 }
 
@@ -413,9 +481,9 @@ async fn one(
     }
 }
 
-/// What one concurrency gave.
+/// What a load gave.
 struct Ran {
-    concurrency: usize,
+    load: Load,
     seconds: f64,
     /// From before the question is signed until its answer is verified; ascending.
     took: Vec<Duration>,
@@ -440,8 +508,12 @@ impl Ran {
     }
 
     fn json(&self) -> serde_json::Value {
+        let (at_once, offered) = match self.load {
+            Load::AtOnce(many) => (Some(many), None),
+            Load::Rate(rate) => (None, Some(rate)),
+        };
         json!({
-            "concurrency": self.concurrency, "answers": self.took.len(), "answers_per_second": self.rate(),
+            "concurrency": at_once, "offered_per_second": offered, "answers": self.took.len(), "answers_per_second": self.rate(),
             "p50_ms": self.at(0.5), "p99_ms": self.at(0.99), "inputs_a_step": self.share, "node_busy": self.sent_away,
             "node_microseconds": self.node, "asker_microseconds": self.asker,
         })
@@ -452,8 +524,8 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "  {:>4} at once: {:>7.0} answers/s, p50 {:>6.2} ms, p99 {:>6.2} ms; processor µs an answer: node {:.0}, outlet and bank {:.0}; {:.1} inputs a step",
-            self.concurrency,
+            "  {}: {:>7.0} answers/s, p50 {:>6.2} ms, p99 {:>6.2} ms; processor µs an answer: node {:.0}, outlet and bank {:.0}; {:.1} inputs a step",
+            self.load,
             self.rate(),
             self.at(0.5),
             self.at(0.99),

@@ -185,7 +185,7 @@ impl Maker {
         }
         cells.set("YXQ", day(Date::LONG_TERM));
         // Publicity ends when the rules say so; under the rules that do not say, the cell stays empty.
-        let (general, penalty) = (AuthorityKind::General, Penalty::of_kinds(kinds));
+        let (general, penalty) = (AuthorityKind::GENERAL, Penalty::of_kinds(kinds));
         let tier = self.rules.tier_of_penalty(general, Some(matter.decided), &penalty);
         let rule = self.rules.rule(general, matter.decided, tier);
         if let Some(end) = rule.ok().and_then(|rule| rule.publicity_end(matter.decided, matter.decided)) {

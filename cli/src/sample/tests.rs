@@ -244,8 +244,8 @@ fn publicity_of_a_penalty_ends_when_the_rules_say() {
     for record in penalties {
         let decided = record.decided.unwrap();
         let penalty = Penalty::of_kinds(text(&record, 18));
-        let tier = rules.tier_of_penalty(AuthorityKind::General, Some(decided), &penalty);
-        let rule = rules.rule(AuthorityKind::General, decided, tier).unwrap();
+        let tier = rules.tier_of_penalty(AuthorityKind::GENERAL, Some(decided), &penalty);
+        let rule = rules.rule(AuthorityKind::GENERAL, decided, tier).unwrap();
         let end = rule.publicity_end(decided, decided).unwrap();
         assert_eq!(record.fields[&FieldId(25)], Value::Date(end));
         tiers.insert(tier);
@@ -296,8 +296,8 @@ fn the_story_is_told_whatever_the_amount() {
         let (decided, kinds) = (penalty.decided.unwrap(), text(penalty, 18));
         assert_eq!(kinds, "没收违法所得;罚款");
         let penalty = Penalty::of_kinds(kinds);
-        assert_eq!(rules.tier_of_penalty(AuthorityKind::General, Some(decided), &penalty), Tier::General);
-        let rule = rules.rule(AuthorityKind::General, decided, Tier::General).unwrap();
+        assert_eq!(rules.tier_of_penalty(AuthorityKind::GENERAL, Some(decided), &penalty), Tier::General);
+        let rule = rules.rule(AuthorityKind::GENERAL, decided, Tier::General).unwrap();
         assert_eq!(rule.set_id, "ndrc-36");
         assert!(rule.earliest_repair(decided, decided).unwrap() < today);
         assert!(rule.publicity_end(decided, decided).unwrap() > today);

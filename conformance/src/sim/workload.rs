@@ -623,9 +623,9 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         ended: None,
         tier: item.repairable.then(|| {
             let penalty = Penalty::of_kinds(&kinds);
-            context.rules.tier_of_penalty(AuthorityKind::General, plain.decided, &penalty)
+            context.rules.tier_of_penalty(AuthorityKind::GENERAL, plain.decided, &penalty)
         }),
-        kind: AuthorityKind::General,
+        kind: AuthorityKind::GENERAL,
         content: context.own.naming.content_tag(&Contents::of(plain)),
     }
 }

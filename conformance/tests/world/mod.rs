@@ -88,7 +88,7 @@ pub(crate) struct Penalty {
 
 impl Penalty {
     pub(crate) fn general(document: &'static str, decided: &'static str) -> Self {
-        let (tier, kind) = (Tier::General, AuthorityKind::General);
+        let (tier, kind) = (Tier::General, AuthorityKind::GENERAL);
         Self { document, decided, published: None, ended: None, tier, kind, confirmed: false }
     }
 }

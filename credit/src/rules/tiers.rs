@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn tier(day: &str, penalty: &Penalty<'_>) -> Tier {
-        RuleBook::builtin().tier_of_penalty(AuthorityKind::General, Date::parse(day), penalty)
+        RuleBook::builtin().tier_of_penalty(AuthorityKind::GENERAL, Date::parse(day), penalty)
     }
 
     #[test]
