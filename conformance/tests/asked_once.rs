@@ -1,5 +1,5 @@
-//! A question, and a node killed while it carries it out: asked again, it is the same question. It has one answer, and
-//! every log has one line about it.
+//! A question, and a node killed or late while it carries it out: asked again, it is the same question. It has one answer,
+//! and every log has one line about it.
 //!
 //! Each of bank, outlet and authority is killed after every single change on its disk that the question brings about, so
 //! also between the commit of its line and its reply. The kills come from `fault/fault.c`.
@@ -182,6 +182,50 @@ impl Stage {
     }
 }
 
+/// A system of the bank, with its key to the gateway.
+struct System<'a> {
+    stage: &'a Stage,
+    url: String,
+    key: String,
+}
+
+impl<'a> System<'a> {
+    fn of(stage: &'a Stage, listen: &str) -> Self {
+        let made = stage.federation.at("bank-a", &["gateway", "key", "add", "--name", "loans"]).done().json();
+        Self {
+            stage,
+            url: format!("http://{listen}/v1/queries"),
+            key: made["key"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// Asks under the idempotency key `once`, on a grant of one use that this key has for itself.
+    fn ask(&self, once: &str, deadline_ms: u64) -> Option<Got> {
+        let name = format!("{once}.grant");
+        let grant = self.stage.federation.path(&name);
+        if !grant.exists() {
+            self.stage.federation.grant(&name, &company(1), "bank-a", &["--uses", "1"]);
+        }
+        let body = json!({
+            "purpose": "pre-loan", "clerk": "wang", "grant": base64(&fs::read(&grant).unwrap()),
+            "deadline_ms": deadline_ms,
+        })
+        .to_string();
+        let headers = format!(
+            "Authorization: Bearer {}\r\nContent-Type: application/json\r\nIdempotency-Key: {once}\r\n",
+            self.key
+        );
+        http::send_patiently("POST", &self.url, &headers, &body)
+    }
+}
+
+/// What was answered.
+fn answered(got: &Got) -> Value {
+    let value = serde_json::from_slice(&got.body).unwrap();
+    assert_eq!(got.status, 201, "{value}");
+    value
+}
+
 /// A process that is to end at a change it makes now has ended by then.
 const OVER: Duration = Duration::from_millis(300);
 /// One federation after the other: each starts and kills nodes as fast as the machine allows.
@@ -192,30 +236,9 @@ fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let listen = free();
     let stage = Stage::start(Some(&listen));
-    let made = stage.federation.at("bank-a", &["gateway", "key", "add", "--name", "loans"]).done().json();
-    let key = made["key"].as_str().unwrap().to_owned();
+    let system = System::of(&stage, &listen);
     // A grant of one use for every question: what is lost cannot be asked anew.
-    let ask = |once: &str| -> Option<Got> {
-        let name = format!("{once}.grant");
-        let grant = stage.federation.path(&name);
-        if !grant.exists() {
-            stage.federation.grant(&name, &company(1), "bank-a", &["--uses", "1"]);
-        }
-        let body = json!({
-            "purpose": "pre-loan", "clerk": "wang", "grant": base64(&fs::read(&grant).unwrap()),
-            "deadline_ms": DEADLINE_MS,
-        })
-        .to_string();
-        let headers = format!(
-            "Authorization: Bearer {key}\r\nContent-Type: application/json\r\nIdempotency-Key: {once}\r\n"
-        );
-        http::send_patiently("POST", &format!("http://{listen}/v1/queries"), &headers, &body)
-    };
-    let answered = |got: &Got| -> Value {
-        let value = serde_json::from_slice(&got.body).unwrap();
-        assert_eq!(got.status, 201, "{value}");
-        value
-    };
+    let ask = |once: &str| system.ask(once, DEADLINE_MS);
     // Question and what the answering members made of it, of every kill.
     let mut answers: Vec<Value> = Vec::new();
     for victim in ["bank-a", "xyd", "sh"] {
@@ -265,6 +288,66 @@ fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line
         assert_eq!(answer["complete"], true, "{answer:#}");
     }
     println!("{} questions on grants of one use, each answered by every member", answers.len());
+}
+
+#[test]
+fn a_node_that_stands_still_delays_an_answer_until_the_deadline_and_no_longer() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let listen = free();
+    let stage = Stage::start(Some(&listen));
+    let system = System::of(&stage, &listen);
+    let signal = |member: &str, signal: &str| stage.federation.signal(member, signal);
+    let of = |answer: &Value, member: &str| -> Value {
+        answer["members"].as_array().unwrap().iter().find(|m| m["member"] == member).unwrap().clone()
+    };
+
+    // The outlet stands still and goes on before the deadline: the answer comes, once.
+    signal("xyd", "STOP");
+    let late = thread::scope(|scope| {
+        let asking = scope.spawn(|| system.ask("late-outlet", DEADLINE_MS));
+        thread::sleep(Duration::from_secs(3));
+        assert!(!asking.is_finished());
+        signal("xyd", "CONT");
+        answered(&asking.join().unwrap().unwrap())
+    });
+    assert_eq!(late["complete"], true, "{late:#}");
+
+    // It stands still until after the deadline: the bank is told, and nobody has decided anything since.
+    signal("xyd", "STOP");
+    let away = system.ask("no-outlet", 2_000).unwrap();
+    signal("xyd", "CONT");
+    let problem: Value = serde_json::from_slice(&away.body).unwrap();
+    assert_eq!((away.status, &problem["code"]), (503, &"peer.unreachable".into()), "{problem:#}");
+    assert!(away.header("retry-after").is_some());
+    let over = until("the outlet's word", Duration::from_millis(DEADLINE_MS), || {
+        system.ask("no-outlet", 2_000).filter(|got| got.status != 503)
+    });
+    let over: Value = serde_json::from_slice(&over.body).unwrap();
+    assert_eq!(over["code"], "question.expired", "{over:#}");
+
+    // A member stands still until after the deadline: the others' answers are there in time, and stay the answer.
+    signal("sh", "STOP");
+    let first = answered(&system.ask("late-member", 3_000).unwrap());
+    // What is left of the time is less.
+    thread::sleep(Duration::from_secs(1));
+    signal("sh", "CONT");
+    assert_eq!(first["complete"], false, "{first:#}");
+    assert!(of(&first, "js")["receipt"].is_object(), "{first:#}");
+    assert!(!of(&first, "sh")["receipt"].is_object(), "{first:#}");
+    stage.federation.ready("sh");
+    let again = until("the member's word", Duration::from_millis(DEADLINE_MS), || {
+        let again = answered(&system.ask("late-member", 3_000)?);
+        (of(&again, "sh")["refusal"]["code"] == "question.expired").then_some(again)
+    });
+    assert_eq!((&again["complete"], of(&again, "js")), (&false.into(), of(&first, "js")), "{again:#}");
+
+    let lines = stage.lines();
+    let count = |member, answer: &Value| {
+        let question = Digest::parse(answer["question"].as_str().unwrap()).unwrap();
+        lines.get(&(member, question)).map_or(0, Vec::len)
+    };
+    assert_eq!(["xyd", "sh", "js"].map(|member| count(member, &late)), [1, 1, 1]);
+    assert_eq!(count("js", &again), 1);
 }
 
 #[test]

@@ -129,7 +129,8 @@ pub struct News {
     pub fact: Option<StatusFact>,
 }
 
-/// Keeps an answer until it is to be forgotten, in place of one that holds fewer members' answers. Says whose answers were
+/// Keeps an answer until it is to be forgotten, in place of one that holds no other members' answers than it does: of those
+/// that have not decided the newest word is kept. Says whose answers were
 /// kept before; `None` when what is kept stays.
 pub(crate) fn keep(turn: &mut Turn<'_>, mut keep: Keep) -> Result<Option<Vec<MemberId>>, Halt> {
     let key = Key::kept(&keep.at);
@@ -137,7 +138,7 @@ pub(crate) fn keep(turn: &mut Turn<'_>, mut keep: Keep) -> Result<Option<Vec<Mem
         None => Vec::new(),
         Some(KeptRow { from: Some(before), until, .. }) => {
             let from = keep.row.from.as_deref().unwrap_or_default();
-            if from.len() <= before.len() || !before.iter().all(|member| from.contains(member)) {
+            if !before.iter().all(|member| from.contains(member)) {
                 return Ok(None);
             }
             // What came first ends the time for all of it.
@@ -332,10 +333,11 @@ mod tests {
                 sealed: Bytes(vec![at.id.0[0]]),
                 from: Some(Vec::new()),
             };
-            assert_eq!(keep(&mut turn, Keep { at: at.clone(), row: row.clone() }).unwrap(), Some(Vec::new()));
-            // The first stays.
-            let other = KeptRow { sealed: Bytes(vec![0]), ..row };
-            assert_eq!(keep(&mut turn, Keep { at, row: other }).unwrap(), None);
+            // Of two that hold as much the second has the newer word of those that have not decided.
+            let first = KeptRow { sealed: Bytes(vec![0]), ..row.clone() };
+            for row in [first, row] {
+                assert_eq!(keep(&mut turn, Keep { at: at.clone(), row }).unwrap(), Some(Vec::new()));
+            }
         }
         let found = |after: Option<&KeptAt>, limit| {
             let rows = answers(turn.view(), "a", after, limit).unwrap();
@@ -366,7 +368,7 @@ mod tests {
             (before.map(|members| members.len()), row.sealed.0[0], row.until.0)
         };
         assert_eq!(put(&["js"], 900), (Some(0), 1, 900));
-        assert_eq!(put(&["js"], 800), (None, 1, 900));
+        assert_eq!(put(&["js"], 950), (Some(1), 1, 900));
         assert_eq!(put(&["sh"], 800), (None, 1, 900));
         assert_eq!(put(&["sh", "zj"], 800), (None, 1, 900), "nothing that was kept is lost");
         assert_eq!(put(&["js", "sh"], 950), (Some(1), 2, 900));

@@ -183,7 +183,7 @@ pub async fn ask(
         Err(refusal) => return before.map(|(_, kept)| kept).ok_or(refusal),
     };
     let parts = match &before {
-        Some((_, kept)) => added(server, &question, &asked_of, kept, came)?,
+        Some((_, kept)) => added(kept, came),
         None => came,
     };
     let opened = open_parts(server, &question, &asked_of, &parts)?;
@@ -218,25 +218,17 @@ pub async fn ask(
     }
 }
 
-/// What is kept, with the parts that came now of members that had not decided in it. An answer that is proven stays: its
-/// member may refuse to give it again, because a record in it was repaired since.
-fn added(
-    server: &Server,
-    question: &Signed<Question>,
-    asked_of: &[MemberId],
-    kept: &AskResult,
-    came: Vec<Part>,
-) -> Result<Vec<Part>, Refusal> {
-    let decided = |opened: &[OpenedPart]| -> BTreeSet<MemberId> {
-        opened.iter().filter(|part| part.answer.is_some()).map(|part| part.member.clone()).collect()
-    };
-    let before = decided(&kept.opened);
-    let now = decided(&open_parts(server, question, asked_of, &came)?);
-    let old = kept.parts.iter().filter(|part| before.contains(&part.member) || !now.contains(&part.member));
-    let new = came.into_iter().filter(|part| !before.contains(&part.member) && now.contains(&part.member));
-    let mut parts: Vec<Part> = old.cloned().chain(new).collect();
+/// What is kept, with the parts that came now of members that had not decided in it: of those the newest word counts. An
+/// answer that is proven stays: its member may refuse to give it again, because a record in it was repaired since.
+fn added(kept: &AskResult, came: Vec<Part>) -> Vec<Part> {
+    let decided = kept.opened.iter().filter(|part| part.answer.is_some());
+    let decided: BTreeSet<&MemberId> = decided.map(|part| &part.member).collect();
+    let new: Vec<Part> = came.into_iter().filter(|part| !decided.contains(&part.member)).collect();
+    let told: BTreeSet<MemberId> = new.iter().map(|part| part.member.clone()).collect();
+    let old = kept.parts.iter().filter(|part| !told.contains(&part.member)).cloned();
+    let mut parts: Vec<Part> = old.chain(new).collect();
     parts.sort_by(|a, b| a.member.cmp(&b.member));
-    Ok(parts)
+    parts
 }
 
 fn refused(response: Response) -> Refusal {

@@ -218,6 +218,12 @@ impl Federation {
         child.wait().unwrap();
     }
 
+    /// Sends a signal to the node of `member`: `STOP`, and `CONT` after it.
+    pub(crate) fn signal(&self, member: &str, signal: &str) {
+        let pid = self.nodes.lock().unwrap()[member].id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+
     /// Stops the node of `member` in good order.
     pub(crate) fn stop(&self, member: &str) {
         self.at(member, &["node", "stop"]).done();

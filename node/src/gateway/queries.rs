@@ -77,7 +77,7 @@ pub async fn ask(server: &Server, call: &Call) -> Result<Response<Body>, Trouble
     // A caller that hangs up does not end a question that has left: its answer is there when it asks again.
     let asked = tokio::spawn(async move { operate::ask(&own, draft, id, Some(&owner)).await });
     let result = asked.await.map_err(|_| Trouble::own("node.fault", ""))??;
-    // Of two at once the one that was kept first is the answer to both.
+    // Of two at once what is kept is the answer to both.
     let (row, result) = match operate::kept_answer(server, &call.key.name, id).await? {
         Some((row, kept)) => (Some(row), kept),
         None => (None, result),
