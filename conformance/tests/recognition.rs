@@ -14,6 +14,7 @@ use credit::{
 use crypto::Digest;
 use exchange::{
     certificate::{self, About, Which},
+    logs::LogName,
     member::Input,
     repair::Finding,
 };
@@ -100,7 +101,26 @@ fn on_conflict_credit_china_prevails() {
     assert_eq!(one.status_by(JS, JS, js), Status::Repaired);
     assert_eq!(one.alerts_of(JS, "result stands"), 0);
 
-    // 信用中国 has refused and 公示系统 grants: each keeps its own, and people at 信用中国 are told.
+    // 信用中国 has refused, and 公示系统 has heard of it: it cannot grant, and can refuse. An application that 信用中国
+    // turned away at the door was not examined, and binds nobody.
+    let mut heard = world();
+    let [_, js] = held(&mut heard);
+    heard.apply_to(SH, SH, "G-1", 1);
+    let refuse = |case| Input::DecideRepair {
+        case: CaseId([case; 16]),
+        grant: false,
+        reason: "材料不全（示例）".into(),
+        clerk: None,
+    };
+    heard.step(SH, refuse(1));
+    decide(&mut heard, SH, 2, false);
+    let sh = heard.nodes[SH].context.own.id.clone();
+    heard.pull(JS, &sh, LogName::Status);
+    decide(&mut heard, JS, 3, true);
+    assert_eq!(heard.status_by(JS, JS, js), Status::Active);
+    heard.step(JS, refuse(3));
+
+    // 信用中国 has refused and 公示系统 grants before it hears: each keeps its own, and people at 信用中国 are told.
     let mut other = world();
     let [sh, js] = held(&mut other);
     decide(&mut other, SH, 1, false);

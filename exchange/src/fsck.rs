@@ -490,6 +490,7 @@ impl Check<'_> {
                 return Ok(row.evidence.verify(&self.context.registry).is_err().then_some(Wrong::RowDiffers));
             }
             Table::Twin => return self.twin(key, bytes),
+            Table::Counterpart => return self.counterpart(key, rest, bytes),
             Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
             Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
             Table::Grant => drop(decode::<MemberId>(key, bytes)?),

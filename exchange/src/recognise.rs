@@ -4,13 +4,15 @@
 //! Where the registry gives a deciding body to one member there is one record and one status log, and nothing to
 //! recognise. Where it gives it to none, each of the region's two platforms names the record after itself ([`shares`]). A platform then keeps, with each own
 //! record, the ids under which the other platforms of its region know it. When one of them repairs it, this one writes a
-//! repair of its own, which rests on the other's entry and goes to its own recipients like any other. On conflict (this
-//! platform has refused the repair) the rule data say which of the two prevails.
+//! repair of its own, which rests on the other's entry and goes to its own recipients like any other. On conflict
+//! the rule data say which of the two prevails: one that has examined a repair and refused it keeps its result, and the other
+//! may not grant it from when it has heard.
 
 use credit::{
     entry::{Changed, Fact, StatusFact},
     id::{ItemId, MemberId, RecordId},
     repair::{Case, Matter},
+    rules::Recognition,
     status::{Change, Standing, Status},
     subject::SubjectId,
     value::Date,
@@ -21,11 +23,11 @@ use ledger::store::View;
 use crate::{
     context::Context,
     logs::LogName,
-    refusal::{Fault, Halt},
+    refusal::{Code, Fault, Halt},
     registry::MemberRequest,
     repair,
     step::Effect,
-    tables::{self, Key, TwinRow},
+    tables::{self, Key, OutcomeRow, TwinRow},
     turn::Turn,
 };
 
@@ -87,6 +89,7 @@ pub fn keep(
         return Ok(());
     }
     turn.put(&key, &TwinRow { own: *own, author: author.clone() });
+    turn.put(&Key::counterpart(own, author), twin);
     let standing: Standing = turn.row(&Key::standing(author, twin))?.unwrap_or_default();
     if standing.status() == Status::Repaired {
         recognise(context, turn, twin, None)?;
@@ -114,6 +117,41 @@ pub fn repaired(
     Ok(())
 }
 
+/// How this member takes a result of another platform of its region today; `None` = it does not.
+fn rule<'a>(context: &'a Context, turn: &Turn<'_>, other: &MemberId) -> Option<Recognition<'a>> {
+    let system = |id: &MemberId| context.registry.member(id).ok().and_then(|m| m.stated.system);
+    let (own, other) = (system(&context.own.id)?, system(other)?);
+    context.rules.recognition(own, other, Change::Repair, Date::from_timestamp(turn.now))
+}
+
+/// Whether this member may grant a repair of an own record: not where another platform of the region, whose result
+/// prevails by the rules of the day, has examined an application and refused, as far as its log is known here.
+pub fn may_grant(context: &Context, turn: &Turn<'_>, own: &RecordId) -> Result<(), Halt> {
+    let rows = tables::rows::<RecordId>(turn.view(), &Key::counterparts(own), usize::MAX)?;
+    for (key, twin) in rows {
+        let Some(author) = tables::key_text(&key).and_then(MemberId::parse) else { continue };
+        if rule(context, turn, &author).is_none_or(|rule| rule.prevails) {
+            continue;
+        }
+        let outcomes = tables::rows::<OutcomeRow>(turn.view(), &Key::outcomes(&author), usize::MAX)?;
+        // Only a case about repair is ever accepted.
+        let examined = |row: &OutcomeRow| row.record == Some(twin) && row.accepted.is_some();
+        if let Some((told, _)) =
+            outcomes.into_iter().filter(|(_, row)| examined(row)).find_map(|(_, r)| r.refused)
+        {
+            return Halt::refuse(
+                Code::CaseDenied,
+                format!(
+                    "`{author}` has refused the repair of the same matter (entry {} of its status log), and its result \
+                     prevails: refuse it too, or let the subject apply there anew / 同一失信信息，`{author}` 已决定不予修复，以其结果为准",
+                    told.index
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
 fn recognise(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -122,17 +160,15 @@ fn recognise(
 ) -> Result<(), Halt> {
     // 1
     let Some(TwinRow { own: record, author }) = turn.row(&Key::twin(twin))? else { return Ok(()) };
-    let system = |id: &MemberId| context.registry.member(id).ok().and_then(|m| m.stated.system);
-    let (Some(own), Some(other)) = (system(&context.own.id), system(&author)) else { return Ok(()) };
-    let today = Date::from_timestamp(turn.now);
-    let Some(rule) = context.rules.recognition(own, other, Change::Repair, today) else { return Ok(()) };
+    let Some(rule) = rule(context, turn, &author) else { return Ok(()) };
     // 2
     let standing: Standing = turn.row(&Key::standing(&context.own.id, &record))?.unwrap_or_default();
     if standing.has_ended() {
         return Ok(());
     }
     let case = repair::newest(turn, &record, Matter::Repair)?;
-    if rule.prevails && matches!(&case, Some(Case::Decided(decided)) if !decided.granted) {
+    if rule.prevails && matches!(&case, Some(Case::Decided(decided)) if !decided.granted && !decided.declined)
+    {
         turn.effect(Effect::Alert(format!(
             "record {record}: `{author}` has repaired it and this member has refused to; this member's result stands / 修复结果不一致，以本平台为准"
         )));

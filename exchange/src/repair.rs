@@ -28,7 +28,7 @@ use crate::{
     limits::REASON_BYTES_MAX,
     logs::LogName,
     propagation::{backoff_ms, concerns_others},
-    read,
+    read, recognise,
     refusal::{Code, Fault, Halt, Refusal},
     step::{Effect, Reply, Token},
     tables::{self, ForwardRow, Key, OutcomeRow, RecordRow, Told, Work},
@@ -490,6 +490,7 @@ pub fn decide(
             let rule = rule(context, &facts)?;
             let (day, published) = starts(rule, &facts)?;
             accepted.may_grant(turn.now, rule, day, published)?;
+            recognise::may_grant(context, turn, &record)?;
             let (change, case, rule) = (Change::Repair, Some(id), rule.set_id.clone());
             StatusFact::Changed(Changed { record, change, case, rule, paper: None, clerk })
         }

@@ -88,6 +88,7 @@ tables! {
     StandingNode = 54;
     Finding = 55;
     Ended = 56;
+    Counterpart = 57;
     Asked = 70;
     Kept = 71;
     KeptGrant = 72;
@@ -236,6 +237,14 @@ impl Key {
     pub fn twin(id: &RecordId) -> Self {
         key(Table::Twin, &[&id.0])
     }
+    /// The id under which another platform of the region knows an own record: [`RecordId`].
+    pub fn counterpart(own: &RecordId, author: &MemberId) -> Self {
+        key(Table::Counterpart, &[&own.0, &text(author.as_str())])
+    }
+    /// The ids under which other platforms of the region know an own record.
+    pub fn counterparts(own: &RecordId) -> Self {
+        key(Table::Counterpart, &[&own.0])
+    }
     /// A ban that false material has brought, by who found it and in which case: [`crate::ban::BanRow`]; projected.
     pub fn ban(author: &MemberId, case: &CaseId) -> Self {
         key(Table::Ban, &[&text(author.as_str()), &case.0])
@@ -344,6 +353,10 @@ impl Key {
     /// How a case fares at its authority, as that member's status log tells: [`OutcomeRow`]; projected.
     pub fn outcome(authority: &MemberId, case: &CaseId) -> Self {
         key(Table::Outcome, &[&text(authority.as_str()), &case.0])
+    }
+    /// How every case of one authority fares.
+    pub fn outcomes(authority: &MemberId) -> Self {
+        key(Table::Outcome, &[&text(authority.as_str())])
     }
     /// A question this member has asked: [`crate::kept::AskedRow`].
     pub fn asked(id: &QuestionId) -> Self {
@@ -594,6 +607,9 @@ pub struct OutcomeRow {
     /// Not granted, and why.
     #[n(2)]
     pub refused: Option<(Told, String)>,
+    /// The record that a refusal is about.
+    #[n(3)]
+    pub record: Option<RecordId>,
 }
 
 /// An entry of a status log.
@@ -613,7 +629,8 @@ impl OutcomeRow {
         match fact {
             StatusFact::Accepted(step) => Some((step.case, Self { accepted: Some(told), ..Self::default() })),
             StatusFact::NotGranted(step) => {
-                Some((step.case, Self { refused: Some((told, step.reason.clone())), ..Self::default() }))
+                let refused = Some((told, step.reason.clone()));
+                Some((step.case, Self { refused, record: Some(step.record), ..Self::default() }))
             }
             // A change that names a case is what its applicant asked for; but for the mark that an objection brings at once.
             StatusFact::Changed(changed) if changed.change != Change::Dispute => {
@@ -633,6 +650,7 @@ impl OutcomeRow {
             accepted: first(self.accepted, other.accepted),
             granted: first(self.granted, other.granted),
             refused: first(self.refused, other.refused),
+            record: first(self.record, other.record),
         }
     }
 }

@@ -51,4 +51,13 @@ impl Check<'_> {
         let held: Option<RecordRow> = tables::row(self.view, &Key::record(&row.own))?;
         Ok(held.is_none().then_some(Wrong::RowUnexplained))
     }
+
+    /// What an own record is known as elsewhere is known as that record's twin.
+    pub(super) fn counterpart(&self, key: &[u8], rest: &[u8], bytes: &[u8]) -> Result<Option<Wrong>, Fault> {
+        let row: Option<TwinRow> = tables::row(self.view, &Key::twin(&decode(key, bytes)?))?;
+        let fits = row.is_some_and(|row| {
+            rest.strip_prefix(&row.own.0).and_then(tables::key_text) == Some(row.author.as_str())
+        });
+        Ok((!fits).then_some(Wrong::RowUnexplained))
+    }
 }
