@@ -3,7 +3,7 @@
 
 use credit::{
     catalog::{Catalog, Mode, Purpose},
-    grant::{Frequency, Grant, GrantChange, GrantLife, Scope, Uses},
+    grant::{Frequency, Grant, GrantLife, Scope, Uses},
     id::{FieldId, GrantId, ItemId, MemberId},
     policy::{Asking, BasisFacts, Policy, Role, Verdict},
     subject::{SubjectId, uscc_from_parts},
@@ -116,8 +116,8 @@ fn every_verdict_names_the_rule_of_the_table() {
             uses.count(Timestamp(NOW));
         }
         match basis {
-            Revoked => life = GrantLife::of(GrantChange::Revoke, 0),
-            Paused => life = GrantLife::of(GrantChange::Pause, 0),
+            Revoked => life = GrantLife::of_revocation(0),
+            Paused => life = GrantLife::of_pause(true, 0, None),
             _ => {}
         }
         let (asker, subject) = (member(asker), subject(*about));

@@ -24,6 +24,7 @@ use crate::{
     context::Context,
     evidence::Evidence,
     logs::LogName,
+    propagation::concerns_platforms,
     receipt::{Proven, Receipt},
     refusal::{Code, Refusal},
     registry::{Registry, SignedRegistry},
@@ -213,7 +214,8 @@ impl Certificate {
             if said.registry_digest != registry.digest() {
                 return Err(refuse(format!("it names another registry version {}", said.registry)));
             }
-            if let Some(left_out) = registry.must_hear(&event.member).find(|m| !recipients.contains(&m.id)) {
+            let mut must_hear = registry.must_hear(&event.member).filter(|_| concerns_platforms(&fact));
+            if let Some(left_out) = must_hear.find(|m| !recipients.contains(&m.id)) {
                 return Err(refuse(format!("`{}` must receive the entry and is no recipient", left_out.id)));
             }
         }

@@ -1,8 +1,9 @@
-//! Grants: signing, pausing, resuming and revoking at their collector; how one stands at any member.
+//! Grants: signing, pausing, resuming, revoking and expiry at their collector, the last use at whoever answers it; how one
+//! stands at any member.
 
 use credit::{
-    entry::{Fact, StatusFact},
-    grant::{Grant, GrantChange, GrantLife, ITEMS_PER_GRANT_MAX, KEEP_DAYS_MAX, PERIOD_DAYS_MAX, Uses},
+    entry::{Fact, GrantIssued, GrantUsedUp, StatusFact},
+    grant::{Grant, GrantChange, GrantLife, GrantStatus, ITEMS_PER_GRANT_MAX, KEEP_DAYS_MAX, PERIOD_DAYS_MAX, Uses},
     id::{GrantId, MemberId},
     value::Date,
 };
@@ -17,7 +18,7 @@ use crate::{
     logs::LogName,
     refusal::{Code, Fault, Halt},
     step::{Reply, Token},
-    tables::{self, Key},
+    tables::{self, Key, UsedUpRow, Work},
     turn::Turn,
     wire::{GrantDraft, GrantStanding, Response},
 };
@@ -27,7 +28,8 @@ use crate::{
 /// 1. This member is a registered collector: `grant.invalid`.
 /// 2. Grantee, items and fields exist; validity, uses, frequency and purposes are not empty; the time for which data may
 ///    be kept is bounded: `grant.invalid`, `item.unknown`, `field.unknown`.
-/// 3. The grant's digest is kept, so that it can be revoked; its text names the subject and is the caller's to keep.
+/// 3. A status entry with its digest, so that it can be changed, also after a restore; its text names the subject and is the
+///    caller's to keep.
 pub fn issue(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -70,7 +72,7 @@ pub fn issue(
             return Halt::refuse(Code::FieldUnknown, format!("`{}` of `{}`", field.0, scope.item));
         }
     }
-    // 3: who it is for is told of every change.
+    // 3
     let grant = Grant {
         id,
         collector: context.own.id.clone(),
@@ -86,9 +88,88 @@ pub fn issue(
         period: draft.period,
     };
     let signed = context.sign(turn.now, &grant);
-    turn.put(&Key::grant(&signed.digest()), &grant.grantee);
+    write_down(context, turn, signed.digest(), &grant, None)?;
     turn.reply(token, Reply::ready(Response::Grant(signed)));
     Ok(())
+}
+
+/// Writes a grant into the collector's status log: from it come the grantee's row, so that the grant can be changed, and the
+/// clock of its end.
+fn write_down(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    grant: Digest,
+    text: &Grant,
+    binding: Option<Digest>,
+) -> Result<(), Halt> {
+    let issued = GrantIssued { grant, grantee: text.grantee.clone(), not_after: text.not_after, binding };
+    say(context, turn, StatusFact::GrantIssued(issued))
+}
+
+fn say(context: &Context, turn: &mut Turn<'_>, fact: StatusFact) -> Result<(), Halt> {
+    let signed = context.sign(turn.now, &fact);
+    turn.append(context, LogName::Status, Fact::Status(signed)).map(drop)
+}
+
+/// Makes the rows that follow from an entry of this member's own status log, besides what follows at every member.
+pub fn own_entry(turn: &mut Turn<'_>, fact: &StatusFact) {
+    if let StatusFact::GrantIssued(issued) = fact {
+        turn.put(&Key::grant(&issued.grant), &issued.grantee);
+        turn.put(&Key::due(issued.not_after, &Work::ExpireGrant(issued.grant)), &());
+    }
+}
+
+/// Writes down, as its collector, that the validity of a grant is over: once, and not when it was revoked before.
+pub fn expire(context: &Context, turn: &mut Turn<'_>, grant: Digest) -> Result<(), Halt> {
+    let life: GrantLife = turn.row(&Key::grant_life(&context.own.id, &grant))?.unwrap_or_default();
+    if life.revoked() || life.expired() { Ok(()) } else { say(context, turn, StatusFact::GrantExpired(grant)) }
+}
+
+/// Writes down that a question was the last that this member answers on its grant. The use is counted by now, and both
+/// entries are in one batch.
+pub fn used(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    grant: &Verified<Grant>,
+    question: Digest,
+) -> Result<(), Halt> {
+    let (text, digest) = (grant.get(), grant.signed().digest());
+    let uses: Uses = turn.row(&Key::grant_use(&digest))?.unwrap_or_default();
+    if uses.total() < u64::from(text.uses_max) {
+        return Ok(());
+    }
+    let (collector, grantee) = (text.collector.clone(), text.grantee.clone());
+    say(context, turn, StatusFact::GrantUsedUp(GrantUsedUp { grant: digest, collector, grantee, question }))
+}
+
+/// Says once more, as the outlet, what another platform has said about a grant that is used up: every question of a bank
+/// has come through here, and a bank keeps no copies of logs.
+pub fn pass_on(context: &Context, turn: &mut Turn<'_>, fact: &StatusFact) -> Result<(), Halt> {
+    let StatusFact::GrantUsedUp(used) = fact else { return Ok(()) };
+    let own = &context.own.id;
+    let outlet = context.registry.outlet().is_some_and(|outlet| outlet.id == *own);
+    if !outlet || turn.row::<UsedUpRow>(&Key::used_up(&used.grant, own))?.is_some() {
+        return Ok(());
+    }
+    say(context, turn, fact.clone())
+}
+
+/// Who is told what a statement says about a grant, besides the public platforms: its grantee, of what its collector says;
+/// of a use-up grantee and a collector that keeps no copies, and the outlet tells them.
+pub fn concerned(context: &Context, turn: &Turn<'_>, fact: &StatusFact) -> Result<Vec<MemberId>, Fault> {
+    let registry = &context.registry;
+    Ok(match fact {
+        StatusFact::GrantUsedUp(used) => {
+            let outlet = registry.outlet().is_some_and(|outlet| outlet.id == context.own.id);
+            let copies = |m: &MemberId| registry.member(m).is_ok_and(|m| m.stated.role.mirrors_status());
+            let both = [&used.grantee, &used.collector].into_iter().filter(|m| outlet && !copies(m));
+            both.cloned().collect()
+        }
+        other => match other.grant() {
+            Some((grant, _)) => turn.row::<MemberId>(&Key::grant(grant))?.into_iter().collect(),
+            None => Vec::new(),
+        },
+    })
 }
 
 /// Pauses, resumes or revokes a grant issued here: a status entry that every public platform receives and acts on from
@@ -116,18 +197,54 @@ pub fn change(
         );
     }
     if life.changes(change) {
-        let signed = context.sign(turn.now, &StatusFact::of_grant(digest, change));
-        turn.append(context, LogName::Status, Fact::Status(signed))?;
+        say(context, turn, StatusFact::of_grant(digest, change, None))?;
     }
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }
 
-/// What this member knows of a grant: what its collector has said of it, and the questions answered on it here.
-pub fn known(view: &dyn View, grant: &Verified<Grant>) -> Result<(GrantLife, Uses), Fault> {
+/// What a member knows of a grant.
+#[derive(Default)]
+pub struct Known {
+    /// What its collector has said of it.
+    pub life: GrantLife,
+    /// The questions answered on it here.
+    pub uses: Uses,
+    /// Another platform has answered the last question, and it is not the one that is looked at.
+    pub used_up: bool,
+}
+
+impl Known {
+    /// Where the grant stands here.
+    pub fn status(&self, grant: &Grant, now: Timestamp) -> GrantStatus {
+        match grant.status(&self.life, &self.uses, now) {
+            GrantStatus::Active | GrantStatus::Paused | GrantStatus::Resting if self.used_up => {
+                GrantStatus::UsedUp
+            }
+            status => status,
+        }
+    }
+}
+
+/// What this member knows of a grant, when `question` rests on it: the one that a platform names as the last is answered
+/// by every member that has not counted as many itself. Only the word of a public platform counts.
+pub fn known(
+    context: &Context,
+    view: &dyn View,
+    grant: &Verified<Grant>,
+    question: Option<&Digest>,
+) -> Result<Known, Fault> {
     let digest = grant.signed().digest();
     let life = tables::row(view, &Key::grant_life(&grant.get().collector, &digest))?.unwrap_or_default();
-    Ok((life, tables::row(view, &Key::grant_use(&digest))?.unwrap_or_default()))
+    let uses = tables::row(view, &Key::grant_use(&digest))?.unwrap_or_default();
+    let platform = |rest: &[u8]| {
+        let author = tables::key_text(rest).and_then(MemberId::parse);
+        author.is_some_and(|id| context.registry.member(&id).is_ok_and(|m| m.stated.role.mirrors_status()))
+    };
+    let mut said = tables::rows::<UsedUpRow>(view, &Key::used_up_by(&digest), usize::MAX)?;
+    said.retain(|(rest, _)| platform(rest));
+    let used_up = !said.is_empty() && !said.iter().any(|(_, row)| Some(&row.question) == question);
+    Ok(Known { life, uses, used_up })
 }
 
 /// How a grant stands at this member, for its operator.
@@ -144,16 +261,17 @@ pub fn standing(
         Ok(grant) => grant,
         Err(refusal) => return Ok(Response::Refused(refusal)),
     };
-    let (life, uses) = known(view, &grant)?;
+    let known = known(context, view, &grant, None)?;
     let text = grant.get();
     let own = &context.own.id;
     let role = registry.member(own).map(|own| own.stated.role);
     let concerned = text.collector == *own || text.grantee == *own;
-    let status = text.status(&life, &uses, now);
+    let status = known.status(text, now);
     Ok(Response::GrantStanding(GrantStanding {
         told: concerned || role.is_ok_and(|role| role.mirrors_status()),
         status,
-        uses: uses.total(),
-        recent: text.period.map(|period| uses.within(Date::from_timestamp(now), period.days)),
+        uses: known.uses.total(),
+        issued: known.life.issued().map(|issue| issue.index),
+        recent: text.period.map(|period| known.uses.within(Date::from_timestamp(now), period.days)),
     }))
 }

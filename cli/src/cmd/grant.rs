@@ -192,14 +192,20 @@ fn words(catalog: &Catalog, scope: &Scope) -> String {
 fn standing_value(standing: GrantStanding) -> Value {
     json!({
         "status": standing.status.as_str(), "told": standing.told, "uses": standing.uses, "recent": standing.recent,
+        "issued_at": standing.issued,
     })
 }
 
 fn standing_text(standing: GrantStanding) -> String {
-    let GrantStanding { told, status, uses, recent } = standing;
+    let GrantStanding { told, status, uses, recent, issued } = standing;
     let mut text = format!("{} / {}; {uses} questions answered here", status.as_str(), status.zh());
     if let Some(recent) = recent {
         text.push_str(&format!(", {recent} of them in its period"));
+    }
+    if let Some(index) = issued {
+        text.push_str(&format!(
+            "\n  written down as entry {index} of its collector's status log / 已载入采集机构状态日志第{index}条"
+        ));
     }
     if !told {
         text.push_str(

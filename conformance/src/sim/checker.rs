@@ -556,11 +556,11 @@ impl Checker {
         let Some(grant) = self.grants.get(digest) else { return Err("on a grant nobody signed".to_owned()) };
         let origin = self.members.iter().position(|(id, _)| id == collector);
         let said = origin.map_or(Vec::new(), |origin| self.verified(at, origin, before));
-        let revoked = said.contains(&&StatusFact::GrantRevoked(*digest));
+        let revoked = said.iter().any(|fact| matches!(fact, StatusFact::GrantRevoked(d, _) if d == digest));
         // In the order of the collector's log: its last word counts.
         let paused = said.iter().rev().find_map(|fact| match fact {
-            StatusFact::GrantPaused(d) if d == digest => Some(true),
-            StatusFact::GrantResumed(d) if d == digest => Some(false),
+            StatusFact::GrantPaused(d, _) if d == digest => Some(true),
+            StatusFact::GrantResumed(d, _) if d == digest => Some(false),
             _ => None,
         });
         let earlier = &self.log(at, LogName::Access)[..index as usize];

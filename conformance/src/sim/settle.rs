@@ -145,7 +145,7 @@ impl Sim {
             let (event, record) = match fact {
                 Some(StatusFact::Changed(changed)) => (index as u64, Some(changed.record)),
                 Some(
-                    StatusFact::GrantRevoked(_) | StatusFact::GrantPaused(_) | StatusFact::GrantResumed(_),
+                    StatusFact::GrantRevoked(..) | StatusFact::GrantPaused(..) | StatusFact::GrantResumed(..),
                 ) => (index as u64, None),
                 _ => continue,
             };
