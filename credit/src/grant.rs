@@ -1,11 +1,16 @@
-//! A subject's written authorisation (授权书), as a registered collector signs it.
+//! A subject's authorisation (授权书), as a registered collector signs it from a letter, or the subject with its own key.
 
 use core::fmt;
 
-use crypto::{Digest, Timestamp, label::Label, sign::Statement};
+use crypto::{
+    Digest, Timestamp,
+    label::Label,
+    sign::{Signed, Statement},
+};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    binding::KeyBinding,
     catalog::Purpose,
     id::{FieldId, GrantId, ItemId, MemberId},
     status::Mark,
@@ -23,15 +28,15 @@ pub const PERIOD_DAYS_MAX: u16 = 366;
 
 /// Who may ask what about whom, for which purpose, how often, until when.
 ///
-/// The collector keeps the letter the subject signed; `letter` is its digest, so that a dispute over consent is
-/// settled by laying the paper beside the grant. Source: 上海市社会信用条例 art. 17; 个人信息保护法 art. 23.
+/// Either the collector signs it and keeps the letter the subject signed; `letter` is its digest, so that a dispute over
+/// consent is settled by laying the paper beside the grant. Or the subject signs it with a key of its own. Source: 上海市社会信用条例 art. 17; 个人信息保护法 art. 23.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Grant {
-    /// Chosen by the collector.
+    /// Chosen by chance by whoever signs it: nobody can guess the grant's digest.
     #[n(0)]
     pub id: GrantId,
-    /// The member that collected the letter and signs this grant.
+    /// The member that collected the letter and signs this grant, or vouches for the key with which its subject signs it.
     #[n(1)]
     pub collector: MemberId,
     /// About whom.
@@ -58,12 +63,15 @@ pub struct Grant {
     /// Days the asker may keep what it received, at most [`KEEP_DAYS_MAX`].
     #[n(9)]
     pub keep_days: u32,
-    /// SHA-256 of the signed letter the collector keeps.
+    /// SHA-256 of the signed letter the collector keeps; a grant that its subject has signed needs none.
     #[n(10)]
-    pub letter: Digest,
+    pub letter: Option<Digest>,
     /// How often within its validity: PERIODIC. Absent: whenever the asker likes, until `uses_max`.
     #[n(11)]
     pub period: Option<Frequency>,
+    /// Its subject has signed it, with this key of its own. Absent: the collector has.
+    #[n(12)]
+    pub binding: Option<Signed<KeyBinding>>,
 }
 
 /// At most `uses` questions in any `days` successive days, by the answering member's log and calendar day.
@@ -212,6 +220,17 @@ pub enum GrantChange {
     /// The subject has withdrawn its consent: no way back.
     #[n(2)]
     Revoke,
+}
+
+impl GrantChange {
+    /// In English and in Chinese.
+    pub const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Pause => (GrantNews::Paused.as_str(), GrantNews::Paused.zh()),
+            Self::Resume => (GrantNews::Resumed.as_str(), GrantNews::Resumed.zh()),
+            Self::Revoke => (GrantNews::Revoked.as_str(), GrantNews::Revoked.zh()),
+        }
+    }
 }
 
 /// What an entry of a status log tells of a grant.
@@ -437,8 +456,9 @@ mod tests {
             not_after: day(100),
             uses_max: 5,
             keep_days: 30,
-            letter: Digest::ZERO,
+            letter: Some(Digest::ZERO),
             period,
+            binding: None,
         }
     }
 

@@ -44,7 +44,8 @@ fn grant() -> Grant {
         not_after: Timestamp(NOW + 10),
         uses_max: 3,
         keep_days: 30,
-        letter: Digest::ZERO,
+        letter: Some(Digest::ZERO),
+        binding: None,
         period: Some(Frequency { uses: 2, days: 1 }),
     }
 }

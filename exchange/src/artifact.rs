@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use credit::{
+    binding::{GrantOrder, KeyBinding},
     entry::{Entry, Erased, Fact, StatusFact, Version},
     grant::Grant,
     id::{MemberId, RecordId},
@@ -43,6 +44,12 @@ pub enum Artifact {
     /// A subject's authorisation.
     #[n(2)]
     Grant(#[n(0)] Signed<Grant>),
+    /// A collector's word about a subject's key.
+    #[n(15)]
+    Binding(#[n(0)] Signed<KeyBinding>),
+    /// A subject's order about a grant.
+    #[n(16)]
+    Order(#[n(0)] Signed<GrantOrder>),
     /// A relayed answer as the asker keeps it, still sealed.
     #[n(3)]
     Answer {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
+    binding::Signer,
     catalog::Mode,
     entry::{
         Asked, AskedBy, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused, Relayed,
@@ -316,7 +317,8 @@ fn basis<'a>(
     Ok(match (&asked.basis, grant) {
         (Basis::Grant(signed), Some(grant)) if *signed == *grant.signed() => {
             let collector = &grant.get().collector;
-            let collector_registered = grant.signed().issuer() == collector.as_str()
+            let signer = Signer::of(grant.signed().issuer());
+            let collector_registered = signer.is_some_and(|signer| signer.collector() == collector)
                 && context.registry.member(collector).is_ok_and(|m| m.stated.collector);
             let known = grant::known(context, turn.view(), grant, Some(digest))?;
             let status = known.status(grant.get(), turn.now);

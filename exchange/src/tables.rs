@@ -301,6 +301,10 @@ impl Key {
     pub fn grant(digest: &Digest) -> Self {
         key(Table::Grant, &[&digest.0])
     }
+    /// Every grant that this collector issued.
+    pub fn grants() -> Self {
+        key(Table::Grant, &[])
+    }
     /// A department's account: `()`.
     pub fn source(id: &str) -> Self {
         key(Table::Source, &[id.as_bytes()])

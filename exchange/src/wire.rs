@@ -5,6 +5,7 @@
 mod grant;
 mod report;
 use credit::{
+    binding::KeyBinding,
     catalog::Purpose,
     entry::RowCounts,
     grant::{Grant, GrantChange},
@@ -38,7 +39,7 @@ use crate::{
     timer::DueErasure,
 };
 
-pub use grant::{GrantDraft, GrantStanding};
+pub use grant::{GrantDraft, GrantStanding, KeyDraft, Lodged};
 pub use report::{ROW_REASONS_MAX, RowReason, SubmitReport};
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
@@ -322,6 +323,15 @@ pub enum Operation {
     /// How a grant stands at this member.
     #[n(22)]
     GrantStanding(#[n(0)] Signed<Grant>),
+    /// Vouch for a subject's key.
+    #[n(47)]
+    BindKey(#[n(0)] KeyDraft),
+    /// Take what a subject has signed with its own key.
+    #[n(48)]
+    Lodge(#[n(0)] Lodged),
+    /// Vouch for a subject's key no longer: every grant that it has signed is over.
+    #[n(49)]
+    WithdrawKey(#[n(0)] Signed<KeyBinding>),
     /// Learn from a member whom accesses are about, as an auditor.
     #[n(43)]
     Identities(#[n(0)] MandateDraft),
@@ -468,6 +478,9 @@ pub enum Response {
     /// A signed grant.
     #[n(8)]
     Grant(#[n(0)] Signed<Grant>),
+    /// A collector's word about a subject's key.
+    #[n(47)]
+    Binding(#[n(0)] Signed<KeyBinding>),
     /// A file's report.
     #[n(9)]
     Report(#[n(0)] SubmitReport),

@@ -1,12 +1,16 @@
 //! Messages about grants.
 
 use credit::{
+    binding::GrantOrder,
     catalog::Purpose,
-    grant::{Frequency, GrantStatus, Scope},
+    grant::{Frequency, Grant, GrantStatus, Scope},
     id::MemberId,
     subject::SubjectId,
 };
-use crypto::{Digest, Timestamp};
+use crypto::{
+    Digest, Timestamp,
+    sign::{PublicKey, Signed},
+};
 use minicbor::{Decode, Encode};
 
 /// What a collector writes into a grant.
@@ -43,6 +47,35 @@ pub struct GrantDraft {
     /// How often within that time.
     #[n(9)]
     pub period: Option<Frequency>,
+}
+
+/// A key that a collector is to vouch for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct KeyDraft {
+    /// Whose it is.
+    #[n(0)]
+    pub subject: SubjectId,
+    /// The Ed25519 key.
+    #[n(1)]
+    pub key: PublicKey,
+    /// Until when grants that it signs may be valid.
+    #[n(2)]
+    pub not_after: Timestamp,
+    /// SHA-256 of the paper by which its subject has shown at the counter that it is its own.
+    #[n(3)]
+    pub paper: Digest,
+}
+
+/// What a subject has signed with its own key, handed in at its collector.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Lodged {
+    /// A grant.
+    #[n(0)]
+    Grant(#[n(0)] Signed<Grant>),
+    /// What is to be done to one.
+    #[n(1)]
+    Order(#[n(0)] Signed<GrantOrder>),
 }
 
 /// How a grant stands at one member.
