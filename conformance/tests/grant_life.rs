@@ -46,7 +46,8 @@ fn verdict(world: &mut World, at: usize, question: &Verified<Question>) -> Strin
     let size = log::size(disk, "access").unwrap().0;
     let digest = question.signed().digest();
     let decided = (0..size).rev().find_map(|index| {
-        let entry = Entry::from_bytes(&log::entry(disk, "access", LeafIndex(index)).unwrap().unwrap()).unwrap();
+        let entry =
+            Entry::from_bytes(&log::entry(disk, "access", LeafIndex(index)).unwrap().unwrap()).unwrap();
         match entry.fact {
             Fact::Disclosed(told) if told.asked.question == digest => Some("answered".to_owned()),
             Fact::Refused(said) if said.asked.question == digest => Some(said.withheld[0].rule.to_string()),
@@ -339,14 +340,18 @@ fn a_grant_holds_by_the_right_key_for_the_right_subject_in_the_right_time_only()
     let about_another = Grant { subject: SubjectId::parse("91320505Y0LXM9KP2T").unwrap(), ..words.clone() };
     fails(&by_person(&about_another), "another subject's");
     fails(&by_person(&Grant { binding: None, ..words.clone() }), "names no key");
-    fails(&by_person(&Grant { collector: world.nodes[BANK].id.clone(), ..words.clone() }), "another collector");
+    fails(
+        &by_person(&Grant { collector: world.nodes[BANK].id.clone(), ..words.clone() }),
+        "another collector",
+    );
     let (other, now) = (SigningKey::from_seed(&Secret::new([5; 32])), world.now);
     fails(&Signed::new(&other, &Signer::subject_of(&person.collector), now, &words), "another key");
 
     // A binding by another collector; by one that signs as if it were the outlet; and by the subject itself.
     let bank = world.nodes[BANK].context.sign(now, &vouched);
     fails(&by_person(&Grant { binding: Some(bank.clone()), ..words.clone() }), "another collector's");
-    let forged = Signed::new(&world.nodes[BANK].context.own.signing, person.collector.as_str(), now, &vouched);
+    let forged =
+        Signed::new(&world.nodes[BANK].context.own.signing, person.collector.as_str(), now, &vouched);
     fails(&by_person(&Grant { binding: Some(forged), ..words.clone() }), "names another key");
     let own = Signed::new(&person.key, person.collector.as_str(), now, &vouched);
     fails(&by_person(&Grant { binding: Some(own), ..words.clone() }), "names another key");

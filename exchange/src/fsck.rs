@@ -360,7 +360,10 @@ impl Check<'_> {
                 if let Some(bytes) = stored {
                     decode::<MemberId>(key, bytes)?;
                 }
-                read(same(self.complete(&own, LogName::Status)).filter(|wrong| *wrong != Wrong::RowUnexplained))
+                read(
+                    same(self.complete(&own, LogName::Status))
+                        .filter(|wrong| *wrong != Wrong::RowUnexplained),
+                )
             }
             Table::Registry | Table::OpenCase => read(same(self.complete(&own, LogName::Status))),
             Table::Handled => {

@@ -4,9 +4,12 @@
 use credit::{
     binding::{GrantOrder, KEY_DAYS_MAX, KeyBinding},
     entry::{Fact, GrantIssued, GrantUsedUp, StatusFact},
-    grant::{Grant, GrantChange, GrantLife, GrantStatus, ITEMS_PER_GRANT_MAX, KEEP_DAYS_MAX, Ordered, PERIOD_DAYS_MAX, Uses},
-    question::CLOCK_SKEW_MS_MAX,
+    grant::{
+        Grant, GrantChange, GrantLife, GrantStatus, ITEMS_PER_GRANT_MAX, KEEP_DAYS_MAX, Ordered,
+        PERIOD_DAYS_MAX, Uses,
+    },
     id::{GrantId, MemberId},
+    question::CLOCK_SKEW_MS_MAX,
     value::Date,
 };
 use crypto::{
@@ -78,7 +81,10 @@ pub fn lodge(
     // 1
     let (text, digest) = (grant.get(), grant.signed().digest());
     let Some(binding) = text.binding.as_ref().filter(|_| text.collector == context.own.id) else {
-        let why = format!("`{}` answers for it; a grant that its subject has signed is lodged there", text.collector);
+        let why = format!(
+            "`{}` answers for it; a grant that its subject has signed is lodged there",
+            text.collector
+        );
         return Halt::refuse(Code::GrantInvalid, why);
     };
     sound(context, text)?;
@@ -134,10 +140,9 @@ fn sound(context: &Context, text: &Grant) -> Result<(), Halt> {
 fn collects(context: &Context) -> Result<(), Halt> {
     match context.registry.member(&context.own.id)?.stated.collector {
         true => Ok(()),
-        false => Halt::refuse(
-            Code::GrantInvalid,
-            "this member is not registered as a collector of authorisations",
-        ),
+        false => {
+            Halt::refuse(Code::GrantInvalid, "this member is not registered as a collector of authorisations")
+        }
     }
 }
 
@@ -194,12 +199,7 @@ fn own_life(context: &Context, turn: &Turn<'_>, digest: &Digest) -> Result<Grant
 
 /// Writes a grant into the collector's status log: from it come the grantee's row, so that the grant can be changed, and the
 /// clock of its end.
-fn write_down(
-    context: &Context,
-    turn: &mut Turn<'_>,
-    grant: Digest,
-    text: &Grant,
-) -> Result<(), Halt> {
+fn write_down(context: &Context, turn: &mut Turn<'_>, grant: Digest, text: &Grant) -> Result<(), Halt> {
     let binding = text.binding.as_ref().map(Signed::digest);
     let issued = GrantIssued { grant, grantee: text.grantee.clone(), not_after: text.not_after, binding };
     say(context, turn, StatusFact::GrantIssued(issued))
@@ -221,7 +221,11 @@ pub fn own_entry(turn: &mut Turn<'_>, fact: &StatusFact) {
 /// Writes down, as its collector, that the validity of a grant is over: once, and not when it was revoked before.
 pub fn expire(context: &Context, turn: &mut Turn<'_>, grant: Digest) -> Result<(), Halt> {
     let life = own_life(context, turn, &grant)?;
-    if life.revoked() || life.expired() { Ok(()) } else { say(context, turn, StatusFact::GrantExpired(grant)) }
+    if life.revoked() || life.expired() {
+        Ok(())
+    } else {
+        say(context, turn, StatusFact::GrantExpired(grant))
+    }
 }
 
 /// Writes down that a question was the last that this member answers on its grant. The use is counted by now, and both
@@ -324,7 +328,10 @@ pub fn order(
     if said.change != GrantChange::Revoke {
         // 2
         if said.at > turn.now.plus_ms(CLOCK_SKEW_MS_MAX) {
-            return Halt::refuse(Code::GrantInvalid, "the order is dated ahead; set the clock and sign it again");
+            return Halt::refuse(
+                Code::GrantInvalid,
+                "the order is dated ahead; set the clock and sign it again",
+            );
         }
         let key_end = context.registry.verify_seen(&said.binding)?.get().not_after;
         if turn.now >= key_end {
@@ -336,7 +343,10 @@ pub fn order(
                 return Ok(());
             }
             Some(before) if before.at >= said.at => {
-                return Halt::refuse(Code::GrantInvalid, "a newer order of its subject is there; sign a new one");
+                return Halt::refuse(
+                    Code::GrantInvalid,
+                    "a newer order of its subject is there; sign a new one",
+                );
             }
             _ => {}
         }

@@ -541,7 +541,9 @@ impl Registry {
                 return Err(refuse("the key is another subject's"));
             }
             if grant.not_before < binding.not_before || grant.not_after > binding.not_after {
-                return Err(refuse("it is valid at a time for which its collector does not vouch for the key"));
+                return Err(refuse(
+                    "it is valid at a time for which its collector does not vouch for the key",
+                ));
             }
             Ok(key)
         })

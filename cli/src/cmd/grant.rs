@@ -169,7 +169,10 @@ fn order(change: ChangeWord, grant: &Path, key: &SubjectKey, out: &Path) -> Resu
     write(out, &codec::to_vec(&Artifact::Order(order.clone())))?;
     Ok(Output::new(
         json!({ "order": out, "digest": order.digest().to_string(), "collector": collector.as_str() }),
-        format!("order written to {}; hand it in at `{collector}` / 指令已签署，请提交采集机构", out.display()),
+        format!(
+            "order written to {}; hand it in at `{collector}` / 指令已签署，请提交采集机构",
+            out.display()
+        ),
     ))
 }
 

@@ -54,7 +54,9 @@ pub(crate) async fn run(verb: Subject) -> Result<Output, Problem> {
             let Response::Done = response else { return Err(unexpected(&response)) };
             Ok(Output::new(
                 json!({ "withdrawn": digest.to_string() }),
-                format!("key binding {digest} is withdrawn, and with it every grant of the key / 密钥已注销，其签署的授权一并失效"),
+                format!(
+                    "key binding {digest} is withdrawn, and with it every grant of the key / 密钥已注销，其签署的授权一并失效"
+                ),
             ))
         }
     }

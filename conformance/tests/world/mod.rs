@@ -264,12 +264,7 @@ impl World {
     }
 
     /// A question of the bank about the subject, under a grant over penalties of one use, on its way at the outlet.
-    pub(crate) fn asked(
-        &mut self,
-        number: u8,
-        what: (&str, &[u16]),
-        checks: &[&str],
-    ) -> Verified<Question> {
+    pub(crate) fn asked(&mut self, number: u8, what: (&str, &[u16]), checks: &[&str]) -> Verified<Question> {
         let grant = self.granted(number, 1);
         self.asked_on(grant, number, what, checks)
     }
