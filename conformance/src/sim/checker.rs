@@ -202,7 +202,12 @@ impl Checker {
         }
         let once: BTreeSet<Digest> = said.iter().map(|(digest, _)| *digest).collect();
         if !self.twin && (once.len() != said.len() || once.len() != last.len()) {
-            return Err(format!("says of {} grants that they are used up, {} times; {} are", once.len(), said.len(), last.len()));
+            return Err(format!(
+                "says of {} grants that they are used up, {} times; {} are",
+                once.len(),
+                said.len(),
+                last.len()
+            ));
         }
         Ok(once)
     }
