@@ -7,18 +7,20 @@ mod federation;
 mod gateway;
 mod node;
 mod policy;
+mod subject;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
-pub(crate) use self::ask::{Grant, GrantIssue, Query};
+pub(crate) use self::ask::{ChangeWord, Grant, GrantIssue, GrantSign, GrantTerms, Query};
 pub(crate) use self::audit::{Audit, OfSubject, Verify};
 pub(crate) use self::cases::{Apply, By, Case, Certify, Dispute, Erase, Record, Repair, Subjected};
 pub(crate) use self::federation::{Federation, Member, MemberRequest, OVERLAP_DAYS};
 pub(crate) use self::gateway::{Gateway, Hook, Key, Sandbox};
 pub(crate) use self::node::{BackupKeys, Node, NodeBackup, NodePassphrase, NodeRestore};
 pub(crate) use self::policy::{Explain, Policy};
+pub(crate) use self::subject::{Subject, SubjectKey};
 use crate::bench::args::Bench;
 
 /// 信桥 Xinqiao: a node for a federation of public-credit platforms.
@@ -110,6 +112,9 @@ pub(crate) enum Verb {
     /// Subjects' authorisations.
     #[command(subcommand)]
     Grant(Grant),
+    /// A subject's own key, with which it signs its grants itself.
+    #[command(subcommand)]
+    Subject(Subject),
     /// Ask about a subject through the outlet.
     Query(Query),
     /// The rules of disclosure: why a question would be answered or not, and whether they decide as they must.

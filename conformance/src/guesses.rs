@@ -132,7 +132,8 @@ impl Stage {
             not_after: NOW.plus_ms(DAY_MS),
             uses_max: 1_000_000,
             keep_days: 30,
-            letter: Digest::of(b"a letter"),
+            letter: Some(Digest::of(b"a letter")),
+            binding: None,
             period: None,
         };
         self.outlet.context.sign(NOW, &grant)

@@ -143,7 +143,8 @@ impl Stage {
             uses_max: 1_000,
             keep_days: 30,
             period: None,
-            letter: Digest::of(b"a letter"),
+            letter: Some(Digest::of(b"a letter")),
+            binding: None,
         };
         change(&mut grant);
         Signed::new(&self.keys("js").signing(), "js", now, &grant)

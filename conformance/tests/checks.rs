@@ -189,7 +189,8 @@ impl Stage {
             not_after: start().plus_ms(100 * DAY),
             uses_max: 1_000,
             keep_days: 30,
-            letter: Digest::of(b"letter"),
+            letter: Some(Digest::of(b"letter")),
+            binding: None,
             period: None,
         };
         let question = Question {

@@ -43,14 +43,17 @@ fn what_histories_leave_is_whole() {
 
 const STANDING: u8 = 5;
 const GRANT_LIFE: u8 = 12;
+const USED_UP: u8 = 30;
 
 /// Tables in which every value follows from an entry or has a second source: a flipped bit of it is found.
-const FOUND: [(u8, &str); 10] = [
+const FOUND: [(u8, &str); 12] = [
     (1, "Record"),
     (4, "Index"),
     (STANDING, "Standing"),
     (11, "GrantUse"),
     (GRANT_LIFE, "GrantLife"),
+    (20, "Grant"),
+    (USED_UP, "UsedUp"),
     (13, "Recipient"),
     (10, "Link"),
     (19, "Handled"),
@@ -71,7 +74,7 @@ fn a_flipped_bit_of_anything_stored_is_found() {
                 let table = if space == Space::Row { key[0] } else { 0 };
                 // An asker keeps no copy of other members' logs: of what was pushed to it there is no whole second source,
                 // and it answers nobody.
-                if [STANDING, GRANT_LIFE].contains(&table) && !node.role.mirrors_status() {
+                if [STANDING, GRANT_LIFE, USED_UP].contains(&table) && !node.role.mirrors_status() {
                     continue;
                 }
                 // Some of each kind, in places that move along.

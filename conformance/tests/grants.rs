@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{
     Federation,
-    federation::FIVE,
+    federation::{FIVE, copy},
     rows::{company, numbered},
     run, until,
 };
@@ -230,4 +230,152 @@ fn rules_are_explained_and_held_against_their_cases() {
     assert!(ran.json()["wrong"][0].as_str().unwrap().contains(&place), "{ran:?}");
     let (rules, _) = file("2026.csv", "allow,bank,", "deny,bank,");
     assert_eq!(run(&["policy", "test", "--json", "--rules", &rules]).code, Some(1));
+}
+
+/// The asked member's part of an answer, as far as it is one of the two that collect.
+fn outcome(value: &serde_json::Value, member: &str) -> String {
+    let parts = value["members"].as_array().unwrap();
+    parts.iter().find(|m| m["member"] == member).unwrap()["outcome"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_grant_used_up_while_a_node_is_away_and_one_issued_after_the_backup() {
+    let federation = Federation::start(&FIVE);
+    federation.source("sh", "office");
+    let first = federation.file("first.csv", numbered(1, 3));
+    federation.submit("sh", "office", &first).done();
+    let subject = company(1);
+
+    // `js` answers the only question, and says that it was the last; `sh` is away.
+    let grant = federation.grant("once", &subject, "bank-a", &[]);
+    federation.stop("sh");
+    let said = federation.sizes("js")[1];
+    let value = federation.query("bank-a", &subject, &["--grant", &grant, "--wait", "4"]).json();
+    assert_eq!(outcome(&value, "js"), "answered", "{value:#}");
+    assert_eq!(federation.sizes("js")[1], said + 1);
+    federation.spawn("sh");
+    federation.ready("sh");
+    // On the first question already. It has counted none.
+    assert_eq!(verdict(&federation, &subject, &grant), "grant-used-up");
+    let shown = federation.at("sh", &["grant", "show", &grant]).done().json();
+    assert_eq!(
+        (&shown["standing"]["status"], &shown["standing"]["uses"]),
+        (&"used-up".into(), &0.into()),
+        "{shown:#}"
+    );
+    // The bank keeps no copies, and is told.
+    until("the bank knows that it is used up", NEWS, || {
+        (standing(&federation, "bank-a", &grant) == "used-up").then_some(())
+    });
+
+    // Another one: the question that `js` has answered goes on to `sh`, which comes back meanwhile and reads first that it
+    // was the last.
+    let grant = federation.grant("again", &subject, "bank-a", &[]);
+    federation.stop("sh");
+    let said = federation.sizes("js")[1];
+    let value = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| federation.query("bank-a", &subject, &["--grant", &grant]).json());
+        until("js has answered", NEWS, || (federation.sizes("js")[1] > said).then_some(()));
+        federation.spawn("sh");
+        federation.ready("sh");
+        asking.join().unwrap()
+    });
+    assert_eq!([outcome(&value, "sh"), outcome(&value, "js")], ["answered", "answered"], "{value:#}");
+    assert_eq!(verdict(&federation, &subject, &grant), "grant-used-up");
+
+    // The collector's directory is put back from before a grant; its log comes back, and with it the grant.
+    federation.stop("js");
+    copy(&federation.path("js"), &federation.path("js.backup"));
+    federation.spawn("js");
+    federation.ready("js");
+    let grant = federation.grant("later", &subject, "bank-a", &["--uses", "9"]);
+    assert_eq!(verdict(&federation, &subject, &grant), "answered");
+    let size = federation.sizes("js")[1];
+    until("sh has a copy of js's log", NEWS, || {
+        let mirrors = federation.status("sh")["mirrors"].clone();
+        let status = mirrors.as_array().unwrap().iter().find(|m| m["member"] == "js" && m["log"] == "status");
+        (status.unwrap()["entries"].as_u64().unwrap() >= size).then_some(())
+    });
+    federation.stop("js");
+    std::fs::remove_dir_all(federation.path("js")).unwrap();
+    copy(&federation.path("js.backup"), &federation.path("js"));
+    federation.spawn("js");
+    federation.ready("js");
+    let shown = federation.at("js", &["grant", "show", &grant]).done().json();
+    assert!(shown["standing"]["issued_at"].is_u64(), "{shown:#}");
+    federation.at("js", &["grant", "revoke", &grant]).done();
+    until("the grant is revoked at sh", NEWS, || {
+        (standing(&federation, "sh", &grant) == "revoked").then_some(())
+    });
+    assert_eq!(verdict(&federation, &subject, &grant), "grant-revoked");
+}
+
+#[test]
+fn a_subject_signs_with_its_own_key_and_changes_what_it_has_signed() {
+    let federation = Federation::start(&FIVE);
+    federation.source("sh", "office");
+    let first = federation.file("first.csv", numbered(1, 3));
+    federation.submit("sh", "office", &first).done();
+    let subject = company(1);
+    let (registry, pass) = (federation.text("gov/registry"), federation.text("pass"));
+    let plain = |args: &[&str]| run(&[args, &["--json"]].concat());
+    let [key, binding, signed] = ["own.key", "own.binding", "own.grant"].map(|name| federation.text(name));
+    let unlock = ["--key", &key, "--passphrase-file", &pass];
+
+    let make = ["subject", "key", "--out", &key, "--passphrase-file", &pass];
+    let public = plain(&make).done().json()["public"].as_str().unwrap().to_owned();
+    plain(&make).fails(1, &["exists already"]);
+    let paper = federation.file("key.paper", "an application (example)\n");
+    let bind =
+        ["subject", "bind", "--subject", &subject, "--key", &public, "--paper", &paper, "--days", "30"];
+    federation.at("js", &[&bind[..], &["--out", &binding]].concat()).done();
+    federation
+        .at("sh", &[&bind[..], &["--out", &binding]].concat())
+        .fails(1, &["grant.invalid", "collector"]);
+    let terms =
+        ["--grantee", "bank-a", "--purpose", "pre-loan", "--item", "CF", "--uses", "9", "--out", &signed];
+    let sign = |more: &[&str]| {
+        let of = ["grant", "sign", "--binding", &binding, "--registry", &registry];
+        plain(&[&of[..], &unlock, &terms, more].concat())
+    };
+    sign(&["--days", "31"]).fails(1, &["vouched for until"]);
+    sign(&["--days", "20"]).done();
+    for file in [&binding, &signed] {
+        plain(&["verify", file, "--registry", &registry]).done();
+    }
+    // Before its collector has heard of it.
+    assert_eq!(verdict(&federation, &subject, &signed), "answered");
+    let shown = federation.at("sh", &["grant", "show", &signed]).done().json();
+    assert_eq!((&shown["signed_by"], &shown["collector"]), (&"subject".into(), &"js".into()), "{shown:#}");
+    assert!(shown["standing"]["issued_at"].is_null() && shown["letter"].is_null(), "{shown:#}");
+
+    let order = |change: &str| {
+        let out = federation.text(&format!("{change}.order"));
+        plain(&[&["grant", "order", change, &signed, "--out", &out][..], &unlock].concat()).done();
+        out
+    };
+    let lodge = |file: &str| federation.at("js", &["grant", "lodge", file]);
+    let pause = order("pause");
+    lodge(&pause).fails(1, &["not-found"]);
+    lodge(&signed).done();
+    federation.at("xyd", &["grant", "lodge", &signed]).fails(1, &["grant.invalid", "`js`"]);
+    federation.at("js", &["grant", "pause", &signed]).fails(1, &["grant.invalid", "grant order"]);
+    lodge(&paper).fails(1, &["neither a grant nor an order"]);
+    federation.stop("sh");
+    lodge(&pause).done();
+    federation.spawn("sh");
+    federation.ready("sh");
+    assert_eq!(verdict(&federation, &subject, &signed), "grant-paused");
+    lodge(&order("resume")).done();
+    lodge(&pause).fails(1, &["grant.invalid", "newer order"]);
+    until("the grant is active at sh", NEWS, || {
+        (standing(&federation, "sh", &signed) == "active").then_some(())
+    });
+    assert_eq!(verdict(&federation, &subject, &signed), "answered");
+
+    federation.stop("sh");
+    federation.at("js", &["subject", "withdraw", &binding]).done();
+    federation.spawn("sh");
+    federation.ready("sh");
+    assert_eq!(verdict(&federation, &subject, &signed), "grant-revoked");
 }

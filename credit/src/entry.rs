@@ -14,7 +14,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     catalog::{Mode, Purpose},
-    grant::GrantChange,
+    grant::{GrantChange, GrantLife, GrantNews, Ordered},
     id::{CaseId, ClerkId, FieldId, ItemId, MemberId, QuestionId, RecordId, SourceId},
     mandate::Mandate,
     policy::RuleName,
@@ -243,45 +243,116 @@ pub enum StatusFact {
     /// This member has verified another member's change and acts on it.
     #[n(4)]
     Acknowledged(#[n(0)] Acknowledged),
-    /// The collector's subject revoked a grant.
+    /// The collector's subject revoked a grant; in its own signed order, where it has a key of its own.
     #[n(5)]
-    GrantRevoked(#[n(0)] Digest),
+    GrantRevoked(#[n(0)] Digest, #[n(1)] Option<Ordered>),
     /// This member decides under a registry from here on: version and digest.
     #[n(6)]
     RegistryAdopted(#[n(0)] u64, #[n(1)] Digest),
     /// The collector's subject paused a grant.
     #[n(7)]
-    GrantPaused(#[n(0)] Digest),
+    GrantPaused(#[n(0)] Digest, #[n(1)] Option<Ordered>),
     /// The collector's subject lets a paused grant be used again.
     #[n(8)]
-    GrantResumed(#[n(0)] Digest),
+    GrantResumed(#[n(0)] Digest, #[n(1)] Option<Ordered>),
     /// The authority took an application: the first of a case opens it, a further one joins it.
     #[n(10)]
     Joined(#[n(0)] Joining),
     /// The authority assigned a case to a clerk.
     #[n(11)]
     Assigned(#[n(0)] Assigned),
+    /// The collector signed a grant, or took one that its subject had signed.
+    #[n(20)]
+    GrantIssued(#[n(0)] GrantIssued),
+    /// The validity of a grant of this collector is over.
+    #[n(21)]
+    GrantExpired(#[n(0)] Digest),
+    /// A grant has been used as often as it allows: said by the member that answered the last question, and once more by the
+    /// outlet.
+    #[n(22)]
+    GrantUsedUp(#[n(0)] GrantUsedUp),
+    /// The collector no longer vouches for a subject's key, by the digest of its signed binding: every grant that the key
+    /// has signed is over.
+    #[n(23)]
+    KeyWithdrawn(#[n(0)] Digest),
 }
 
 impl StatusFact {
-    /// The statement that changes a grant.
-    pub fn of_grant(grant: Digest, change: GrantChange) -> Self {
+    /// The statement that changes a grant, by its subject's own signed order where there is one.
+    pub fn of_grant(grant: Digest, change: GrantChange, ordered: Option<Ordered>) -> Self {
         match change {
-            GrantChange::Pause => Self::GrantPaused(grant),
-            GrantChange::Resume => Self::GrantResumed(grant),
-            GrantChange::Revoke => Self::GrantRevoked(grant),
+            GrantChange::Pause => Self::GrantPaused(grant, ordered),
+            GrantChange::Resume => Self::GrantResumed(grant, ordered),
+            GrantChange::Revoke => Self::GrantRevoked(grant, ordered),
         }
     }
 
-    /// The grant it changes, and how; `None` for every other statement.
-    pub fn grant(&self) -> Option<(&Digest, GrantChange)> {
+    /// The grant it is about, or of a withdrawn key the binding, and what it tells of it; `None` for every other statement.
+    pub fn grant(&self) -> Option<(&Digest, GrantNews)> {
         match self {
-            Self::GrantPaused(grant) => Some((grant, GrantChange::Pause)),
-            Self::GrantResumed(grant) => Some((grant, GrantChange::Resume)),
-            Self::GrantRevoked(grant) => Some((grant, GrantChange::Revoke)),
+            Self::GrantIssued(issued) => Some((&issued.grant, GrantNews::Issued)),
+            Self::GrantPaused(grant, _) => Some((grant, GrantNews::Paused)),
+            Self::GrantResumed(grant, _) => Some((grant, GrantNews::Resumed)),
+            Self::GrantRevoked(grant, _) => Some((grant, GrantNews::Revoked)),
+            Self::GrantExpired(grant) => Some((grant, GrantNews::Expired)),
+            Self::GrantUsedUp(used) => Some((&used.grant, GrantNews::UsedUp)),
+            Self::KeyWithdrawn(binding) => Some((binding, GrantNews::KeyWithdrawn)),
             _ => None,
         }
     }
+
+    /// The life that this statement alone, entry `index` of a collector's status log, gives one of its grants or bindings;
+    /// `None` for every other statement, and for a use-up, which is not the collector's to say.
+    pub fn grant_life(&self, index: u64) -> Option<(&Digest, GrantLife)> {
+        let paused = |on, ordered: &Option<Ordered>| GrantLife::of_pause(on, index, *ordered);
+        match self {
+            Self::GrantIssued(issued) => Some((&issued.grant, GrantLife::of_issue(index, issued.binding))),
+            Self::GrantPaused(grant, ordered) => Some((grant, paused(true, ordered))),
+            Self::GrantResumed(grant, ordered) => Some((grant, paused(false, ordered))),
+            Self::GrantRevoked(grant, _) | Self::KeyWithdrawn(grant) => {
+                Some((grant, GrantLife::of_revocation(index)))
+            }
+            Self::GrantExpired(grant) => Some((grant, GrantLife::of_expiry(index))),
+            _ => None,
+        }
+    }
+}
+
+/// A grant as its collector writes it down. Nothing here names its subject, and nobody can guess the digest: the grant has
+/// a random id.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct GrantIssued {
+    /// Digest of the signed grant.
+    #[n(0)]
+    pub grant: Digest,
+    /// Who may ask on it, and is told what becomes of it.
+    #[n(1)]
+    pub grantee: MemberId,
+    /// First moment after its validity.
+    #[n(2)]
+    pub not_after: Timestamp,
+    /// Of a grant that its subject has signed: digest of the signed binding of its key.
+    #[n(3)]
+    pub binding: Option<Digest>,
+}
+
+/// The end of a grant by use.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct GrantUsedUp {
+    /// Digest of the signed grant.
+    #[n(0)]
+    pub grant: Digest,
+    /// Its collector.
+    #[n(1)]
+    pub collector: MemberId,
+    /// Who asked on it.
+    #[n(2)]
+    pub grantee: MemberId,
+    /// Digest of the signed question that was the last: every member may still answer it.
+    #[n(3)]
+    pub question: Digest,
 }
 
 impl Statement for StatusFact {

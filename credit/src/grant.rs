@@ -1,11 +1,16 @@
-//! A subject's written authorisation (授权书), as a registered collector signs it.
+//! A subject's authorisation (授权书), as a registered collector signs it from a letter, or the subject with its own key.
 
 use core::fmt;
 
-use crypto::{Digest, Timestamp, label::Label, sign::Statement};
+use crypto::{
+    Digest, Timestamp,
+    label::Label,
+    sign::{Signed, Statement},
+};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    binding::KeyBinding,
     catalog::Purpose,
     id::{FieldId, GrantId, ItemId, MemberId},
     status::Mark,
@@ -23,15 +28,15 @@ pub const PERIOD_DAYS_MAX: u16 = 366;
 
 /// Who may ask what about whom, for which purpose, how often, until when.
 ///
-/// The collector keeps the letter the subject signed; `letter` is its digest, so that a dispute over consent is
-/// settled by laying the paper beside the grant. Source: 上海市社会信用条例 art. 17; 个人信息保护法 art. 23.
+/// Either the collector signs it and keeps the letter the subject signed; `letter` is its digest, so that a dispute over
+/// consent is settled by laying the paper beside the grant. Or the subject signs it with a key of its own. Source: 上海市社会信用条例 art. 17; 个人信息保护法 art. 23.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Grant {
-    /// Chosen by the collector.
+    /// Chosen by chance by whoever signs it: nobody can guess the grant's digest.
     #[n(0)]
     pub id: GrantId,
-    /// The member that collected the letter and signs this grant.
+    /// The member that collected the letter and signs this grant, or vouches for the key with which its subject signs it.
     #[n(1)]
     pub collector: MemberId,
     /// About whom.
@@ -58,12 +63,15 @@ pub struct Grant {
     /// Days the asker may keep what it received, at most [`KEEP_DAYS_MAX`].
     #[n(9)]
     pub keep_days: u32,
-    /// SHA-256 of the signed letter the collector keeps.
+    /// SHA-256 of the signed letter the collector keeps; a grant that its subject has signed needs none.
     #[n(10)]
-    pub letter: Digest,
+    pub letter: Option<Digest>,
     /// How often within its validity: PERIODIC. Absent: whenever the asker likes, until `uses_max`.
     #[n(11)]
     pub period: Option<Frequency>,
+    /// Its subject has signed it, with this key of its own. Absent: the collector has.
+    #[n(12)]
+    pub binding: Option<Signed<KeyBinding>>,
 }
 
 /// At most `uses` questions in any `days` successive days, by the answering member's log and calendar day.
@@ -132,7 +140,7 @@ impl Grant {
         let order = [
             (life.revoked.is_some(), GrantStatus::Revoked),
             (now < self.not_before, GrantStatus::NotYet),
-            (now >= self.not_after, GrantStatus::Expired),
+            (life.expired() || now >= self.not_after, GrantStatus::Expired),
             (uses.total() >= u64::from(self.uses_max), GrantStatus::UsedUp),
             (life.paused(), GrantStatus::Paused),
             (self.period.is_some_and(|p| within(p) >= u64::from(p.uses)), GrantStatus::Resting),
@@ -199,7 +207,7 @@ impl GrantStatus {
     }
 }
 
-/// What an entry of the collector's status log does to a grant.
+/// What a subject can have done to its grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
 pub enum GrantChange {
@@ -214,8 +222,91 @@ pub enum GrantChange {
     Revoke,
 }
 
+impl GrantChange {
+    /// In English and in Chinese.
+    pub const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Pause => (GrantNews::Paused.as_str(), GrantNews::Paused.zh()),
+            Self::Resume => (GrantNews::Resumed.as_str(), GrantNews::Resumed.zh()),
+            Self::Revoke => (GrantNews::Revoked.as_str(), GrantNews::Revoked.zh()),
+        }
+    }
+}
+
+/// What an entry of a status log tells of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantNews {
+    /// It is signed.
+    Issued,
+    /// It is paused.
+    Paused,
+    /// It can be used again.
+    Resumed,
+    /// It is revoked.
+    Revoked,
+    /// Its validity is over.
+    Expired,
+    /// It has been used as often as it allows.
+    UsedUp,
+    /// The key that has signed it is withdrawn.
+    KeyWithdrawn,
+}
+
+impl GrantNews {
+    /// English word, as in certificates.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Issued => "issue-grant",
+            Self::Paused => "pause-grant",
+            Self::Resumed => "resume-grant",
+            Self::Revoked => "revoke-grant",
+            Self::Expired => "expire-grant",
+            Self::UsedUp => "use-up-grant",
+            Self::KeyWithdrawn => "withdraw-key",
+        }
+    }
+
+    /// Chinese wording.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Self::Issued => "签发授权",
+            Self::Paused => "暂停授权",
+            Self::Resumed => "恢复授权",
+            Self::Revoked => "撤回授权",
+            Self::Expired => "授权到期",
+            Self::UsedUp => "授权次数用完",
+            Self::KeyWithdrawn => "注销主体密钥",
+        }
+    }
+}
+
+/// The subject's own signed order behind a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct Ordered {
+    /// When the subject gave it, by its own clock: an older order does not undo a newer one.
+    #[n(0)]
+    pub at: Timestamp,
+    /// Digest of the signed order, which the collector keeps.
+    #[n(1)]
+    pub order: Digest,
+}
+
+/// That a grant was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct Issue {
+    /// Index of the entry.
+    #[n(0)]
+    pub index: u64,
+    /// The binding of the key that signed it, where that is its subject's.
+    #[n(1)]
+    pub binding: Option<Digest>,
+}
+
 /// What a collector's status log says of one of its grants; merges like a record's standing, so that late, repeated or
-/// reordered news cannot bring a revoked grant back, nor an older pause undo a newer word.
+/// reordered news cannot bring a revoked grant back, nor an older pause undo a newer word. Of the binding of a subject's
+/// key it says whether that is withdrawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct GrantLife {
@@ -225,23 +316,50 @@ pub struct GrantLife {
     /// First entry that revoked it.
     #[n(1)]
     revoked: Option<u64>,
+    /// First entry that says that it was issued.
+    #[n(2)]
+    issued: Option<Issue>,
+    /// First entry that says that it is over.
+    #[n(3)]
+    expired: Option<u64>,
+    /// The subject's newest order to pause or resume it.
+    #[n(4)]
+    ordered: Option<Ordered>,
 }
 
 impl GrantLife {
-    /// The life that entry `index` of the collector's status log alone would give.
-    pub fn of(change: GrantChange, index: u64) -> Self {
-        match change {
-            GrantChange::Revoke => Self { paused: None, revoked: Some(index) },
-            pause => Self { paused: Some(Mark(index, pause == GrantChange::Pause)), revoked: None },
-        }
+    /// The life that the issue alone would give.
+    pub fn of_issue(index: u64, binding: Option<Digest>) -> Self {
+        Self { issued: Some(Issue { index, binding }), ..Self::default() }
+    }
+
+    /// The life that a pause alone, or the end of one, would give.
+    pub fn of_pause(on: bool, index: u64, ordered: Option<Ordered>) -> Self {
+        Self { paused: Some(Mark(index, on)), ordered, ..Self::default() }
+    }
+
+    /// The life that a revocation alone would give.
+    pub fn of_revocation(index: u64) -> Self {
+        Self { revoked: Some(index), ..Self::default() }
+    }
+
+    /// The life that the end of validity alone would give.
+    pub fn of_expiry(index: u64) -> Self {
+        Self { expired: Some(index), ..Self::default() }
     }
 
     /// The life after both.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
+        fn first<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+            [a, b].into_iter().flatten().min()
+        }
         Self {
             paused: self.paused.max(other.paused),
-            revoked: [self.revoked, other.revoked].into_iter().flatten().min(),
+            revoked: first(self.revoked, other.revoked),
+            issued: first(self.issued, other.issued),
+            expired: first(self.expired, other.expired),
+            ordered: self.ordered.max(other.ordered),
         }
     }
 
@@ -253,6 +371,21 @@ impl GrantLife {
     /// Whether it is revoked.
     pub fn revoked(&self) -> bool {
         self.revoked.is_some()
+    }
+
+    /// Whether its collector has said that it is over.
+    pub fn expired(&self) -> bool {
+        self.expired.is_some()
+    }
+
+    /// Its issue, as far as it is known here.
+    pub fn issued(&self) -> Option<Issue> {
+        self.issued
+    }
+
+    /// The subject's newest order to pause or resume it.
+    pub fn ordered(&self) -> Option<Ordered> {
+        self.ordered
     }
 
     /// Whether `change` would change anything.
@@ -323,8 +456,9 @@ mod tests {
             not_after: day(100),
             uses_max: 5,
             keep_days: 30,
-            letter: Digest::ZERO,
+            letter: Some(Digest::ZERO),
             period,
+            binding: None,
         }
     }
 
@@ -354,12 +488,13 @@ mod tests {
     fn a_pause_ends_and_a_revocation_does_not() {
         let (grant, uses) = (grant(None), Uses::default());
         let status = |life: GrantLife| grant.status(&life, &uses, day(1));
-        let paused = GrantLife::of(GrantChange::Pause, 4);
+        let mark = |on, index| GrantLife::of_pause(on, index, None);
+        let paused = mark(true, 4);
         assert_eq!(status(paused), GrantStatus::Paused);
-        assert_eq!(status(paused.merge(GrantLife::of(GrantChange::Resume, 5))), GrantStatus::Active);
-        assert_eq!(status(paused.merge(GrantLife::of(GrantChange::Resume, 3))), GrantStatus::Paused);
-        let revoked = paused.merge(GrantLife::of(GrantChange::Revoke, 2));
-        assert_eq!(status(revoked.merge(GrantLife::of(GrantChange::Resume, 9))), GrantStatus::Revoked);
+        assert_eq!(status(paused.merge(mark(false, 5))), GrantStatus::Active);
+        assert_eq!(status(paused.merge(mark(false, 3))), GrantStatus::Paused);
+        let revoked = paused.merge(GrantLife::of_revocation(2));
+        assert_eq!(status(revoked.merge(mark(false, 9))), GrantStatus::Revoked);
         assert!(!revoked.changes(GrantChange::Revoke) && !paused.changes(GrantChange::Pause));
         assert!(paused.changes(GrantChange::Resume) && GrantLife::default().changes(GrantChange::Pause));
         assert_eq!(grant.status(&GrantLife::default(), &uses, Timestamp(day(0).0 - 1)), GrantStatus::NotYet);
@@ -382,19 +517,25 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_and_any_repetition_gives_the_same_life(
-            changes in proptest::collection::vec(
-                proptest::sample::select(vec![GrantChange::Pause, GrantChange::Resume, GrantChange::Revoke]), 1..8),
+            news in proptest::collection::vec(0..5_u8, 1..8),
             order in proptest::collection::vec(any::<prop::sample::Index>(), 0..40),
         ) {
-            let one = |i: usize| GrantLife::of(changes[i], i as u64);
-            let in_order = (0..changes.len()).map(one).fold(GrantLife::default(), GrantLife::merge);
+            let one = |i: usize| match news[i] {
+                0 => GrantLife::of_revocation(i as u64),
+                1 => GrantLife::of_issue(i as u64, None),
+                2 => GrantLife::of_expiry(i as u64),
+                pause => GrantLife::of_pause(pause == 3, i as u64, None),
+            };
+            let in_order = (0..news.len()).map(one).fold(GrantLife::default(), GrantLife::merge);
             let mut shuffled =
-                order.iter().map(|at| one(at.index(changes.len()))).fold(GrantLife::default(), GrantLife::merge);
-            shuffled = (0..changes.len()).rev().map(one).fold(shuffled, GrantLife::merge);
+                order.iter().map(|at| one(at.index(news.len()))).fold(GrantLife::default(), GrantLife::merge);
+            shuffled = (0..news.len()).rev().map(one).fold(shuffled, GrantLife::merge);
             prop_assert_eq!(shuffled, in_order);
-            prop_assert_eq!(in_order.revoked(), changes.contains(&GrantChange::Revoke));
-            let last = changes.iter().rev().find(|c| **c != GrantChange::Revoke);
-            prop_assert_eq!(in_order.paused(), last == Some(&GrantChange::Pause));
+            prop_assert_eq!((in_order.revoked(), in_order.expired()), (news.contains(&0), news.contains(&2)));
+            let first = news.iter().position(|n| *n == 1).map(|i| i as u64);
+            prop_assert_eq!(in_order.issued().map(|issue| issue.index), first);
+            let last = news.iter().rev().find(|n| **n > 2);
+            prop_assert_eq!(in_order.paused(), last == Some(&3));
         }
     }
 }

@@ -10,12 +10,13 @@
 //! | [`catalog`] | record types, their fields, classes and modes |
 //! | [`decode`], [`normalize`], [`csv`] | a department's file to checked rows |
 //! | [`record`] | a plain record to a sealed one, and back field by field |
-//! | [`question`], [`grant`], [`policy`] | who asks, with whose word, and one verdict per field |
+//! | [`question`], [`grant`], [`binding`], [`policy`] | who asks, with whose word, and one verdict per field |
 //! | [`disclosure`], [`predicate`] | what a permitted reader receives of a field: a value, a masked form, or yes and no |
 //! | [`status`] | the standing of a record: a value that merges |
 //! | [`repair`], [`rules`], [`calendar`] | one application's way, dated rule sets, working days |
 //! | [`entry`] | every fact a log can hold |
 
+pub mod binding;
 pub mod calendar;
 pub mod catalog;
 pub mod csv;

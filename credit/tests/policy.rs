@@ -3,7 +3,7 @@
 
 use credit::{
     catalog::{Catalog, Mode, Purpose},
-    grant::{Frequency, Grant, GrantChange, GrantLife, Scope, Uses},
+    grant::{Frequency, Grant, GrantLife, Scope, Uses},
     id::{FieldId, GrantId, ItemId, MemberId},
     policy::{Asking, BasisFacts, Policy, Role, Verdict},
     subject::{SubjectId, uscc_from_parts},
@@ -44,7 +44,8 @@ fn grant() -> Grant {
         not_after: Timestamp(NOW + 10),
         uses_max: 3,
         keep_days: 30,
-        letter: Digest::ZERO,
+        letter: Some(Digest::ZERO),
+        binding: None,
         period: Some(Frequency { uses: 2, days: 1 }),
     }
 }
@@ -116,8 +117,8 @@ fn every_verdict_names_the_rule_of_the_table() {
             uses.count(Timestamp(NOW));
         }
         match basis {
-            Revoked => life = GrantLife::of(GrantChange::Revoke, 0),
-            Paused => life = GrantLife::of(GrantChange::Pause, 0),
+            Revoked => life = GrantLife::of_revocation(0),
+            Paused => life = GrantLife::of_pause(true, 0, None),
             _ => {}
         }
         let (asker, subject) = (member(asker), subject(*about));

@@ -135,6 +135,10 @@ labels! {
     SignPass = "application/vnd.xinqiao.v1.pass+cbor",
     /// Content type of an auditor's mandate.
     SignMandate = "application/vnd.xinqiao.v1.mandate+cbor",
+    /// Content type of a collector's word that a key is a subject's own.
+    SignKeyBinding = "application/vnd.xinqiao.v1.key-binding+cbor",
+    /// Content type of a subject's order about a grant.
+    SignGrantOrder = "application/vnd.xinqiao.v1.grant-order+cbor",
 }
 
 #[cfg(test)]

@@ -242,26 +242,36 @@ impl<T: Statement> Signed<T> {
     /// Checks a statement that carries its author's own key, which `key` finds in it: proof of possession, as in a
     /// request for admission. It says nothing about who the author is.
     pub fn verify_by_own_key(&self, key: impl Fn(&T) -> [u8; 32]) -> Result<Verified<T>, SignError> {
-        let cose = CoseSign1::from_tagged_slice(&self.bytes)
-            .map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
-        let payload = cose.payload.as_deref().unwrap_or_default();
-        let statement =
-            codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
-        let key = VerifyingKey::from_bytes(key(&statement)).ok_or(SignError::WrongKey)?;
-        self.verify(&key)
+        let claims = statement(&self.cose()?)?;
+        self.verify(&VerifyingKey::from_bytes(key(&claims)).ok_or(SignError::WrongKey)?)
+    }
+
+    /// Checks a statement that says itself whose word its author's key rests on. `key` sees what it claims, checks that word,
+    /// and answers with the key.
+    pub fn verify_by<E: From<SignError>>(
+        &self,
+        seen: &Seen,
+        key: impl FnOnce(&T) -> Result<VerifyingKey, E>,
+    ) -> Result<Verified<T>, E> {
+        let key = key(&statement(&self.cose()?)?)?;
+        Ok(self.verify_seen(&key, seen)?)
     }
 
     /// Checks the signature and gives access to the statement.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Verified<T>, SignError> {
-        self.verify_by(key, |message, signature| key.verify(message, signature))
+        self.verify_with(key, |message, signature| key.verify(message, signature))
     }
 
     /// As [`Signed::verify`], for statements that come again and again.
     pub fn verify_seen(&self, key: &VerifyingKey, seen: &Seen) -> Result<Verified<T>, SignError> {
-        self.verify_by(key, |message, signature| seen.verify(key, message, signature))
+        self.verify_with(key, |message, signature| seen.verify(key, message, signature))
     }
 
-    fn verify_by(
+    fn cose(&self) -> Result<CoseSign1, SignError> {
+        CoseSign1::from_tagged_slice(&self.bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))
+    }
+
+    fn verify_with(
         &self,
         key: &VerifyingKey,
         verify: impl FnOnce(&[u8], &[u8; 64]) -> bool,
@@ -269,16 +279,12 @@ impl<T: Statement> Signed<T> {
         if key.id() != self.key {
             return Err(SignError::WrongKey);
         }
-        let cose = CoseSign1::from_tagged_slice(&self.bytes)
-            .map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        let cose = self.cose()?;
         cose.verify_signature(&[], |signature, message| {
             let signature = signature.try_into().map_err(|_| SignError::BadSignature)?;
             verify(message, signature).then_some(()).ok_or(SignError::BadSignature)
         })?;
-        let payload = cose.payload.as_deref().unwrap_or_default();
-        let statement =
-            codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))?;
-        Ok(Verified { signed: self.clone(), statement })
+        Ok(Verified { signed: self.clone(), statement: statement(&cose)? })
     }
 }
 
@@ -387,6 +393,12 @@ impl<'b, T: Statement, C> Decode<'b, C> for Signed<T> {
         let bytes: Bytes = d.decode_with(ctx)?;
         Self::parse(&bytes).map_err(|e| minicbor::decode::Error::message(e.to_string()))
     }
+}
+
+/// What a signed object says.
+fn statement<T: Statement>(cose: &CoseSign1) -> Result<T, SignError> {
+    let payload = cose.payload.as_deref().unwrap_or_default();
+    codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))
 }
 
 /// The unsigned envelope; header keys stand in the order of RFC 8949 §4.2.1.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use credit::{
+    binding::Signer,
     catalog::Mode,
     disclosure::{self, CheckOpening},
     entry::{AskedBy, BasisRef, Disclosed, DisclosedRecord, Entry, Fact, Recorded, Refused, Withheld},
@@ -357,8 +358,8 @@ pub(crate) fn asked_by(
 ) -> AskedBy {
     let (asked, signed) = (question.get(), question.signed());
     let basis = match &asked.basis {
-        Basis::Grant(grant) => match MemberId::parse(grant.issuer()) {
-            Some(collector) => BasisRef::Grant(grant.digest(), collector),
+        Basis::Grant(grant) => match Signer::of(grant.issuer()) {
+            Some(signer) => BasisRef::Grant(grant.digest(), signer.collector().clone()),
             None => BasisRef::None,
         },
         Basis::Duty(law) => BasisRef::Duty(law.clone()),
@@ -431,7 +432,7 @@ pub fn trace(registry: &Registry, question: &Verified<Question>, answer: &Answer
     }
     if let Some(disclosed) = disclosed {
         let granted = match &asked.basis {
-            Basis::Grant(grant) => Some(registry.verify_seen(grant)?.get().keep_days),
+            Basis::Grant(grant) => Some(registry.verify_grant(grant)?.get().keep_days),
             _ => None,
         };
         if disclosed.keep_days != granted {

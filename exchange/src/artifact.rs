@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use credit::{
+    binding::{GrantOrder, KeyBinding},
     entry::{Entry, Erased, Fact, StatusFact, Version},
     grant::Grant,
     id::{MemberId, RecordId},
@@ -24,6 +25,7 @@ use crate::{
     context::Context,
     evidence::Evidence,
     logs::LogName,
+    propagation::concerns_platforms,
     receipt::{Proven, Receipt},
     refusal::{Code, Refusal},
     registry::{Registry, SignedRegistry},
@@ -42,6 +44,12 @@ pub enum Artifact {
     /// A subject's authorisation.
     #[n(2)]
     Grant(#[n(0)] Signed<Grant>),
+    /// A collector's word about a subject's key.
+    #[n(15)]
+    Binding(#[n(0)] Signed<KeyBinding>),
+    /// A subject's order about a grant.
+    #[n(16)]
+    Order(#[n(0)] Signed<GrantOrder>),
     /// A relayed answer as the asker keeps it, still sealed.
     #[n(3)]
     Answer {
@@ -213,7 +221,8 @@ impl Certificate {
             if said.registry_digest != registry.digest() {
                 return Err(refuse(format!("it names another registry version {}", said.registry)));
             }
-            if let Some(left_out) = registry.must_hear(&event.member).find(|m| !recipients.contains(&m.id)) {
+            let mut must_hear = registry.must_hear(&event.member).filter(|_| concerns_platforms(&fact));
+            if let Some(left_out) = must_hear.find(|m| !recipients.contains(&m.id)) {
                 return Err(refuse(format!("`{}` must receive the entry and is no recipient", left_out.id)));
             }
         }

@@ -49,7 +49,7 @@ use crate::{
     refusal::{Fault, Halt},
     tables::{
         self, DeliveryRow, ErasureRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow, RecordRow, Table,
-        Told, Work, decode,
+        Told, UsedUpRow, Work, decode,
     },
     turn::{Kept, Turn},
     wire::SubmitReport,
@@ -355,6 +355,16 @@ impl Check<'_> {
             }
             // Held against the standings that are stored: see `nodes`.
             Table::StandingNode => read(None),
+            // One that was issued before issues were written down has no entry.
+            Table::Grant => {
+                if let Some(bytes) = stored {
+                    decode::<MemberId>(key, bytes)?;
+                }
+                read(
+                    same(self.complete(&own, LogName::Status))
+                        .filter(|wrong| *wrong != Wrong::RowUnexplained),
+                )
+            }
             Table::Registry | Table::OpenCase => read(same(self.complete(&own, LogName::Status))),
             Table::Handled => {
                 if let Some(bytes) = stored {
@@ -362,8 +372,10 @@ impl Check<'_> {
                 }
                 read(same(self.complete(&own, LogName::Status)))
             }
-            Table::Standing | Table::GrantLife | Table::Ban => {
-                let author = tables::key_text(rest).and_then(MemberId::parse);
+            Table::Standing | Table::GrantLife | Table::UsedUp | Table::Ban => {
+                // The author stands first, but of a use-up after the grant, of which all are read at once.
+                let author = if table == Table::UsedUp { rest.get(32..).unwrap_or_default() } else { rest };
+                let author = tables::key_text(author).and_then(MemberId::parse);
                 let Some(author) = author else { return read(Some(Wrong::RowDamaged)) };
                 let replayed = self.replayed.get(&(author.clone(), LogName::Status)).copied();
                 // What was pushed may be newer than the copy.
@@ -376,6 +388,7 @@ impl Check<'_> {
                 let holds = match table {
                     Table::Standing => includes(key, bytes, made, Standing::merge)?,
                     Table::Ban => includes(key, bytes, made, BanRow::merge)?,
+                    Table::UsedUp => includes(key, bytes, made, UsedUpRow::min)?,
                     _ => includes(key, bytes, made, GrantLife::merge)?,
                 };
                 read((!holds).then_some(Wrong::RowDiffers))
@@ -493,7 +506,6 @@ impl Check<'_> {
             Table::Counterpart => return self.counterpart(key, rest, bytes),
             Table::Frozen | Table::Judged => drop(decode::<Timestamp>(key, bytes)?),
             Table::Budget => drop(decode::<BudgetRow>(key, bytes)?),
-            Table::Grant => drop(decode::<MemberId>(key, bytes)?),
             Table::Finding => drop(decode::<FindingRow>(key, bytes)?),
             Table::Asked | Table::Kept | Table::KeptGrant | Table::News => {
                 return kept::check(self.context, self.view, table, key, bytes);

@@ -25,7 +25,7 @@ use crate::{
     logs::LogName,
     refusal::{Fault, Halt},
     step::{Reply, Token},
-    tables::{self, HandledRow, Key, Table, Work, decode},
+    tables::{self, HandledRow, Key, Table, UsedUpRow, Work, decode},
     turn::Turn,
     wire::{Part, Response},
 };
@@ -286,15 +286,17 @@ pub(crate) fn check(
                 return Ok(Some(Wrong::RowUnexplained));
             };
             // An asker keeps no copy of that log: this is the second source of what was said.
-            let acted_on = match (&said, said.grant()) {
+            let acted_on = match (&said, said.grant_life(told.index)) {
                 (StatusFact::Changed(changed), _) => {
                     let key = Key::standing(&told.origin, &changed.record);
                     let said = Standing::of(changed.change, told.index);
                     tables::row::<Standing>(view, &key)?.is_some_and(|now| now.merge(said) == now)
                 }
-                (_, Some((grant, change))) => {
+                (StatusFact::GrantUsedUp(used), _) => {
+                    tables::row::<UsedUpRow>(view, &Key::used_up(&used.grant, &told.origin))?.is_some()
+                }
+                (_, Some((grant, said))) => {
                     let key = Key::grant_life(&told.origin, grant);
-                    let said = GrantLife::of(change, told.index);
                     tables::row::<GrantLife>(view, &key)?.is_some_and(|now| now.merge(said) == now)
                 }
                 _ => true,

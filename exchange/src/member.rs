@@ -6,6 +6,7 @@ use std::{
 };
 
 use credit::{
+    binding::{GrantOrder, KeyBinding},
     entry::{Changed, Read, Received, StatusFact, Version},
     grant::{Grant, GrantChange},
     id::{CaseId, ClerkId, ItemId, MemberId, QuestionId, RecordId, SourceId},
@@ -39,7 +40,7 @@ use crate::{
     submit::{self, Submission},
     sync,
     turn::{Kept, Tail, Turn},
-    wire::{ApplicationDraft, AskDraft, GrantDraft, Response},
+    wire::{ApplicationDraft, AskDraft, GrantDraft, KeyDraft, Response},
     witness,
 };
 
@@ -123,6 +124,14 @@ pub enum Input {
         /// A fresh id.
         id: credit::id::GrantId,
     },
+    /// Take a grant that its subject has signed.
+    LodgeGrant(Verified<Grant>),
+    /// Pause, resume or revoke a grant by its subject's order.
+    OrderGrant(Verified<GrantOrder>),
+    /// Vouch for a subject's key.
+    BindKey(KeyDraft),
+    /// Vouch for it no longer.
+    WithdrawKey(Verified<KeyBinding>),
     /// Pause, resume or revoke a grant issued here.
     ChangeGrant(Digest, GrantChange),
     /// Take an application for repair at this counter.
@@ -452,6 +461,10 @@ impl Member {
             Input::Mandated { caller, mandate } => mandate::open(context, turn, token, &caller, &mandate),
             Input::Read(read) => query::read(context, turn, token, read),
             Input::IssueGrant { draft, id } => grant::issue(context, turn, token, draft, id),
+            Input::LodgeGrant(signed) => grant::lodge(context, turn, token, &signed),
+            Input::OrderGrant(order) => grant::order(context, turn, token, &order),
+            Input::BindKey(draft) => grant::bind(context, turn, token, draft),
+            Input::WithdrawKey(binding) => grant::withdraw(context, turn, token, &binding),
             Input::ChangeGrant(digest, change) => grant::change(context, turn, token, digest, change),
             Input::Apply { draft, case } => repair::apply(context, turn, token, draft, case),
             Input::Application { caller, application } => {

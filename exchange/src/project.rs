@@ -4,14 +4,14 @@
 use crate::{
     ban,
     context::Context,
-    ended,
+    ended, grant,
     logs::LogName,
     propagation,
     refusal::Halt,
     repair,
     step::Effect,
     summary,
-    tables::{self, HandledRow, Key, OutcomeRow, RecipientRow, RecordRow, Told},
+    tables::{self, HandledRow, Key, OutcomeRow, RecipientRow, RecordRow, Told, UsedUpRow},
     timer,
     turn::Turn,
 };
@@ -71,6 +71,7 @@ pub fn own(
             let told = Told { index, at: entry.at };
             status(context, turn, &context.own.id, &fact, told)?;
             repair::own_entry(context, turn, &fact, told)?;
+            grant::own_entry(turn, &fact);
             match &fact {
                 fact if propagation::concerns_others(fact) => {
                     propagation::schedule(context, turn, index, entry.at, fact)?;
@@ -143,11 +144,17 @@ pub fn status(
             }
         }
         StatusFact::NotGranted(said) => ban::keep(turn, author, said, told.index)?,
+        StatusFact::GrantUsedUp(used) => {
+            let key = Key::used_up(&used.grant, author);
+            let said = UsedUpRow { index: told.index, question: used.question };
+            let first = turn.row::<UsedUpRow>(&key)?.map_or(said, |before| before.min(said));
+            turn.put(&key, &first);
+        }
         other => {
-            if let Some((grant, change)) = other.grant() {
+            if let Some((grant, life)) = other.grant_life(told.index) {
                 let key = Key::grant_life(author, grant);
                 let before: GrantLife = turn.row(&key)?.unwrap_or_default();
-                turn.put(&key, &before.merge(GrantLife::of(change, told.index)));
+                turn.put(&key, &before.merge(life));
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Recipients are every public platform, every asker to whom the access log says that something of the record was
 //! disclosed, as long as it may keep that: a value, a part of one, or an outcome that rests on it; and of a grant the
-//! member it is for. A ban concerns the public platforms alone.
+//! member it is for. A ban concerns the public platforms alone; that a grant was issued, is over or used up concerns its
+//! grantee alone.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
@@ -25,6 +26,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
+    grant,
     limits::{DELIVERIES_PER_TICK_MAX, QUIET_MS, RETRY_MS_MAX, RETRY_MS_MIN},
     logs::LogName,
     project,
@@ -52,7 +54,10 @@ pub fn schedule(
     fact: &StatusFact,
 ) -> Result<(), Halt> {
     let own = &context.own.id;
-    let mut recipients: BTreeSet<MemberId> = context.registry.must_hear(own).map(|m| m.id.clone()).collect();
+    let mut recipients = BTreeSet::new();
+    if concerns_platforms(fact) {
+        recipients.extend(context.registry.must_hear(own).map(|m| m.id.clone()));
+    }
     if let StatusFact::Changed(Changed { record, .. }) = fact {
         let asker = |rest: &[u8]| tables::key_text(rest).and_then(MemberId::parse).filter(|m| m != own);
         for (rest, row) in tables::rows::<RecipientRow>(turn.view(), &Key::recipients(record), usize::MAX)? {
@@ -62,11 +67,9 @@ pub fn schedule(
             recipients.extend(asker(&rest));
         }
     }
-    if let Some((grant, _)) = fact.grant() {
-        let grantee = turn.row::<MemberId>(&Key::grant(grant))?;
-        let listens = |m: &MemberId| context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
-        recipients.extend(grantee.filter(|m| m != own && listens(m)));
-    }
+    let listens = |m: &MemberId| context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
+    let others = grant::concerned(context, turn, fact)?.into_iter();
+    recipients.extend(others.filter(|m| m != own && listens(m)));
     for to in recipients {
         deliver(turn, event, since, to);
     }
@@ -184,6 +187,10 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
                 timer::expire(context, turn, record)?;
                 continue;
             }
+            Work::ExpireGrant(grant) => {
+                grant::expire(context, turn, *grant)?;
+                continue;
+            }
             Work::Retain(record) => {
                 timer::retain(context, turn, record)?;
                 continue;
@@ -258,6 +265,7 @@ pub fn hurry(turn: &mut Turn<'_>, peer: &MemberId) -> Result<(), Halt> {
             | Work::Erase(_)
             | Work::Step(..)
             | Work::Retain(_)
+            | Work::ExpireGrant(_)
             | Work::ForgetAnswer(_)
             | Work::ForgetGrant(_) => false,
         };
@@ -296,7 +304,7 @@ pub fn notice(
     if notice.member != *caller {
         return Halt::refuse(Code::CallerNotAllowed, "a status entry is pushed by its author");
     }
-    // A bank that collects authorisations pauses and revokes them; it decides nothing else.
+    // A bank that collects authorisations says what becomes of them; it decides nothing else.
     let author = &context.registry.member(caller)?.stated;
     let may = author.role.mirrors_status() || author.collector && fact.grant().is_some();
     if !concerns_others(fact) || !may {
@@ -308,12 +316,23 @@ pub fn notice(
     Ok(())
 }
 
-/// Whether a statement is one that other members act on.
+/// Whether a statement is one that other members act on and acknowledge.
 pub fn concerns_others(fact: &StatusFact) -> bool {
+    concerns_platforms(fact) || fact.grant().is_some()
+}
+
+/// Whether every public platform acts on it and acknowledges it. The others each finds in its copy of the log, and
+/// nothing is to be done about them that could be late: a grant says itself when it is over, and who answers a question
+/// looks first who has said that it is used up.
+pub fn concerns_platforms(fact: &StatusFact) -> bool {
     match fact {
-        StatusFact::Changed(_) => true,
+        StatusFact::Changed(_)
+        | StatusFact::GrantPaused(..)
+        | StatusFact::GrantResumed(..)
+        | StatusFact::GrantRevoked(..)
+        | StatusFact::KeyWithdrawn(_) => true,
         StatusFact::NotGranted(said) => said.ban.is_some_and(|ban| ban.everywhere.is_some()),
-        other => other.grant().is_some(),
+        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
+    binding::Signer,
     catalog::Mode,
     entry::{
         Asked, AskedBy, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused, Relayed,
@@ -16,6 +17,7 @@ use credit::{
     status::{Standing, Status},
 };
 use crypto::{
+    Digest,
     pseudonym::{SubjectLink, SubjectTag, subject_access_key, subject_link},
     sign::Verified,
 };
@@ -171,7 +173,8 @@ pub fn relay(
 ///    上海市数据条例 art. 40), present, and disclosable by every status entry verified so far.
 /// 7. What an entry commits to besides values, outcomes of checks and masked forms, must be known first: if it is not, or of
 ///    other records than there are now, it is found out, and nothing is written.
-/// 8. A `Disclosed` entry, what the checks have spent, and the plan; the answer leaves after both are durable.
+/// 8. A `Disclosed` entry, what the checks have spent, and the plan; the answer leaves after both are durable. With the last
+///    question that its grant allows goes a status entry that says so.
 pub fn answer(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -222,7 +225,7 @@ pub fn answer(
     // 3
     timely(turn, asked, 0)?;
     // 4
-    let basis = basis(context, turn, asked, grant.as_ref())?;
+    let basis = basis(context, turn, asked, &digest, grant.as_ref())?;
     let (subject, at) = (&asked.subject, turn.now);
     let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject, basis, at };
     let verdicts = verdicts(context, &asking, asked);
@@ -271,6 +274,9 @@ pub fn answer(
         let keep_days = grant.as_ref().map(|grant| grant.get().keep_days);
         let disclosed = Disclosed { asked, records, withheld, more, checks: lines, keep_days };
         turn.append(context, LogName::Access, Fact::Disclosed(disclosed))?;
+        if let Some(grant) = &grant {
+            grant::used(context, turn, grant, digest)?;
+        }
         (planned, checks, judgement.openings.clone())
     };
     let index = turn.tail(LogName::Access).next - 1;
@@ -305,15 +311,17 @@ fn basis<'a>(
     context: &Context,
     turn: &Turn<'_>,
     asked: &Question,
+    digest: &Digest,
     grant: Option<&'a Verified<Grant>>,
 ) -> Result<BasisFacts<'a>, Halt> {
     Ok(match (&asked.basis, grant) {
         (Basis::Grant(signed), Some(grant)) if *signed == *grant.signed() => {
             let collector = &grant.get().collector;
-            let collector_registered = grant.signed().issuer() == collector.as_str()
+            let signer = Signer::of(grant.signed().issuer());
+            let collector_registered = signer.is_some_and(|signer| signer.collector() == collector)
                 && context.registry.member(collector).is_ok_and(|m| m.stated.collector);
-            let (life, uses) = grant::known(turn.view(), grant)?;
-            let status = grant.get().status(&life, &uses, turn.now);
+            let known = grant::known(context, turn.view(), grant, Some(digest))?;
+            let status = known.status(grant.get(), turn.now);
             BasisFacts::Grant { grant: grant.get(), status, collector_registered }
         }
         (Basis::Grant(_), _) => BasisFacts::UnknownCollector,
@@ -452,7 +460,7 @@ fn still_allowed(
     match grant {
         Some(grant) => {
             // The use that the retry is about is counted already: it may be the last one the grant allows.
-            let (life, _) = grant::known(turn.view(), grant)?;
+            let life = grant::known(context, turn.view(), grant, None)?.life;
             let status = grant.get().status(&life, &Uses::default(), turn.now);
             let collector = context.registry.member(&grant.get().collector).is_ok();
             Ok(collector && status == GrantStatus::Active)

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crypto::sign::SignError;
 use ledger::{log::LogError, store::StoreError};
 use minicbor::{Decode, Encode};
 
@@ -147,6 +148,12 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+impl From<SignError> for Refusal {
+    fn from(e: SignError) -> Self {
+        Self::new(Code::SignatureInvalid, e.to_string())
+    }
+}
 
 impl From<StoreError> for Fault {
     fn from(e: StoreError) -> Self {

@@ -5,7 +5,13 @@
 
 use core::fmt;
 
-use credit::{id::MemberId, policy::Role, rules::System};
+use credit::{
+    binding::{GrantOrder, KeyBinding, Signer},
+    grant::Grant,
+    id::MemberId,
+    policy::Role,
+    rules::System,
+};
 use crypto::{
     Bytes, Digest, Timestamp, codec,
     label::Label,
@@ -509,6 +515,60 @@ impl Registry {
     /// there, so any key that the issuer has had will do.
     pub fn verify_logged<T: Statement>(&self, signed: &Signed<T>) -> Result<Verified<T>, Refusal> {
         self.verify_by(signed, |_| true, |key| signed.verify(key))
+    }
+
+    /// Checks a grant: signed by its collector, or by its subject with a key that the collector vouches for.
+    ///
+    /// What a subject signs lies within the time of its key, so that the end of the one is the end of the other.
+    /// Errors: `member.unknown`: the collector is not in the registry; `signature.invalid`: anything else, and what.
+    pub fn verify_grant(&self, signed: &Signed<Grant>) -> Result<Verified<Grant>, Refusal> {
+        let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("grant: {why}"));
+        let Some(Signer::Subject(collector)) = Signer::of(signed.issuer()) else {
+            let grant = self.verify_seen(signed)?;
+            let text = grant.get();
+            return match (&text.binding, &text.letter) {
+                (None, Some(_)) => Ok(grant),
+                _ => Err(refuse("its collector has signed it, and it names no letter, or a subject's key")),
+            };
+        };
+        signed.verify_by(&self.seen, |grant: &Grant| {
+            let binding = grant.binding.as_ref().ok_or_else(|| refuse("it names no key of its subject"))?;
+            let (binding, key) = self.vouched(&collector, binding)?;
+            if grant.collector != collector {
+                return Err(refuse("its issuer names another collector"));
+            }
+            if grant.subject != binding.subject {
+                return Err(refuse("the key is another subject's"));
+            }
+            if grant.not_before < binding.not_before || grant.not_after > binding.not_after {
+                return Err(refuse(
+                    "it is valid at a time for which its collector does not vouch for the key",
+                ));
+            }
+            Ok(key)
+        })
+    }
+
+    /// Checks a subject's order about a grant: signed with the key in it, which a collector vouches for.
+    pub fn verify_order(&self, signed: &Signed<GrantOrder>) -> Result<Verified<GrantOrder>, Refusal> {
+        let refuse = || Refusal::new(Code::SignatureInvalid, "order: its issuer is no collector's subject");
+        let Some(Signer::Subject(collector)) = Signer::of(signed.issuer()) else { return Err(refuse()) };
+        signed.verify_by(&self.seen, |order: &GrantOrder| Ok(self.vouched(&collector, &order.binding)?.1))
+    }
+
+    /// A subject's key, by the word of this collector.
+    fn vouched(
+        &self,
+        collector: &MemberId,
+        binding: &Signed<KeyBinding>,
+    ) -> Result<(KeyBinding, VerifyingKey), Refusal> {
+        let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("key binding: {why}"));
+        if binding.issuer() != collector.as_str() {
+            return Err(refuse("it is another collector's"));
+        }
+        let text = self.verify_seen(binding)?.into_inner();
+        let key = self.seen.key(text.key.0).ok_or_else(|| refuse("the key is no point"))?;
+        Ok((text, key))
     }
 
     fn verify_by<T>(

@@ -19,6 +19,7 @@ use ledger::{
 use crate::{
     context::Context,
     evidence::{self, Found},
+    grant,
     limits::SYNC_INTERVAL_MS,
     logs::LogName,
     member::{Input, Phase},
@@ -171,7 +172,7 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
             continue;
         }
         let Some(fact) = fact else { continue };
-        if propagation::concerns_others(&fact) {
+        if propagation::concerns_platforms(&fact) {
             let checkpoint = checkpoint.clone();
             let proven = Proven { member: owner.clone(), log: name, index, entry, leaf, checkpoint };
             match propagation::act(context, turn, &proven, &fact) {
@@ -181,6 +182,7 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
             }
         } else {
             project::status(context, turn, &owner, &fact, Told { index, at: entry.at })?;
+            grant::pass_on(context, turn, &fact)?;
         }
     }
     propagation::schedule_late(context, turn, &disclosed)

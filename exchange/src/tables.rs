@@ -78,6 +78,7 @@ tables! {
     Budget = 27;
     Judged = 28;
     Relayed = 29;
+    UsedUp = 30;
     Evidence = 40;
     Frozen = 41;
     CosignedNote = 42;
@@ -200,6 +201,14 @@ impl Key {
     pub fn grant_life(collector: &MemberId, grant: &Digest) -> Self {
         key(Table::GrantLife, &[&text(collector.as_str()), &grant.0])
     }
+    /// That a member has said that a grant is used up: [`UsedUpRow`]; projected.
+    pub fn used_up(grant: &Digest, author: &MemberId) -> Self {
+        key(Table::UsedUp, &[&grant.0, &text(author.as_str())])
+    }
+    /// Everybody who has said so of one grant.
+    pub fn used_up_by(grant: &Digest) -> Self {
+        key(Table::UsedUp, &[&grant.0])
+    }
     /// An asker that received a record: [`RecipientRow`]; projected.
     pub fn recipient(record: &RecordId, asker: &MemberId) -> Self {
         key(Table::Recipient, &[&record.0, &text(asker.as_str())])
@@ -297,9 +306,13 @@ impl Key {
     pub fn handled(origin: &MemberId, index: u64) -> Self {
         key(Table::Handled, &[&text(origin.as_str()), &index.to_be_bytes()])
     }
-    /// Whom a grant that this collector issued is for: [`MemberId`]. Not the grant itself, which names its subject.
+    /// Whom a grant that this collector issued is for: [`MemberId`]; projected. Not the grant itself, which names its subject.
     pub fn grant(digest: &Digest) -> Self {
         key(Table::Grant, &[&digest.0])
+    }
+    /// Every grant that this collector issued.
+    pub fn grants() -> Self {
+        key(Table::Grant, &[])
     }
     /// A department's account: `()`.
     pub fn source(id: &str) -> Self {
@@ -666,6 +679,18 @@ pub struct HandledRow {
     pub leaf: Digest,
 }
 
+/// That a grant is used up, as one member says; the first that it has said counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct UsedUpRow {
+    /// Index of its status entry.
+    #[n(0)]
+    pub index: u64,
+    /// Digest of the last question, which may still be answered.
+    #[n(1)]
+    pub question: Digest,
+}
+
 /// Work in the due queue.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Work {
@@ -687,6 +712,9 @@ pub enum Work {
     /// Look whether a record's retention is over.
     #[n(10)]
     Retain(#[n(0)] RecordId),
+    /// Write down that the validity of a grant issued here is over.
+    #[n(15)]
+    ExpireGrant(#[n(0)] Digest),
     /// Forget an answer whose time to be kept is over.
     #[n(20)]
     ForgetAnswer(#[n(0)] KeptAt),

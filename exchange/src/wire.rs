@@ -2,11 +2,13 @@
 //!
 //! One request and response per QUIC stream, which ends with the frame: a version byte and one canonical CBOR value.
 
+mod grant;
 mod report;
 use credit::{
+    binding::KeyBinding,
     catalog::Purpose,
     entry::RowCounts,
-    grant::{Frequency, Grant, GrantChange, GrantStatus, Scope},
+    grant::{Grant, GrantChange},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
     predicate::Check,
@@ -37,6 +39,7 @@ use crate::{
     timer::DueErasure,
 };
 
+pub use grant::{GrantDraft, GrantStanding, KeyDraft, Lodged};
 pub use report::{ROW_REASONS_MAX, RowReason, SubmitReport};
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
@@ -320,6 +323,15 @@ pub enum Operation {
     /// How a grant stands at this member.
     #[n(22)]
     GrantStanding(#[n(0)] Signed<Grant>),
+    /// Vouch for a subject's key.
+    #[n(47)]
+    BindKey(#[n(0)] KeyDraft),
+    /// Take what a subject has signed with its own key.
+    #[n(48)]
+    Lodge(#[n(0)] Lodged),
+    /// Vouch for a subject's key no longer: every grant that it has signed is over.
+    #[n(49)]
+    WithdrawKey(#[n(0)] Signed<KeyBinding>),
     /// Learn from a member whom accesses are about, as an auditor.
     #[n(43)]
     Identities(#[n(0)] MandateDraft),
@@ -369,60 +381,6 @@ pub struct AskDraft {
     /// Predicates, ascending and distinct.
     #[n(6)]
     pub checks: Vec<Check>,
-}
-
-/// What a collector writes into a grant.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct GrantDraft {
-    /// About whom.
-    #[n(0)]
-    pub subject: SubjectId,
-    /// Who may ask.
-    #[n(1)]
-    pub grantee: MemberId,
-    /// For what.
-    #[n(2)]
-    pub purposes: Vec<Purpose>,
-    /// Items and fields.
-    #[n(3)]
-    pub scope: Vec<Scope>,
-    /// Valid from.
-    #[n(4)]
-    pub not_before: Timestamp,
-    /// Valid until.
-    #[n(5)]
-    pub not_after: Timestamp,
-    /// Questions each member answers on it.
-    #[n(6)]
-    pub uses_max: u32,
-    /// Days the asker may keep what it receives.
-    #[n(7)]
-    pub keep_days: u32,
-    /// SHA-256 of the signed letter.
-    #[n(8)]
-    pub letter: Digest,
-    /// How often within that time.
-    #[n(9)]
-    pub period: Option<Frequency>,
-}
-
-/// How a grant stands at one member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct GrantStanding {
-    /// Whether the member is told of pauses and revocations: the collector itself, the grantee, and every public platform.
-    #[n(0)]
-    pub told: bool,
-    /// What it would make of a question on the grant now.
-    #[n(1)]
-    pub status: GrantStatus,
-    /// Questions it has answered on the grant.
-    #[n(2)]
-    pub uses: u64,
-    /// Those within the grant's period, for a periodic grant.
-    #[n(3)]
-    pub recent: Option<u64>,
 }
 
 /// What a subject applies for at a counter.
@@ -520,6 +478,9 @@ pub enum Response {
     /// A signed grant.
     #[n(8)]
     Grant(#[n(0)] Signed<Grant>),
+    /// A collector's word about a subject's key.
+    #[n(47)]
+    Binding(#[n(0)] Signed<KeyBinding>),
     /// A file's report.
     #[n(9)]
     Report(#[n(0)] SubmitReport),

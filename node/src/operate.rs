@@ -24,7 +24,7 @@ use exchange::{
     parts, propagation, read,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
-    wire::{AskDraft, AskResult, NodeStatus, OpenedPart, Operation, Part, Request, Response},
+    wire::{AskDraft, AskResult, Lodged, NodeStatus, OpenedPart, Operation, Part, Request, Response},
 };
 use ledger::log;
 
@@ -124,6 +124,14 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
+        Operation::BindKey(draft) => Input::BindKey(draft),
+        Operation::Lodge(Lodged::Grant(signed)) => {
+            Input::LodgeGrant(shared.context().registry.verify_grant(&signed)?)
+        }
+        Operation::Lodge(Lodged::Order(signed)) => {
+            Input::OrderGrant(shared.context().registry.verify_order(&signed)?)
+        }
+        Operation::WithdrawKey(signed) => Input::WithdrawKey(shared.context().registry.verify(&signed)?),
         Operation::ChangeGrant(digest, change) => Input::ChangeGrant(digest, change),
         Operation::Apply(draft) => Input::Apply { draft, case: CaseId(clock::random()) },
         Operation::AcceptRepair { case, clerk } => Input::AcceptRepair { case, clerk },
@@ -158,7 +166,7 @@ pub async fn ask(
     let registry = &server.shared.context().registry.clone();
     let wait = Duration::from_millis(draft.wait_ms) + OUTLET_MARGIN;
     let keep_days = match &draft.basis {
-        Basis::Grant(signed) => registry.verify_seen(signed).ok(),
+        Basis::Grant(signed) => registry.verify_grant(signed).ok(),
         _ => None,
     };
     let (question, outlet) = match server.core.ask(Input::Ask { draft, id }).await {

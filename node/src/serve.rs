@@ -270,11 +270,11 @@ impl Server {
         self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(&asker, clock::now())
     }
 
-    /// The grant inside a question, checked against its collector's key. A grant by an unknown or suspended collector
+    /// The grant inside a question, checked against its collector's key or its subject's. A grant by an unknown or suspended collector
     /// is passed as none, and the policy refuses it by its rule.
     fn grant(&self, question: &Question) -> Result<Option<Verified<Grant>>, Refusal> {
         match &question.basis {
-            Basis::Grant(signed) => match self.shared.context().registry.verify_seen(signed) {
+            Basis::Grant(signed) => match self.shared.context().registry.verify_grant(signed) {
                 Ok(grant) => Ok(Some(grant)),
                 Err(refusal) if refusal.code == Code::MemberUnknown.as_str() => Ok(None),
                 Err(refusal) => Err(refusal),

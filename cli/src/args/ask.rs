@@ -4,12 +4,33 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::Dir;
+use super::{Dir, SubjectKey};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Grant {
     /// Sign a grant from a subject's letter that this collector keeps.
     Issue(Box<GrantIssue>),
+    /// Sign a grant as its subject, with a key of its own. No node is needed.
+    Sign(Box<GrantSign>),
+    /// Order a change of such a grant as its subject. No node is needed; `grant lodge` takes the order.
+    Order {
+        /// What is to be done.
+        change: ChangeWord,
+        /// The grant file.
+        grant: PathBuf,
+        #[command(flatten)]
+        key: SubjectKey,
+        /// Where to write the order.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Take a grant or an order that its subject has signed, as the collector that vouches for its key.
+    Lodge {
+        /// The file that `grant sign` or `grant order` wrote.
+        file: PathBuf,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Revoke a grant issued here.
     Revoke {
         /// The grant file.
@@ -49,6 +70,43 @@ pub(crate) struct GrantIssue {
     /// Credit code or resident number of the subject.
     #[arg(long)]
     pub(crate) subject: String,
+    #[command(flatten)]
+    pub(crate) terms: GrantTerms,
+    /// The signed letter; its digest enters the grant.
+    #[arg(long)]
+    pub(crate) letter: PathBuf,
+    #[command(flatten)]
+    pub(crate) node: Dir,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GrantSign {
+    /// The collector's binding of the key, from `subject bind`.
+    #[arg(long)]
+    pub(crate) binding: PathBuf,
+    /// The registry, against which the binding is verified.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: PathBuf,
+    #[command(flatten)]
+    pub(crate) key: SubjectKey,
+    #[command(flatten)]
+    pub(crate) terms: GrantTerms,
+}
+
+/// What may be done to a grant.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum ChangeWord {
+    /// No member answers on it until it is resumed.
+    Pause,
+    /// It can be used again.
+    Resume,
+    /// It is over for good.
+    Revoke,
+}
+
+/// What a grant allows.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GrantTerms {
     /// The member that may ask.
     #[arg(long)]
     pub(crate) grantee: String,
@@ -58,9 +116,6 @@ pub(crate) struct GrantIssue {
     /// ITEM, or ITEM:FIELD,FIELD with column names or numbers; may be repeated.
     #[arg(long = "item", required = true)]
     pub(crate) items: Vec<String>,
-    /// The signed letter; its digest enters the grant.
-    #[arg(long)]
-    pub(crate) letter: PathBuf,
     /// Valid for so many days from now.
     #[arg(long, default_value_t = 30)]
     pub(crate) days: u32,
@@ -76,8 +131,6 @@ pub(crate) struct GrantIssue {
     /// Where to write the grant.
     #[arg(long)]
     pub(crate) out: PathBuf,
-    #[command(flatten)]
-    pub(crate) node: Dir,
 }
 
 #[derive(Debug, ClapArgs)]

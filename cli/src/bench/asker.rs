@@ -119,7 +119,8 @@ pub(super) fn grant(
         uses_max: u32::MAX,
         keep_days: 30,
         period: None,
-        letter: Digest(clock::random()),
+        letter: Some(Digest(clock::random())),
+        binding: None,
     };
     Signed::new(collector.1, collector.0.as_str(), now, &grant)
 }

@@ -251,7 +251,7 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
 /// The grant inside a question, verified as a node verifies it.
 fn granted(registry: &Registry, question: &Verified<Question>) -> Result<Option<Verified<Grant>>, Refusal> {
     match &question.get().basis {
-        Basis::Grant(signed) => registry.verify(signed).map(Some),
+        Basis::Grant(signed) => registry.verify_grant(signed).map(Some),
         Basis::Duty(_) | Basis::Own(_) | Basis::None => Ok(None),
     }
 }

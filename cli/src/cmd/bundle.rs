@@ -20,6 +20,7 @@ use exchange::{
     artifact::{Artifact, Certificate},
     bundle::{AuditBundle, CheckedBundle, CheckedDiscrepancy, Discrepancy, RUN_ENTRIES_MAX, Run},
     logs::LogName,
+    propagation::concerns_platforms,
     receipt::Receipt,
     registry::Registry,
     wire::{Operation, Response},
@@ -230,7 +231,9 @@ fn ends(
         let fact: Checked<StatusFact> = registry.verify(signed)?;
         let bears = match fact.get() {
             StatusFact::Changed(changed) => records.contains(&changed.record),
-            other => other.grant().is_some_and(|(grant, _)| grants.contains(grant)),
+            other => {
+                concerns_platforms(other) && other.grant().is_some_and(|(grant, _)| grants.contains(grant))
+            }
         };
         found.extend(bears.then_some(*index));
     }

@@ -9,19 +9,28 @@ use ::node::{
     home::read_registry,
 };
 use credit::{
+    binding::{GrantOrder, Signer},
     catalog::Catalog,
     grant::{Frequency, Grant as Text, GrantChange, Scope},
+    id::GrantId,
 };
-use crypto::{Digest, codec, sign::Signed};
+use crypto::{
+    Digest, codec,
+    sign::{Signed, Verified},
+};
 use exchange::{
     artifact::Artifact,
-    wire::{GrantDraft, GrantStanding, Operation, Response},
+    wire::{GrantDraft, GrantStanding, Lodged, Operation, Response},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Grant, GrantIssue},
-    cmd::{item_fields, purpose, read, subject, write},
+    args::{ChangeWord, Grant, GrantIssue, GrantSign, SubjectKey},
+    cmd::{
+        item_fields, purpose, read, subject,
+        subject::{open, read_binding},
+        write,
+    },
     output::Output,
 };
 
@@ -31,11 +40,11 @@ pub(crate) async fn run(verb: Grant) -> Result<Output, Problem> {
     match verb {
         Grant::Issue(args) => {
             let signed = issue(&args).await?;
-            Ok(Output::new(
-                json!({ "grant": args.out, "digest": signed.digest().to_string() }),
-                format!("grant {} written to {} / 授权书已签发", signed.digest(), args.out.display()),
-            ))
+            Ok(written(&signed, &args.terms.out))
         }
+        Grant::Sign(args) => sign(&args),
+        Grant::Order { change, grant, key, out } => order(change, &grant, &key, &out),
+        Grant::Lodge { file, node } => lodge(&file, &node.dir).await,
         Grant::Revoke { grant, node } => change(&grant, &node.dir, GrantChange::Revoke).await,
         Grant::Pause { grant, node } => change(&grant, &node.dir, GrantChange::Pause).await,
         Grant::Resume { grant, node } => change(&grant, &node.dir, GrantChange::Resume).await,
@@ -61,31 +70,134 @@ async fn change(grant: &Path, dir: &Path, change: GrantChange) -> Result<Output,
     ))
 }
 
+fn written(signed: &Signed<Text>, out: &Path) -> Output {
+    Output::new(
+        json!({ "grant": out, "digest": signed.digest().to_string() }),
+        format!("grant {} written to {} / 授权书已签发", signed.digest(), out.display()),
+    )
+}
+
 /// Has the collector's node sign a grant, and writes it.
 pub(crate) async fn issue(args: &GrantIssue) -> Result<Signed<Text>, Problem> {
-    let catalog = Catalog::builtin();
-    let mut scope = Vec::new();
-    for text in &args.items {
-        let (item, fields) = item_fields(&catalog, text)?;
-        scope.push(Scope { item: item.id.clone(), fields });
-    }
-    let now = clock::now();
+    let (terms, now) = (&args.terms, clock::now());
     let draft = GrantDraft {
         subject: subject(&args.subject)?,
-        grantee: member_id(&args.grantee)?,
-        purposes: args.purposes.iter().map(|p| purpose(p)).collect::<Result<_, _>>()?,
-        scope,
+        grantee: member_id(&terms.grantee)?,
+        purposes: terms.purposes.iter().map(|p| purpose(p)).collect::<Result<_, _>>()?,
+        scope: scope(&terms.items)?,
         not_before: now,
-        not_after: now.plus_ms(u64::from(args.days) * DAY_MS),
-        uses_max: args.uses,
-        keep_days: args.keep_days,
+        not_after: now.plus_ms(u64::from(terms.days) * DAY_MS),
+        uses_max: terms.uses,
+        keep_days: terms.keep_days,
         letter: Digest::of(&read(&args.letter)?),
-        period: args.period.as_deref().map(frequency).transpose()?,
+        period: terms.period.as_deref().map(frequency).transpose()?,
     };
     let response = Client::open(&args.node.dir)?.operate(Operation::IssueGrant(draft)).await?;
     let Response::Grant(signed) = response else { return Err(unexpected(&response)) };
-    write(&args.out, &codec::to_vec(&Artifact::Grant(signed.clone())))?;
+    write(&terms.out, &codec::to_vec(&Artifact::Grant(signed.clone())))?;
     Ok(signed)
+}
+
+fn scope(items: &[String]) -> Result<Vec<Scope>, Problem> {
+    let catalog = Catalog::builtin();
+    let scope = |text: &String| {
+        let (item, fields) = item_fields(&catalog, text)?;
+        Ok(Scope { item: item.id.clone(), fields })
+    };
+    items.iter().map(scope).collect()
+}
+
+/// Signs a grant as its subject, whose key the collector vouches for.
+fn sign(args: &GrantSign) -> Result<Output, Problem> {
+    let (key, terms, now) = (open(&args.key)?, &args.terms, clock::now());
+    let binding = read_binding(&args.binding)?;
+    let registry = read_registry(&args.registry)?.accept(None)?;
+    let vouched = registry.verify(&binding)?.into_inner();
+    if vouched.key.0 != key.verifying_key().to_bytes() {
+        return Err(Problem::new(
+            format!("{} is of another key", args.binding.display()),
+            "give the binding that a collector made for this key",
+            "请提供采集机构为此密钥签发的绑定",
+        ));
+    }
+    let not_after = now.plus_ms(u64::from(terms.days) * DAY_MS);
+    if now < vouched.not_before || not_after > vouched.not_after {
+        return Err(Problem::new(
+            format!("the key is vouched for until {}", vouched.not_after.rfc3339()),
+            "give fewer --days, or have the key bound anew with `xinqiao subject bind`",
+            "请减少 --days，或用 `xinqiao subject bind` 重新绑定密钥",
+        ));
+    }
+    let grant = Text {
+        id: GrantId(clock::random()),
+        subject: vouched.subject,
+        grantee: registry.member(&member_id(&terms.grantee)?)?.stated.id.clone(),
+        purposes: terms.purposes.iter().map(|p| purpose(p)).collect::<Result<_, _>>()?,
+        scope: scope(&terms.items)?,
+        not_before: now,
+        not_after,
+        uses_max: terms.uses,
+        keep_days: terms.keep_days,
+        letter: None,
+        period: terms.period.as_deref().map(frequency).transpose()?,
+        collector: member_id(binding.issuer())?,
+        binding: Some(binding),
+    };
+    let signed = Signed::new(&key, &Signer::subject_of(&grant.collector), now, &grant);
+    write(&terms.out, &codec::to_vec(&Artifact::Grant(signed.clone())))?;
+    Ok(written(&signed, &terms.out))
+}
+
+/// Signs, as a subject, what is to be done to a grant of its own.
+fn order(change: ChangeWord, grant: &Path, key: &SubjectKey, out: &Path) -> Result<Output, Problem> {
+    let (key, signed, at) = (open(key)?, read_grant(grant)?, clock::now());
+    let text = signed.verify(&key.verifying_key()).ok().map(Verified::into_inner);
+    let Some((binding, collector)) = text.and_then(|text| Some((text.binding?, text.collector))) else {
+        return Err(Problem::new(
+            format!("{}: this key has not signed it", grant.display()),
+            "give the key that signed the grant; one that a collector signed is changed at its node",
+            "请提供签署该授权书的密钥；采集机构签发的授权书由其节点变更",
+        ));
+    };
+    let change = match change {
+        ChangeWord::Pause => GrantChange::Pause,
+        ChangeWord::Resume => GrantChange::Resume,
+        ChangeWord::Revoke => GrantChange::Revoke,
+    };
+    let order = GrantOrder { grant: signed.digest(), change, at, binding };
+    let order = Signed::new(&key, &Signer::subject_of(&collector), at, &order);
+    write(out, &codec::to_vec(&Artifact::Order(order.clone())))?;
+    Ok(Output::new(
+        json!({ "order": out, "digest": order.digest().to_string(), "collector": collector.as_str() }),
+        format!(
+            "order written to {}; hand it in at `{collector}` / 指令已签署，请提交采集机构",
+            out.display()
+        ),
+    ))
+}
+
+/// Has the collector's node take what a subject has signed.
+async fn lodge(file: &Path, dir: &Path) -> Result<Output, Problem> {
+    let (lodged, grant) = match codec::from_slice::<Artifact>(&read(file)?) {
+        Ok(Artifact::Grant(signed)) => (Lodged::Grant(signed.clone()), signed.digest()),
+        Ok(Artifact::Order(signed)) => {
+            let digest = signed.digest();
+            (Lodged::Order(signed), digest)
+        }
+        _ => {
+            return Err(Problem::new(
+                format!("{} is neither a grant nor an order", file.display()),
+                "give the file that `xinqiao grant sign` or `xinqiao grant order` wrote",
+                "请提供 `xinqiao grant sign` 或 `xinqiao grant order` 生成的文件",
+            ));
+        }
+    };
+    let response = Client::open(dir)?.operate(Operation::Lodge(lodged)).await?;
+    let Response::Done = response else { return Err(unexpected(&response)) };
+    Ok(Output::new(
+        json!({ "lodged": grant.to_string() }),
+        format!("{grant} is lodged; keep the file / 已登记，请保存该文件"),
+    ))
 }
 
 /// Reads a grant file.
@@ -126,7 +238,7 @@ async fn show(signed: &Signed<Text>, dir: Option<&Path>, registry: Option<&Path>
         (None, Some(path)) => read_registry(path)?.accept(None)?,
         (None, None) => return Ok(claims(signed)),
     };
-    let text = &registry.verify(signed)?.into_inner();
+    let text = &registry.verify_grant(signed)?.into_inner();
     let catalog = Catalog::builtin();
     let scope: Vec<String> = text.scope.iter().map(|scope| words(&catalog, scope)).collect();
     let purposes: Vec<&str> = text.purposes.iter().map(|p| p.as_str()).collect();
@@ -136,17 +248,21 @@ async fn show(signed: &Signed<Text>, dir: Option<&Path>, registry: Option<&Path>
         (None, _) => ("counted", "限次授权"),
     };
     let json = json!({
-        "digest": signed.digest().to_string(), "collector": signed.issuer(), "issued": signed.issued_at().rfc3339(),
+        "digest": signed.digest().to_string(), "collector": text.collector.as_str(), "issued": signed.issued_at().rfc3339(),
         "verified": true, "id": text.id.to_string(), "subject": text.subject.masked(), "grantee": text.grantee.as_str(),
         "purposes": purposes, "scope": scope, "not_before": text.not_before.rfc3339(),
         "not_after": text.not_after.rfc3339(), "kind": kind, "uses_max": text.uses_max,
         "period": text.period.map(|p| json!({ "uses": p.uses, "days": p.days })), "keep_days": text.keep_days,
-        "letter": text.letter.to_string(), "standing": standing.map(standing_value),
+        "letter": text.letter.map(|letter| letter.to_string()), "signed_by": if text.binding.is_some() { "subject" } else { "collector" },
+        "binding": text.binding.as_ref().map(|b| b.digest().to_string()), "standing": standing.map(standing_value),
     });
     let mut shown = format!(
-        "grant {} by `{}` of {}\n  `{}` may ask about {} for {}\n  {}\n  valid from {} until {}\n  {kind} / {kind_zh}: {} questions at each member",
+        "grant {} by {} of {}\n  `{}` may ask about {} for {}\n  {}\n  valid from {} until {}\n  {kind} / {kind_zh}: {} questions at each member",
         signed.digest(),
-        signed.issuer(),
+        match text.binding {
+            Some(_) => format!("its subject, whose key `{}` vouches for", text.collector),
+            None => format!("`{}`", text.collector),
+        },
         signed.issued_at().rfc3339(),
         text.grantee,
         text.subject.masked(),
@@ -192,14 +308,20 @@ fn words(catalog: &Catalog, scope: &Scope) -> String {
 fn standing_value(standing: GrantStanding) -> Value {
     json!({
         "status": standing.status.as_str(), "told": standing.told, "uses": standing.uses, "recent": standing.recent,
+        "issued_at": standing.issued,
     })
 }
 
 fn standing_text(standing: GrantStanding) -> String {
-    let GrantStanding { told, status, uses, recent } = standing;
+    let GrantStanding { told, status, uses, recent, issued } = standing;
     let mut text = format!("{} / {}; {uses} questions answered here", status.as_str(), status.zh());
     if let Some(recent) = recent {
         text.push_str(&format!(", {recent} of them in its period"));
+    }
+    if let Some(index) = issued {
+        text.push_str(&format!(
+            "\n  written down as entry {index} of its collector's status log / 已载入采集机构状态日志第{index}条"
+        ));
     }
     if !told {
         text.push_str(

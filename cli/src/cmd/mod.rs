@@ -23,6 +23,7 @@ pub(crate) mod propagated;
 pub(crate) mod query;
 mod reconcile;
 pub(crate) mod repair;
+mod subject;
 pub(crate) mod verify;
 
 use std::{
@@ -62,6 +63,7 @@ pub(crate) async fn run(args: Args) -> Result<Output, Problem> {
         }
         Verb::Quality(node) => collect::quality(&node.dir).await,
         Verb::Grant(verb) => grant::run(verb).await,
+        Verb::Subject(verb) => subject::run(verb).await,
         Verb::Query(query) => query::run(query).await,
         Verb::Policy(verb) => policy::run(verb).await,
         Verb::Repair(verb) => repair::run(verb).await,

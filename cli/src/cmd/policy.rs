@@ -9,6 +9,7 @@ use ::node::{
     home::read_registry,
 };
 use credit::{
+    binding::Signer,
     catalog::{Catalog, Mode},
     grant::{Grant, GrantLife, GrantStatus, Uses},
     id::MemberId,
@@ -206,7 +207,7 @@ async fn granted(signed: &Signed<Grant>, args: &Explain, at: Timestamp) -> Resul
             ));
         }
     };
-    let grant = registry.verify(signed)?.into_inner();
+    let grant = registry.verify_grant(signed)?.into_inner();
     let asker = args.asker.as_deref().map_or_else(|| Ok(grant.grantee.clone()), member_id)?;
     let subject = args.subject.as_deref().map_or_else(|| Ok(grant.subject.clone()), subject)?;
     let collector = registry.member(&grant.collector).is_ok_and(|m| m.stated.collector);
@@ -215,7 +216,8 @@ async fn granted(signed: &Signed<Grant>, args: &Explain, at: Timestamp) -> Resul
     let status = told.map_or_else(|| grant.status(&GrantLife::default(), &Uses::default(), at), |s| s.status);
     Ok(Granted {
         status,
-        collector_registered: signed.issuer() == grant.collector.as_str() && collector,
+        collector_registered: collector
+            && Signer::of(signed.issuer()).is_some_and(|s| *s.collector() == grant.collector),
         role: registry.member(&asker)?.stated.role,
         said: format!("grant {} ({})", signed.digest(), status.as_str()),
         unknown: told.is_none().then_some(

@@ -1,9 +1,9 @@
 //! What a propagation certificate says, as a judge reads it: what was decided about which record, when and by which rule,
 //! who has acknowledged it when, who has not, and whether anybody can have been left out.
 
-use credit::{entry::StatusFact, grant::GrantChange, id::MemberId};
+use credit::{entry::StatusFact, id::MemberId};
 use crypto::Timestamp;
-use exchange::{artifact::CheckedCertificate, registry::Registry};
+use exchange::{artifact::CheckedCertificate, propagation::concerns_platforms, registry::Registry};
 use serde_json::{Value, json};
 
 use crate::cmd::certify::{beijing, name_of, source};
@@ -34,12 +34,8 @@ fn said(fact: &StatusFact) -> Said<'_> {
             reason: Some(&not.reason),
         },
         other => {
-            let (word, zh) = match other.grant().map(|(_, change)| change) {
-                Some(GrantChange::Pause) => ("pause-grant", "暂停授权"),
-                Some(GrantChange::Resume) => ("resume-grant", "恢复授权"),
-                Some(GrantChange::Revoke) => ("revoke-grant", "撤回授权"),
-                None => ("other", "其他"),
-            };
+            let news = other.grant().map(|(_, news)| (news.as_str(), news.zh()));
+            let (word, zh) = news.unwrap_or(("other", "其他"));
             Said { word, zh, record: None, rule: None, reason: None }
         }
     }
@@ -93,6 +89,10 @@ pub(crate) fn lines(checked: &CheckedCertificate, registry: &Registry) -> String
     }
     text.push_str(&format!("\n  drawn up 出具: {}", moment(checked.at)));
     let version = checked.registry;
+    if !concerns_platforms(&checked.fact) {
+        text.push_str("\n  it is told to its grantee alone; every platform reads it in its copy of the log / 仅通知被授权方；各平台自日志副本获知");
+        return text;
+    }
     text.push_str(&match checked.platforms_checked {
         true => format!(
             "\n  every platform of registry version {version} is a recipient / 登记表第{version}版的各平台均在接收方之列"

@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
     let catalog = Catalog::builtin();
     // What the grant says is believed only as far as its collector's signature holds.
     let registry = Client::open(&args.node.dir)?.registry;
-    let words = grant.as_ref().map(|g| registry.verify(g)).transpose()?;
+    let words = grant.as_ref().map(|g| registry.verify_grant(g)).transpose()?;
     let checks = checks(&catalog, &args.checks)?;
     let wants = match &words {
         _ if args.fields.is_empty() && !checks.is_empty() => Vec::new(),

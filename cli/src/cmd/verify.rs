@@ -311,7 +311,7 @@ pub(crate) fn artifact(
             Ok(Output::new(value, text))
         }
         Artifact::Grant(signed) => {
-            let grant = registry.verify(signed)?.into_inner();
+            let grant = registry.verify_grant(signed)?.into_inner();
             Ok(Output::new(
                 json!({ "ok": true, "kind": "grant", "collector": grant.collector.as_str(), "grantee": grant.grantee.as_str(),
                         "subject": grant.subject.masked(), "not_after": grant.not_after.rfc3339(), "keep_days": grant.keep_days }),
@@ -322,6 +322,27 @@ pub(crate) fn artifact(
                     grant.subject.masked(),
                     grant.not_after.rfc3339()
                 ),
+            ))
+        }
+        Artifact::Binding(signed) => {
+            let binding = registry.verify(signed)?.into_inner();
+            let (subject, until) = (binding.subject.masked(), binding.not_after.rfc3339());
+            Ok(Output::new(
+                json!({ "ok": true, "kind": "key-binding", "collector": signed.issuer(), "subject": subject,
+                        "key": binding.key.to_string(), "not_after": until }),
+                format!(
+                    "key binding holds: `{}` vouches that key {} is of {subject}, until {until} / 密钥绑定有效",
+                    signed.issuer(),
+                    binding.key
+                ),
+            ))
+        }
+        Artifact::Order(signed) => {
+            let order = registry.verify_order(signed)?.into_inner();
+            let (news, zh) = order.change.words();
+            Ok(Output::new(
+                json!({ "ok": true, "kind": "grant-order", "grant": order.grant.to_string(), "change": news, "at": order.at.rfc3339() }),
+                format!("order holds: {news} {} of {} / 指令有效：{zh}", order.grant, order.at.rfc3339()),
             ))
         }
         Artifact::Answer { question, parts } => {

@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 use ::node::client::{Client, unexpected};
 
 use crate::{
-    args::{Dir, GrantIssue, Sandbox},
+    args::{Dir, GrantIssue, GrantTerms, Sandbox},
     cmd::{collect, grant, query},
     demo::federation::{Federation, SANDBOX},
     fetch,
@@ -183,15 +183,17 @@ async fn issue(
 ) -> Result<crypto::sign::Signed<credit::grant::Grant>, Problem> {
     grant::issue(&GrantIssue {
         subject: subject(at).as_str().to_owned(),
-        grantee: "bank-a".into(),
-        purposes: vec!["pre-loan".into()],
-        items: vec!["CF".into(), "NSXY".into()],
+        terms: GrantTerms {
+            grantee: "bank-a".into(),
+            purposes: vec!["pre-loan".into()],
+            items: vec!["CF".into(), "NSXY".into()],
+            days: 365,
+            uses: 1_000_000,
+            period: None,
+            keep_days: 180,
+            out: fed.file(&format!("{}.grant", OUTCOMES[at].0)),
+        },
         letter: letter.to_owned(),
-        days: 365,
-        uses: 1_000_000,
-        period: None,
-        keep_days: 180,
-        out: fed.file(&format!("{}.grant", OUTCOMES[at].0)),
         node: Dir { dir: fed.dir("js") },
     })
     .await

@@ -21,7 +21,7 @@ use serde_json::json;
 use ::node::client::{Client, member_id, unexpected};
 
 use crate::{
-    args::{Demo, Dir, GrantIssue},
+    args::{Demo, Dir, GrantIssue, GrantTerms},
     cmd::{accesses, audit, collect, cross_check, grant, passphrase, query, repair, verify},
     demo::{
         Teller,
@@ -174,15 +174,17 @@ async fn issue_grant(
     crate::cmd::write(&letter, text.as_bytes())?;
     let issued = grant::issue(&GrantIssue {
         subject: story.subject.as_str().to_owned(),
-        grantee: "bank-a".into(),
-        purposes: vec!["pre-loan".into()],
-        items: GRANTED.iter().map(|g| (*g).to_owned()).collect(),
+        terms: GrantTerms {
+            grantee: "bank-a".into(),
+            purposes: vec!["pre-loan".into()],
+            items: GRANTED.iter().map(|g| (*g).to_owned()).collect(),
+            days: 30,
+            uses: 20,
+            period: None,
+            keep_days: 180,
+            out: fed.file("grant"),
+        },
         letter,
-        days: 30,
-        uses: 20,
-        period: None,
-        keep_days: 180,
-        out: fed.file("grant"),
         node: Dir { dir: fed.dir("js") },
     })
     .await?;

@@ -171,6 +171,47 @@ impl Checker {
         self.grants.insert(digest, grant);
     }
 
+    /// The grants whose last use a member has answered, each said by it once, with the question that was the last; by the
+    /// outlet what the others have said. Errors: it has said something else.
+    pub fn last_uses(&self, at: usize) -> Result<BTreeSet<Digest>, String> {
+        let outlet = self.members[at].1 == Role::Platform;
+        let said_by = |at: usize| {
+            self.statements(at).filter_map(|fact| match fact {
+                StatusFact::GrantUsedUp(used) => Some((used.grant, used.question)),
+                _ => None,
+            })
+        };
+        let mut last = BTreeMap::new();
+        for (digest, grant) in self.grants.iter().filter(|_| !self.twin) {
+            let on_it = self.log(at, LogName::Access).iter().filter_map(|entry| match &entry.fact {
+                Fact::Disclosed(told) => Some(&told.asked),
+                _ => None,
+            });
+            let on_it = on_it.filter(|asked| matches!(&asked.basis, BasisRef::Grant(g, _) if g == digest));
+            let counted = on_it.map(|asked| asked.question).nth(grant.uses_max as usize - 1);
+            let others = (0..self.members.len()).filter(|other| outlet && *other != at).flat_map(said_by);
+            let question = others.filter(|(g, _)| g == digest).map(|(_, question)| question).next();
+            last.extend(counted.or(question).map(|question| (*digest, question)));
+        }
+        let said: Vec<(Digest, Digest)> = said_by(at).filter(|(g, _)| self.grants.contains_key(g)).collect();
+        for (digest, question) in &said {
+            let right = if outlet { last.contains_key(digest) } else { last.get(digest) == Some(question) };
+            if !right && !self.twin {
+                return Err(format!("says of grant {digest} that {question} was the last question on it"));
+            }
+        }
+        let once: BTreeSet<Digest> = said.iter().map(|(digest, _)| *digest).collect();
+        if !self.twin && (once.len() != said.len() || once.len() != last.len()) {
+            return Err(format!(
+                "says of {} grants that they are used up, {} times; {} are",
+                once.len(),
+                said.len(),
+                last.len()
+            ));
+        }
+        Ok(once)
+    }
+
     /// A record with these values was sealed.
     pub fn sealed(&mut self, record: RecordId, fields: BTreeMap<FieldId, Value>) {
         self.contents.entry(record).or_default().push(fields);
@@ -556,11 +597,11 @@ impl Checker {
         let Some(grant) = self.grants.get(digest) else { return Err("on a grant nobody signed".to_owned()) };
         let origin = self.members.iter().position(|(id, _)| id == collector);
         let said = origin.map_or(Vec::new(), |origin| self.verified(at, origin, before));
-        let revoked = said.contains(&&StatusFact::GrantRevoked(*digest));
+        let revoked = said.iter().any(|fact| matches!(fact, StatusFact::GrantRevoked(d, _) if d == digest));
         // In the order of the collector's log: its last word counts.
         let paused = said.iter().rev().find_map(|fact| match fact {
-            StatusFact::GrantPaused(d) if d == digest => Some(true),
-            StatusFact::GrantResumed(d) if d == digest => Some(false),
+            StatusFact::GrantPaused(d, _) if d == digest => Some(true),
+            StatusFact::GrantResumed(d, _) if d == digest => Some(false),
             _ => None,
         });
         let earlier = &self.log(at, LogName::Access)[..index as usize];

@@ -14,7 +14,7 @@ use exchange::{
     member::Phase,
     propagation, read,
     reconcile::{self, Outcome},
-    tables::{self, DeliveryRow, Key, RecordRow},
+    tables::{self, DeliveryRow, Key, RecordRow, UsedUpRow},
     wire::Response,
 };
 use ledger::{log, store::Space, tree::LeafIndex};
@@ -132,6 +132,24 @@ impl Sim {
             self.standings_equal(origin)?;
             self.in_time(origin)?;
             self.keys_gone(origin)?;
+            self.used_up_everywhere(origin)?;
+        }
+        Ok(())
+    }
+
+    /// Every last use that `origin` has answered is said once, and known to every public platform.
+    fn used_up_everywhere(&self, origin: usize) -> Result<(), Broken> {
+        let id = &self.nodes[origin].id;
+        let used_up = self.checker.last_uses(origin).map_err(|why| broken(format!("`{id}` {why}")))?;
+        for node in self.nodes.iter().filter(|node| node.role.mirrors_status()) {
+            for grant in &used_up {
+                let row: Option<UsedUpRow> =
+                    tables::row(&node.disk, &Key::used_up(grant, id)).map_err(|e| broken(e.to_string()))?;
+                if row.is_none() {
+                    let what = format!("`{}` does not know that `{id}` has used grant {grant} up", node.id);
+                    return Err(broken(what));
+                }
+            }
         }
         Ok(())
     }
@@ -145,7 +163,7 @@ impl Sim {
             let (event, record) = match fact {
                 Some(StatusFact::Changed(changed)) => (index as u64, Some(changed.record)),
                 Some(
-                    StatusFact::GrantRevoked(_) | StatusFact::GrantPaused(_) | StatusFact::GrantResumed(_),
+                    StatusFact::GrantRevoked(..) | StatusFact::GrantPaused(..) | StatusFact::GrantResumed(..),
                 ) => (index as u64, None),
                 _ => continue,
             };

@@ -554,7 +554,7 @@ impl Sim {
                     return Err(Refusal::new(Code::CallerNotAllowed, "this member answers no questions"));
                 } else {
                     let grant: Option<Verified<Grant>> = match &question.get().basis {
-                        Basis::Grant(signed) => Some(registry.verify(signed)?),
+                        Basis::Grant(signed) => Some(registry.verify_grant(signed)?),
                         _ => None,
                     };
                     let waiter = Waiter::Peer { to: from, call, question: Some(signed.digest()) };

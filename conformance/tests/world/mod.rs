@@ -14,7 +14,7 @@ use credit::{
     catalog::Purpose,
     csv::PlainRecord,
     entry::{Entry, Fact, Received, StatusFact},
-    grant::Scope,
+    grant::{Grant, Scope},
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
     predicate::Check,
     question::{Basis, Question, Want},
@@ -29,7 +29,7 @@ use crypto::{
     Digest, Timestamp, codec,
     keytree::{KeyTree, Slot},
     secret::Secret,
-    sign::Verified,
+    sign::{Signed, Verified},
 };
 use exchange::{
     answer::{self, Answer, AnswerNumber, OpenedAnswerRecord},
@@ -264,14 +264,14 @@ impl World {
     }
 
     /// A question of the bank about the subject, under a grant over penalties of one use, on its way at the outlet.
-    pub(crate) fn asked(
-        &mut self,
-        number: u8,
-        (of, fields): (&str, &[u16]),
-        checks: &[&str],
-    ) -> Verified<Question> {
+    pub(crate) fn asked(&mut self, number: u8, what: (&str, &[u16]), checks: &[&str]) -> Verified<Question> {
+        let grant = self.granted(number, 1);
+        self.asked_on(grant, number, what, checks)
+    }
+
+    /// A grant over penalties of the subject to the bank for an hour, as the outlet signs it.
+    pub(crate) fn granted(&mut self, number: u8, uses_max: u32) -> Signed<Grant> {
         let hour = 3_600_000;
-        let want = ItemId::parse(of).unwrap();
         let draft = GrantDraft {
             subject: subject(),
             grantee: self.nodes[BANK].id.clone(),
@@ -279,13 +279,25 @@ impl World {
             scope: vec![Scope { item: item(), fields: Vec::new() }],
             not_before: self.now,
             not_after: self.now.plus_ms(hour),
-            uses_max: 1,
+            uses_max,
             keep_days: 365,
             letter: Digest::of(b"letter"),
             period: None,
         };
         let grant = self.step(OUTLET, Input::IssueGrant { draft, id: GrantId([number; 16]) });
         let Some(Response::Grant(grant)) = grant else { panic!("{grant:?}") };
+        grant
+    }
+
+    /// A question of the bank about the subject on this grant, on its way at the outlet.
+    pub(crate) fn asked_on(
+        &mut self,
+        grant: Signed<Grant>,
+        number: u8,
+        (of, fields): (&str, &[u16]),
+        checks: &[&str],
+    ) -> Verified<Question> {
+        let want = ItemId::parse(of).unwrap();
         let catalog = &self.nodes[BANK].context.catalog;
         let mut checks: Vec<Check> = checks.iter().map(|c| Check::parse(catalog, c).unwrap()).collect();
         checks.sort();
@@ -309,7 +321,7 @@ impl World {
     /// What a member answers when the outlet passes the question on.
     pub(crate) fn answered(&mut self, at: usize, question: &Verified<Question>) -> Answer {
         let Basis::Grant(grant) = &question.get().basis else { panic!("no grant") };
-        let grant = Some(self.nodes[at].context.registry.verify(grant).unwrap());
+        let grant = Some(self.nodes[at].context.registry.verify_grant(grant).unwrap());
         let caller = self.nodes[OUTLET].id.clone();
         let question = question.clone();
         match self.step(at, Input::Question { caller, question, grant, judged: None }) {

@@ -119,7 +119,8 @@ impl Trial {
             not_after: Timestamp(u64::MAX),
             uses_max: 1,
             keep_days: 1,
-            letter: Digest::ZERO,
+            letter: Some(Digest::ZERO),
+            binding: None,
             period: None,
         };
         let mut status = GrantStatus::Active;

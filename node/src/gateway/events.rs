@@ -6,7 +6,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use credit::{entry::StatusFact, grant::GrantChange, status::Change};
+use credit::{entry::StatusFact, grant::GrantNews, status::Change};
 use exchange::{
     context::Context,
     kept::{self, News},
@@ -132,24 +132,19 @@ fn value(context: &Context, news: &News) -> Value {
             value["authority"] = json!(news.origin.as_str());
             value["ground"] = json!(changed.rule);
         }
-        Some(other) => {
-            if let Some((grant, _)) = other.grant() {
-                value["grant_id"] = json!(grant.to_string());
-            }
-        }
+        Some(other) => match other.grant() {
+            Some((binding, GrantNews::KeyWithdrawn)) => value["binding_id"] = json!(binding.to_string()),
+            Some((grant, _)) => value["grant_id"] = json!(grant.to_string()),
+            None => {}
+        },
         None => {}
     }
     value
 }
 
 fn kind(fact: Option<&StatusFact>) -> &'static str {
-    let grant = |fact: &StatusFact| match fact.grant().map(|g| g.1) {
-        Some(GrantChange::Pause) => "grant.paused",
-        Some(GrantChange::Resume) => "grant.resumed",
-        Some(GrantChange::Revoke) => "grant.revoked",
-        // Acknowledged after a restore: what was said stands in the log of who said it.
-        None => "status.other",
-    };
+    // Acknowledged after a restore: what was said stands in the log of who said it.
+    const OTHER: &str = "status.other";
     match fact {
         Some(StatusFact::Changed(changed)) => match changed.change {
             Change::Dispute => "record.disputed",
@@ -161,7 +156,16 @@ fn kind(fact: Option<&StatusFact>) -> &'static str {
             Change::Withdraw => "record.withdrawn",
             Change::Correct => "record.corrected",
         },
-        Some(other) => grant(other),
-        None => "status.other",
+        Some(other) => match other.grant().map(|(_, news)| news) {
+            Some(GrantNews::Issued) => "grant.issued",
+            Some(GrantNews::Paused) => "grant.paused",
+            Some(GrantNews::Resumed) => "grant.resumed",
+            Some(GrantNews::Revoked) => "grant.revoked",
+            Some(GrantNews::Expired) => "grant.expired",
+            Some(GrantNews::UsedUp) => "grant.used-up",
+            Some(GrantNews::KeyWithdrawn) => "grant.key-withdrawn",
+            None => OTHER,
+        },
+        None => OTHER,
     }
 }

@@ -68,7 +68,7 @@ pub fn parse(server: &Server, text: &str) -> Result<Verified<Grant>, Trouble> {
         _ => Signed::parse(&bytes).map_err(|_| Trouble::malformed("`grant` is not a grant"))?,
     };
     let context = server.shared.context();
-    let verified: Verified<Grant> = context.registry.verify(&signed)?;
+    let verified: Verified<Grant> = context.registry.verify_grant(&signed)?;
     let grantee = &verified.get().grantee;
     if *grantee != context.own.id {
         return Err(Refusal::new(Code::GrantInvalid, format!("it is for `{grantee}`")).into());
@@ -88,7 +88,7 @@ pub async fn stored(server: &Server, id: &str) -> Result<Verified<Grant>, Troubl
     if signed.digest() != digest {
         return Err(damaged());
     }
-    Ok(server.shared.context().registry.verify(&signed)?)
+    Ok(server.shared.context().registry.verify_grant(&signed)?)
 }
 
 async fn shown(server: &Server, grant: &Verified<Grant>) -> Result<Value, Trouble> {
@@ -119,9 +119,14 @@ fn value(catalog: &Catalog, grant: &Verified<Grant>, standing: GrantStanding) ->
         "id": grant.signed().digest().to_string(), "collector": text.collector.as_str(), "subject": text.subject.as_str(),
         "purposes": text.purposes.iter().map(|p| p.as_str()).collect::<Vec<_>>(), "scope": scope,
         "not_before": text.not_before.rfc3339(), "not_after": text.not_after.rfc3339(), "uses_max": text.uses_max,
-        "keep_days": text.keep_days, "letter_sha256": text.letter.to_string(), "status": standing.status.as_str(),
-        "status_zh": standing.status.zh(),
+        "keep_days": text.keep_days, "status": standing.status.as_str(), "status_zh": standing.status.zh(),
     });
+    if let Some(letter) = &text.letter {
+        value["letter_sha256"] = json!(letter.to_string());
+    }
+    if let Some(binding) = &text.binding {
+        value["binding_id"] = json!(binding.digest().to_string());
+    }
     if let Some(period) = text.period {
         value["period"] = json!({ "uses": period.uses, "days": period.days });
     }
