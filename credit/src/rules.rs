@@ -6,6 +6,7 @@
 //! *Not here*: the course of a repair case (`repair`), working days (`calendar`). What the sources do not say is
 //! `None`, "not provided"; nothing is inherited from a neighbour or a national rule, and callers refuse to guess.
 
+mod publication;
 mod tiers;
 
 use std::fmt;
@@ -14,9 +15,11 @@ use crypto::Digest;
 use crypto::codec::{Decode, Encode};
 
 use crate::catalog::{CatalogError, Line, digest_of, table};
+use crate::id::ItemId;
 use crate::status::Change;
 use crate::value::Date;
 
+pub use publication::Publication;
 pub use tiers::Penalty;
 use tiers::Words;
 
@@ -358,25 +361,27 @@ pub struct RuleBook {
     terms: Vec<Term>,
     places: Vec<Place>,
     words: Words,
+    publications: Vec<Publication>,
     digest: Digest,
 }
 
 impl RuleBook {
     /// The rules this build carries.
     pub fn builtin() -> Self {
-        match Self::parse([REPAIR, RETENTION, DEADLINES, RECOGNITION, TIERS]) {
+        match Self::parse([REPAIR, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]) {
             Ok(book) => book,
             // INVARIANT: the embedded files are fixed at build time and a test parses them.
             Err(e) => unreachable!("embedded rules: {e}"),
         }
     }
 
-    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv`, `recognition.csv` and `tiers.csv`, in this order.
+    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv`, `recognition.csv`, `tiers.csv` and `publication.csv`,
+    /// in this order.
     ///
     /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind, two rules of one region or two terms of
     /// one duty for the same day.
-    pub fn parse(texts: [&str; 5]) -> Result<Self, CatalogError> {
-        let [repair, retention, deadlines, recognition, tiers] = texts;
+    pub fn parse(texts: [&str; 6]) -> Result<Self, CatalogError> {
+        let [repair, retention, deadlines, recognition, tiers, publication] = texts;
         let mut sets: Vec<RuleSet> = Vec::new();
         for line in table("repair.csv", repair, &REPAIR_COLUMNS)? {
             let set = RuleSet {
@@ -463,8 +468,9 @@ impl RuleBook {
             places.push(place);
         }
         let words = Words::parse(tiers, &sets)?;
+        let publications = publication::parse(publication)?;
         let digest = digest_of(&texts);
-        Ok(Self { sets, retention: regions, terms, places, words, digest })
+        Ok(Self { sets, retention: regions, terms, places, words, publications, digest })
     }
 
     /// How system `own` takes a result of `other` that was decided on `day`; `None` = it does not.
@@ -494,7 +500,17 @@ impl RuleBook {
         own.or_else(|| self.terms.iter().filter(covers).find(|t| t.region.is_none()))
     }
 
-    /// SHA-256 over the five texts, each with its length before it (8 bytes, big endian).
+    /// How a decision of such an authority about an item is published; `None` = not provided.
+    pub fn publication(&self, item: &ItemId, kind: AuthorityKind, decided: Date) -> Option<&Publication> {
+        publication::find(&self.publications, item, kind, decided)
+    }
+
+    /// The rule with this id, as an entry names it.
+    pub fn publication_named(&self, id: &str) -> Option<&Publication> {
+        self.publications.iter().find(|rule| rule.id == id)
+    }
+
+    /// SHA-256 over the six texts, each with its length before it (8 bytes, big endian).
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -747,6 +763,7 @@ const RETENTION: &str = include_str!("../data/rules/retention.csv");
 const DEADLINES: &str = include_str!("../data/rules/deadlines.csv");
 const RECOGNITION: &str = include_str!("../data/rules/recognition.csv");
 const TIERS: &str = include_str!("../data/rules/tiers.csv");
+const PUBLICATION: &str = include_str!("../data/rules/publication.csv");
 
 #[cfg(test)]
 mod tests {
@@ -843,7 +860,7 @@ mod tests {
             ("acknowledge,310000,2024-11-01,,", "acknowledge,310000,2024-11-01,2029-12-31,");
         let deadlines = DEADLINES.replace(open, ended_term);
         let book =
-            RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION, TIERS]).unwrap();
+            RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION, TIERS, PUBLICATION]).unwrap();
         let rule = |day| book.rule(AuthorityKind::General, date(day), Tier::General).unwrap();
         assert_eq!((rule("2029-12-31").set_id.as_str(), rule("2029-12-31").ban_months), ("ndrc-36", None));
         assert_eq!(
@@ -885,43 +902,43 @@ mod tests {
         let change = Change::Withdraw;
         assert_eq!(book.recognition(System::Gsxt, System::CreditChina, change, date("2026-04-01")), None);
         let same = RECOGNITION.replace("gsxt,repair,2", "gsxt,repair,1");
-        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS]).unwrap_err().column, "rank");
+        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS, PUBLICATION]).unwrap_err().column, "rank");
     }
 
     #[test]
     fn refuses_rule_files_that_contradict_themselves() {
         let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
         assert_eq!(
-            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
             "from"
         );
         let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
         assert_eq!(
-            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
             "from"
         );
         let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
         assert_eq!(
-            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
             "max_months"
         );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
         assert_eq!(
-            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
             "tier"
         );
         let twice = format!("{DEADLINES}forward,310000,2020-01-01,,1,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
             "valid_from"
         );
         let twice = format!("{RETENTION}310000,sh,上海市,3,end,stop,,,2020-01-01,,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION, TIERS]).unwrap_err().column,
+            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
             "valid_from"
         );
         assert_ne!(
-            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION, TIERS])
+            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION, TIERS, PUBLICATION])
                 .unwrap()
                 .digest(),
             RuleBook::builtin().digest()

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     ended,
     logs::LogName,
-    propagation,
+    propagation, push,
     refusal::Halt,
     repair,
     step::Effect,
@@ -103,6 +103,8 @@ pub fn own(
             }
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),
+        Fact::Pushed(pushed) => push::sent(context, turn, index, entry.at, pushed)?,
+        Fact::Taken(taken) => push::copy::kept(turn, index, entry.at, taken),
         Fact::Relayed(relayed) => turn.put(&Key::relayed(&relayed.question), &relayed.to),
         Fact::Batched(_)
         | Fact::Status(_)
@@ -137,12 +139,14 @@ pub fn status(
             }
             if after.has_ended() && !before.is_some_and(|before| before.has_ended()) {
                 ended::keep(turn, author, &changed.record)?;
+                push::copy::ended(context, turn, author, &changed.record, told.at)?;
             }
             if changed.change == Change::Withdraw {
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;
             }
         }
         StatusFact::NotGranted(said) => ban::keep(turn, author, said, told.index)?,
+        StatusFact::Published(said) => push::publish::keep(context, turn, author, said, told)?,
         other => {
             if let Some((grant, change)) = other.grant() {
                 let key = Key::grant_life(author, grant);

@@ -2,14 +2,14 @@
 //!
 //! Recipients are every public platform, every asker to whom the access log says that something of the record was
 //! disclosed, as long as it may keep that: a value, a part of one, or an outcome that rests on it; and of a grant the
-//! member it is for. A ban concerns the public platforms alone.
+//! member it is for. A ban concerns the public platforms alone, and a publication the record's authority.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
 use std::collections::BTreeSet;
 
 use credit::{
-    entry::{Acknowledged, Changed, Entry, Fact, StatusFact},
+    entry::{Acknowledged, Changed, Entry, Fact, Published, StatusFact},
     id::{MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
@@ -27,7 +27,7 @@ use crate::{
     context::Context,
     limits::{DELIVERIES_PER_TICK_MAX, QUIET_MS, RETRY_MS_MAX, RETRY_MS_MIN},
     logs::LogName,
-    project,
+    project, push,
     receipt::Proven,
     recognise,
     refusal::{Code, Fault, Halt},
@@ -52,6 +52,14 @@ pub fn schedule(
     fact: &StatusFact,
 ) -> Result<(), Halt> {
     let own = &context.own.id;
+    let listens =
+        |m: &MemberId| m != own && context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
+    if let StatusFact::Published(Published { authority, .. }) = fact {
+        if listens(authority) {
+            deliver(turn, event, since, authority.clone());
+        }
+        return Ok(());
+    }
     let mut recipients: BTreeSet<MemberId> = context.registry.must_hear(own).map(|m| m.id.clone()).collect();
     if let StatusFact::Changed(Changed { record, .. }) = fact {
         let asker = |rest: &[u8]| tables::key_text(rest).and_then(MemberId::parse).filter(|m| m != own);
@@ -64,8 +72,7 @@ pub fn schedule(
     }
     if let Some((grant, _)) = fact.grant() {
         let grantee = turn.row::<MemberId>(&Key::grant(grant))?;
-        let listens = |m: &MemberId| context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
-        recipients.extend(grantee.filter(|m| m != own && listens(m)));
+        recipients.extend(grantee.filter(listens));
     }
     for to in recipients {
         deliver(turn, event, since, to);
@@ -180,6 +187,18 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
                 });
                 row.tries
             }
+            Work::Push(record) => match push::due(context, turn, record, &passed)? {
+                Some(tries) => tries,
+                None => continue,
+            },
+            Work::Publish(record) => {
+                push::publish::due(context, turn, record)?;
+                continue;
+            }
+            Work::ForgetCopy(record) => {
+                push::copy::forget(turn, record)?;
+                continue;
+            }
             Work::Expire(record) => {
                 timer::expire(context, turn, record)?;
                 continue;
@@ -254,7 +273,10 @@ pub fn hurry(turn: &mut Turn<'_>, peer: &MemberId) -> Result<(), Halt> {
             Work::Forward(case) => {
                 turn.row::<ForwardRow>(&Key::forward(case))?.is_some_and(|r| r.to == *peer)
             }
+            Work::Push(record) => push::waits_for(turn, record, peer)?,
             Work::Expire(_)
+            | Work::Publish(_)
+            | Work::ForgetCopy(_)
             | Work::Erase(_)
             | Work::Step(..)
             | Work::Retain(_)
@@ -299,7 +321,7 @@ pub fn notice(
     // A bank that collects authorisations pauses and revokes them; it decides nothing else.
     let author = &context.registry.member(caller)?.stated;
     let may = author.role.mirrors_status() || author.collector && fact.grant().is_some();
-    if !concerns_others(fact) || !may {
+    if !concerns(context, fact) || !may {
         return Halt::refuse(Code::CallerNotAllowed, "nothing in this entry is for others to act on");
     }
     // 2 and 3
@@ -308,10 +330,18 @@ pub fn notice(
     Ok(())
 }
 
-/// Whether a statement is one that other members act on.
+/// Whether another member's statement is one that this member acts on.
+pub fn concerns(context: &Context, fact: &StatusFact) -> bool {
+    match fact {
+        StatusFact::Published(said) => said.authority == context.own.id,
+        other => concerns_others(other),
+    }
+}
+
+/// Whether a statement is one that other members act on: of a publication the record's authority alone.
 pub fn concerns_others(fact: &StatusFact) -> bool {
     match fact {
-        StatusFact::Changed(_) => true,
+        StatusFact::Changed(_) | StatusFact::Published(_) => true,
         StatusFact::NotGranted(said) => said.ban.is_some_and(|ban| ban.everywhere.is_some()),
         other => other.grant().is_some(),
     }

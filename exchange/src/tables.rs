@@ -88,6 +88,9 @@ tables! {
     StandingNode = 54;
     Finding = 55;
     Ended = 56;
+    Push = 60;
+    Copy = 61;
+    Published = 62;
     Asked = 70;
     Kept = 71;
     KeptGrant = 72;
@@ -344,6 +347,30 @@ impl Key {
     /// How a case fares at its authority, as that member's status log tells: [`OutcomeRow`]; projected.
     pub fn outcome(authority: &MemberId, case: &CaseId) -> Self {
         key(Table::Outcome, &[&text(authority.as_str()), &case.0])
+    }
+    /// Who publishes an own record, and how far that is: [`crate::push::PushRow`]; projected where it was pushed.
+    pub fn push(record: &RecordId) -> Self {
+        key(Table::Push, &[&record.0])
+    }
+    /// Every such row.
+    pub fn pushes() -> Self {
+        key(Table::Push, &[])
+    }
+    /// A record received to be published: [`crate::push::copy::CopyRow`]; projected but for its values.
+    pub fn copy(record: &RecordId) -> Self {
+        key(Table::Copy, &[&record.0])
+    }
+    /// Every record received.
+    pub fn copies() -> Self {
+        key(Table::Copy, &[])
+    }
+    /// What a member has said last about its publication of a record: [`crate::push::publish::PublishedRow`]; projected.
+    pub fn published(record: &RecordId, author: &MemberId) -> Self {
+        key(Table::Published, &[&record.0, &text(author.as_str())])
+    }
+    /// What every member has said about it.
+    pub fn published_of(record: &RecordId) -> Self {
+        key(Table::Published, &[&record.0])
     }
     /// A question this member has asked: [`crate::kept::AskedRow`].
     pub fn asked(id: &QuestionId) -> Self {
@@ -669,6 +696,15 @@ pub enum Work {
     /// Look whether a record's retention is over.
     #[n(10)]
     Retain(#[n(0)] RecordId),
+    /// Push a record to the member that publishes it.
+    #[n(11)]
+    Push(#[n(0)] RecordId),
+    /// Look whether a record is published in time.
+    #[n(12)]
+    Publish(#[n(0)] RecordId),
+    /// Forget the values of a copy whose record has ended.
+    #[n(13)]
+    ForgetCopy(#[n(0)] RecordId),
     /// Forget an answer whose time to be kept is over.
     #[n(20)]
     ForgetAnswer(#[n(0)] KeptAt),
