@@ -516,14 +516,14 @@ pub fn open(
 ) -> Result<OpenedAnswer, Refusal> {
     let refuse = |why: &str| refuse(answer, why);
     let traced = trace(registry, question, answer)?;
-    let mut opener = match answer.records.is_empty() && answer.checks.is_empty() {
+    let mut opening = match answer.records.is_empty() && answer.checks.is_empty() {
         true => None,
-        false => Some(self::opener(answer, &question.get().asker, key).map_err(refuse)?),
+        false => Some(opener(answer, &question.get().asker, key).map_err(refuse)?),
     };
     let (named, judged) = traced.disclosed().map_or((&[][..], &[][..]), |d| (&d.records[..], &d.checks[..]));
     let mut records = Vec::new();
     for ((sent, named), recorded) in answer.records.iter().zip(named).zip(&traced.recorded) {
-        let Some(opener) = opener.as_mut() else { continue };
+        let Some(opener) = opening.as_mut() else { continue };
         let about = (question.get(), &answer.question);
         let fields = open_fields(about, opener, sent, named, &recorded.fields_root).map_err(refuse)?;
         records.push(OpenedAnswerRecord {
@@ -536,7 +536,7 @@ pub fn open(
         });
     }
     let withheld = traced.withheld();
-    let checks = check::open(question, opener.as_mut(), &answer.checks, judged, withheld).map_err(refuse)?;
+    let checks = check::open(question, opening.as_mut(), &answer.checks, judged, withheld).map_err(refuse)?;
     Ok(OpenedAnswer {
         member: answer.member.clone(),
         index: traced.access.index,

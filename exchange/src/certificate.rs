@@ -35,6 +35,7 @@ use crate::{
     logs::LogName,
     receipt::{Proven, Receipt},
     recognise,
+    push::publish,
     refusal::{Code, Fault, Refusal},
     registry::Registry,
     tables::{self, Key, OutcomeRow, RecordRow},

@@ -43,7 +43,7 @@ use crate::{
         CONNECTIONS_MAX, HANDSHAKE, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX, Peers, read_request,
         write_response,
     },
-    reconcile, tls,
+    push, reconcile, tls,
 };
 
 /// What is left of a question's time for the way back through the outlet.
@@ -216,6 +216,7 @@ impl Server {
                 Ok(self.core.ask(input).await)
             }
             Request::Notice(receipt) => self.notice(caller, &receipt).await,
+            Request::Push(answer) => push::receive(self, caller, *answer).await,
             Request::Apply(signed) => {
                 let application = registry.verify_new(&signed, clock::now())?;
                 Ok(self.core.ask(Input::Application { caller: caller.clone(), application }).await)

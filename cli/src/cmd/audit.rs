@@ -334,6 +334,17 @@ impl<'a> Access<'a> {
     }
 }
 
+/// An access as JSON: asked for, or pushed by a duty.
+fn access_value(index: u64, entry: &Entry) -> Option<Value> {
+    match &entry.fact {
+        Fact::Pushed(pushed) => Some(json!({
+            "index": index, "at": entry.at.rfc3339(), "outcome": "pushed", "asker": pushed.to.as_str(),
+            "records": 1, "rules": [pushed.rule],
+        })),
+        _ => Access::of(entry).map(|access| access.value(index, entry)),
+    }
+}
+
 /// A line about somebody who read entries of a log.
 fn reading(index: u64, entry: &Entry, read: &Read) -> Value {
     json!({
@@ -347,6 +358,10 @@ fn access_line(value: &Value) -> String {
     if value["outcome"] == "read" {
         let (index, size) = (&value["index"], &value["size"]);
         return format!("  #{index} {} {} read `{}`, {size} entries", text("at"), text("asker"), text("log"));
+    }
+    if value["outcome"] == "pushed" {
+        let (index, rule) = (&value["index"], value["rules"][0].as_str().unwrap_or_default());
+        return format!("  #{index} {} pushed to {} to be published, rule {rule}", text("at"), text("asker"));
     }
     format!(
         "  #{} {} {} by {} ({}) for {}, {} records{}, rules {}",
@@ -394,13 +409,13 @@ pub(crate) fn complete(verified: &Verified, key: &Digest, count: u64) -> Result<
     let linked: BTreeMap<_, _> = verified
         .entries
         .iter()
-        .filter_map(|(index, _, entry)| Some((Access::of(entry)?.asked.subject_link, (index, entry))))
+        .filter_map(|(index, _, entry)| Some((*entry.fact.subject_link()?, (index, entry))))
         .collect();
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for n in 0..count {
         match linked.get(&subject_link(&key, n)) {
-            Some((index, entry)) => found.extend(Access::of(entry).map(|a| a.value(**index, entry))),
+            Some((index, entry)) => found.extend(access_value(**index, entry)),
             None => missing.push(n),
         }
     }
