@@ -65,6 +65,10 @@ pub async fn receive(server: &Server, caller: &MemberId, answer: Answer) -> Resu
 
 /// Records received to be published; with a record that one, with what it says.
 pub async fn received(shared: Arc<Shared>, record: Option<RecordId>) -> Result<Response, Refusal> {
+    // What its authority has ended while this node was away is not known before it has caught up.
+    if shared.state.read().is_ok_and(|state| state.phase != "ready") {
+        return Err(Refusal::new(Code::MemberStarting, ""));
+    }
     blocking(move || {
         let context = shared.context();
         let mut lines = copy::copies(&context, &shared.store, record)?;

@@ -31,6 +31,7 @@ mod judge;
 pub mod lie;
 pub mod mutant;
 pub mod network;
+mod recipients;
 mod reconcile;
 mod settle;
 mod shell;
@@ -255,6 +256,8 @@ pub struct Figures {
     pub repairs: u64,
     /// Corrections among them.
     pub corrections: u64,
+    /// Pushes that were acknowledged.
+    pub pushed: u64,
     /// Receipts issued.
     pub receipts: u64,
     /// Members that have convicted the liar, when there was one and both its histories were accepted by somebody.
@@ -287,6 +290,7 @@ impl Figures {
             (&mut self.events, other.events),
             (&mut self.corrections, other.corrections),
             (&mut self.repairs, other.repairs),
+            (&mut self.pushed, other.pushed),
             (&mut self.receipts, other.receipts),
             (&mut self.convicted, other.convicted),
             (&mut self.reconciled, other.reconciled),
@@ -375,7 +379,13 @@ impl Sim {
     fn new(config: Config) -> Self {
         // A working Wednesday after Order 36 came into force.
         let now = Date::new(2026, 5, 6).map_or(0, |day| day.start().0) + 10 * 3_600_000;
-        let nodes = federation::build(config.seed, config.regions, Timestamp(now));
+        let mut nodes = federation::build(config.seed, config.regions, Timestamp(now));
+        // Every subject is registered in the province of the others: the second pushes what it decides there.
+        for node in &mut nodes {
+            let registry = Arc::make_mut(&mut node.context.registry);
+            let second = registry.members.iter_mut().filter(|member| member.stated.id.as_str() == "js");
+            second.for_each(|member| "320000".clone_into(&mut member.stated.region));
+        }
         let checker = Checker::new(&nodes);
         let registry = nodes[0].context.registry.clone();
         Self {

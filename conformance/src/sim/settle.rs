@@ -12,10 +12,10 @@ use crypto::Timestamp;
 use exchange::{
     logs::LogName,
     member::Phase,
-    propagation, read,
+    propagation, push, read,
     reconcile::{self, Outcome},
     tables::{self, DeliveryRow, Key, RecordRow},
-    wire::Response,
+    wire::{PushLine, Response},
 };
 use ledger::{log, store::Space, tree::LeafIndex};
 
@@ -132,6 +132,7 @@ impl Sim {
             self.standings_equal(origin)?;
             self.in_time(origin)?;
             self.keys_gone(origin)?;
+            self.pushed_arrived(origin)?;
         }
         Ok(())
     }
@@ -394,6 +395,14 @@ impl Sim {
         };
         if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none() && !away(&f.to)) {
             return Some("has an application on its way".to_owned());
+        }
+        let pushes = push::pushes(&node.context, &node.disk, None).unwrap_or_default();
+        let open = |line: &PushLine| {
+            let to = line.to.as_ref().is_some_and(|to| !away(to));
+            to && !matches!(push::plan(&node.context, &node.disk, &line.record), Ok(None))
+        };
+        if pushes.iter().any(open) {
+            return Some("has a push on its way".to_owned());
         }
         member.mirrored().find_map(|(owner, name, size)| {
             let at = self.position(owner).filter(|at| !self.nodes[*at].away)?;

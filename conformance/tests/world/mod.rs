@@ -34,7 +34,7 @@ use crypto::{
 use exchange::{
     answer::{self, Answer, AnswerNumber, OpenedAnswerRecord},
     artifact::status_fact,
-    check,
+    check, fsck,
     logs::LogName,
     member::Input,
     push::{self, copy},
@@ -46,10 +46,15 @@ use exchange::{
     repair::{Finding, Forwarded},
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
+    tables::Key,
     timer::{self, DueErasure},
     wire::{ApplicationDraft, AskDraft, CopyLine, GrantDraft, PushLine, Response, SubmitReport},
 };
-use ledger::{log, store::Store, tree::LeafIndex};
+use ledger::{
+    log,
+    store::{Space, Store, memory::MemoryStore},
+    tree::LeafIndex,
+};
 
 /// `sh`, the authority of every record here; `js`, a counter that may hold a copy; the outlet; the bank.
 pub(crate) const SH: usize = 0;
@@ -433,6 +438,40 @@ impl World {
         let checkpoint = note.verify(&key).unwrap();
         let entries = entries.into_iter().map(|b| b.0).collect();
         self.step(at, Input::Pulled { owner: owner.clone(), log: name, from, entries, checkpoint, note });
+    }
+
+    /// Brings every copy up that is kept here.
+    pub(crate) fn pull_all(&mut self) {
+        for at in [SH, JS] {
+            for owner in [SH, JS, OUTLET].into_iter().filter(|owner| *owner != at) {
+                let (registry, owner) = (self.nodes[at].context.registry.clone(), self.nodes[owner].id.clone());
+                for name in LogName::ALL {
+                    if registry.keeps_copy(&self.nodes[at].id, &owner, name) {
+                        self.pull(at, &owner, name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What `fsck` finds in a member's store.
+    pub(crate) fn fsck(&self, at: usize) -> Vec<String> {
+        let (node, scratch, mut found) = (&self.nodes[at], MemoryStore::default(), Vec::new());
+        let tools = fsck::Tools {
+            key: &|slot| node.tree.key(slot),
+            scratch: &scratch,
+            progress: &mut |_, _, _| {},
+            found: &mut |finding| found.push(finding.to_string()),
+        };
+        fsck::fsck(&node.context, &node.disk, tools).unwrap();
+        found
+    }
+
+    /// Changes a row of a member's store behind its back.
+    pub(crate) fn damage(&mut self, at: usize, key: &Key, row: Option<Vec<u8>>) {
+        let mut image = self.nodes[at].disk.image();
+        image.set(Space::Row, key.as_bytes(), row);
+        self.nodes[at].disk = Disk::of(image);
     }
 
     fn erase(&mut self, at: usize, records: Vec<RecordId>, reason: &str) {
