@@ -859,8 +859,15 @@ mod tests {
         let (open, ended_term) =
             ("acknowledge,310000,2024-11-01,,", "acknowledge,310000,2024-11-01,2029-12-31,");
         let deadlines = DEADLINES.replace(open, ended_term);
-        let book =
-            RuleBook::parse([&(ended + next), RETENTION, &(deadlines + term), RECOGNITION, TIERS, PUBLICATION]).unwrap();
+        let book = RuleBook::parse([
+            &(ended + next),
+            RETENTION,
+            &(deadlines + term),
+            RECOGNITION,
+            TIERS,
+            PUBLICATION,
+        ])
+        .unwrap();
         let rule = |day| book.rule(AuthorityKind::General, date(day), Tier::General).unwrap();
         assert_eq!((rule("2029-12-31").set_id.as_str(), rule("2029-12-31").ban_months), ("ndrc-36", None));
         assert_eq!(
@@ -902,29 +909,40 @@ mod tests {
         let change = Change::Withdraw;
         assert_eq!(book.recognition(System::Gsxt, System::CreditChina, change, date("2026-04-01")), None);
         let same = RECOGNITION.replace("gsxt,repair,2", "gsxt,repair,1");
-        assert_eq!(RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS, PUBLICATION]).unwrap_err().column, "rank");
+        assert_eq!(
+            RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS, PUBLICATION]).unwrap_err().column,
+            "rank"
+        );
     }
 
     #[test]
     fn refuses_rule_files_that_contradict_themselves() {
         let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
         assert_eq!(
-            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
+            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION])
+                .unwrap_err()
+                .column,
             "from"
         );
         let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
         assert_eq!(
-            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
+            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION])
+                .unwrap_err()
+                .column,
             "from"
         );
         let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
         assert_eq!(
-            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
+            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION])
+                .unwrap_err()
+                .column,
             "max_months"
         );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
         assert_eq!(
-            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION]).unwrap_err().column,
+            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS, PUBLICATION])
+                .unwrap_err()
+                .column,
             "tier"
         );
         let twice = format!("{DEADLINES}forward,310000,2020-01-01,,1,示例,K\n");
@@ -938,9 +956,16 @@ mod tests {
             "valid_from"
         );
         assert_ne!(
-            RuleBook::parse([REPAIR, &RETENTION.replace(",5,", ",6,"), DEADLINES, RECOGNITION, TIERS, PUBLICATION])
-                .unwrap()
-                .digest(),
+            RuleBook::parse([
+                REPAIR,
+                &RETENTION.replace(",5,", ",6,"),
+                DEADLINES,
+                RECOGNITION,
+                TIERS,
+                PUBLICATION
+            ])
+            .unwrap()
+            .digest(),
             RuleBook::builtin().digest()
         );
     }

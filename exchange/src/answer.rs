@@ -26,7 +26,12 @@ use crypto::{
     sign::{PublicKey, Verified},
 };
 use ledger::{
-    checkpoint::{Checkpoint, SignedCheckpoint}, log, proof::verify_inclusion, prover::Prover, store::View, tree::LeafIndex,
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    log,
+    proof::verify_inclusion,
+    prover::Prover,
+    store::View,
+    tree::LeafIndex,
 };
 use minicbor::{Decode, Encode};
 

@@ -271,7 +271,10 @@ pub fn taken(context: &Context, turn: &mut Turn<'_>, proven: &Proven, receipt: V
     let entry = log::entry(turn.view(), LogName::Access.as_str(), LeafIndex(taken.index))?;
     let ours = taken.from == context.own.id && entry.map(|bytes| leaf_hash(&bytes)) == Some(taken.leaf);
     if !ours || row.to.as_ref() != Some(&proven.member) || proven.log != LogName::Access {
-        return Halt::refuse(Code::SignatureInvalid, format!("`{}` acknowledges another push", proven.member));
+        return Halt::refuse(
+            Code::SignatureInvalid,
+            format!("`{}` acknowledges another push", proven.member),
+        );
     }
     if row.ack.is_none() {
         (row.ack, row.acked_at) = (Some(Bytes(receipt)), Some(turn.now));

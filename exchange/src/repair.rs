@@ -671,9 +671,7 @@ pub(crate) fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Re
     let row = turn.row::<RecordRow>(&Key::record(record))?;
     let sealed = row.map(|row| tables::payload(turn.view(), row.newest.slot)).transpose()?.flatten();
     match sealed.map(|sealed| sealed.facts) {
-        Some(facts) if facts.authority == context.own.id => {
-            Ok(publish::known(context, turn.view(), facts)?)
-        }
+        Some(facts) if facts.authority == context.own.id => Ok(publish::known(context, turn.view(), facts)?),
         Some(facts) => Halt::refuse(Code::NotAuthority, format!("`{}`", facts.authority)),
         None => Halt::refuse(Code::RecordUnknown, format!("`{record}`")),
     }

@@ -28,7 +28,9 @@ pub async fn send(server: &Server, record: RecordId) {
     });
     let (to, answer) = match built.await {
         Ok(Ok(Some((to, Response::Answer(answer))))) => (to, answer),
-        Ok(Ok(Some((to, _)))) => return tracing::warn!(%to, %record, "a record cannot be sealed to be pushed"),
+        Ok(Ok(Some((to, _)))) => {
+            return tracing::warn!(%to, %record, "a record cannot be sealed to be pushed");
+        }
         Ok(Err(fault)) => return tracing::error!(%fault, %record, "no push of a record"),
         Ok(Ok(None)) | Err(_) => return,
     };

@@ -39,11 +39,12 @@ use crate::{
     home::Home,
     intake, operate,
     places::{BYTES_PER_KEY_MAX, Held, Places, REQUEST_BYTES},
+    push,
     quic::{
         CONNECTIONS_MAX, HANDSHAKE, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX, Peers, read_request,
         write_response,
     },
-    push, reconcile, tls,
+    reconcile, tls,
 };
 
 /// What is left of a question's time for the way back through the outlet.

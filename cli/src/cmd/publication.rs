@@ -35,7 +35,8 @@ pub(crate) async fn received(id: Option<&str>, pressing: bool, dir: &Path) -> Re
     let overdue =
         copies.iter().filter(|c| c.due.is_some_and(|due| urgency(&due) == Urgency::Overdue)).count();
     let catalog = Catalog::builtin();
-    let mut text = format!("{} records received to be published, {overdue} overdue / 逾期 {overdue} 件", copies.len());
+    let mut text =
+        format!("{} records received to be published, {overdue} overdue / 逾期 {overdue} 件", copies.len());
     for copy in &copies {
         text.push_str(&copied_line(&catalog, copy));
     }
@@ -156,7 +157,8 @@ fn urgency(due: &Deadline) -> Urgency {
 
 fn due(deadline: Option<Deadline>) -> String {
     deadline.map_or(String::new(), |due| {
-        let (urgency, provisional) = (urgency(&due), if due.provisional { " (provisional 暂定)" } else { "" });
+        let (urgency, provisional) =
+            (urgency(&due), if due.provisional { " (provisional 暂定)" } else { "" });
         format!(" by {}{provisional}, {} {}", due.date, urgency.as_str(), urgency.zh())
     })
 }

@@ -225,9 +225,7 @@ pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
             publication::received(record.as_deref(), due, &node.dir).await
         }
         Record::Pushed(node) => publication::pushed(&node.dir).await,
-        Record::Publish { record, on, node } => {
-            publication::publish(&record, on.as_deref(), &node.dir).await
-        }
+        Record::Publish { record, on, node } => publication::publish(&record, on.as_deref(), &node.dir).await,
     }
 }
 

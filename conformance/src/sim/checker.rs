@@ -549,7 +549,8 @@ impl Checker {
         let fields: Vec<FieldId> = planned.fields.iter().map(|f| f.0).collect();
         let item = self.catalog.item(&recorded.item);
         let public = |field: &FieldId| {
-            item.and_then(|i| i.field(*field)).is_some_and(|f| f.class == FieldClass::Public && f.mode == Mode::Value)
+            item.and_then(|i| i.field(*field))
+                .is_some_and(|f| f.class == FieldClass::Public && f.mode == Mode::Value)
         };
         if fields != pushed.fields || !fields.iter().all(public) {
             return Err(broken("pushes fields that are not public, or others than it logs"));
@@ -566,7 +567,11 @@ impl Checker {
         if self.twin || status.disclosable() {
             return Ok(());
         }
-        let what = format!("`{}` would publish `{record}`, which it knows to be {}", self.members[at].0, status.as_str());
+        let what = format!(
+            "`{}` would publish `{record}`, which it knows to be {}",
+            self.members[at].0,
+            status.as_str()
+        );
         Err(Broken::new(Check::Disclosure, what))
     }
 

@@ -118,9 +118,10 @@ impl Sim {
             return Ok(());
         }
         let Ok(copies) = copy::copies(&node.context, &node.disk, None) else { return Ok(()) };
-        copies.iter().filter(|copy| copy.status.disclosable()).try_for_each(|copy| {
-            self.checker.publishable(at, &copy.from, &copy.record)
-        })
+        copies
+            .iter()
+            .filter(|copy| copy.status.disclosable())
+            .try_for_each(|copy| self.checker.publishable(at, &copy.from, &copy.record))
     }
 
     /// Everything that was pushed is with its receiver, and stands there as its authority's log says.

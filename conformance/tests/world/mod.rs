@@ -444,7 +444,8 @@ impl World {
     pub(crate) fn pull_all(&mut self) {
         for at in [SH, JS] {
             for owner in [SH, JS, OUTLET].into_iter().filter(|owner| *owner != at) {
-                let (registry, owner) = (self.nodes[at].context.registry.clone(), self.nodes[owner].id.clone());
+                let (registry, owner) =
+                    (self.nodes[at].context.registry.clone(), self.nodes[owner].id.clone());
                 for name in LogName::ALL {
                     if registry.keeps_copy(&self.nodes[at].id, &owner, name) {
                         self.pull(at, &owner, name);

@@ -84,8 +84,9 @@ pub(super) fn find<'a>(
     kind: AuthorityKind,
     decided: Date,
 ) -> Option<&'a Publication> {
-    let covers =
-        |rule: &&Publication| (&rule.item, rule.kind) == (item, kind) && overlap((rule.from, rule.until), (decided, Some(decided)));
+    let covers = |rule: &&Publication| {
+        (&rule.item, rule.kind) == (item, kind) && overlap((rule.from, rule.until), (decided, Some(decided)))
+    };
     rules.iter().find(covers)
 }
 

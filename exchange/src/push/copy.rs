@@ -120,10 +120,12 @@ pub fn open(context: &Context, keys: &[Arc<OpeningKey>], answer: &Answer) -> Res
         .iter()
         .find_map(|key| answer::opener(answer, own, key).ok())
         .ok_or_else(|| refuse("it is not sealed to this member"))?;
-    let (subject, fields) = answer::open_values(&mut opener, sent, pushed.version, &recorded.fields_root)
-        .map_err(&refuse)?;
-    let item =
-        context.catalog.item(&recorded.item).ok_or_else(|| Refusal::new(Code::ItemUnknown, recorded.item.as_str()))?;
+    let (subject, fields) =
+        answer::open_values(&mut opener, sent, pushed.version, &recorded.fields_root).map_err(&refuse)?;
+    let item = context
+        .catalog
+        .item(&recorded.item)
+        .ok_or_else(|| Refusal::new(Code::ItemUnknown, recorded.item.as_str()))?;
     let named = fields.iter().map(|f| f.field).eq(pushed.fields.iter().copied());
     if !named || !fields.iter().all(|f| f.mode == Mode::Value && is_public(item, f.field)) {
         return Err(refuse("it has other fields than its entry names, or fields that are not public"));

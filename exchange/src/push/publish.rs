@@ -50,12 +50,13 @@ impl PublishedRow {
     }
 }
 
-/// Says that this member has published a record on a day, by default today.
+/// Says that this member has published a record on a day, by default today; of a version that corrects one published before,
+/// the day of that one: publicity does not begin anew.
 ///
 /// 1. The record is an own one, or was received to be published: `record.unknown`.
 /// 2. It may be published: `case.denied`, with its standing.
 /// 3. The day is not ahead: `case.denied`.
-/// 4. Said already: the same statement again, and no second entry. Another day puts the one before right.
+/// 4. Said already of this version: the same statement again, and no second entry. Another day puts the one before right.
 pub fn publish(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -71,17 +72,21 @@ pub fn publish(
     // 2
     let status = standing(turn.view(), &authority, &record)?.status();
     if !status.disclosable() {
-        let why = format!("the record is {} and not to be published / 该信息{}，不得公示", status.as_str(), status.zh());
+        let why = format!(
+            "the record is {} and not to be published / 该信息{}，不得公示",
+            status.as_str(),
+            status.zh()
+        );
         return Halt::refuse(Code::CaseDenied, why);
     }
     // 3
     let today = Date::from_timestamp(turn.now);
-    let on = on.unwrap_or(today);
+    let said: Option<PublishedRow> = turn.row(&Key::published(&record, &context.own.id))?;
+    let on = on.or(said.map(|said| said.on)).unwrap_or(today);
     if on > today {
         return Halt::refuse(Code::CaseDenied, format!("{on} is ahead; say it on that day"));
     }
     // 4
-    let said: Option<PublishedRow> = turn.row(&Key::published(&record, &context.own.id))?;
     let index = match said.filter(|said| said.on == on && said.at >= since) {
         Some(said) => said.index,
         None => {
@@ -150,7 +155,11 @@ pub fn published_on(context: &Context, view: &dyn View, record: &RecordId) -> Re
 }
 
 /// What is known of an own record, with the day of its publication where the file did not tell it.
-pub(crate) fn known(context: &Context, view: &dyn View, mut facts: RecordFacts) -> Result<RecordFacts, Fault> {
+pub(crate) fn known(
+    context: &Context,
+    view: &dyn View,
+    mut facts: RecordFacts,
+) -> Result<RecordFacts, Fault> {
     if facts.published.is_none() && facts.authority == context.own.id {
         // Nothing is published before it is decided.
         let said = published_on(context, view, &facts.record)?;
