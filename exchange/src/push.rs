@@ -20,7 +20,7 @@ use credit::{
     record::{RecordFacts, SealedRecord},
     repair::Deadline,
     rules::{Publication, System},
-    status::{Standing, Status},
+    status::Standing,
     subject::{SubjectId, province_of},
     value::Date,
 };
@@ -213,14 +213,15 @@ pub(crate) fn due(
     if standing.has_ended() || newest(turn.view(), record)?.is_none() {
         return Ok(None);
     }
+    let open = standing.status().disclosable();
     row.tries += 1;
-    if let (Some(last), Some(to)) = (passed(row.due, &mut row.told), &row.to) {
+    if let (Some(last), Some(to)) = (passed(row.due.filter(|_| open), &mut row.told), &row.to) {
         turn.effect(Effect::Alert(format!(
             "record {record}: it was to be pushed to `{to}` by {last}, and is not acknowledged / 处罚信息应于{last}前推送至登记地而尚未获回执"
         )));
     }
     turn.put(&key, &row);
-    if standing.status().disclosable() {
+    if open {
         turn.effect(Effect::Push(*record));
     }
     Ok(Some(row.tries))
@@ -302,7 +303,7 @@ pub fn pushes(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
             province: row.province,
             to: row.to,
             since: row.since,
-            due: due.filter(|_| status < Status::Expired),
+            due: due.filter(|_| status.disclosable()),
             pushed: row.index.is_some(),
             tries: row.tries,
             taken: row.acked_at,

@@ -12,7 +12,6 @@ use credit::{
     id::{ItemId, MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
-    status::Status,
     subject::{SubjectId, province_of},
     value::{Date, Value},
 };
@@ -246,7 +245,7 @@ pub fn copies(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
             record,
             from: row.from,
             since: row.since,
-            due: Some(row.due).filter(|_| !current && status < Status::Expired),
+            due: Some(row.due).filter(|_| !current && status.disclosable()),
             status,
             published: said.map(|said| said.on),
             current,
