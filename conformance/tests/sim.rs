@@ -55,6 +55,7 @@ fn two_regions_with_outlet_and_bank_hold_every_check() {
     assert!(sum(|f| f.damaged) > 50, "standings are damaged");
     assert!(sum(|f| f.mended) > 50, "they are mended");
     assert!(sum(|f| f.overdue) > 10, "recipients are late");
+    assert!(sum(|f| f.pushed) > 20, "decisions are pushed");
 }
 
 #[test]

@@ -39,11 +39,10 @@ fn repair(world: &World) -> Case {
 #[test]
 fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     let calendar = Calendar::builtin();
-    // Decided on a Wednesday. Shanghai publishes within seven working days and pushes to the place of registration within
-    // ten, which publishes within ten of receipt: SAMR Order 45, art. 13.
+    // Decided on a Wednesday by a department whose order is the NDRC's: published within seven working days. How a market
+    // regulator's decision reaches the place of registration, tells the next test.
     let decided = date("2025-11-12");
     assert_eq!(calendar.add_working_days(decided, 7).date, date("2025-11-21"));
-    assert_eq!(calendar.add_working_days(decided, 10).date, date("2025-11-26"));
     let penalty = Penalty::general("沪示罚2025第1号", "2025-11-12");
     let mut world = World::new(at("2025-11-21", 10));
     let record = world.collect(SH, &penalty);
@@ -188,6 +187,60 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     let drawn =
         certificate::draw_up(&node.context, &node.disk, Which::Case(case), None, salt, world.now).unwrap();
     assert_eq!(drawn.unwrap_err().known(), Some(Code::CaseDenied));
+}
+
+#[test]
+fn a_market_regulators_penalty_is_pushed_published_and_repaired_across_the_spring_festival() {
+    // Decided in Shanghai on Monday 2 February 2026 against a company of Jiangsu, under Order 107; pushed as Order 45 has it.
+    let mut world = World::with_region(at("2026-02-02", 16), "320000");
+    let penalty = Penalty::samr("沪市监罚2026第1号", "2026-02-02");
+    let record = world.collect(SH, &penalty);
+    // Ten working days: 3 to 6, 9 to 13 and the make-up Saturday 14 February, before the festival. It was there at once.
+    let calendar = Calendar::builtin();
+    assert_eq!(calendar.add_working_days(date("2026-02-02"), 10).date, date("2026-02-14"));
+    assert_eq!(world.publication(SH, record).taken, Some(at("2026-02-02", 16)));
+    // Jiangsu has ten of its own, from receipt; it publishes on Friday 6 February, and its word is the authority's clock.
+    assert_eq!(world.copy(JS, record).due, due("2026-02-14"));
+    world.until(at("2026-02-06", 10));
+    world.publish(JS, record);
+    assert_eq!(world.publication(SH, record).published, Some(date("2026-02-06")));
+    // A bank looks and is told by the authority, never from the copy.
+    world.until(at("2026-02-09", 10));
+    assert_eq!(world.ask(1).iter().map(|r| r.record).collect::<Vec<_>>(), [record]);
+    // The company disputes: Jiangsu sees the mark at once, and answers nothing itself.
+    world.object(JS, "沪市监罚2026第1号", 9);
+    assert_eq!(world.copy(JS, record).status, Status::Disputed);
+    // The date was wrong: the corrected decision is pushed again, and is to be published anew within ten working days of
+    // Tuesday 10 February: 11, 12, 13, 14, and from the 24th, over the festival, to Saturday 28 and Monday 2 March.
+    world.until(at("2026-02-10", 10));
+    world.collect(SH, &Penalty { decided: "2026-01-30", ..penalty });
+    world.answer(9, Finding::Corrected);
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.status, copy.current, copy.due), (Status::Active, false, due("2026-03-02")));
+    world.until(at("2026-02-24", 9));
+    world.publish(JS, record);
+    assert!(world.copy(JS, record).current);
+    assert_eq!(
+        world.publication(SH, record).published,
+        Some(date("2026-02-06")),
+        "publicity does not begin anew"
+    );
+    // Three months from the publication, and not from the decision, it may be repaired; applied for at home.
+    world.until(at("2026-05-06", 9));
+    let case = CaseId([1; 16]);
+    assert!(matches!(world.apply(JS, "沪市监罚2026第1号", 1), Response::Case(_)));
+    world.step(SH, Input::AcceptRepair { case, clerk: None });
+    let granted =
+        world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
+    let Some(Response::Decided { case: Case::Decided(said), .. }) = granted else { panic!("{granted:?}") };
+    assert_eq!((said.granted, said.rule.as_str()), (true, "samr-107"));
+    // Jiangsu takes it down, cannot publish it again, and has forgotten what it said when the days for that are over.
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.status, copy.due, copy.held), (Status::Repaired, None, true));
+    assert!(matches!(world.publish(JS, record), Response::Refused(r) if r.known() == Some(Code::CaseDenied)));
+    world.until(at("2026-05-12", 9));
+    assert!(!world.copy(JS, record).held);
+    assert_eq!((world.alerts_of(SH, "publish"), world.alerts_of(JS, "publish")), (0, 0), "nothing was late");
 }
 
 /// The receipt of an entry of `sh`'s status log, and its proof.

@@ -87,6 +87,12 @@ pub enum Fact {
     /// An auditor is told whom accesses are about: in its own log before it asks, in the member's before it is told.
     #[n(26)]
     Mandated(#[n(0)] Signed<Mandate>),
+    /// A record is on its way to the member that publishes it, by a duty that a rule sets.
+    #[n(27)]
+    Pushed(#[n(0)] Pushed),
+    /// This member has received and verified a record that it is to publish.
+    #[n(28)]
+    Taken(#[n(0)] Taken),
 }
 
 impl Fact {
@@ -96,6 +102,14 @@ impl Fact {
             Self::Disclosed(disclosed) => Some(&disclosed.asked),
             Self::Refused(refused) => Some(&refused.asked),
             _ => None,
+        }
+    }
+
+    /// By which its subject finds it, of an entry that tells somebody about a subject or refuses to.
+    pub fn subject_link(&self) -> Option<&SubjectLink> {
+        match self {
+            Self::Pushed(pushed) => Some(&pushed.subject_link),
+            other => other.asked_by().map(|asked| &asked.subject_link),
         }
     }
 }
@@ -275,6 +289,9 @@ pub enum StatusFact {
     /// has signed is over.
     #[n(23)]
     KeyWithdrawn(#[n(0)] Digest),
+    /// This member has published a record (公示).
+    #[n(12)]
+    Published(#[n(0)] Published),
 }
 
 impl StatusFact {
@@ -713,6 +730,70 @@ pub struct Received {
     /// The records received.
     #[n(4)]
     pub records: Vec<RecordId>,
+}
+
+/// A record pushed by law to the member that publishes it (依法推送): nobody has asked for it. The fields are those that are
+/// public; each is sent as its value, which the record commits to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Pushed {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Index of the version in this member's `records` log.
+    #[n(1)]
+    pub version: u64,
+    /// The member that is to publish it.
+    #[n(2)]
+    pub to: MemberId,
+    /// The fields, ascending.
+    #[n(3)]
+    pub fields: Vec<FieldId>,
+    /// The rule that makes it a duty ([`crate::rules::Publication`]).
+    #[n(4)]
+    pub rule: String,
+    /// The subject's n-th access at this member; only the subject can link it.
+    #[n(5)]
+    pub subject_link: SubjectLink,
+    /// Registry version decided under.
+    #[n(6)]
+    pub registry: u64,
+}
+
+/// A record received to be published: the mirror image of the sending member's entry.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Taken {
+    /// The sending member, the record's authority.
+    #[n(0)]
+    pub from: MemberId,
+    /// Index of its access entry.
+    #[n(1)]
+    pub index: u64,
+    /// Leaf hash of that entry.
+    #[n(2)]
+    pub leaf: Digest,
+    /// The record.
+    #[n(3)]
+    pub record: RecordId,
+    /// Last day on which it is to be published.
+    #[n(4)]
+    pub due: Deadline,
+}
+
+/// A record published. Its author's newest statement about a record counts, so that a day can be put right.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Published {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Its authority, who counts from this day where the rules do.
+    #[n(1)]
+    pub authority: MemberId,
+    /// The day, in Asia/Shanghai.
+    #[n(2)]
+    pub on: Date,
 }
 
 /// Entries were read over HTTP with a reading pass: written before the first byte leaves, once for a pass and a log as far as

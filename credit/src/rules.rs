@@ -7,6 +7,7 @@
 //! `None`, "not provided"; nothing is inherited from a neighbour or a national rule, and callers refuse to guess.
 
 mod authorities;
+mod publication;
 mod tiers;
 
 use std::fmt;
@@ -15,10 +16,12 @@ use crypto::Digest;
 use crypto::codec::{Decode, Encode};
 
 use crate::catalog::{CatalogError, Line, digest_of, table};
+use crate::id::ItemId;
 use crate::status::Change;
 use crate::value::Date;
 
 pub use authorities::AuthorityKind;
+pub use publication::Publication;
 pub use tiers::Penalty;
 use {authorities::Authorities, tiers::Words};
 
@@ -343,6 +346,7 @@ pub struct RuleBook {
     places: Vec<Place>,
     words: Words,
     authorities: Authorities,
+    publications: Vec<Publication>,
     digest: Digest,
 }
 
@@ -356,13 +360,13 @@ impl RuleBook {
         }
     }
 
-    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv`, `recognition.csv`, `tiers.csv` and
-    /// `authorities.csv`, in this order.
+    /// Reads the texts of `repair.csv`, `retention.csv`, `deadlines.csv`, `recognition.csv`, `tiers.csv`, `authorities.csv`
+    /// and `publication.csv`, in this order.
     ///
     /// Errors: a malformed line, a set whose lines disagree, or two sets of one kind, two rules of one region or two terms of
     /// one duty for the same day.
-    pub fn parse(texts: [&str; 6]) -> Result<Self, CatalogError> {
-        let [repair, retention, deadlines, recognition, tiers, authorities] = texts;
+    pub fn parse(texts: [&str; 7]) -> Result<Self, CatalogError> {
+        let [repair, retention, deadlines, recognition, tiers, authorities, publication] = texts;
         let authorities = Authorities::parse(authorities)?;
         let mut sets: Vec<RuleSet> = Vec::new();
         for line in table("repair.csv", repair, &REPAIR_COLUMNS)? {
@@ -450,8 +454,9 @@ impl RuleBook {
             places.push(place);
         }
         let words = Words::parse(tiers, &sets)?;
+        let publications = publication::parse(publication, &authorities)?;
         let digest = digest_of(&texts);
-        Ok(Self { sets, retention: regions, terms, places, words, authorities, digest })
+        Ok(Self { sets, retention: regions, terms, places, words, authorities, publications, digest })
     }
 
     /// How system `own` takes a result of `other` that was decided on `day`; `None` = it does not.
@@ -481,7 +486,17 @@ impl RuleBook {
         own.or_else(|| self.terms.iter().filter(covers).find(|t| t.region.is_none()))
     }
 
-    /// SHA-256 over the six texts, each with its length before it (8 bytes, big endian).
+    /// How a decision of such an authority about an item is published; `None` = not provided.
+    pub fn publication(&self, item: &ItemId, kind: AuthorityKind, decided: Date) -> Option<&Publication> {
+        publication::find(&self.publications, item, kind, decided)
+    }
+
+    /// The rule with this id, as an entry names it.
+    pub fn publication_named(&self, id: &str) -> Option<&Publication> {
+        self.publications.iter().find(|rule| rule.id == id)
+    }
+
+    /// SHA-256 over the seven texts, each with its length before it (8 bytes, big endian).
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -741,7 +756,8 @@ const DEADLINES: &str = include_str!("../data/rules/deadlines.csv");
 const RECOGNITION: &str = include_str!("../data/rules/recognition.csv");
 const TIERS: &str = include_str!("../data/rules/tiers.csv");
 const AUTHORITIES: &str = include_str!("../data/rules/authorities.csv");
-const BUILTIN: [&str; 6] = [REPAIR, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES];
+const PUBLICATION: &str = include_str!("../data/rules/publication.csv");
+const BUILTIN: [&str; 7] = [REPAIR, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION];
 
 #[cfg(test)]
 mod tests {
@@ -844,6 +860,7 @@ mod tests {
             RECOGNITION,
             TIERS,
             AUTHORITIES,
+            PUBLICATION,
         ])
         .unwrap();
         let rule = |day| book.rule(AuthorityKind::GENERAL, date(day), Tier::General).unwrap();
@@ -888,7 +905,9 @@ mod tests {
         assert_eq!(book.recognition(System::Gsxt, System::CreditChina, change, date("2026-04-01")), None);
         let same = RECOGNITION.replace("gsxt,repair,2", "gsxt,repair,1");
         assert_eq!(
-            RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS, AUTHORITIES]).unwrap_err().column,
+            RuleBook::parse([REPAIR, RETENTION, DEADLINES, &same, TIERS, AUTHORITIES, PUBLICATION])
+                .unwrap_err()
+                .column,
             "rank"
         );
     }
@@ -897,40 +916,44 @@ mod tests {
     fn refuses_rule_files_that_contradict_themselves() {
         let overlap = REPAIR.replace("2026-04-01,,decision", "2026-03-01,,decision");
         assert_eq!(
-            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+            RuleBook::parse([&overlap, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION])
                 .unwrap_err()
                 .column,
             "from"
         );
         let split = REPAIR.replacen("2026-04-01,,decision", "2026-05-01,,decision", 1);
         assert_eq!(
-            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+            RuleBook::parse([&split, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION])
                 .unwrap_err()
                 .column,
             "from"
         );
         let min = REPAIR.replacen("general,3,12", "general,13,12", 1);
         assert_eq!(
-            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+            RuleBook::parse([&min, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION])
                 .unwrap_err()
                 .column,
             "max_months"
         );
         let tier = REPAIR.replacen("general,3,12", "minor,3,12", 1);
         assert_eq!(
-            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES])
+            RuleBook::parse([&tier, RETENTION, DEADLINES, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION])
                 .unwrap_err()
                 .column,
             "tier"
         );
         let twice = format!("{DEADLINES}forward,310000,2020-01-01,,1,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION, TIERS, AUTHORITIES]).unwrap_err().column,
+            RuleBook::parse([REPAIR, RETENTION, &twice, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION])
+                .unwrap_err()
+                .column,
             "valid_from"
         );
         let twice = format!("{RETENTION}310000,sh,上海市,3,end,stop,,,2020-01-01,,示例,K\n");
         assert_eq!(
-            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION, TIERS, AUTHORITIES]).unwrap_err().column,
+            RuleBook::parse([REPAIR, &twice, DEADLINES, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION])
+                .unwrap_err()
+                .column,
             "valid_from"
         );
         assert_ne!(
@@ -940,7 +963,8 @@ mod tests {
                 DEADLINES,
                 RECOGNITION,
                 TIERS,
-                AUTHORITIES
+                AUTHORITIES,
+                PUBLICATION
             ])
             .unwrap()
             .digest(),

@@ -103,6 +103,13 @@ impl SubjectId {
         self.kind
     }
 
+    /// The province in which it is registered, six digits of GB/T 2260, by digits 3 to 8 of its credit code; `None` for a
+    /// natural person, and for what the national registrar has registered (100000).
+    pub fn province(&self) -> Option<String> {
+        let region = self.text.get(2..8).filter(|_| self.kind == SubjectKind::Uscc)?;
+        (region != "100000").then(|| province_of(region))
+    }
+
     /// True for a resident number. An individual business (个体工商户) has a credit code and counts as an
     /// organisation here, although a natural person stands behind it.
     pub fn is_natural_person(&self) -> bool {
@@ -119,6 +126,11 @@ impl SubjectId {
         // INVARIANT: eighteen ASCII characters, checked by `parse`.
         format!("{}{stars}{}", &self.text[..6], &self.text[tail..])
     }
+}
+
+/// The province of a region, each six digits of GB/T 2260: `310000` of `310118`.
+pub fn province_of(region: &str) -> String {
+    format!("{}0000", region.get(..2).unwrap_or_default())
 }
 
 impl fmt::Debug for SubjectId {

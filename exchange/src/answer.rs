@@ -27,7 +27,12 @@ use crypto::{
     sign::{PublicKey, Verified},
 };
 use ledger::{
-    checkpoint::SignedCheckpoint, log, proof::verify_inclusion, prover::Prover, store::View, tree::LeafIndex,
+    checkpoint::{Checkpoint, SignedCheckpoint},
+    log,
+    proof::verify_inclusion,
+    prover::Prover,
+    store::View,
+    tree::LeafIndex,
 };
 use minicbor::{Decode, Encode};
 
@@ -464,11 +469,7 @@ pub fn trace(registry: &Registry, question: &Verified<Question>, answer: &Answer
     let mut recorded = Vec::with_capacity(named.len());
     for (sent, named) in answer.records.iter().zip(named) {
         let Some(checkpoint) = &checkpoint else { return Err(refuse("records without a checkpoint")) };
-        let leaf = leaf_hash(&sent.entry);
-        verify_inclusion(LeafIndex(named.version), checkpoint.size, &leaf, &checkpoint.root, &sent.path)
-            .map_err(|e| refuse(&e.to_string()))?;
-        let entry = Entry::from_bytes(&sent.entry).map_err(|e| refuse(&e.to_string()))?;
-        let Fact::Recorded(one) = entry.fact else { return Err(refuse("an entry is no record")) };
+        let one = self::recorded(sent, named.version, checkpoint).map_err(|why| refuse(&why))?;
         if one.record != named.record {
             return Err(refuse("its entry names another record"));
         }
@@ -521,18 +522,14 @@ pub fn open(
 ) -> Result<OpenedAnswer, Refusal> {
     let refuse = |why: &str| refuse(answer, why);
     let traced = trace(registry, question, answer)?;
-    let mut opener = match answer.records.is_empty() && answer.checks.is_empty() {
+    let mut opening = match answer.records.is_empty() && answer.checks.is_empty() {
         true => None,
-        false => {
-            let bound = epoch_binding(&answer.member, &question.get().asker);
-            let epoch = key.epoch(&bound, &answer.enc).map_err(|_| refuse("it is not sealed to this key"))?;
-            Some(epoch.answer(&answer.number.0, &answer_binding(&answer.question)))
-        }
+        false => Some(opener(answer, &question.get().asker, key).map_err(refuse)?),
     };
     let (named, judged) = traced.disclosed().map_or((&[][..], &[][..]), |d| (&d.records[..], &d.checks[..]));
     let mut records = Vec::new();
     for ((sent, named), recorded) in answer.records.iter().zip(named).zip(&traced.recorded) {
-        let Some(opener) = opener.as_mut() else { continue };
+        let Some(opener) = opening.as_mut() else { continue };
         let about = (question.get(), &answer.question);
         let fields = open_fields(about, opener, sent, named, &recorded.fields_root).map_err(refuse)?;
         records.push(OpenedAnswerRecord {
@@ -545,7 +542,7 @@ pub fn open(
         });
     }
     let withheld = traced.withheld();
-    let checks = check::open(question, opener.as_mut(), &answer.checks, judged, withheld).map_err(refuse)?;
+    let checks = check::open(question, opening.as_mut(), &answer.checks, judged, withheld).map_err(refuse)?;
     Ok(OpenedAnswer {
         member: answer.member.clone(),
         index: traced.access.index,
@@ -563,6 +560,45 @@ fn refuse(answer: &Answer, why: &str) -> Refusal {
     Refusal::new(Code::SignatureInvalid, format!("answer of `{}`: {why}", answer.member))
 }
 
+/// The entry that a record of an answer comes with, proven under the checkpoint.
+pub(crate) fn recorded(
+    sent: &AnswerRecord,
+    version: u64,
+    checkpoint: &Checkpoint,
+) -> Result<Recorded, String> {
+    let leaf = leaf_hash(&sent.entry);
+    verify_inclusion(LeafIndex(version), checkpoint.size, &leaf, &checkpoint.root, &sent.path)
+        .map_err(|e| e.to_string())?;
+    match Entry::from_bytes(&sent.entry).map_err(|e| e.to_string())?.fact {
+        Fact::Recorded(recorded) => Ok(recorded),
+        _ => Err("an entry is no record".to_owned()),
+    }
+}
+
+/// Opens what an answer to `asker` seals, with one of that member's keys.
+pub(crate) fn opener(
+    answer: &Answer,
+    asker: &MemberId,
+    key: &OpeningKey,
+) -> Result<AnswerCipher, &'static str> {
+    let bound = epoch_binding(&answer.member, asker);
+    let epoch = key.epoch(&bound, &answer.enc).map_err(|_| "it is not sealed to this key")?;
+    Ok(epoch.answer(&answer.number.0, &answer_binding(&answer.question)))
+}
+
+/// Opens a record that is sent in values alone, and checks them against its root: its subject, and the fields in order.
+pub(crate) fn open_values(
+    opener: &mut AnswerCipher,
+    sent: &AnswerRecord,
+    version: u64,
+    root: &Digest,
+) -> Result<(String, Vec<OpenedField>), &'static str> {
+    match open_sent(opener, sent, version, root, &|_, _| false)? {
+        (Some(Value::Text(subject)), fields) => Ok((subject, fields)),
+        _ => Err("a record names no subject"),
+    }
+}
+
 /// Opens one record's fields and checks them against its root, its access entry and the question.
 fn open_fields(
     (question, digest): (&Question, &Digest),
@@ -571,11 +607,36 @@ fn open_fields(
     named: &DisclosedRecord,
     root: &Digest,
 ) -> Result<Vec<OpenedField>, &'static str> {
+    let told = |field, opening: &Opening| {
+        let told = disclosure::mask_commitment(digest, named.version, opening);
+        named.fields.iter().any(|f| f.field == field && f.mask == Some(told))
+    };
+    let (about, fields) = open_sent(opener, sent, named.version, root, &told)?;
+    if about != Some(Value::Text(question.subject.as_str().to_owned())) {
+        return Err("a record is about another subject");
+    }
+    let same = fields.len() == named.fields.len()
+        && fields.iter().zip(&named.fields).all(|(a, b)| a.field == b.field && a.mode == b.mode);
+    if !same {
+        return Err("it has not the fields its entry names");
+    }
+    Ok(fields)
+}
+
+/// Opens the fields of one record and holds the values against its root. `told` says whether a masked form is the one that was
+/// committed to. The subject, where it is among them, and the others in order.
+fn open_sent(
+    opener: &mut AnswerCipher,
+    sent: &AnswerRecord,
+    version: u64,
+    root: &Digest,
+    told: &dyn Fn(FieldId, &Opening) -> bool,
+) -> Result<(Option<Value>, Vec<OpenedField>), &'static str> {
     let mut commitments = Vec::new();
     let mut fields = Vec::new();
     let mut about = None;
     for SealedOpening { field, mode, sealed } in &sent.fields {
-        let bound = field_binding(named.version, *field, *mode);
+        let bound = field_binding(version, *field, *mode);
         let content = opener.open(&bound, sealed).map_err(|_| "a field does not open with this key")?;
         let value = match mode {
             Mode::Value => {
@@ -585,8 +646,7 @@ fn open_fields(
             }
             Mode::Mask => {
                 let opening: Opening = codec::from_slice(&content).map_err(|_| "a mask is malformed")?;
-                let told = disclosure::mask_commitment(digest, named.version, &opening);
-                if !named.fields.iter().any(|f| f.field == *field && f.mask == Some(told)) {
+                if !told(*field, &opening) {
                     return Err("a masked value is not the one its entry commits to");
                 }
                 read_content(*field, &opening.content)
@@ -603,16 +663,8 @@ fn open_fields(
     if !sent.proof.verify(root, &commitments) {
         return Err("the fields do not belong to the record's root");
     }
-    if about != Some(Value::Text(question.subject.as_str().to_owned())) {
-        return Err("a record is about another subject");
-    }
     fields.sort_by_key(|f| f.field);
-    let same = fields.len() == named.fields.len()
-        && fields.iter().zip(&named.fields).all(|(a, b)| a.field == b.field && a.mode == b.mode);
-    if !same {
-        return Err("it has not the fields its entry names");
-    }
-    Ok(fields)
+    Ok((about, fields))
 }
 
 fn epoch_binding(member: &MemberId, asker: &MemberId) -> Vec<u8> {

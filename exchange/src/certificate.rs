@@ -33,6 +33,7 @@ use crate::{
     artifact::status_fact,
     context::Context,
     logs::LogName,
+    push::publish,
     receipt::{Proven, Receipt},
     recognise,
     refusal::{Code, Fault, Refusal},
@@ -327,9 +328,12 @@ pub fn draw_up(
     }
     let row: Option<RecordRow> = tables::row(view, &Key::record(&record))?;
     let sealed = row.map(|row| tables::payload(view, row.newest.slot)).transpose()?.flatten();
-    let facts = sealed.map(|sealed| {
-        let facts = sealed.facts;
-        Facts { item: facts.item, decided: facts.decided, published: facts.published, tier: facts.tier }
+    let known = sealed.map(|sealed| publish::known(context, view, sealed.facts)).transpose()?;
+    let facts = known.map(|facts| Facts {
+        item: facts.item,
+        decided: facts.decided,
+        published: facts.published,
+        tier: facts.tier,
     });
     let case: Option<Case> = match &decision.case {
         Some(id) => tables::row(view, &Key::case(id))?,

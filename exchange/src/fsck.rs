@@ -13,6 +13,7 @@
 
 mod cases;
 mod finding;
+mod push;
 mod standing;
 
 use core::fmt;
@@ -427,6 +428,7 @@ impl Check<'_> {
                 }
                 read(self.delivery(rest, &row)?)
             }
+            Table::Push | Table::Copy | Table::Published => push::row(self, table, key, rest, (stored, made)),
             Table::Due => match (stored, rest.get(8..)) {
                 (Some(bytes), Some(work)) => {
                     decode::<()>(key, bytes)?;

@@ -19,6 +19,11 @@
 //! acknowledges with an entry of its own; the acknowledgements make the certificate. [`sync`] brings what a push
 //! missed, and brings a restored member back to where its peers have seen it, before it answers anything.
 //!
+//! # Life of a publication
+//!
+//! A decision about a subject of another province is pushed there by [`push`], in the batch that takes it in; the receiver keeps
+//! it sealed, says when it has published it, and stops when the authority's log says so.
+//!
 //! # When two members differ
 //!
 //! [`summary`] keeps a digest of the standings under each authority; [`reconcile`] compares it with a peer's, finds the
@@ -58,6 +63,7 @@ pub mod parts;
 pub mod pass;
 pub mod project;
 pub mod propagation;
+pub mod push;
 pub mod query;
 pub mod quota;
 pub mod read;

@@ -14,6 +14,7 @@ use credit::{
     question::Question,
     repair::{Application, FalseMaterial},
     status::Change,
+    value::Date,
 };
 use crypto::{Digest, Timestamp, sign::Verified};
 use ledger::{
@@ -30,7 +31,7 @@ use crate::{
     grant, kept,
     logs::LogName,
     mandate::{self, MandateDraft},
-    propagation, query,
+    propagation, push, query,
     receipt::Proven,
     reconcile::{self, Judged},
     refusal::{Code, Fault, Halt, Refusal},
@@ -232,6 +233,29 @@ pub enum Input {
         fact: StatusFact,
         /// The receipt, to be kept for the certificate.
         receipt: Vec<u8>,
+    },
+    /// A record that another member has pushed, opened and checked.
+    Pushed {
+        /// Who sent it.
+        caller: MemberId,
+        /// What its author's log says of it.
+        arrived: Box<push::copy::Arrived>,
+        /// As it came: what is kept.
+        sealed: Vec<u8>,
+    },
+    /// The receiver's acknowledgement of an own push.
+    Taken {
+        /// The receiver's entry, checked.
+        proven: Box<Proven>,
+        /// The receipt, to be kept.
+        receipt: Vec<u8>,
+    },
+    /// Say that this member has published a record.
+    Publish {
+        /// The record.
+        record: RecordId,
+        /// On which day; today by default.
+        on: Option<Date>,
     },
     /// Entries of a log we keep a copy of.
     Pulled {
@@ -495,6 +519,11 @@ impl Member {
             Input::Acknowledgement { event, proven, fact, receipt } => {
                 propagation::acknowledgement(context, turn, event, &proven, &fact, receipt)
             }
+            Input::Pushed { caller, arrived, sealed } => {
+                push::copy::take(context, turn, token, &caller, &arrived, sealed)
+            }
+            Input::Taken { proven, receipt } => push::taken(context, turn, &proven, receipt),
+            Input::Publish { record, on } => push::publish::publish(context, turn, token, record, on),
             Input::Pulled { owner, log, from, entries, checkpoint, note } => {
                 let pulled = sync::Pulled { owner, log, from, entries, checkpoint, note };
                 let own = pulled.owner == self.context.own.id;
@@ -643,8 +672,9 @@ fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
         Input::Application { caller, .. }
         | Input::Relay { caller, .. }
         | Input::Mandated { caller, .. }
+        | Input::Pushed { caller, .. }
         | Input::Notice { caller, .. } => vec![caller],
-        Input::Acknowledgement { proven, .. } => vec![&proven.member],
+        Input::Acknowledgement { proven, .. } | Input::Taken { proven, .. } => vec![&proven.member],
         Input::Pulled { owner, .. } if owner != own => vec![owner],
         _ => Vec::new(),
     }

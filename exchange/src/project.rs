@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     ended, grant,
     logs::LogName,
-    propagation,
+    propagation, push,
     refusal::Halt,
     repair,
     step::Effect,
@@ -104,6 +104,8 @@ pub fn own(
             }
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),
+        Fact::Pushed(pushed) => push::sent(context, turn, index, entry.at, pushed)?,
+        Fact::Taken(taken) => push::copy::kept(turn, index, entry.at, taken),
         Fact::Relayed(relayed) => turn.put(&Key::relayed(&relayed.question), &relayed.to),
         Fact::Batched(_)
         | Fact::Status(_)
@@ -138,6 +140,7 @@ pub fn status(
             }
             if after.has_ended() && !before.is_some_and(|before| before.has_ended()) {
                 ended::keep(turn, author, &changed.record)?;
+                push::copy::ended(context, turn, author, &changed.record, told.at)?;
             }
             if changed.change == Change::Withdraw {
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;
@@ -150,6 +153,7 @@ pub fn status(
             let first = turn.row::<UsedUpRow>(&key)?.map_or(said, |before| before.min(said));
             turn.put(&key, &first);
         }
+        StatusFact::Published(said) => push::publish::keep(context, turn, author, said, told)?,
         other => {
             if let Some((grant, life)) = other.grant_life(told.index) {
                 let key = Key::grant_life(author, grant);

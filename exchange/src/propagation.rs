@@ -2,15 +2,15 @@
 //!
 //! Recipients are every public platform, every asker to whom the access log says that something of the record was
 //! disclosed, as long as it may keep that: a value, a part of one, or an outcome that rests on it; and of a grant the
-//! member it is for. A ban concerns the public platforms alone; that a grant was issued, is over or used up concerns its
-//! grantee alone.
+//! member it is for. A ban concerns the public platforms alone, and a publication the record's authority; that a grant was
+//! issued, is over or used up concerns its grantee alone.
 //! Deliveries are rows, not memories: after a crash the member goes on because the store says so. Redelivery is
 //! normal; merging twice changes nothing, and the look-up before logging keeps the acknowledgement single.
 
 use std::collections::BTreeSet;
 
 use credit::{
-    entry::{Acknowledged, Changed, Entry, Fact, StatusFact},
+    entry::{Acknowledged, Changed, Entry, Fact, Published, StatusFact},
     id::{MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
@@ -29,7 +29,7 @@ use crate::{
     grant,
     limits::{DELIVERIES_PER_TICK_MAX, QUIET_MS, RETRY_MS_MAX, RETRY_MS_MIN},
     logs::LogName,
-    project,
+    project, push,
     receipt::Proven,
     recognise,
     refusal::{Code, Fault, Halt},
@@ -54,6 +54,14 @@ pub fn schedule(
     fact: &StatusFact,
 ) -> Result<(), Halt> {
     let own = &context.own.id;
+    let listens =
+        |m: &MemberId| m != own && context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
+    if let StatusFact::Published(Published { authority, .. }) = fact {
+        if listens(authority) {
+            deliver(turn, event, since, authority.clone());
+        }
+        return Ok(());
+    }
     let mut recipients = BTreeSet::new();
     if concerns_platforms(fact) {
         recipients.extend(context.registry.must_hear(own).map(|m| m.id.clone()));
@@ -67,9 +75,7 @@ pub fn schedule(
             recipients.extend(asker(&rest));
         }
     }
-    let listens = |m: &MemberId| context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
-    let others = grant::concerned(context, turn, fact)?.into_iter();
-    recipients.extend(others.filter(|m| m != own && listens(m)));
+    recipients.extend(grant::concerned(context, turn, fact)?.into_iter().filter(listens));
     for to in recipients {
         deliver(turn, event, since, to);
     }
@@ -183,6 +189,18 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
                 });
                 row.tries
             }
+            Work::Push(record) => match push::due(context, turn, record, &passed)? {
+                Some(tries) => tries,
+                None => continue,
+            },
+            Work::Publish(record) => {
+                push::publish::due(context, turn, record)?;
+                continue;
+            }
+            Work::ForgetCopy(record) => {
+                push::copy::forget(turn, record)?;
+                continue;
+            }
             Work::Expire(record) => {
                 timer::expire(context, turn, record)?;
                 continue;
@@ -261,7 +279,10 @@ pub fn hurry(turn: &mut Turn<'_>, peer: &MemberId) -> Result<(), Halt> {
             Work::Forward(case) => {
                 turn.row::<ForwardRow>(&Key::forward(case))?.is_some_and(|r| r.to == *peer)
             }
+            Work::Push(record) => push::waits_for(turn, record, peer)?,
             Work::Expire(_)
+            | Work::Publish(_)
+            | Work::ForgetCopy(_)
             | Work::Erase(_)
             | Work::Step(..)
             | Work::Retain(_)
@@ -307,7 +328,7 @@ pub fn notice(
     // A bank that collects authorisations says what becomes of them; it decides nothing else.
     let author = &context.registry.member(caller)?.stated;
     let may = author.role.mirrors_status() || author.collector && fact.grant().is_some();
-    if !concerns_others(fact) || !may {
+    if !concerns(context, fact) || !may {
         return Halt::refuse(Code::CallerNotAllowed, "nothing in this entry is for others to act on");
     }
     // 2 and 3
@@ -316,9 +337,25 @@ pub fn notice(
     Ok(())
 }
 
-/// Whether a statement is one that other members act on and acknowledge.
+/// Whether another member's statement is one that this member acts on and acknowledges when it is told.
+pub fn concerns(context: &Context, fact: &StatusFact) -> bool {
+    match fact {
+        StatusFact::Published(said) => said.authority == context.own.id,
+        other => concerns_others(other),
+    }
+}
+
+/// Whether it is one that this member acts on when it finds it in its copy of the other's log.
+pub fn concerns_finder(context: &Context, fact: &StatusFact) -> bool {
+    match fact {
+        StatusFact::Published(said) => said.authority == context.own.id,
+        other => concerns_platforms(other),
+    }
+}
+
+/// Whether a statement is one that other members act on: of a publication the record's authority alone.
 pub fn concerns_others(fact: &StatusFact) -> bool {
-    concerns_platforms(fact) || fact.grant().is_some()
+    concerns_platforms(fact) || fact.grant().is_some() || matches!(fact, StatusFact::Published(_))
 }
 
 /// Whether every public platform acts on it and acknowledges it. The others each finds in its copy of the log, and

@@ -19,6 +19,7 @@ use credit::{
 use crypto::{
     Digest,
     pseudonym::{SubjectLink, SubjectTag, subject_access_key, subject_link},
+    secret::Secret,
     sign::Verified,
 };
 use ledger::store::Space;
@@ -32,7 +33,7 @@ use crate::{
     limits::{ASK_AGAIN_MS_MAX, RECORDS_PER_ANSWER_MAX, RECORDS_SCANNED_MAX},
     logs::LogName,
     mandate, parts,
-    refusal::{Code, Halt},
+    refusal::{Code, Fault, Halt},
     step::{Reply, Token},
     tables::{self, Key, QuestionRow, RecordRow},
     turn::Turn,
@@ -341,7 +342,26 @@ fn verdicts(context: &Context, asking: &Asking<'_>, asked: &Question) -> Vec<Fie
         .collect()
 }
 
-/// Who asked, with the subject's next link. A link that is taken (a restore may have lost the count) is passed over.
+/// The next link of the subject with this tag and access key. A link that is taken (a restore may have lost the count) is
+/// passed over.
+pub(crate) fn next_link(
+    turn: &mut Turn<'_>,
+    tag: &SubjectTag,
+    access_key: &Secret,
+) -> Result<SubjectLink, Fault> {
+    let mut n: u64 = turn.row(&Key::accesses(tag))?.unwrap_or(0);
+    let link = loop {
+        let link = subject_link(access_key, n);
+        if turn.row::<u64>(&Key::link(&link))?.is_none() {
+            break link;
+        }
+        n += 1;
+    };
+    turn.put(&Key::accesses(tag), &(n + 1));
+    Ok(link)
+}
+
+/// Who asked, with the subject's next link.
 fn asked_by(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -351,15 +371,7 @@ fn asked_by(
     let asked = question.get();
     let tag = context.own.naming.subject_tag(&asked.subject);
     let access_key = subject_access_key(&context.own.access, asked.subject.as_str());
-    let mut n: u64 = turn.row(&Key::accesses(&tag))?.unwrap_or(0);
-    let link: SubjectLink = loop {
-        let link = subject_link(&access_key, n);
-        if turn.row::<u64>(&Key::link(&link))?.is_none() {
-            break link;
-        }
-        n += 1;
-    };
-    turn.put(&Key::accesses(&tag), &(n + 1));
+    let link = next_link(turn, &tag, &access_key)?;
     Ok(answer::asked_by(question, via, link, context.registry.version))
 }
 

@@ -21,6 +21,7 @@ use crate::{
     context::Context,
     limits::{ENTRIES_PER_PULL_MAX, PULL_BYTES_MAX},
     logs::LogName,
+    push,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     repair::{self, Forwarded},
@@ -36,6 +37,9 @@ pub fn complete(context: &Context, view: &dyn View, reply: Reply) -> Result<Resp
         Reply::Ready(response) => Ok(*response),
         Reply::Receipt(index) => {
             Ok(Response::Receipt(Receipt::build(view, &context.own.id, LogName::Status, index)?))
+        }
+        Reply::AccessReceipt(index) => {
+            Ok(Response::Receipt(Receipt::build(view, &context.own.id, LogName::Access, index)?))
         }
         Reply::Answer(_) | Reply::Judge(_) => Err(Fault("an answer is sealed, not completed".into())),
     }
@@ -197,6 +201,7 @@ pub fn record_status(context: &Context, view: &dyn View, record: RecordId) -> Re
         authority: row.as_ref().map(|row| authority(view, row)).transpose()?.flatten(),
         version: row.map(|r| r.newest.index),
         standing,
+        publication: push::pushes(context, view, Some(record))?.pop(),
     })
 }
 

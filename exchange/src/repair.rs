@@ -28,6 +28,7 @@ use crate::{
     limits::REASON_BYTES_MAX,
     logs::LogName,
     propagation::{backoff_ms, concerns_others},
+    push::publish,
     read, recognise,
     refusal::{Code, Fault, Halt, Refusal},
     step::{Effect, Reply, Token},
@@ -666,12 +667,12 @@ fn first(applied: &Applied) -> Digest {
     applied.applications.first().map_or(Digest::ZERO, |j| j.application)
 }
 
-/// The facts of a record of which this member is the authority.
+/// The facts of a record of which this member is the authority, with the day of its publication as it is known.
 pub(crate) fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<RecordFacts, Halt> {
     let row = turn.row::<RecordRow>(&Key::record(record))?;
     let sealed = row.map(|row| tables::payload(turn.view(), row.newest.slot)).transpose()?.flatten();
     match sealed.map(|sealed| sealed.facts) {
-        Some(facts) if facts.authority == context.own.id => Ok(facts),
+        Some(facts) if facts.authority == context.own.id => Ok(publish::known(context, turn.view(), facts)?),
         Some(facts) => Halt::refuse(Code::NotAuthority, format!("`{}`", facts.authority)),
         None => Halt::refuse(Code::RecordUnknown, format!("`{record}`")),
     }
@@ -686,7 +687,7 @@ pub(crate) fn rule<'a>(context: &'a Context, facts: &RecordFacts) -> Result<&'a 
 }
 
 /// The days from which a rule counts a record's publicity: decision and publication. The official layout does not tell
-/// the day of publication; a set that counts from it is not guessed at.
+/// the day of publication, and not every publisher says it; a set that counts from it is not guessed at.
 pub(crate) fn starts(rule: &Rule, facts: &RecordFacts) -> Result<(Date, Date), Refusal> {
     let denied = |why: String| Refusal::new(Code::CaseDenied, why);
     let decided = facts.decided.ok_or_else(|| denied("the record has no decision date".to_owned()))?;
@@ -694,7 +695,7 @@ pub(crate) fn starts(rule: &Rule, facts: &RecordFacts) -> Result<(Date, Date), R
         (_, Some(published)) => Ok((decided, published)),
         (Clock::Decision, None) => Ok((decided, decided)),
         (Clock::Publication, None) => Err(denied(format!(
-            "`{}` counts from publication, and the record does not tell that day",
+            "`{}` counts from publication, and neither the record tells that day nor its publisher; who publishes it says so with `xinqiao record publish`",
             rule.set_id
         ))),
     }

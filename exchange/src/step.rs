@@ -28,6 +28,8 @@ pub enum Effect {
         /// The recipient.
         to: MemberId,
     },
+    /// Push an own record to the member that publishes it.
+    Push(RecordId),
     /// Send an application to its authority.
     Forward {
         /// The authority.
@@ -80,6 +82,8 @@ pub enum Reply {
     Judge(Box<Judging>),
     /// Build the receipt of an own status entry.
     Receipt(u64),
+    /// Build the receipt of an own access entry.
+    AccessReceipt(u64),
 }
 
 impl Reply {

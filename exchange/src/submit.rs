@@ -17,6 +17,7 @@ use crate::{
     ended,
     limits::{EARLIER_VERSIONS_MAX, RECORDS_PER_BATCH_MAX},
     logs::LogName,
+    push::{self, Place},
     recognise,
     refusal::{Code, Fault, Halt},
     step::{Reply, Token},
@@ -102,14 +103,16 @@ pub struct SealedRow {
     subject: Option<SubjectPseudonym>,
     /// Ids under which other platforms of the region know it.
     twins: Vec<(MemberId, RecordId)>,
+    /// Where it is to be published, where a rule says so.
+    place: Option<Box<Place>>,
 }
 
 impl SealedRow {
     /// Encodes the sealed record of a file's row about the subject with this index key.
     pub fn new(row: FileRow, sealed: SealedRecord, tag: SubjectTag) -> Self {
         let payload = codec::to_vec(&sealed);
-        let twins = Vec::new();
-        Self { row, facts: sealed.facts, fields_root: sealed.fields_root, tag, payload, subject: None, twins }
+        let (facts, fields_root) = (sealed.facts, sealed.fields_root);
+        Self { row, facts, fields_root, tag, payload, subject: None, twins: Vec::new(), place: None }
     }
 
     /// The same about the subject with this pseudonym: a ban found elsewhere is held against it.
@@ -122,6 +125,12 @@ impl SealedRow {
     #[must_use]
     pub fn known_as(self, twins: Vec<(MemberId, RecordId)>) -> Self {
         Self { twins, ..self }
+    }
+
+    /// The same with where it is to be published ([`crate::push::place`]).
+    #[must_use]
+    pub fn published_at(self, place: Option<Place>) -> Self {
+        Self { place: place.map(Box::new), ..self }
     }
 }
 
@@ -161,7 +170,8 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 ///    does that of an earlier version. A record that was erased is refused: an old file does not bring it back. So is one
 ///    that this file has brought before, whatever its content, and an unknown one where one like it has ended
 ///    ([`crate::ended`]). What the operator has confirmed is taken as it stands.
-///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
+///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one. What is to be
+///    published is on its way to who publishes it ([`crate::push`]).
 /// 4. One signed `Batched` entry over the run's entries.
 /// 5. Of an own record with other content than before, whoever was told that hears of it.
 /// 6. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
@@ -241,7 +251,12 @@ pub fn submit(
         let differs = known.as_ref().is_some_and(|known| known.content.is_some());
         let tells = differs && row.facts.authority == context.own.id && !standing.has_ended();
         let (id, twins) = (row.facts.record, row.twins.clone());
-        let leaf = record(turn, row, known);
+        let place = row.place.clone().filter(|_| !standing.has_ended());
+        let publish = place.map(|place| (row.facts.clone(), row.tag, *place));
+        let (index, leaf) = record(turn, row, known);
+        if let Some((facts, tag, place)) = publish {
+            push::recorded(context, turn, (&facts, index), &tag, place)?;
+        }
         leaves.push(leaf);
         if tells {
             corrected.push((id, standing, leaf));
@@ -361,7 +376,7 @@ fn correct(
     Ok(())
 }
 
-fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Digest {
+fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> (u64, Digest) {
     let SealedRow { facts, fields_root, tag, payload, subject, .. } = row;
     turn.put(&Key::index(&tag, &facts.item, &facts.record), &());
     let recorded = Recorded {
@@ -380,5 +395,5 @@ fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> Dige
         RecordRow { content: Some(facts.content), tag: Some(tag), subject, ..RecordRow::of(known, newest) };
     turn.put(&Key::record(&facts.record), &row);
     turn.put_payload(facts.slot, payload);
-    leaf
+    (index, leaf)
 }

@@ -172,7 +172,7 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
             continue;
         }
         let Some(fact) = fact else { continue };
-        if propagation::concerns_platforms(&fact) {
+        if propagation::concerns_finder(context, &fact) {
             let checkpoint = checkpoint.clone();
             let proven = Proven { member: owner.clone(), log: name, index, entry, leaf, checkpoint };
             match propagation::act(context, turn, &proven, &fact) {

@@ -90,6 +90,9 @@ tables! {
     Finding = 55;
     Ended = 56;
     Counterpart = 57;
+    Push = 60;
+    Copy = 61;
+    Published = 62;
     Asked = 70;
     Kept = 71;
     KeptGrant = 72;
@@ -370,6 +373,30 @@ impl Key {
     /// How every case of one authority fares.
     pub fn outcomes(authority: &MemberId) -> Self {
         key(Table::Outcome, &[&text(authority.as_str())])
+    }
+    /// Who publishes an own record, and how far that is: [`crate::push::PushRow`]; projected where it was pushed.
+    pub fn push(record: &RecordId) -> Self {
+        key(Table::Push, &[&record.0])
+    }
+    /// Every such row.
+    pub fn pushes() -> Self {
+        key(Table::Push, &[])
+    }
+    /// A record received to be published: [`crate::push::copy::CopyRow`]; projected but for its values.
+    pub fn copy(record: &RecordId) -> Self {
+        key(Table::Copy, &[&record.0])
+    }
+    /// Every record received.
+    pub fn copies() -> Self {
+        key(Table::Copy, &[])
+    }
+    /// What a member has said last about its publication of a record: [`crate::push::publish::PublishedRow`]; projected.
+    pub fn published(record: &RecordId, author: &MemberId) -> Self {
+        key(Table::Published, &[&record.0, &text(author.as_str())])
+    }
+    /// What every member has said about it.
+    pub fn published_of(record: &RecordId) -> Self {
+        key(Table::Published, &[&record.0])
     }
     /// A question this member has asked: [`crate::kept::AskedRow`].
     pub fn asked(id: &QuestionId) -> Self {
@@ -712,6 +739,15 @@ pub enum Work {
     /// Look whether a record's retention is over.
     #[n(10)]
     Retain(#[n(0)] RecordId),
+    /// Push a record to the member that publishes it.
+    #[n(11)]
+    Push(#[n(0)] RecordId),
+    /// Look whether a record is published in time.
+    #[n(12)]
+    Publish(#[n(0)] RecordId),
+    /// Forget the values of a copy whose record has ended.
+    #[n(13)]
+    ForgetCopy(#[n(0)] RecordId),
     /// Write down that the validity of a grant issued here is over.
     #[n(15)]
     ExpireGrant(#[n(0)] Digest),

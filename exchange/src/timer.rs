@@ -16,7 +16,7 @@ use credit::{
     id::{CaseId, ClerkId, MemberId, RecordId},
     record::RecordFacts,
     repair::{Case, Deadline},
-    rules::{Duty, Retention, RetentionEffect, Rule},
+    rules::{Clock, Duty, Retention, RetentionEffect, Rule},
     status::{Change, Standing, Status},
     value::Date,
 };
@@ -28,6 +28,7 @@ use crate::{
     context::Context,
     limits::RETRY_MS_MAX,
     logs::LogName,
+    push::publish,
     read,
     refusal::{Fault, Halt},
     repair,
@@ -70,23 +71,36 @@ pub struct DueErasure {
 }
 
 /// When publicity of a record ends by itself, and the rule that says so; `None` where the rule set does not tell, or
-/// counts from a publication that the record does not tell. Nothing is assumed then.
-pub fn publicity_end<'a>(context: &'a Context, facts: &RecordFacts) -> Option<(Date, &'a Rule)> {
+/// counts from a publication that neither the record nor its publisher has told. Nothing is assumed then.
+pub fn publicity_end<'a>(
+    context: &'a Context,
+    view: &dyn View,
+    facts: &RecordFacts,
+) -> Result<Option<(Date, &'a Rule)>, Fault> {
     // Items without repair have no tier, and no maximum.
-    facts.tier?;
-    let rule = repair::rule(context, facts).ok()?;
-    let (decided, published) = repair::starts(rule, facts).ok()?;
-    Some((rule.publicity_end(decided, published)?, rule))
+    let Some(rule) = facts.tier.and_then(|_| repair::rule(context, facts).ok()) else { return Ok(None) };
+    let starts = match rule.clock {
+        Clock::Decision => repair::starts(rule, facts),
+        Clock::Publication => repair::starts(rule, &publish::known(context, view, facts.clone())?),
+    };
+    let starts = starts.ok();
+    Ok(starts.and_then(|(decided, published)| Some((rule.publicity_end(decided, published)?, rule))))
+}
+
+/// Sets the clock of the end of an own record's publicity.
+pub(crate) fn of_publicity(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -> Result<(), Fault> {
+    if let Some((end, _)) = publicity_end(context, turn.view(), facts)? {
+        // At the start of that day: longer than the maximum would be the graver error.
+        turn.put(&Key::due(end.start(), &Work::Expire(facts.record)), &());
+    }
+    Ok(())
 }
 
 /// Sets the clocks of a version that is being stored: at its authority the end of publicity, and at every member the
 /// erasure of a record that was withdrawn before it came. Returns its standing.
 pub fn of_version(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -> Result<Standing, Fault> {
-    if facts.authority == context.own.id
-        && let Some((end, _)) = publicity_end(context, facts)
-    {
-        // At the start of that day: longer than the maximum would be the graver error.
-        turn.put(&Key::due(end.start(), &Work::Expire(facts.record)), &());
+    if facts.authority == context.own.id {
+        of_publicity(context, turn, facts)?;
     }
     if let Some((end, _)) = retention_end(context, facts, turn.now) {
         turn.put(&Key::due(end.start(), &Work::Retain(facts.record)), &());
@@ -163,7 +177,7 @@ pub fn expire(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
     if facts.authority != context.own.id || standing.has_ended() {
         return Ok(());
     }
-    let Some((end, rule)) = publicity_end(context, &facts) else { return Ok(()) };
+    let Some((end, rule)) = publicity_end(context, turn.view(), &facts)? else { return Ok(()) };
     if turn.now < end.start() {
         turn.put(&Key::due(end.start(), &Work::Expire(*record)), &());
         return Ok(());

@@ -2,12 +2,14 @@
 //!
 //! One request and response per QUIC stream, which ends with the frame: a version byte and one canonical CBOR value.
 
+mod frame;
 mod grant;
+mod push;
 mod report;
+
 use credit::{
     binding::KeyBinding,
     catalog::Purpose,
-    entry::RowCounts,
     grant::{Grant, GrantChange},
     id::{CaseId, ClerkId, ItemId, MemberId, RecordId, SourceId},
     policy::Role,
@@ -16,8 +18,9 @@ use credit::{
     repair::{Application, Case, FalseMaterial, Matter},
     status::{Change, Status},
     subject::SubjectId,
+    value::Date,
 };
-use crypto::{Bytes, Digest, Timestamp, codec, sign::Signed};
+use crypto::{Bytes, Digest, Timestamp, sign::Signed};
 use ledger::checkpoint::SignedCheckpoint;
 use minicbor::{Decode, Encode};
 
@@ -33,14 +36,16 @@ use crate::{
     propagation::Missing,
     receipt::Receipt,
     reconcile,
-    refusal::{Code, Refusal},
+    refusal::Refusal,
     registry::SignedRegistry,
     repair::{Finding, Forwarded},
     timer::DueErasure,
 };
 
+pub use frame::{from_frame, to_frame};
 pub use grant::{GrantDraft, GrantStanding, KeyDraft, Lodged};
-pub use report::{ROW_REASONS_MAX, RowReason, SubmitReport};
+pub use push::{CopyLine, PushLine};
+pub use report::{QualityLine, ROW_REASONS_MAX, RowReason, SubmitReport};
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
 pub const VERSION: u8 = 1;
@@ -109,6 +114,9 @@ pub enum Request {
     /// The propagation certificate of an entry of the member's own status log, for an auditor.
     #[n(11)]
     Certificate(#[n(0)] u64),
+    /// A record that the receiver is to publish, by a duty of its authority; answered with the receiver's receipt.
+    #[n(50)]
+    Push(#[n(0)] Box<Answer>),
 }
 
 /// A verb of the node's own operator.
@@ -354,6 +362,15 @@ pub enum Operation {
     /// The next part of a backup, not beyond the range.
     #[n(32)]
     BackupNext(#[n(0)] BackupId, #[n(1)] Option<BackupRange>),
+    /// Records received to be published; with a record that one, opened.
+    #[n(50)]
+    Received(#[n(0)] Option<RecordId>),
+    /// Say that this member has published a record on a day, or today.
+    #[n(51)]
+    Publish(#[n(0)] RecordId, #[n(1)] Option<Date>),
+    /// Own records that are published or pushed by a rule.
+    #[n(52)]
+    Pushes,
 }
 
 /// What to ask.
@@ -623,6 +640,12 @@ pub enum Response {
     /// The range has these pairs, and they are what its digest says.
     #[n(35)]
     BackupSame(#[n(0)] u64),
+    /// Records received to be published.
+    #[n(50)]
+    Copies(#[n(0)] Vec<CopyLine>),
+    /// Own records that are published or pushed.
+    #[n(51)]
+    Pushes(#[n(0)] Vec<PushLine>),
 }
 
 /// What the asker's operator sees of an answer.
@@ -671,6 +694,9 @@ pub struct RecordStatus {
     /// Standing per authority whose log says something about it.
     #[n(3)]
     pub standing: Vec<(MemberId, Status)>,
+    /// How an own record is published, where a rule says how.
+    #[n(4)]
+    pub publication: Option<PushLine>,
 }
 
 /// How a node is.
@@ -704,52 +730,4 @@ pub struct NodeStatus {
     /// Until when the keys in use are good, where the registry names newer ones: the node must be started again before.
     #[n(8)]
     pub keys_end: Option<Timestamp>,
-}
-
-/// Quality of one department's files of one item.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct QualityLine {
-    /// The department.
-    #[n(0)]
-    pub source: String,
-    /// The item.
-    #[n(1)]
-    pub item: String,
-    /// Files.
-    #[n(2)]
-    pub files: u64,
-    /// Rows.
-    #[n(3)]
-    pub rows: RowCounts,
-    /// Rows later than seven working days.
-    #[n(4)]
-    pub late: u64,
-}
-
-/// Encodes a frame.
-pub fn to_frame<T: Encode<()>>(message: &T) -> Vec<u8> {
-    let mut frame = vec![VERSION];
-    frame.extend_from_slice(&codec::to_vec(message));
-    frame
-}
-
-/// Decodes a frame of at most `max` bytes.
-pub fn from_frame<T>(frame: &[u8], max: usize) -> Result<T, Refusal>
-where
-    T: Encode<()> + for<'b> Decode<'b, ()>,
-{
-    if frame.len() > max {
-        return Err(Refusal::new(Code::FrameTooLong, format!("{} bytes, at most {max}", frame.len())));
-    }
-    match frame.split_first() {
-        Some((&VERSION, body)) => {
-            codec::from_slice(body).map_err(|e| Refusal::new(Code::FrameMalformed, e.to_string()))
-        }
-        Some((version, _)) => Err(Refusal::new(
-            Code::FrameMalformed,
-            format!("protocol version {version}, this build speaks {VERSION}"),
-        )),
-        None => Err(Refusal::new(Code::FrameMalformed, "empty frame")),
-    }
 }

@@ -25,7 +25,7 @@ use exchange::{
     logs::LogName,
     member::Input,
     pass::{self, Pass},
-    propagation, read, timer,
+    propagation, push, read, timer,
     wire::Response as Reply,
     witness,
 };
@@ -160,6 +160,11 @@ async fn metrics(Extract(shared): Shown) -> String {
     if let Ok(missing) = propagation::missing(&shared.context(), &shared.store) {
         let late = missing.iter().filter(|m| m.due.is_some_and(|due| due.date < today)).count();
         out.push_str(&format!("xinqiao_acknowledgements_overdue {late}\n"));
+    }
+    if let Ok((pushes, publications)) = push::overdue(&shared.context(), &shared.store, today) {
+        out.push_str(&format!(
+            "xinqiao_pushes_overdue {pushes}\nxinqiao_publications_overdue {publications}\n"
+        ));
     }
     if let Ok(due) = read::erasures_due(&shared.store) {
         out.push_str(&format!("xinqiao_erasures_due {due}\n"));

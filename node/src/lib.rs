@@ -32,6 +32,7 @@ pub mod manifest;
 pub mod operate;
 pub mod places;
 pub mod prepare;
+pub mod push;
 pub mod quic;
 pub mod reconcile;
 pub mod run;

@@ -31,7 +31,7 @@ use ledger::log;
 use crate::{
     backup, clock,
     core::Shared,
-    intake, reconcile,
+    intake, push, reconcile,
     run::{adopt, keys_end},
     serve::{Server, blocking},
 };
@@ -101,6 +101,13 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             })
             .await;
         }
+        Operation::Received(record) => return push::received(shared, record).await,
+        Operation::Pushes => {
+            return blocking(move || {
+                exchange::push::pushes(&shared.context(), &shared.store, None).map(Response::Pushes)
+            })
+            .await;
+        }
         Operation::GrantStanding(grant) => {
             return blocking(move || grant::standing(&shared.context(), &shared.store, &grant, clock::now()))
                 .await;
@@ -121,6 +128,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             let record = shared.context().own.naming.record_id(&authority, &item, &document, &subject);
             return Ok(Response::Record(record));
         }
+        Operation::Publish(record, on) => Input::Publish { record, on },
         Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },

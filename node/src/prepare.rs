@@ -17,7 +17,7 @@ use credit::{
 use crypto::{Timestamp, keytree::Slot};
 use exchange::{
     context::Context,
-    recognise,
+    push, recognise,
     refusal::Fault,
     submit::{FileRow, RunRows, SealedRow},
     tables::{self, Key, RecordRow},
@@ -103,7 +103,8 @@ impl Prepare<'_> {
                 Vec::new()
             };
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
-            let row = SealedRow::new(row, record, tag).known_as(twins);
+            let place = push::place(context, &record, &plain.subject);
+            let row = SealedRow::new(row, record, tag).known_as(twins).published_at(place);
             let named = || context.own.naming.subject_pseudonym(&plain.subject);
             sealed.push(if self.item.repairable { row.about(named()) } else { row });
         }

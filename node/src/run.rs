@@ -46,6 +46,7 @@ use crate::{
     keys::Keys,
     operate,
     places::Places,
+    push,
     quic::{self, Peers},
     reconcile,
     seal::Sealing,
@@ -57,7 +58,7 @@ use crate::{
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(200);
 /// Time a peer has to answer a push or a pull.
-const PEER_WAIT: Duration = Duration::from_secs(5);
+pub const PEER_WAIT: Duration = Duration::from_secs(5);
 /// Time a peer has to answer while this node starts: one peer that is away must not hold it up for long.
 const START_WAIT: Duration = Duration::from_secs(2);
 /// Wait before mirrors are asked again while none of them answers.
@@ -515,6 +516,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
         tokio::spawn(async move {
             match effect {
                 Effect::Deliver { event, to } => deliver(&server, event, &to).await,
+                Effect::Push(record) => push::send(&server, record).await,
                 Effect::Forward { to, case, application } => {
                     let Ok(peer) = server.shared.context().registry.member(&to).map(|m| m.stated.clone())
                     else {

@@ -39,6 +39,7 @@ use crate::{
     home::Home,
     intake, operate,
     places::{BYTES_PER_KEY_MAX, Held, Places, REQUEST_BYTES},
+    push,
     quic::{
         CONNECTIONS_MAX, HANDSHAKE, HANDSHAKES_MAX, HANDSHAKES_UNPROVEN_MAX, Peers, read_request,
         write_response,
@@ -216,6 +217,7 @@ impl Server {
                 Ok(self.core.ask(input).await)
             }
             Request::Notice(receipt) => self.notice(caller, &receipt).await,
+            Request::Push(answer) => push::receive(self, caller, *answer).await,
             Request::Apply(signed) => {
                 let application = registry.verify_new(&signed, clock::now())?;
                 Ok(self.core.ask(Input::Application { caller: caller.clone(), application }).await)

@@ -184,6 +184,29 @@ pub(crate) enum Record {
         #[command(flatten)]
         node: Dir,
     },
+    /// Records that other members have pushed here to be published (公示), and until when.
+    Received {
+        /// Show what this one says.
+        #[arg(long, value_name = "ID")]
+        record: Option<String>,
+        /// Only what is to be published and is near its last day or overdue.
+        #[arg(long, conflicts_with = "record")]
+        due: bool,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Own records that are to be published in the province where their subject is registered, and how far each is.
+    Pushed(Dir),
+    /// Say that this member has published a record, an own one or one received; its authority counts from that day.
+    Publish {
+        /// Record id.
+        record: String,
+        /// The day (YYYY-MM-DD). Default: today.
+        #[arg(long, value_name = "DATE")]
+        on: Option<String>,
+        #[command(flatten)]
+        node: Dir,
+    },
     /// Withdraw a record whose act was revoked (撤销): nobody may use it, and it is erased.
     Withdraw {
         /// Record id.

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use crate::{
     args::OfSubject,
     cmd::{
-        audit::{Access, access_line},
+        audit::{access_line, access_value},
         read, subject,
         verify::{self, Verified},
     },
@@ -111,15 +111,14 @@ pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output,
             "请从该成员或其镜像导出访问日志，并给出目录",
         ));
     }
-    let links =
-        log.entries.iter().filter_map(|(index, _, e)| Some((*index, Access::of(e)?.asked.subject_link)));
+    let links = log.entries.iter().filter_map(|(index, _, e)| Some((*index, *e.fact.subject_link()?)));
     let held = list.get().held(links, log.checkpoint.size.0);
     let entry = |index: &u64| -> Option<&Entry> {
         let at = log.entries.binary_search_by_key(index, |(index, ..)| *index).ok()?;
         log.entries.get(at).map(|(_, _, entry)| entry)
     };
     let shown = |indices: &[u64]| -> Vec<Value> {
-        let of = |index: &u64| entry(index).and_then(|e| Some(Access::of(e)?.value(*index, e)));
+        let of = |index: &u64| entry(index).and_then(|e| access_value(*index, e));
         indices.iter().filter_map(of).collect()
     };
     let (found, uncounted, since) = (shown(&held.found), shown(&held.uncounted), shown(&held.since));

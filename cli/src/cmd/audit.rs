@@ -278,14 +278,14 @@ async fn copy(registry: &Registry, url: &str, out: &Path, header: &str) -> Resul
 }
 
 /// The parts of an access entry that a search looks at.
-pub(crate) struct Access<'a> {
-    pub(crate) asked: &'a AskedBy,
+struct Access<'a> {
+    asked: &'a AskedBy,
     disclosed: Option<&'a Disclosed>,
     withheld: &'a [Withheld],
 }
 
 impl<'a> Access<'a> {
-    pub(crate) fn of(entry: &'a Entry) -> Option<Self> {
+    fn of(entry: &'a Entry) -> Option<Self> {
         match &entry.fact {
             Fact::Disclosed(d) => Some(Self { asked: &d.asked, disclosed: Some(d), withheld: &d.withheld }),
             Fact::Refused(Refused { asked, withheld }) => Some(Self { asked, disclosed: None, withheld }),
@@ -304,7 +304,7 @@ impl<'a> Access<'a> {
         rules
     }
 
-    pub(crate) fn value(&self, index: u64, entry: &Entry) -> Value {
+    fn value(&self, index: u64, entry: &Entry) -> Value {
         let records = self.disclosed.map_or(0, |d| d.records.len());
         let checks = self.disclosed.map_or(0, |d| d.checks.len());
         json!({
@@ -312,6 +312,17 @@ impl<'a> Access<'a> {
             "asker": self.asked.asker.as_str(), "clerk": self.asked.clerk.as_str(), "purpose": self.asked.purpose.as_str(),
             "question": self.asked.question.to_string(), "records": records, "checks": checks, "rules": self.rules(),
         })
+    }
+}
+
+/// An access as JSON: asked for, or pushed by a duty.
+pub(crate) fn access_value(index: u64, entry: &Entry) -> Option<Value> {
+    match &entry.fact {
+        Fact::Pushed(pushed) => Some(json!({
+            "index": index, "at": entry.at.rfc3339(), "outcome": "pushed", "asker": pushed.to.as_str(),
+            "records": 1, "rules": [pushed.rule],
+        })),
+        _ => Access::of(entry).map(|access| access.value(index, entry)),
     }
 }
 
@@ -328,6 +339,10 @@ pub(crate) fn access_line(value: &Value) -> String {
     if value["outcome"] == "read" {
         let (index, size) = (&value["index"], &value["size"]);
         return format!("  #{index} {} {} read `{}`, {size} entries", text("at"), text("asker"), text("log"));
+    }
+    if value["outcome"] == "pushed" {
+        let (index, rule) = (&value["index"], value["rules"][0].as_str().unwrap_or_default());
+        return format!("  #{index} {} pushed to {} to be published, rule {rule}", text("at"), text("asker"));
     }
     format!(
         "  #{} {} {} by {} ({}) for {}, {} records{}, rules {}",

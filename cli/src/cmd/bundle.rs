@@ -329,6 +329,8 @@ fn kind(fact: &Fact) -> &'static str {
         Fact::Received(_) => "received",
         Fact::Read(_) => "read",
         Fact::Mandated(_) => "mandated",
+        Fact::Pushed(_) => "pushed",
+        Fact::Taken(_) => "taken",
         Fact::Recorded(_) | Fact::Batched(_) | Fact::Erased(_) | Fact::Status(_) => "other",
     }
 }

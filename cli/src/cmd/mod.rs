@@ -20,6 +20,7 @@ pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod proof;
 pub(crate) mod propagated;
+mod publication;
 pub(crate) mod query;
 mod reconcile;
 pub(crate) mod repair;

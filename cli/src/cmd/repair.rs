@@ -25,7 +25,7 @@ use crate::{
     cmd::{
         self, case,
         cases::{application, progress},
-        certify, date, item, propagated, read, record, subject, write,
+        certify, date, item, propagated, publication, read, record, subject, write,
     },
     output::Output,
 };
@@ -203,7 +203,7 @@ pub(crate) async fn dispute(verb: Dispute) -> Result<Output, Problem> {
     decided(Client::open(&node.dir)?.operate(operation).await?)
 }
 
-/// Mask, unmask, end of publicity, withdrawal.
+/// Mask, unmask, end of publicity, withdrawal; and how records are published.
 pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
     let digest = |paper: &PathBuf| Ok::<_, Problem>(Digest::of(&read(paper)?));
     match verb {
@@ -221,6 +221,11 @@ pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
             let paper = paper.as_ref().map(digest).transpose()?;
             change_standing(&record, Change::Withdraw, reason, paper, &node.dir).await
         }
+        Record::Received { record, due, node } => {
+            publication::received(record.as_deref(), due, &node.dir).await
+        }
+        Record::Pushed(node) => publication::pushed(&node.dir).await,
+        Record::Publish { record, on, node } => publication::publish(&record, on.as_deref(), &node.dir).await,
     }
 }
 
@@ -263,8 +268,13 @@ pub(crate) async fn status(id: &str, dir: &Path) -> Result<Output, Problem> {
     if status.standing.is_empty() {
         text.push_str("\n  no change of standing is known / 无状态变更");
     }
+    let published = status.publication.as_ref();
+    text.push_str(&published.map_or(String::new(), |line| format!("\n  {}", publication::pushed_line(line))));
     Ok(Output::new(
-        json!({ "record": id, "authority": status.authority.map(|a| a.as_str().to_owned()), "version": status.version, "standing": known }),
+        json!({
+            "record": id, "authority": status.authority.map(|a| a.as_str().to_owned()), "version": status.version,
+            "standing": known, "publication": published.map(publication::pushed_value),
+        }),
         text,
     ))
 }

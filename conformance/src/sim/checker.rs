@@ -330,6 +330,7 @@ impl Checker {
         self.canary(frame, matches!(request, Request::Ask(_)))?;
         match request {
             Request::Notice(receipt) => self.receipt(receipt),
+            Request::Push(answer) => self.answer(answer),
             _ => Ok(()),
         }
     }
@@ -566,6 +567,53 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    /// (d) A push leaves member `at`: what is public of an own record that may be disclosed, as its entry says.
+    pub fn pushed(&self, at: usize, plan: &Plan) -> Result<(), Broken> {
+        let me = &self.members[at].0;
+        let broken = |what: &str| {
+            Broken::new(Check::Disclosure, format!("`{me}`, access entry {}, {what}", plan.index))
+        };
+        let logged = self.log(at, LogName::Access).get(plan.index as usize).map(|e| &e.fact);
+        let (Some(Fact::Pushed(pushed)), [planned]) = (logged, &plan.records[..]) else {
+            return Err(broken("pushes without an entry"));
+        };
+        let records = self.log(at, LogName::Records);
+        let recorded = match records.get(planned.version as usize).map(|e| &e.fact) {
+            Some(Fact::Recorded(r)) if planned.version == pushed.version && r.authority == *me => r,
+            _ => return Err(broken("pushes another record than it logs")),
+        };
+        if recorded.record != pushed.record || plan.asker != pushed.to {
+            return Err(broken("pushes another record, or elsewhere"));
+        }
+        let fields: Vec<FieldId> = planned.fields.iter().map(|f| f.0).collect();
+        let item = self.catalog.item(&recorded.item);
+        let public = |field: &FieldId| {
+            item.and_then(|i| i.field(*field))
+                .is_some_and(|f| f.class == FieldClass::Public && f.mode == Mode::Value)
+        };
+        if fields != pushed.fields || !fields.iter().all(public) {
+            return Err(broken("pushes fields that are not public, or others than it logs"));
+        }
+        if self.erased(at).contains(&pushed.record) {
+            return Err(broken("pushes what it has erased"));
+        }
+        self.publishable(at, me, &pushed.record)
+    }
+
+    /// Member `at` would publish a record, or have it published: nothing that it has verified speaks against it.
+    pub fn publishable(&self, at: usize, authority: &MemberId, record: &RecordId) -> Result<(), Broken> {
+        let status = self.status_seen(at, authority, record, usize::MAX);
+        if self.twin || status.disclosable() {
+            return Ok(());
+        }
+        let what = format!(
+            "`{}` would publish `{record}`, which it knows to be {}",
+            self.members[at].0,
+            status.as_str()
+        );
+        Err(Broken::new(Check::Disclosure, what))
     }
 
     /// Why a field may not leave, by the naive rule.

@@ -71,6 +71,8 @@ pub enum Call {
         /// Its index.
         event: u64,
     },
+    /// A record pushed to who publishes it.
+    Push,
     /// An application to its authority.
     Forward {
         /// Its id at the counter.

@@ -31,6 +31,7 @@ mod judge;
 pub mod lie;
 pub mod mutant;
 pub mod network;
+mod recipients;
 mod reconcile;
 mod settle;
 mod shell;
@@ -228,6 +229,9 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
+/// The other province of a history in which decisions are pushed.
+const JIANGSU: &str = "320000";
+
 /// What a history held.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -255,6 +259,8 @@ pub struct Figures {
     pub repairs: u64,
     /// Corrections among them.
     pub corrections: u64,
+    /// Pushes that were acknowledged.
+    pub pushed: u64,
     /// Receipts issued.
     pub receipts: u64,
     /// Members that have convicted the liar, when there was one and both its histories were accepted by somebody.
@@ -287,6 +293,7 @@ impl Figures {
             (&mut self.events, other.events),
             (&mut self.corrections, other.corrections),
             (&mut self.repairs, other.repairs),
+            (&mut self.pushed, other.pushed),
             (&mut self.receipts, other.receipts),
             (&mut self.convicted, other.convicted),
             (&mut self.reconciled, other.reconciled),
@@ -375,7 +382,13 @@ impl Sim {
     fn new(config: Config) -> Self {
         // A working Wednesday after Order 36 came into force.
         let now = Date::new(2026, 5, 6).map_or(0, |day| day.start().0) + 10 * 3_600_000;
-        let nodes = federation::build(config.seed, config.regions, Timestamp(now));
+        let mut nodes = federation::build(config.seed, config.regions, Timestamp(now));
+        // Every subject is registered in Shanghai. In every other history one authority is elsewhere, and pushes what it decides.
+        for node in nodes.iter_mut().filter(|_| config.seed.is_multiple_of(2)) {
+            let registry = Arc::make_mut(&mut node.context.registry);
+            let second = registry.members.iter_mut().filter(|member| member.stated.id.as_str() == "js");
+            second.for_each(|member| JIANGSU.clone_into(&mut member.stated.region));
+        }
         let checker = Checker::new(&nodes);
         let registry = nodes[0].context.registry.clone();
         Self {

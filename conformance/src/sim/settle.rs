@@ -12,10 +12,10 @@ use crypto::Timestamp;
 use exchange::{
     logs::LogName,
     member::Phase,
-    propagation, read,
+    propagation, push, read,
     reconcile::{self, Outcome},
     tables::{self, DeliveryRow, Key, RecordRow, UsedUpRow},
-    wire::Response,
+    wire::{PushLine, Response},
 };
 use ledger::{log, store::Space, tree::LeafIndex};
 
@@ -133,6 +133,7 @@ impl Sim {
             self.in_time(origin)?;
             self.keys_gone(origin)?;
             self.used_up_everywhere(origin)?;
+            self.pushed_arrived(origin)?;
         }
         Ok(())
     }
@@ -412,6 +413,14 @@ impl Sim {
         };
         if forwarded.iter().any(|f| f.case.is_none() && f.refused.is_none() && !away(&f.to)) {
             return Some("has an application on its way".to_owned());
+        }
+        let pushes = push::pushes(&node.context, &node.disk, None).unwrap_or_default();
+        let open = |line: &PushLine| {
+            let to = line.to.as_ref().is_some_and(|to| !away(to));
+            to && !matches!(push::plan(&node.context, &node.disk, &line.record), Ok(None))
+        };
+        if pushes.iter().any(open) {
+            return Some("has a push on its way".to_owned());
         }
         member.mirrored().find_map(|(owner, name, size)| {
             let at = self.position(owner).filter(|at| !self.nodes[*at].away)?;

@@ -9,10 +9,7 @@ use credit::{
     id::MemberId,
     question::{Basis, Question},
 };
-use crypto::{
-    codec,
-    sign::{Signed, Verified},
-};
+use crypto::sign::{Signed, Verified};
 use exchange::{
     answer::AnswerNumber,
     artifact::status_fact,
@@ -21,7 +18,6 @@ use exchange::{
     logs::LogName,
     member::Input,
     read,
-    receipt::Receipt,
     reconcile::{self, Came},
     refusal::{Code, Fault, Refusal},
     step::{Effect, Reply, Token},
@@ -299,6 +295,7 @@ impl Sim {
             Fate::Whole | Fate::After => step.commit(&disk).map_err(|e| fault(e.into()))?,
         };
         self.checker.stepped(&self.nodes[at], at)?;
+        self.publishable(at)?;
         self.say(|| format!("node {at} {names:?} -> {} effects", effects.len()));
         if fate == Fate::After {
             self.crash(at, None);
@@ -338,14 +335,8 @@ impl Sim {
                 let Some(waiter) = self.nodes[at].waiting.remove(&token) else { return Ok(()) };
                 self.decided(at, waiter, reply, before)
             }
-            Effect::Deliver { event, to } => {
-                self.checker.durable(at, LogName::Status, event, &self.nodes[at])?;
-                let node = &self.nodes[at];
-                let notice = read::notice(&node.context, &node.disk, event).map_err(fault)?;
-                let Some(to) = self.reach(at, &to) else { return Ok(()) };
-                self.call(at, to, &Request::Notice(notice), Call::Deliver { event }, PEER_WAIT_MS)?;
-                Ok(())
-            }
+            Effect::Deliver { event, to } => self.deliver(at, event, &to),
+            Effect::Push(record) => self.push(at, &record),
             Effect::Forward { to, case, application } => {
                 let Some(to) = self.reach(at, &to) else { return Ok(()) };
                 self.call(at, to, &Request::Apply(application), Call::Forward { case }, PEER_WAIT_MS)?;
@@ -567,6 +558,9 @@ impl Sim {
                 let waiter = Waiter::Peer { to: from, call, question: None };
                 (waiter, Input::Notice { caller, notice: Box::new(proven), fact })
             }
+            Request::Push(answer) => {
+                (Waiter::Peer { to: from, call, question: None }, self.pushed(at, caller, &answer)?)
+            }
             Request::Apply(signed) => {
                 let application = registry.verify(&signed)?;
                 (Waiter::Peer { to: from, call, question: None }, Input::Application { caller, application })
@@ -620,6 +614,10 @@ impl Sim {
         match kind {
             Call::Deliver { event } => match response {
                 Response::Receipt(receipt) => self.acknowledged(at, event, &peer, &receipt),
+                _ => Ok(()),
+            },
+            Call::Push => match response {
+                Response::Receipt(receipt) => self.taken(at, &receipt),
                 _ => Ok(()),
             },
             Call::Forward { case } => {
@@ -725,38 +723,6 @@ impl Sim {
         self.started(at, (from, call), &owner, log, Ok(Some(input)))
     }
 
-    fn acknowledged(
-        &mut self,
-        at: usize,
-        event: u64,
-        peer: &MemberId,
-        receipt: &Receipt,
-    ) -> Result<(), Broken> {
-        let dropped = self.config.mutant == Some(Mutant::DropAcknowledgements);
-        if dropped && self.position(peer) == Some(0) {
-            return Ok(());
-        }
-        let registry = self.nodes[at].context.registry.clone();
-        let checked = receipt.verify(&registry).and_then(|proven| {
-            let fact = status_fact(&registry, &proven)?;
-            Ok((proven, fact))
-        });
-        let (proven, fact) = match checked {
-            Ok(checked) => checked,
-            Err(_) if self.knows_less(at) => return Ok(()),
-            Err(r) => return Err(Broken::new(Check::Receipts, r.to_string())),
-        };
-        if proven.member != *peer {
-            return Err(Broken::new(
-                Check::Fault,
-                format!("`{peer}` acknowledges with another member's entry"),
-            ));
-        }
-        let input =
-            Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt: codec::to_vec(receipt) };
-        self.submit(at, None, input)
-    }
-
     /// A call has waited long enough.
     pub(super) fn give_up(&mut self, at: usize, call: u64) -> Result<(), Broken> {
         let Some((to, kind)) = self.nodes[at].calls.remove(&call) else { return Ok(()) };
@@ -771,7 +737,11 @@ impl Sim {
             Call::Standings => self.carried(at, call, silent()),
             Call::Prove { doubt, asked } => self.prove(at, doubt, asked + 1),
             // What is due stays due on the disk.
-            Call::Deliver { .. } | Call::Forward { .. } | Call::Witness { .. } | Call::Ask { .. } => Ok(()),
+            Call::Deliver { .. }
+            | Call::Push
+            | Call::Forward { .. }
+            | Call::Witness { .. }
+            | Call::Ask { .. } => Ok(()),
         }
     }
 

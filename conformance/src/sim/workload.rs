@@ -29,7 +29,7 @@ use crypto::{
 use exchange::{
     answer, evidence,
     member::Input,
-    read,
+    push, read,
     repair::Finding,
     submit::{FileRow, RunRows, SealedRow, Submission},
     tables::{self, Key, RecordRow},
@@ -118,7 +118,7 @@ impl Sim {
         self.rng.below(self.config.regions as u64) as usize
     }
 
-    fn operator(&mut self, at: usize, operation: Operation, input: Input) -> Result<(), Broken> {
+    pub(super) fn operator(&mut self, at: usize, operation: Operation, input: Input) -> Result<(), Broken> {
         let at = self.face(at);
         self.operator_of(at, operation, input)
     }
@@ -370,6 +370,7 @@ impl Sim {
     pub(super) fn handle_cases(&mut self) -> Result<(), Broken> {
         for at in 0..self.config.regions {
             self.handle_cases_of(at)?;
+            self.publish(at)?;
         }
         Ok(())
     }
@@ -473,7 +474,8 @@ impl Sim {
                     let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
                     let facts = RecordFacts { slot: Slot(slot), ..row.facts };
                     let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
-                    records.push(SealedRow::new(FileRow::default(), sealed, row.tag));
+                    let place = push::place(&node.context, &sealed, &row.plain.subject);
+                    records.push(SealedRow::new(FileRow::default(), sealed, row.tag).published_at(place));
                 }
                 let run = Submission {
                     source: source(),
@@ -612,6 +614,12 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
     let authority = authority.unwrap_or(&context.own.id).clone();
     let kinds =
         item.penalty_field.and_then(|f| plain.fields.get(&f)).map(Value::to_display).unwrap_or_default();
+    // Some of the decisions are those of market regulators, who push them to where a subject is registered.
+    let number = plain.document.rsplit('-').next().and_then(|n| n.parse::<u64>().ok());
+    let kind = match number {
+        Some(n) if item.repairable && n.is_multiple_of(4) => AuthorityKind::SAMR,
+        _ => AuthorityKind::GENERAL,
+    };
     RecordFacts {
         record: context.own.naming.record_id(&authority, &item.id, &plain.document, &plain.subject),
         item: item.id.clone(),
@@ -623,9 +631,9 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         ended: None,
         tier: item.repairable.then(|| {
             let penalty = Penalty::of_kinds(&kinds);
-            context.rules.tier_of_penalty(AuthorityKind::GENERAL, plain.decided, &penalty)
+            context.rules.tier_of_penalty(kind, plain.decided, &penalty)
         }),
-        kind: AuthorityKind::GENERAL,
+        kind,
         content: context.own.naming.content_tag(&Contents::of(plain)),
     }
 }

@@ -34,20 +34,27 @@ use crypto::{
 use exchange::{
     answer::{self, Answer, AnswerNumber, OpenedAnswerRecord},
     artifact::status_fact,
-    check,
+    check, fsck,
     logs::LogName,
     member::Input,
+    push::{self, copy},
     read,
     receipt::Receipt,
     recognise,
+    refusal::Refusal,
     registry::MemberRequest,
     repair::{Finding, Forwarded},
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
+    tables::Key,
     timer::{self, DueErasure},
-    wire::{ApplicationDraft, AskDraft, GrantDraft, Response, SubmitReport},
+    wire::{ApplicationDraft, AskDraft, CopyLine, GrantDraft, PushLine, Response, SubmitReport},
 };
-use ledger::{log, store::Store, tree::LeafIndex};
+use ledger::{
+    log,
+    store::{Space, Store, memory::MemoryStore},
+    tree::LeafIndex,
+};
 
 /// `sh`, the authority of every record here; `js`, a counter that may hold a copy; the outlet; the bank.
 pub(crate) const SH: usize = 0;
@@ -87,6 +94,11 @@ pub(crate) struct Penalty {
 }
 
 impl Penalty {
+    /// Decided by a market regulator.
+    pub(crate) fn samr(document: &'static str, decided: &'static str) -> Self {
+        Self { kind: AuthorityKind::SAMR, ..Self::general(document, decided) }
+    }
+
     pub(crate) fn general(document: &'static str, decided: &'static str) -> Self {
         let (tier, kind) = (Tier::General, AuthorityKind::GENERAL);
         Self { document, decided, published: None, ended: None, tier, kind, confirmed: false }
@@ -176,6 +188,7 @@ impl World {
                 Effect::Erase(records) => self.erase(at, records, timer::WITHDRAWN),
                 Effect::Retire(records) => self.erase(at, records, timer::RETIRED),
                 Effect::Deliver { event, to } => self.deliver(at, event, &to),
+                Effect::Push(record) => self.push(at, record),
                 Effect::Forward { to, case, application } => {
                     let to = self.position(&to);
                     if !self.cut.contains(&to) {
@@ -365,6 +378,61 @@ impl World {
         self.step(at, Input::Acknowledgement { event, proven: Box::new(proven), fact, receipt });
     }
 
+    /// What `at` would push of a record now, as it is sealed.
+    pub(crate) fn pushed(&self, at: usize, record: RecordId) -> Option<(MemberId, Answer)> {
+        let node = &self.nodes[at];
+        let plan = push::plan(&node.context, &node.disk, &record).unwrap()?;
+        let answer = node.seal(&plan, &Secret::new([9; 32]), AnswerNumber([9; 16])).unwrap().unwrap();
+        Some((plan.asker, answer))
+    }
+
+    /// A push that arrives, and the acknowledgement that comes back.
+    fn push(&mut self, from: usize, record: RecordId) {
+        let Some((to, answer)) = self.pushed(from, record) else { return };
+        let to = self.position(&to);
+        if self.cut.contains(&to) {
+            return;
+        }
+        match self.arrive(from, to, &answer) {
+            Ok(Some(Response::Receipt(receipt))) => {
+                let proven = receipt.verify(&self.nodes[from].context.registry).unwrap();
+                let receipt = codec::to_vec(&receipt);
+                self.step(from, Input::Taken { proven: Box::new(proven), receipt });
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What `to` makes of a push.
+    pub(crate) fn arrive(
+        &mut self,
+        from: usize,
+        to: usize,
+        answer: &Answer,
+    ) -> Result<Option<Response>, Refusal> {
+        let (caller, sealed) = (self.nodes[from].id.clone(), codec::to_vec(answer));
+        let copy = copy::open(&self.nodes[to].context, &self.nodes[to].opening, answer)?;
+        let arrived = Box::new(copy.arrived);
+        Ok(self.step(to, Input::Pushed { caller, arrived, sealed }))
+    }
+
+    /// A record that `at` has received to be published.
+    pub(crate) fn copy(&self, at: usize, record: RecordId) -> CopyLine {
+        let node = &self.nodes[at];
+        copy::copies(&node.context, &node.disk, Some(record)).unwrap().pop().unwrap()
+    }
+
+    /// An own record of `at` that is to be published.
+    pub(crate) fn publication(&self, at: usize, record: RecordId) -> PushLine {
+        let node = &self.nodes[at];
+        push::pushes(&node.context, &node.disk, Some(record)).unwrap().pop().unwrap()
+    }
+
+    /// `at` says that it has published a record today.
+    pub(crate) fn publish(&mut self, at: usize, record: RecordId) -> Response {
+        self.step(at, Input::Publish { record, on: None }).unwrap()
+    }
+
     /// Brings a copy up, from the owner or, for own entries, from whoever keeps a copy.
     pub(crate) fn pull(&mut self, at: usize, owner: &MemberId, name: LogName) {
         let own = *owner == self.nodes[at].id;
@@ -382,6 +450,41 @@ impl World {
         let checkpoint = note.verify(&key).unwrap();
         let entries = entries.into_iter().map(|b| b.0).collect();
         self.step(at, Input::Pulled { owner: owner.clone(), log: name, from, entries, checkpoint, note });
+    }
+
+    /// Brings every copy up that is kept here.
+    pub(crate) fn pull_all(&mut self) {
+        for at in [SH, JS] {
+            for owner in [SH, JS, OUTLET].into_iter().filter(|owner| *owner != at) {
+                let (registry, owner) =
+                    (self.nodes[at].context.registry.clone(), self.nodes[owner].id.clone());
+                for name in LogName::ALL {
+                    if registry.keeps_copy(&self.nodes[at].id, &owner, name) {
+                        self.pull(at, &owner, name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What `fsck` finds in a member's store.
+    pub(crate) fn fsck(&self, at: usize) -> Vec<String> {
+        let (node, scratch, mut found) = (&self.nodes[at], MemoryStore::default(), Vec::new());
+        let tools = fsck::Tools {
+            key: &|slot| node.tree.key(slot),
+            scratch: &scratch,
+            progress: &mut |_, _, _| {},
+            found: &mut |finding| found.push(finding.to_string()),
+        };
+        fsck::fsck(&node.context, &node.disk, tools).unwrap();
+        found
+    }
+
+    /// Changes a row of a member's store behind its back.
+    pub(crate) fn damage(&mut self, at: usize, key: &Key, row: Option<Vec<u8>>) {
+        let mut image = self.nodes[at].disk.image();
+        image.set(Space::Row, key.as_bytes(), row);
+        self.nodes[at].disk = Disk::of(image);
     }
 
     fn erase(&mut self, at: usize, records: Vec<RecordId>, reason: &str) {
@@ -491,12 +594,13 @@ impl World {
         let tag = node.context.own.naming.subject_tag(&plain.subject);
         let person = node.context.own.naming.subject_pseudonym(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
+        let place = push::place(&node.context, &sealed, &subject());
         let row = FileRow { confirmed: penalty.confirmed, ..FileRow::default() };
         let submission = Submission {
             source: source(),
             item: item(),
             file: Digest::of(format!("{}{}{slot}", penalty.document, penalty.decided).as_bytes()),
-            records: vec![SealedRow::new(row, sealed, tag).about(person)],
+            records: vec![SealedRow::new(row, sealed, tag).about(person).published_at(place)],
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };

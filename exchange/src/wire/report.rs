@@ -1,4 +1,4 @@
-//! The report on a department's file.
+//! The report on a department's file, and on all of its files.
 
 use credit::{csv::error::RowError, entry::RowCounts};
 use crypto::{Digest, Timestamp};
@@ -87,4 +87,25 @@ impl From<RowError> for RowReason {
         let RowError { row, column, code, zh, en } = error;
         Self { row, column, code: code.to_owned(), zh, en }
     }
+}
+
+/// Quality of one department's files of one item.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct QualityLine {
+    /// The department.
+    #[n(0)]
+    pub source: String,
+    /// The item.
+    #[n(1)]
+    pub item: String,
+    /// Files.
+    #[n(2)]
+    pub files: u64,
+    /// Rows.
+    #[n(3)]
+    pub rows: RowCounts,
+    /// Rows later than seven working days.
+    #[n(4)]
+    pub late: u64,
 }

@@ -1,0 +1,170 @@
+//! How records are published: pushed from here, received here, published here.
+
+use std::path::Path;
+
+use ::node::{
+    Problem,
+    client::{Client, unexpected},
+    clock,
+};
+use credit::{
+    calendar::Calendar,
+    catalog::Catalog,
+    repair::{Deadline, Urgency},
+    value::Date,
+};
+use crypto::Timestamp;
+use exchange::wire::{CopyLine, Operation, PushLine, Response};
+use serde_json::{Value, json};
+
+use crate::{
+    cmd::{date, record},
+    output::Output,
+};
+
+/// Records received to be published; with `id` that one, with what it says.
+pub(crate) async fn received(id: Option<&str>, pressing: bool, dir: &Path) -> Result<Output, Problem> {
+    let wanted = id.map(record).transpose()?;
+    let response = Client::open(dir)?.operate(Operation::Received(wanted)).await?;
+    let Response::Copies(mut copies) = response else { return Err(unexpected(&response)) };
+    if pressing {
+        copies.retain(|copy| copy.due.is_some_and(|due| urgency(&due) > Urgency::Open));
+    }
+    // What is due first comes first; what is done, or is not to be done, last.
+    copies.sort_by_key(|copy| (copy.due.map_or(Date::LONG_TERM, |due| due.date), copy.since));
+    let overdue =
+        copies.iter().filter(|c| c.due.is_some_and(|due| urgency(&due) == Urgency::Overdue)).count();
+    let catalog = Catalog::builtin();
+    let mut text =
+        format!("{} records received to be published, {overdue} overdue / 逾期 {overdue} 件", copies.len());
+    for copy in &copies {
+        text.push_str(&copied_line(&catalog, copy));
+    }
+    let lines: Vec<Value> = copies.iter().map(|copy| copied_value(&catalog, copy)).collect();
+    Ok(Output::new(json!({ "received": lines, "overdue": overdue }), text))
+}
+
+/// Own records that are published or pushed by a rule.
+pub(crate) async fn pushed(dir: &Path) -> Result<Output, Problem> {
+    let response = Client::open(dir)?.operate(Operation::Pushes).await?;
+    let Response::Pushes(lines) = response else { return Err(unexpected(&response)) };
+    let mut text = format!("{} records to be published by a rule / 依规定公示的信息", lines.len());
+    for line in &lines {
+        text.push_str(&format!("\n  {}: {}", line.record, pushed_line(line)));
+    }
+    Ok(Output::new(json!({ "pushed": lines.iter().map(pushed_value).collect::<Vec<_>>() }), text))
+}
+
+/// Says that this member has published a record.
+pub(crate) async fn publish(id: &str, on: Option<&str>, dir: &Path) -> Result<Output, Problem> {
+    let on = on.map(date).transpose()?;
+    let response = Client::open(dir)?.operate(Operation::Publish(record(id)?, on)).await?;
+    let Response::Receipt(receipt) = response else { return Err(unexpected(&response)) };
+    let on = on.unwrap_or_else(|| Date::from_timestamp(clock::now()));
+    Ok(Output::new(
+        json!({ "record": id, "on": on.to_string(), "event": receipt.index }),
+        format!(
+            "entry {} of the status log says that it was published on {on}; its authority is told / 已记录公示日期并告知认定单位",
+            receipt.index
+        ),
+    ))
+}
+
+/// How an own record is published, as a sentence.
+pub(crate) fn pushed_line(line: &PushLine) -> String {
+    let province = &line.province;
+    let way = match (&line.to, line.pushed, line.taken) {
+        (None, ..) => {
+            format!("no member serves province {province}, nothing to push / 登记地尚无成员，无需推送")
+        }
+        (Some(_), false, _) => "to be published here / 由本单位公示".to_owned(),
+        (Some(to), true, Some(at)) => format!("pushed to `{to}`, which took it at {} / 已推送", at.rfc3339()),
+        (Some(to), true, None) => format!("on its way to `{to}`, tried {} times / 推送中", line.tries),
+    };
+    let published =
+        line.published.map_or(String::new(), |day| format!("; published on {day} / 已于该日公示"));
+    let standing = format!("{} {}", line.status.as_str(), line.status.zh());
+    format!("{way}{}{published}; {standing}", due(line.due))
+}
+
+/// The same as JSON.
+pub(crate) fn pushed_value(line: &PushLine) -> Value {
+    json!({
+        "record": line.record.to_string(), "province": line.province, "to": line.to.as_ref().map(|to| to.as_str()),
+        "pushed": line.pushed, "since": line.since.rfc3339(), "tries": line.tries, "taken": line.taken.map(Timestamp::rfc3339),
+        "due": deadline(line.due), "published": line.published.map(|day| day.to_string()), "status": line.status.as_str(),
+    })
+}
+
+/// What is to be done about a copy.
+fn action(copy: &CopyLine) -> (&'static str, &'static str) {
+    match (copy.status.disclosable(), copy.published, copy.current) {
+        (false, Some(_), _) => ("take it down", "请停止公示"),
+        (false, None, _) => ("do not publish", "不得公示"),
+        (true, Some(_), true) => ("published", "已公示"),
+        (true, Some(_), false) => ("publish this version", "内容已更正，请更新公示"),
+        (true, None, _) => ("publish", "待公示"),
+    }
+}
+
+fn copied_line(catalog: &Catalog, copy: &CopyLine) -> String {
+    let (en, zh) = action(copy);
+    let mut text = format!(
+        "\n  {} from `{}`: {en} {zh}{}; {} {}",
+        copy.record,
+        copy.from,
+        due(copy.due),
+        copy.status.as_str(),
+        copy.status.zh()
+    );
+    if let Some(on) = copy.published {
+        text.push_str(&format!(", published on {on}"));
+    }
+    if !copy.held {
+        text.push_str("; its values are not here any more / 内容已不再保存");
+    }
+    if let Some(subject) = &copy.subject {
+        text.push_str(&format!("\n    {}", subject.as_str()));
+    }
+    for (column, value) in fields(catalog, copy) {
+        text.push_str(&format!("\n    {column}: {value}"));
+    }
+    text
+}
+
+fn copied_value(catalog: &Catalog, copy: &CopyLine) -> Value {
+    json!({
+        "record": copy.record.to_string(), "from": copy.from.as_str(), "since": copy.since.rfc3339(),
+        "do": action(copy).0, "due": deadline(copy.due), "status": copy.status.as_str(),
+        "published": copy.published.map(|day| day.to_string()), "current": copy.current, "held": copy.held,
+        "item": copy.item.as_ref().map(|item| item.as_str()), "subject": copy.subject.as_ref().map(|subject| subject.as_str()),
+        "fields": fields(catalog, copy).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// Columns and values of a copy that was opened.
+fn fields<'a>(catalog: &'a Catalog, copy: &'a CopyLine) -> impl Iterator<Item = (String, Value)> + 'a {
+    let item = copy.item.as_ref().and_then(|id| catalog.item(id));
+    copy.fields.iter().map(move |opened| {
+        let column = item.and_then(|item| item.field(opened.field)).map(|field| field.column.clone());
+        (column.unwrap_or_else(|| opened.field.0.to_string()), json!(opened.value.to_display()))
+    })
+}
+
+fn urgency(due: &Deadline) -> Urgency {
+    due.urgency(Date::from_timestamp(clock::now()), &Calendar::builtin())
+}
+
+fn due(deadline: Option<Deadline>) -> String {
+    deadline.map_or(String::new(), |due| {
+        let (urgency, provisional) =
+            (urgency(&due), if due.provisional { " (provisional 暂定)" } else { "" });
+        format!(" by {}{provisional}, {} {}", due.date, urgency.as_str(), urgency.zh())
+    })
+}
+
+fn deadline(due: Option<Deadline>) -> Value {
+    due.map_or(Value::Null, |due| {
+        json!({ "date": due.date.to_string(), "provisional": due.provisional, "urgency": urgency(&due).as_str() })
+    })
+}

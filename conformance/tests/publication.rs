@@ -1,0 +1,363 @@
+//! A market regulator's decision about a company of another province: pushed there, published, corrected, ended.
+
+#![allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
+
+mod world;
+
+use credit::{
+    calendar::Calendar,
+    entry::{Entry, Fact, StatusFact},
+    id::RecordId,
+    repair::Deadline,
+    status::{Change, Status},
+};
+use crypto::{Bytes, Digest, Timestamp, codec};
+use exchange::{
+    accesses,
+    answer::Answer,
+    logs::LogName,
+    member::Input,
+    push::{self, copy},
+    refusal::Code,
+    tables::{self, Key},
+    wire::Response,
+};
+use ledger::{log, tree::LeafIndex};
+use world::{BANK, JS, OUTLET, Penalty, SH, World, at, date};
+
+/// `js` serves Jiangsu, where the company is registered.
+fn delta(now: Timestamp) -> World {
+    World::with_region(now, "320000")
+}
+
+fn due(day: &str) -> Option<Deadline> {
+    Some(Deadline { date: date(day), provisional: false })
+}
+
+fn access(world: &World, at: usize) -> Vec<Fact> {
+    let disk = &world.nodes[at].disk;
+    let size = log::size(disk, "access").unwrap().0;
+    let entry = |index| log::entry(disk, "access", LeafIndex(index)).unwrap().unwrap();
+    (0..size).map(|index| Entry::from_bytes(&entry(index)).unwrap().fact).collect()
+}
+
+/// What a copy says, as its receiver reads it.
+fn read_copy(world: &World, at: usize, record: RecordId) -> Option<Vec<(u16, String)>> {
+    let node = &world.nodes[at];
+    let answer = copy::sealed(&node.disk, &record).unwrap()?;
+    let copy = copy::open(&node.context, &node.opening, &answer).unwrap();
+    assert_eq!(copy.subject, world::subject());
+    Some(copy.fields.into_iter().map(|f| (f.field.0, f.value.to_display())).collect())
+}
+
+fn published_by(world: &World, at: usize) -> Vec<(RecordId, String)> {
+    let said = world.statements(at).into_iter().filter_map(|(_, fact)| match fact {
+        StatusFact::Published(said) => Some((said.record, said.on.to_string())),
+        _ => None,
+    });
+    said.collect()
+}
+
+#[test]
+fn a_receiver_that_is_away_has_the_record_when_it_is_back_and_it_is_logged_before_it_leaves() {
+    // Decided on the last Friday before the festival; ten working days later, two make-up Saturdays among them, is 5 March.
+    let penalty = Penalty::samr("沪市监罚2026第1号", "2026-02-13");
+    let calendar = Calendar::builtin();
+    assert_eq!(calendar.add_working_days(date("2026-02-13"), 10).date, date("2026-03-05"));
+    let mut world = delta(at("2026-02-13", 15));
+    world.cut.insert(JS);
+    let record = world.collect(SH, &penalty);
+    let line = world.publication(SH, record);
+    assert_eq!((line.pushed, line.taken, line.due), (true, None, due("2026-03-05")));
+    assert_eq!(line.to.unwrap().as_str(), "js");
+    // The access log says so already: who is to have it, which fields, and the rule that makes it a duty.
+    let pushed = access(&world, SH).into_iter().find_map(|fact| match fact {
+        Fact::Pushed(pushed) => Some(pushed),
+        _ => None,
+    });
+    let pushed = pushed.unwrap();
+    assert_eq!((pushed.record, pushed.rule.as_str()), (record, "samr-45"));
+    assert_eq!(pushed.fields.iter().map(|f| f.0).collect::<Vec<_>>(), [14, 23]);
+    // Its subject finds it in the list of accesses.
+    let node = &world.nodes[SH];
+    let list = accesses::draw_up(&node.context, &node.disk, world::subject(), world.now).unwrap();
+    let list = node.context.registry.verify(&list).unwrap();
+    assert_eq!(list.get().count, 1);
+    // It is tried again, and late only after the last day; that is said once.
+    world.until(Timestamp(at("2026-03-06", 0).0 - 1));
+    assert_eq!(world.alerts_of(SH, "was to be pushed to `js`"), 0);
+    world.until(at("2026-03-06", 0));
+    world.until(at("2026-03-06", 1));
+    assert_eq!(world.alerts_of(SH, "was to be pushed to `js` by 2026-03-05"), 1);
+    let overdue = |world: &World, at: usize| {
+        let node = &world.nodes[at];
+        push::overdue(&node.context, &node.disk, credit::value::Date::from_timestamp(world.now)).unwrap()
+    };
+    assert_eq!(overdue(&world, SH), (1, 0));
+    // Back again it gets it at the next try, opened and proven, and publishes within ten working days of receipt.
+    world.cut.clear();
+    world.until(at("2026-03-06", 2));
+    let line = world.publication(SH, record);
+    assert_eq!((line.taken, line.due), (Some(at("2026-03-06", 2)), None));
+    assert_eq!(overdue(&world, SH), (0, 0));
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.status, copy.due, copy.held), (Status::Active, due("2026-03-20"), true));
+    let told = read_copy(&world, JS, record).unwrap();
+    assert_eq!(told, [(14, "沪市监罚2026第1号".into()), (23, "2026-02-13".into())]);
+    // No answer is given from a copy, by which the company is in no index here.
+    let tag = world.nodes[JS].context.own.naming.subject_tag(&world::subject());
+    let index = Key::index_of(&tag, &world::item());
+    assert!(tables::rows::<()>(&world.nodes[JS].disk, &index, 9).unwrap().is_empty());
+    // Late at the receiver, too, is said once, and not after the publication.
+    world.until(at("2026-03-21", 0));
+    assert_eq!(world.alerts_of(JS, "was to be published by 2026-03-20"), 1);
+    assert_eq!(overdue(&world, JS), (0, 1));
+    assert!(matches!(world.publish(JS, record), Response::Receipt(_)));
+    assert_eq!(overdue(&world, JS), (0, 0));
+    assert_eq!(world.publication(SH, record).published, Some(date("2026-03-21")));
+}
+
+#[test]
+fn publicity_counts_from_the_day_the_receiver_says() {
+    let mut world = delta(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第2号", "2026-01-05"));
+    world.until(at("2026-01-12", 9));
+    let apply = |world: &mut World, case: u8| {
+        world.apply(JS, "沪市监罚2026第2号", case);
+        let case = credit::id::CaseId([case; 16]);
+        world.step(SH, Input::AcceptRepair { case, clerk: None });
+        world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None })
+    };
+    // Without a day of publication Order 107 gives no minimum.
+    let denied = apply(&mut world, 1);
+    let Some(Response::Refused(refusal)) = denied else { panic!("{denied:?}") };
+    assert!(refusal.detail.contains("counts from publication"), "{}", refusal.detail);
+    assert_eq!(world.publish(JS, record), world.publish(JS, record), "said twice it is one entry");
+    assert_eq!(published_by(&world, JS), [(record, "2026-01-12".to_owned())]);
+    assert_eq!(world.publication(SH, record).published, Some(date("2026-01-12")));
+    // A day that was wrong is put right; one that is ahead is not taken.
+    let on = |day: &str| Input::Publish { record, on: Some(date(day)) };
+    let ahead = world.step(JS, on("2026-01-13"));
+    assert!(matches!(ahead, Some(Response::Refused(r)) if r.known() == Some(Code::CaseDenied)));
+    world.step(JS, on("2026-01-09"));
+    assert_eq!(world.publication(SH, record).published, Some(date("2026-01-09")));
+    // Three months from there, and not a day sooner.
+    let decide = |world: &mut World| {
+        let case = credit::id::CaseId([1; 16]);
+        world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None })
+    };
+    world.until(at("2026-04-08", 9));
+    assert!(matches!(decide(&mut world), Some(Response::Refused(_))));
+    world.until(at("2026-04-09", 9));
+    assert!(matches!(decide(&mut world), Some(Response::Decided { .. })));
+    assert_eq!(world.copy(JS, record).status, Status::Repaired);
+}
+
+#[test]
+fn publicity_ends_by_itself_a_year_after_the_publication() {
+    let mut world = delta(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第3号", "2026-01-05"));
+    world.until(at("2026-01-12", 9));
+    world.publish(JS, record);
+    world.until(Timestamp(at("2027-01-12", 0).0 - 1));
+    assert_eq!(world.expiries(SH), []);
+    world.until(at("2027-01-12", 0));
+    assert_eq!(world.expiries(SH), [(at("2027-01-12", 0), record, "samr-107".to_owned())]);
+    assert_eq!(world.copy(JS, record).status, Status::Expired, "stop publishing");
+}
+
+#[test]
+fn a_correction_is_pushed_again_and_published_again() {
+    let mut world = delta(at("2026-01-05", 9));
+    let penalty = Penalty::samr("沪市监罚2026第4号", "2026-01-05");
+    let record = world.collect(SH, &penalty);
+    world.publish(JS, record);
+    let before = world.copy(JS, record);
+    assert!(before.current && before.due.is_none());
+    let first = world.pushed(SH, record);
+    assert!(first.is_none(), "what was taken is not sent again");
+    world.until(at("2026-01-07", 9));
+    world.collect(SH, &Penalty { decided: "2026-01-04", ..penalty });
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.current, copy.published), (false, Some(date("2026-01-05"))));
+    assert_eq!(copy.due, due("2026-01-21"));
+    assert_eq!(read_copy(&world, JS, record).unwrap()[1], (23, "2026-01-04".into()));
+    world.until(at("2026-01-08", 9));
+    world.publish(JS, record);
+    assert!(world.copy(JS, record).current);
+    assert_eq!(world.publication(SH, record).published, Some(date("2026-01-05")), "it counts from the first");
+}
+
+#[test]
+fn what_has_ended_is_shown_at_once_and_its_values_are_forgotten() {
+    let mut world = delta(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第5号", "2026-01-05"));
+    world.publish(JS, record);
+    let kept = copy::sealed(&world.nodes[JS].disk, &record).unwrap().unwrap();
+    let backup = world.nodes[JS].disk.image();
+    for (change, status) in [(Change::Mask, Status::Masked), (Change::Unmask, Status::Active)] {
+        world.change(SH, record, change, Some(Digest::of(b"ruling")));
+        assert_eq!(world.copy(JS, record).status, status);
+    }
+    world.change(SH, record, Change::Withdraw, None);
+    assert_eq!(world.copy(JS, record).status, Status::Withdrawn);
+    assert!(matches!(world.publish(JS, record), Response::Refused(r) if r.known() == Some(Code::CaseDenied)));
+    // People have until the third working day to take it down, and see what it is.
+    assert!(read_copy(&world, JS, record).is_some());
+    world.until(at("2026-01-08", 1));
+    assert!(read_copy(&world, JS, record).is_none());
+    assert!(!world.copy(JS, record).held);
+    // Neither a late duplicate nor an old disk brings the values back.
+    assert!(matches!(world.arrive(SH, JS, &kept), Ok(Some(Response::Receipt(_)))));
+    assert!(read_copy(&world, JS, record).is_none());
+    world.nodes[JS].down();
+    world.nodes[JS].disk = conformance::sim::disk::Disk::of(backup);
+    world.nodes[JS].open().unwrap();
+    assert!(read_copy(&world, JS, record).is_some(), "the old disk has them");
+    let own = world.nodes[JS].id.clone();
+    for name in LogName::ALL {
+        world.pull(JS, &own, name);
+    }
+    world.step(JS, Input::Restored { seen: Vec::new() });
+    let authority = world.nodes[SH].id.clone();
+    world.pull(JS, &authority, LogName::Status);
+    world.step(JS, Input::Synced);
+    assert_eq!(world.copy(JS, record).status, Status::Withdrawn, "known before it serves");
+    world.until(at("2026-01-08", 2));
+    assert!(read_copy(&world, JS, record).is_none());
+}
+
+#[test]
+fn a_receiver_that_lost_its_disk_knows_what_it_has_published() {
+    let mut world = delta(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第6号", "2026-01-05"));
+    world.publish(JS, record);
+    world.pull_all();
+    world.lose_disk(JS);
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.held, copy.published, copy.current), (false, Some(date("2026-01-05")), true));
+    assert_eq!(copy.due, None);
+}
+
+#[test]
+fn an_authority_that_lost_its_disk_does_not_push_what_it_has_not_and_pushes_it_when_the_file_comes() {
+    let mut world = delta(at("2026-01-05", 9));
+    let penalty = Penalty::samr("沪市监罚2026第7号", "2026-01-05");
+    let record = world.collect(SH, &penalty);
+    world.pull_all();
+    world.lose_disk(SH);
+    let line = world.publication(SH, record);
+    assert_eq!((line.pushed, line.taken), (true, None), "the acknowledgement was on the disk alone");
+    assert!(world.pushed(SH, record).is_none());
+    world.until(at("2026-01-06", 9));
+    world.collect(SH, &penalty);
+    assert_eq!(world.publication(SH, record).taken, Some(at("2026-01-06", 9)));
+}
+
+#[test]
+fn at_home_the_authority_publishes_itself_within_twenty_working_days() {
+    let mut world = World::with(at("2026-01-05", 9), |member| {
+        let region = match member.id.as_str() {
+            "sh" => "320000",
+            "js" => "310000",
+            _ => return,
+        };
+        region.clone_into(&mut member.region);
+    });
+    let record = world.collect(SH, &Penalty::samr("苏市监罚2026第1号", "2026-01-05"));
+    let line = world.publication(SH, record);
+    assert_eq!((line.pushed, line.due), (false, due("2026-02-02")));
+    assert!(access(&world, SH).iter().all(|fact| !matches!(fact, Fact::Pushed(_))));
+    world.until(at("2026-02-03", 0));
+    assert_eq!(world.alerts_of(SH, "was to be published by 2026-02-02"), 1);
+    world.publish(SH, record);
+    let line = world.publication(SH, record);
+    assert_eq!((line.published, line.due), (Some(date("2026-02-03")), None));
+}
+
+#[test]
+fn where_no_member_serves_the_province_nothing_is_done_and_that_is_said() {
+    // All members of this federation are in Shanghai.
+    let mut world = World::new(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第8号", "2026-01-05"));
+    let line = world.publication(SH, record);
+    assert_eq!((line.to, line.pushed, line.due), (None, false, None));
+    assert_eq!(line.province, "320000");
+    // And of a department without a rule there is nothing to say.
+    let general = world.collect(SH, &Penalty::general("沪示罚2026第9号", "2026-01-05"));
+    let node = &world.nodes[SH];
+    assert!(push::pushes(&node.context, &node.disk, Some(general)).unwrap().is_empty());
+}
+
+#[test]
+fn a_push_that_was_changed_or_is_for_another_is_not_taken() {
+    let mut world = delta(at("2026-01-05", 9));
+    world.cut.insert(JS);
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第10号", "2026-01-05"));
+    let other = world.collect(SH, &Penalty::samr("沪市监罚2026第11号", "2026-01-05"));
+    let (_, good) = world.pushed(SH, record).unwrap();
+    let (_, second) = world.pushed(SH, other).unwrap();
+    let refused = |world: &mut World, answer: &Answer, why: &str| {
+        let refusal = world.arrive(SH, JS, answer).unwrap_err();
+        assert!(refusal.detail.contains(why), "{}", refusal.detail);
+    };
+    let mut changed = good.clone();
+    let mut bytes = changed.records[0].fields[1].sealed.0.clone();
+    bytes[0] ^= 1;
+    changed.records[0].fields[1].sealed = Bytes(bytes);
+    refused(&mut world, &changed, "does not open");
+    let mixed = Answer { records: second.records.clone(), ..good.clone() };
+    refused(&mut world, &mixed, "");
+    let less = Answer { records: Vec::new(), ..good.clone() };
+    refused(&mut world, &less, "does not bring one record");
+    let named = Answer { member: world.nodes[JS].id.clone(), ..good.clone() };
+    refused(&mut world, &named, "its entry is another");
+    // Whoever it is not for cannot take it, even with the bytes in hand.
+    let node = &world.nodes[OUTLET];
+    assert!(copy::open(&node.context, &node.opening, &good).is_err());
+    let node = &world.nodes[BANK];
+    assert!(copy::open(&node.context, &node.opening, &good).is_err());
+    // Nor can another pass it on.
+    let node = &world.nodes[JS];
+    let copy = copy::open(&node.context, &node.opening, &good).unwrap();
+    let (caller, sealed) = (world.nodes[OUTLET].id.clone(), codec::to_vec(&good));
+    let passed = world.step(JS, Input::Pushed { caller, arrived: Box::new(copy.arrived), sealed });
+    assert!(matches!(passed, Some(Response::Refused(r)) if r.known() == Some(Code::CallerNotAllowed)));
+    // As it is it is taken, once however often it comes.
+    let first = world.arrive(SH, JS, &good).unwrap();
+    assert!(matches!(first, Some(Response::Receipt(_))));
+    assert_eq!(world.arrive(SH, JS, &good).unwrap(), first);
+    assert_eq!(access(&world, JS).iter().filter(|fact| matches!(fact, Fact::Taken(_))).count(), 1);
+}
+
+#[test]
+fn a_receiver_of_another_province_refuses_what_is_not_about_its_own() {
+    let mut world = delta(at("2026-01-05", 9));
+    world.cut.insert(JS);
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第12号", "2026-01-05"));
+    let (_, answer) = world.pushed(SH, record).unwrap();
+    let registry = std::sync::Arc::make_mut(&mut world.nodes[JS].context.registry);
+    registry.members.iter_mut().filter(|m| m.stated.id.as_str() == "js").for_each(|m| {
+        "330000".clone_into(&mut m.stated.region);
+    });
+    let node = &world.nodes[JS];
+    let refusal = copy::open(&node.context, &node.opening, &answer).map(drop).unwrap_err();
+    assert!(refusal.detail.contains("another province"), "{}", refusal.detail);
+}
+
+#[test]
+fn fsck_is_silent_about_pushes_and_finds_what_was_changed() {
+    let mut world = delta(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第13号", "2026-01-05"));
+    world.publish(JS, record);
+    for member in [SH, JS] {
+        assert_eq!(world.fsck(member), Vec::<String>::new());
+    }
+    let row: copy::CopyRow = tables::row(&world.nodes[JS].disk, &Key::copy(&record)).unwrap().unwrap();
+    let changed = copy::CopyRow { leaf: Digest::ZERO, ..row };
+    world.damage(JS, &Key::copy(&record), Some(codec::to_vec(&changed)));
+    assert_eq!(world.fsck(JS).len(), 1);
+    let row: push::PushRow = tables::row(&world.nodes[SH].disk, &Key::push(&record)).unwrap().unwrap();
+    world.damage(SH, &Key::push(&record), Some(codec::to_vec(&push::PushRow { index: Some(7), ..row })));
+    assert_eq!(world.fsck(SH).len(), 1);
+}

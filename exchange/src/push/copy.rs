@@ -1,0 +1,259 @@
+//! A record that another member has pushed here to be published: opened, checked, kept sealed, and acknowledged.
+//!
+//! A copy serves publication alone. It is in no index of subjects, so no question is answered from it: the authority answers.
+//! It is kept as it came, sealed to this member, and stands as its authority's log says. When the record ends the values are
+//! forgotten, after the days that the law gives for taking it down; a copy that comes later, or once more, brings none back.
+
+use std::sync::Arc;
+
+use credit::{
+    catalog::Mode,
+    entry::{Fact, Pushed, Taken},
+    id::{ItemId, MemberId, RecordId},
+    repair::Deadline,
+    rules::Duty,
+    subject::{SubjectId, province_of},
+    value::{Date, Value},
+};
+use crypto::{Bytes, Digest, Timestamp, codec, seal::OpeningKey};
+use ledger::store::View;
+use minicbor::{Decode, Encode};
+
+use super::{is_public, publish::PublishedRow, standing};
+use crate::{
+    answer::{self, Answer, OpenedField},
+    context::Context,
+    logs::LogName,
+    refusal::{Code, Fault, Halt, Refusal},
+    step::{Reply, Token},
+    tables::{self, Key, Work},
+    timer,
+    turn::Turn,
+    wire::CopyLine,
+};
+
+/// A record received to be published.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CopyRow {
+    /// The authority.
+    #[n(0)]
+    pub from: MemberId,
+    /// Index of its access entry.
+    #[n(1)]
+    pub index: u64,
+    /// Leaf hash of that entry.
+    #[n(2)]
+    pub leaf: Digest,
+    /// When it came.
+    #[n(3)]
+    pub since: Timestamp,
+    /// Last day for its publication.
+    #[n(4)]
+    pub due: Deadline,
+    /// Index of the own access entry that acknowledges it.
+    #[n(5)]
+    pub ack: u64,
+    /// The [`Answer`] that brought it, sealed to this member; absent when the record has ended, or when a lost store held it.
+    #[n(6)]
+    pub sealed: Option<Bytes>,
+}
+
+/// A copy that was opened and holds.
+pub struct Copy {
+    /// What the authority's log says of it.
+    pub arrived: Arrived,
+    /// Its item.
+    pub item: ItemId,
+    /// Its subject.
+    pub subject: SubjectId,
+    /// Its public fields.
+    pub fields: Vec<OpenedField>,
+}
+
+/// What a copy says without its values.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// Who sent it.
+    pub from: MemberId,
+    /// Index of its access entry.
+    pub index: u64,
+    /// Leaf hash of that entry.
+    pub leaf: Digest,
+    /// The entry.
+    pub pushed: Pushed,
+}
+
+/// Opens what was pushed and checks everything it claims.
+///
+/// 1. Its access entry is in the sender's access log, pushes to this member, and belongs to what came.
+/// 2. It brings one record, which is in the sender's `records` log, and whose authority the sender is.
+/// 3. The fields open with one of this member's keys, belong to the record's root, and are those that the entry names: all of
+///    them public.
+/// 4. The subject is registered in this member's province, and the record's id is the one that authority, item, document number
+///    and subject give.
+///
+/// Errors: a refusal that says what does not hold; nothing of it is kept then.
+pub fn open(context: &Context, keys: &[Arc<OpeningKey>], answer: &Answer) -> Result<Copy, Refusal> {
+    let refuse =
+        |why: &str| Refusal::new(Code::SignatureInvalid, format!("push of `{}`: {why}", answer.member));
+    let own = &context.own.id;
+    // 1
+    let access = answer.access.verify(&context.registry)?;
+    let Fact::Pushed(pushed) = access.entry.fact else { return Err(refuse("its entry pushes nothing")) };
+    let belongs = access.member == answer.member && access.log == LogName::Access;
+    if !belongs || answer.question != access.leaf || pushed.to != *own {
+        return Err(refuse("its entry is another, or is for another member"));
+    }
+    // 2
+    let ([sent], [], Some(note)) = (&answer.records[..], &answer.checks[..], &answer.checkpoint) else {
+        return Err(refuse("it does not bring one record"));
+    };
+    let checkpoint = context.registry.verify_checkpoint(&answer.member, LogName::Records, note)?;
+    let recorded = answer::recorded(sent, pushed.version, &checkpoint).map_err(|why| refuse(&why))?;
+    if recorded.record != pushed.record || recorded.authority != answer.member {
+        return Err(refuse("its record is another, or another member's"));
+    }
+    // 3
+    let mut opener = keys
+        .iter()
+        .find_map(|key| answer::opener(answer, own, key).ok())
+        .ok_or_else(|| refuse("it is not sealed to this member"))?;
+    let (subject, fields) =
+        answer::open_values(&mut opener, sent, pushed.version, &recorded.fields_root).map_err(&refuse)?;
+    let item = context
+        .catalog
+        .item(&recorded.item)
+        .ok_or_else(|| Refusal::new(Code::ItemUnknown, recorded.item.as_str()))?;
+    let named = fields.iter().map(|f| f.field).eq(pushed.fields.iter().copied());
+    if !named || !fields.iter().all(|f| f.mode == Mode::Value && is_public(item, f.field)) {
+        return Err(refuse("it has other fields than its entry names, or fields that are not public"));
+    }
+    // 4
+    let subject = SubjectId::parse(&subject).map_err(|_| refuse("its subject is malformed"))?;
+    let province = province_of(&context.registry.member(own)?.stated.region);
+    if subject.province() != Some(province) {
+        return Err(refuse("its subject is registered in another province"));
+    }
+    let document = fields.iter().find(|f| f.field == item.key).map(|f| &f.value);
+    let Some(Value::Text(document)) = document else { return Err(refuse("it has no document number")) };
+    if context.own.naming.record_id(&answer.member, &item.id, document, &subject) != pushed.record {
+        return Err(refuse("its id belongs to another record"));
+    }
+    let arrived = Arrived { from: access.member, index: access.index, leaf: access.leaf, pushed };
+    Ok(Copy { arrived, item: recorded.item, subject, fields })
+}
+
+/// Takes a copy that was opened, and acknowledges it.
+///
+/// 1. Its authority has sent it, under a rule of the rule book: `caller.not-allowed`.
+/// 2. Known already, or older than what is here: the acknowledgement there is, and no second entry. Another entry at the same
+///    index is another history: `signature.invalid`.
+/// 3. The copy and the acknowledgement, in one batch. Of a record that has ended no values are kept.
+pub fn take(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    token: Token,
+    caller: &MemberId,
+    arrived: &Arrived,
+    sealed: Vec<u8>,
+) -> Result<(), Halt> {
+    // 1
+    let Arrived { from, index, leaf, pushed } = arrived;
+    let rule = context.rules.publication_named(&pushed.rule).filter(|_| caller == from);
+    let Some(rule) = rule else {
+        return Halt::refuse(Code::CallerNotAllowed, "a decision is pushed by its authority, under a rule");
+    };
+    let record = pushed.record;
+    let ended = standing(turn.view(), from, &record)?.has_ended();
+    let key = Key::copy(&record);
+    let known = turn.row::<CopyRow>(&key)?;
+    // 2
+    let ack = match known.filter(|row| row.index >= *index) {
+        Some(row) if row.index == *index && row.leaf != *leaf => {
+            let why = format!("`{from}` has shown two different access entries {index}");
+            return Halt::refuse(Code::SignatureInvalid, why);
+        }
+        Some(row) => row.ack,
+        // 3
+        None => {
+            let due = Deadline::after(Date::from_timestamp(turn.now), rule.receive_days, &context.calendar);
+            let taken = Taken { from: from.clone(), index: *index, leaf: *leaf, record, due };
+            turn.append(context, LogName::Access, Fact::Taken(taken))?.0
+        }
+    };
+    // After a restore the entry may be back and the values not.
+    if let Some(row) = turn.row::<CopyRow>(&key)?.filter(|row| row.index == *index && row.sealed.is_none())
+        && !ended
+    {
+        turn.put(&key, &CopyRow { sealed: Some(Bytes(sealed)), ..row });
+    }
+    turn.reply(token, Reply::AccessReceipt(ack));
+    Ok(())
+}
+
+/// Projects an own acknowledgement: the copy without its values, and the look whether it is published in time.
+pub(crate) fn kept(turn: &mut Turn<'_>, ack: u64, at: Timestamp, taken: &Taken) {
+    let Taken { from, index, leaf, record, due } = taken.clone();
+    turn.put(&Key::due(due.passed_at(), &Work::Publish(record)), &());
+    turn.put(&Key::copy(&record), &CopyRow { from, index, leaf, since: at, due, ack, sealed: None });
+}
+
+/// Sets the clock after which the values of a copy are forgotten, when its authority has ended the record: a publisher has the
+/// days that the law gives to take it down, and needs to see what it is.
+pub(crate) fn ended(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    author: &MemberId,
+    record: &RecordId,
+    at: Timestamp,
+) -> Result<(), Fault> {
+    if turn.row::<CopyRow>(&Key::copy(record))?.is_some_and(|row| row.from == *author) {
+        let last = timer::deadline(context, &context.own.id, Duty::EraseWithdrawn, at);
+        let until = last.map_or(at, |last| last.date.start());
+        turn.put(&Key::due(until, &Work::ForgetCopy(*record)), &());
+    }
+    Ok(())
+}
+
+/// Forgets the values of a copy whose record has ended.
+pub(crate) fn forget(turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Fault> {
+    let Some(row) = turn.row::<CopyRow>(&Key::copy(record))? else { return Ok(()) };
+    if standing(turn.view(), &row.from, record)?.has_ended() {
+        turn.put(&Key::copy(record), &CopyRow { sealed: None, ..row });
+    }
+    Ok(())
+}
+
+/// The sealed copy of a record; `None` when there is none, or its values are gone.
+pub fn sealed(view: &dyn View, record: &RecordId) -> Result<Option<Answer>, Fault> {
+    let row = tables::row::<CopyRow>(view, &Key::copy(record))?;
+    let damaged = |e: codec::CodecError| Fault(format!("the copy of record {record} is damaged: {e}"));
+    row.and_then(|row| row.sealed).map(|sealed| codec::from_slice(&sealed).map_err(damaged)).transpose()
+}
+
+/// Records received to be published, without their values; with `record` that one.
+pub fn copies(context: &Context, view: &dyn View, record: Option<RecordId>) -> Result<Vec<CopyLine>, Fault> {
+    let mut lines = Vec::new();
+    let prefix = record.as_ref().map_or_else(Key::copies, Key::copy);
+    for (rest, row) in tables::rows::<CopyRow>(view, &prefix, usize::MAX)? {
+        let Some(record) = record.or_else(|| rest.try_into().ok().map(RecordId)) else { continue };
+        let status = standing(view, &row.from, &record)?.status();
+        let said: Option<PublishedRow> = tables::row(view, &Key::published(&record, &context.own.id))?;
+        let current = said.is_some_and(|said| said.at >= row.since);
+        lines.push(CopyLine {
+            record,
+            from: row.from,
+            since: row.since,
+            due: Some(row.due).filter(|_| !current && status.disclosable()),
+            status,
+            published: said.map(|said| said.on),
+            current,
+            held: row.sealed.is_some(),
+            item: None,
+            subject: None,
+            fields: Vec::new(),
+        });
+    }
+    Ok(lines)
+}

@@ -1,0 +1,89 @@
+//! How records are published, line by line for the operator.
+
+use credit::{
+    id::{ItemId, MemberId, RecordId},
+    repair::Deadline,
+    status::Status,
+    subject::SubjectId,
+    value::Date,
+};
+use crypto::Timestamp;
+use minicbor::{Decode, Encode};
+
+use crate::answer::OpenedField;
+
+/// An own record, and who publishes it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PushLine {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Province in which its subject is registered, six digits of GB/T 2260.
+    #[n(1)]
+    pub province: String,
+    /// The member that publishes it: this one for its own province; absent where no member serves the province, and there is
+    /// nothing to do.
+    #[n(2)]
+    pub to: Option<MemberId>,
+    /// When it was pushed, or taken in.
+    #[n(3)]
+    pub since: Timestamp,
+    /// Last day of what is left to be done: the push, or the publication here.
+    #[n(4)]
+    pub due: Option<Deadline>,
+    /// Whether it is pushed to another member.
+    #[n(5)]
+    pub pushed: bool,
+    /// How often it was sent.
+    #[n(6)]
+    pub tries: u32,
+    /// When the receiver's acknowledgement came.
+    #[n(7)]
+    pub taken: Option<Timestamp>,
+    /// The day of its publication.
+    #[n(8)]
+    pub published: Option<Date>,
+    /// Its standing.
+    #[n(9)]
+    pub status: Status,
+}
+
+/// A record received to be published.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CopyLine {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Its authority.
+    #[n(1)]
+    pub from: MemberId,
+    /// When this version came.
+    #[n(2)]
+    pub since: Timestamp,
+    /// Last day for its publication, while it is to be published and is not.
+    #[n(3)]
+    pub due: Option<Deadline>,
+    /// Its standing, as its authority's log says now.
+    #[n(4)]
+    pub status: Status,
+    /// The day of its publication, as this member has said.
+    #[n(5)]
+    pub published: Option<Date>,
+    /// Whether that was said of this version.
+    #[n(6)]
+    pub current: bool,
+    /// Whether the values are here.
+    #[n(7)]
+    pub held: bool,
+    /// Its item, of a copy that was opened.
+    #[n(8)]
+    pub item: Option<ItemId>,
+    /// Its subject, of a copy that was opened.
+    #[n(9)]
+    pub subject: Option<SubjectId>,
+    /// Its public fields, of a copy that was opened.
+    #[n(10)]
+    pub fields: Vec<OpenedField>,
+}
