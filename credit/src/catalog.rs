@@ -438,10 +438,12 @@ impl Line {
 pub(crate) fn table(file: &'static str, text: &str, columns: &[&str]) -> Result<Vec<Line>, CatalogError> {
     let mut reader =
         ::csv::ReaderBuilder::new().comment(Some(b'#')).trim(::csv::Trim::All).from_reader(text.as_bytes());
-    let bad =
-        |e: ::csv::Error| CatalogError::new(file, e.position().map_or(1, |p| p.line()), "", e.to_string());
-    if !reader.headers().map_err(bad)?.iter().eq(columns.iter().copied()) {
-        return Err(CatalogError::new(file, 1, "", format!("header must be `{}`", columns.join(","))));
+    let bad = |e: ::csv::Error| {
+        let (line, column, what) = misread(text, columns, &e);
+        CatalogError::new(file, line, column.unwrap_or(""), what)
+    };
+    if let Some((line, column, what)) = misheaded(text, columns, reader.headers().map_err(bad)?) {
+        return Err(CatalogError::new(file, line, column, what));
     }
     let mut lines = Vec::new();
     for record in reader.records() {
@@ -453,6 +455,39 @@ pub(crate) fn table(file: &'static str, text: &str, columns: &[&str]) -> Result<
         });
     }
     Ok(lines)
+}
+
+/// Where a header that is not exactly `columns` first departs from it: line, column, and what it must be.
+pub(crate) fn misheaded<'a>(
+    text: &str,
+    columns: &[&'a str],
+    header: &::csv::StringRecord,
+) -> Option<(u64, &'a str, String)> {
+    let wrong = columns.iter().zip(0..).find(|(column, at)| header.get(*at) != Some(**column));
+    let column = match wrong {
+        Some((column, _)) => column,
+        None if header.len() == columns.len() => return None,
+        None => columns.last()?,
+    };
+    let start = ::csv::Position::new();
+    Some((line_of(text, &start), *column, format!("the header must be `{}`", columns.join(","))))
+}
+
+/// A line that the reader cannot take apart: line, the column where it ends too early or too late, and what is wrong.
+pub(crate) fn misread<'a>(
+    text: &str,
+    columns: &[&'a str],
+    error: &::csv::Error,
+) -> (u64, Option<&'a str>, String) {
+    let line = error.position().map_or(1, |at| line_of(text, at));
+    match error.kind() {
+        ::csv::ErrorKind::UnequalLengths { len, .. } => {
+            let at = usize::try_from(*len).unwrap_or(usize::MAX).min(columns.len().saturating_sub(1));
+            let why = format!("{len} cells, and the header has {}; see to commas and quotes", columns.len());
+            (line, columns.get(at).copied(), why)
+        }
+        _ => (line, None, error.to_string()),
+    }
 }
 
 /// The line of a record: what the reader calls its position is where the comments before it begin.

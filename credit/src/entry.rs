@@ -84,9 +84,10 @@ pub enum Fact {
     /// Entries of a log of this member were read over HTTP.
     #[n(25)]
     Read(#[n(0)] Read),
-    /// An auditor is told whom accesses are about: in its own log before it asks, in the member's before it is told.
+    /// An auditor is told whom accesses are about: in its own log before it asks, in the member's before it is told, there
+    /// with the rule that allows it.
     #[n(26)]
-    Mandated(#[n(0)] Signed<Mandate>),
+    Mandated(#[n(0)] Signed<Mandate>, #[n(1)] Option<RuleName>),
 }
 
 impl Fact {

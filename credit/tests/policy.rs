@@ -133,7 +133,8 @@ fn every_verdict_names_the_rule_of_the_table() {
             },
         };
         let (role, purpose) = (*role, *purpose);
-        let asking = Asking { role, asker: &asker, purpose, subject: &subject, basis, at: Timestamp(*now) };
+        let asking =
+            Asking { role, asker: &asker, purpose, subject: Some(&subject), basis, at: Timestamp(*now) };
         let verdict = policy.decide(&asking, &catalog, &item(of), FieldId(*field));
         let (decided, allows) = match &verdict {
             Verdict::Allow { rule, mode } => {

@@ -109,7 +109,7 @@ pub fn own(
         | Fact::Asked(_)
         | Fact::Received(_)
         | Fact::Read(_)
-        | Fact::Mandated(_) => {}
+        | Fact::Mandated(..) => {}
     }
     Ok(())
 }

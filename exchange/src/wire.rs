@@ -2,6 +2,7 @@
 //!
 //! One request and response per QUIC stream, which ends with the frame: a version byte and one canonical CBOR value.
 
+mod asking;
 mod report;
 use credit::{
     catalog::Purpose,
@@ -21,7 +22,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     accesses::AccessList,
-    answer::{Answer, OpenedAnswer},
+    answer::Answer,
     artifact::{Certificate, ErasureCertificate},
     backup::{BackupContent, BackupId, BackupItem, BackupRange},
     certificate::{About, RepairCertificate, Which},
@@ -37,6 +38,7 @@ use crate::{
     timer::DueErasure,
 };
 
+pub use asking::{AskResult, BudgetLeft, OpenedPart};
 pub use report::{ROW_REASONS_MAX, RowReason, SubmitReport};
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
@@ -320,6 +322,9 @@ pub enum Operation {
     /// How a grant stands at this member.
     #[n(22)]
     GrantStanding(#[n(0)] Signed<Grant>),
+    /// What checks resting on a grant would find of their budgets at this member.
+    #[n(53)]
+    Budgets(#[n(0)] Signed<Grant>, #[n(1)] Vec<Check>),
     /// Learn from a member whom accesses are about, as an auditor.
     #[n(43)]
     Identities(#[n(0)] MandateDraft),
@@ -631,6 +636,9 @@ pub enum Response {
     /// How a grant stands here.
     #[n(26)]
     GrantStanding(#[n(0)] GrantStanding),
+    /// One line for each check.
+    #[n(53)]
+    Budgets(#[n(0)] Vec<BudgetLeft>),
     /// Standings.
     #[n(27)]
     Standings(#[n(0)] reconcile::Answered),
@@ -662,36 +670,6 @@ pub enum Response {
     /// The range has these pairs, and they are what its digest says.
     #[n(35)]
     BackupSame(#[n(0)] u64),
-}
-
-/// What the asker's operator sees of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct AskResult {
-    /// The question as signed.
-    #[n(0)]
-    pub question: Signed<Question>,
-    /// The relayed parts, still sealed.
-    #[n(1)]
-    pub parts: Vec<Part>,
-    /// What was opened and verified of each member's answer, or why there is none: a line for every member that was to be
-    /// asked, whether the outlet gave a part of it or not.
-    #[n(2)]
-    pub opened: Vec<OpenedPart>,
-}
-
-/// What one member has said, as the asker found it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct OpenedPart {
-    /// The member.
-    #[n(0)]
-    pub member: MemberId,
-    /// The opened answer, when it verified.
-    #[n(1)]
-    pub answer: Option<OpenedAnswer>,
-    /// Otherwise why there is none.
-    #[n(2)]
-    pub problem: Option<Refusal>,
 }
 
 /// A record's standing as one member knows it.

@@ -325,7 +325,7 @@ fn kind(fact: &Fact) -> &'static str {
         Fact::Asked(_) => "asked",
         Fact::Received(_) => "received",
         Fact::Read(_) => "read",
-        Fact::Mandated(_) => "mandated",
+        Fact::Mandated(..) => "mandated",
         Fact::Recorded(_) | Fact::Batched(_) | Fact::Erased(_) | Fact::Status(_) => "other",
     }
 }
