@@ -458,7 +458,9 @@ fn a_mask_is_committed_to_as_well() {
     let key = node.tree.key(record.slot).unwrap();
     let subject = sealed.open(&[], &node.id, &key).unwrap().openings.remove(0).1;
     let (field, mask) =
-        disclosure::masked(&sealed, &[FieldId(7)], &node.id, &key, &plan.question).unwrap().remove(0);
+        disclosure::masked(&node.context.catalog, &sealed, &[FieldId(7)], &node.id, &key, &plan.question)
+            .unwrap()
+            .remove(0);
     let seal = |mask: &Opening| {
         let to = &stage.nodes[SH].context.registry.member(&stage.nodes[BANK].id).unwrap().stated.seal;
         let bound = codec::to_vec(&(&node.id, &stage.nodes[BANK].id));

@@ -12,8 +12,10 @@ use crypto::Digest;
 use crypto::codec::{Decode, Encode};
 
 use crate::id::{FieldId, ItemId};
+use crate::mask::Mask;
 use crate::normalize::normalize_document_number;
 use crate::predicate::{CHECKS, CheckRule, CheckRules, parse_rules};
+use crate::subject::SubjectId;
 use crate::value::FieldType;
 
 /// One edition of the catalog, checked for consistency.
@@ -225,6 +227,8 @@ pub struct Field {
     pub class: FieldClass,
     /// How it is disclosed unless more is granted.
     pub mode: Mode,
+    /// What its masked form is like.
+    pub mask: Mask,
     /// Whether every record must have it.
     pub required: bool,
     /// When it must be given although not every record has it.
@@ -233,6 +237,17 @@ pub struct Field {
     pub filler: bool,
     /// For [`FieldType::Code`]: whether several values may be given, joined by `;`.
     pub several: bool,
+}
+
+impl Field {
+    /// The most that is said of it in a record about `subject`: a natural person's name is masked (个人信息保护法 art. 6;
+    /// 双公示 publishes it so).
+    pub fn mode_about(&self, subject: &SubjectId) -> Mode {
+        match self.mask {
+            Mask::SubjectName if subject.is_natural_person() => self.mode.min(Mode::Mask),
+            _ => self.mode,
+        }
+    }
 }
 
 /// A condition on another column of the same row.
@@ -292,6 +307,8 @@ macro_rules! coded {
         }
     )*};
 }
+
+pub(crate) use coded;
 
 coded! {
     /// The eight categories of public credit information (seed 001 of 2018).
@@ -514,28 +531,32 @@ fn parse_field(line: &Line) -> Result<Field, CatalogError> {
     }
     let ty = line.get("type");
     let list = |text: &str| text.split('|').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+    let form = line.parse("type", |text| {
+        Some(match text.split_once(':') {
+            Some(("text", max)) => FieldType::Text { max: max.parse().ok().filter(|n| *n > 0)? },
+            Some(("code" | "codes", values)) => FieldType::Code(list(values)),
+            Some(_) => return None,
+            None => match text {
+                "date" => FieldType::Date,
+                "amount" => FieldType::Amount,
+                "integer" => FieldType::Integer,
+                "uscc" | "uscc+filler" => FieldType::Uscc,
+                "subject" => FieldType::Subject,
+                _ => return None,
+            },
+        })
+    })?;
     Ok(Field {
         id: line.parse("field", |text| text.parse().ok().filter(|n| *n > 0).map(FieldId))?,
         column: line.required("column")?,
         name: line.required("name")?,
         aliases: list(line.get("aliases")),
-        ty: line.parse("type", |text| {
-            Some(match text.split_once(':') {
-                Some(("text", max)) => FieldType::Text { max: max.parse().ok().filter(|n| *n > 0)? },
-                Some(("code" | "codes", values)) => FieldType::Code(list(values)),
-                Some(_) => return None,
-                None => match text {
-                    "date" => FieldType::Date,
-                    "amount" => FieldType::Amount,
-                    "integer" => FieldType::Integer,
-                    "uscc" | "uscc+filler" => FieldType::Uscc,
-                    "subject" => FieldType::Subject,
-                    _ => return None,
-                },
-            })
-        })?,
+        ty: form.clone(),
         class,
         mode: line.parse("mode", Mode::parse)?,
+        mask: line
+            .optional("mask", |text| Mask::parse(text).filter(|mask| mask.fits(&form)))?
+            .unwrap_or(Mask::of_type(&form)),
         required: line.get("required") == "yes",
         required_when: None,
         filler: ty == "uscc+filler",
@@ -620,8 +641,10 @@ const ITEM_COLUMNS: [&str; 20] = [
     "source",
 ];
 
-const FIELD_COLUMNS: [&str; 11] =
-    ["item", "field", "column", "name", "aliases", "type", "class", "mode", "required", "source", "note"];
+const FIELD_COLUMNS: [&str; 12] = [
+    "item", "field", "column", "name", "aliases", "type", "class", "mode", "mask", "required", "source",
+    "note",
+];
 
 const ITEMS: &str = include_str!("../data/catalog/2024/items.csv");
 const FIELDS: &str = include_str!("../data/catalog/2024/fields.csv");
@@ -703,6 +726,18 @@ mod tests {
         assert_eq!(e.to_string(), format!("items.csv line {}, column `key`: cannot read `CF_WHS`", e.line));
         let e = Catalog::parse(ITEMS, &FIELDS.replacen(",public,", ",never,", 1)).unwrap_err();
         assert_eq!(e.column, "class");
+        // A masked form that the type cannot have, one that is no word, and a line with a cell too few.
+        for broken in [
+            FIELDS.replacen("date,public,value,,", "date,public,value,phone,", 1),
+            FIELDS.replacen("value,subject-name", "value,subject", 1),
+        ] {
+            let e = Catalog::parse(ITEMS, &broken).unwrap_err();
+            assert_eq!((e.file, e.column.as_str()), ("fields.csv", "mask"));
+        }
+        let e = Catalog::parse(ITEMS, &FIELDS.replacen("value,subject-name", "value", 1)).unwrap_err();
+        assert_eq!((e.line, e.column.as_str()), (9, "note"));
+        let e = Catalog::parse(ITEMS, &FIELDS.replacen("mode,mask", "mask,mode", 1)).unwrap_err();
+        assert_eq!((e.line, e.column.as_str()), (8, "mode"));
         assert!(Catalog::parse(&ITEMS.replace("# catalog-version: 2024", ""), FIELDS).is_err());
         assert!(Catalog::parse("", "").is_err());
     }

@@ -452,7 +452,10 @@ impl Policy {
     /// What of a field is in the asker's reach, in the field's own mode.
     fn reach(&self, asking: &Asking<'_>, catalog: &Catalog, item: &ItemId, field: FieldId) -> Verdict {
         match catalog.item(item).and_then(|i| i.field(field)) {
-            Some(row) => self.ruled(asking, Some((item, field)), Told::Field(row.class), row.mode),
+            Some(row) => {
+                let most = asking.subject.map_or(row.mode, |subject| row.mode_about(subject));
+                self.ruled(asking, Some((item, field)), Told::Field(row.class), most)
+            }
             None => Verdict::Deny { rule: RuleName::of(Check::FieldUnknown) },
         }
     }

@@ -160,7 +160,8 @@ pub fn judge(
         let Some(record_key) = key(record.slot) else { return Ok(Err(gone())) };
         let fields: Vec<FieldId> = record.fields.iter().map(|field| field.0).collect();
         let damaged = |SealError| Fault(format!("payload of slot {} does not open", record.slot.0));
-        let forms = disclosure::masked(&sealed, &fields, &context.own.id, &record_key, &question);
+        let forms =
+            disclosure::masked(&context.catalog, &sealed, &fields, &context.own.id, &record_key, &question);
         for (field, opening) in forms.map_err(damaged)? {
             let told = disclosure::mask_commitment(&question, record.version, &opening);
             masked.insert((record.version, field), told);

@@ -436,15 +436,24 @@ mod tests {
 
     #[test]
     fn a_table_that_cannot_be_read_is_refused_with_its_line() {
+        let first = SHIPPED.lines().position(|l| l.starts_with("2026")).unwrap() + 1;
+        let first = format!("t.csv line {first}, column ");
         for (from, to, column) in [
             ("bank,", "bnak,", "role"),
             ("pre-loan,", "preloan,", "purpose"),
             (",grant,", ",grnat,", "basis"),
             (",value,", ",valeu,", "verdict"),
             ("2026-06-01", "2026-06-31", "on"),
+            (",CF,14,,", ",CF,,,", "field"),
+            (",CF,14,,", ",CF,CF_WHS=1,,", "field"),
+            (",CF,14,,", ",CF,14,spent,", "budget"),
+            (",CF,14,,", ",CF,14,much,", "budget"),
+            (",CF,14,,", ",CF,identity,,", "item"),
+            (",CF,14,,", ",,14,,", "item"),
+            (",bank-granted", "", "rule"),
         ] {
             let why = Cases::parse("t.csv", &SHIPPED.replacen(from, to, 1), &Catalog::builtin()).unwrap_err();
-            assert!(why.starts_with("t.csv line 5, column") && why.contains(column), "{why}");
+            assert!(why.starts_with(&first) && why.contains(column), "{why}");
         }
         assert!(Cases::parse("t.csv", "", &Catalog::builtin()).is_err());
     }
