@@ -88,6 +88,9 @@ pub enum Fact {
     /// with the rule that allows it.
     #[n(26)]
     Mandated(#[n(0)] Signed<Mandate>, #[n(1)] Option<RuleName>),
+    /// Questions of one asker were refused with a code, before any rule was asked.
+    #[n(27)]
+    TurnedAway(#[n(0)] TurnedAway),
 }
 
 impl Fact {
@@ -589,6 +592,28 @@ pub struct Withheld {
     /// When it is a predicate that is withheld: its place among the question's checks, from 0.
     #[n(3)]
     pub check: Option<u16>,
+}
+
+/// Questions that one asker signed and one sender brought, refused with one code. A line stands for every such question since
+/// the line of this kind before it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TurnedAway {
+    /// Digest of the newest of them, as signed.
+    #[n(0)]
+    pub question: Digest,
+    /// Who signed them.
+    #[n(1)]
+    pub asker: MemberId,
+    /// Who sent them: the asker, an outlet, or somebody who had no business with them.
+    #[n(2)]
+    pub caller: MemberId,
+    /// The code.
+    #[n(3)]
+    pub code: String,
+    /// How many, at least 1.
+    #[n(4)]
+    pub count: u64,
 }
 
 /// An outlet's own line about a question.

@@ -109,7 +109,8 @@ pub fn own(
         | Fact::Asked(_)
         | Fact::Received(_)
         | Fact::Read(_)
-        | Fact::Mandated(..) => {}
+        | Fact::Mandated(..)
+        | Fact::TurnedAway(_) => {}
     }
     Ok(())
 }

@@ -326,6 +326,7 @@ fn kind(fact: &Fact) -> &'static str {
         Fact::Received(_) => "received",
         Fact::Read(_) => "read",
         Fact::Mandated(..) => "mandated",
+        Fact::TurnedAway(_) => "turned-away",
         Fact::Recorded(_) | Fact::Batched(_) | Fact::Erased(_) | Fact::Status(_) => "other",
     }
 }
