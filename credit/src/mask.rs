@@ -48,9 +48,10 @@ coded! {
         OrganisationName = 1, "organisation-name", "单位名称";
         /// Who a record is about: a person's name where the subject is one, and an organisation's otherwise.
         SubjectName = 2, "subject-name", "主体名称";
-        /// A number of an identity document: six and four characters of a resident number (110101********1234).
+        /// A number of an identity document: six and two characters of a resident number (110101**********34): with four at the
+        /// end few people are left to guess among.
         IdNumber = 3, "id-number", "证件号码";
-        /// A unified social credit code: body, category and region stay, eight characters.
+        /// A unified social credit code: its first six and last four characters.
         Uscc = 4, "uscc", "统一社会信用代码";
         /// A telephone number: three and four digits of a mobile number (138****5678), the last four of others.
         Phone = 5, "phone", "电话号码";
@@ -108,9 +109,9 @@ impl Mask {
             Self::SubjectName if person => person_name(chars),
             Self::OrganisationName | Self::SubjectName => organisation_name(chars),
             // Eighteen characters, or the fifteen of the first generation; passports and others are shorter.
-            Self::IdNumber if chars.len() >= 15 => ends(chars, 6, chars.len() - 14),
+            Self::IdNumber if chars.len() >= 15 => ends(chars, 6, 2),
             Self::IdNumber => half(chars, 1, 1),
-            Self::Uscc if chars.len() == 18 => ends(chars, 8, 0),
+            Self::Uscc if chars.len() == 18 => ends(chars, 6, 4),
             Self::Uscc => half(chars, 2, 0),
             Self::Phone if mobile => ends(chars, 3, 4),
             Self::Phone | Self::Account => half(chars, 0, 4),
@@ -205,11 +206,11 @@ mod tests {
             (OrganisationName, "Acme Trading", "Ac****"),
             (OrganisationName, "有限公司", "****有限公司"),
             (OrganisationName, "", "****"),
-            (IdNumber, "110101199003071234", "110101********1234"),
-            (IdNumber, "110101900307123", "110101********3"),
+            (IdNumber, "110101199003071234", "110101**********34"),
+            (IdNumber, "110101900307123", "110101*******23"),
             (IdNumber, "E12345678", "E*******8"),
             (IdNumber, "E12", "***"),
-            (Uscc, "91320505MA1XXXXX0A", "91320505**********"),
+            (Uscc, "91320505MA1XXXXX0A", "913205********XX0A"),
             (Uscc, "9132", "91**"),
             (Phone, "13812345678", "138****5678"),
             (Phone, "0512-87654321", "*********4321"),
@@ -245,6 +246,17 @@ mod tests {
         assert_eq!(shown(Value::Integer(-120)), "3 位数");
         let name = Value::Text("王小明商贸有限公司".into());
         assert_eq!(Mask::SubjectName.apply(&name, false), Value::Text("王小****有限公司".into()));
+    }
+
+    #[test]
+    fn a_subject_is_masked_here_as_on_a_screen() {
+        let company = crate::subject::uscc_from_parts("91", "320505", 1).unwrap();
+        let person = "0123456789X"
+            .chars()
+            .find_map(|c| crate::subject::SubjectId::parse(&format!("32010219900101001{c}")).ok())
+            .unwrap();
+        assert_eq!(masked(Mask::Uscc, company.as_str()), company.masked());
+        assert_eq!(masked(Mask::IdNumber, person.as_str()), person.masked());
     }
 
     proptest! {

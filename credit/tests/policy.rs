@@ -156,18 +156,16 @@ fn every_verdict_names_the_rule_of_the_table() {
     }
 }
 
-/// A question of `role` about `about`, on a basis that is sound wherever it can be.
-fn asked(role: Role, purpose: Purpose, basis: Supposed, about: &About) -> Verdict {
-    Trial { role, purpose, basis, at: Timestamp(NOW) }.verdict(&Policy::builtin(), &Catalog::builtin(), about)
-}
-
 #[test]
 fn what_is_not_public_of_a_company_is_told_under_its_grant_or_to_itself_alone() {
-    let catalog = Catalog::builtin();
+    let (policy, catalog) = (Policy::builtin(), Catalog::builtin());
     for field in &catalog.item(&item("NSXY")).unwrap().fields {
         let about = About::Field(item("NSXY"), field.id);
         for (role, purpose, basis) in everything() {
-            if matches!(asked(role, purpose, basis, &about), Verdict::Allow { .. }) {
+            if matches!(
+                Trial { role, purpose, basis, at: Timestamp(NOW) }.verdict(&policy, &catalog, &about),
+                Verdict::Allow { .. }
+            ) {
                 let granted = role == Role::Bank && basis == Supposed::Grant;
                 let own = role.collects() && purpose == Purpose::Self_ && basis == Supposed::Own;
                 assert!(granted || own, "{} for {purpose} on {}", role.as_str(), basis.as_str());
@@ -178,8 +176,12 @@ fn what_is_not_public_of_a_company_is_told_under_its_grant_or_to_itself_alone() 
 
 #[test]
 fn whom_accesses_are_about_is_told_to_an_auditor_under_its_mandate_alone() {
+    let (policy, catalog) = (Policy::builtin(), Catalog::builtin());
     for (role, purpose, basis) in everything() {
-        let told = matches!(asked(role, purpose, basis, &About::Identity), Verdict::Allow { .. });
+        let told = matches!(
+            Trial { role, purpose, basis, at: Timestamp(NOW) }.verdict(&policy, &catalog, &About::Identity),
+            Verdict::Allow { .. }
+        );
         let mandated = (role, purpose, basis) == (Role::Auditor, Purpose::Audit, Supposed::Mandate);
         assert_eq!(told, mandated, "{} for {purpose} on {}", role.as_str(), basis.as_str());
     }

@@ -140,3 +140,110 @@ fn append(
     turn.append(context, LogName::Access, Fact::TurnedAway(line))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use credit::{
+        catalog::Purpose,
+        entry::Entry,
+        id::{ClerkId, FieldId, ItemId, QuestionId},
+        question::{Basis, Question, Want},
+        subject::uscc_from_parts,
+    };
+    use ledger::{log, tree::LeafIndex};
+
+    use super::*;
+    use crate::tests::{Place, contexts, id};
+
+    /// A question that `asker` signed when the world began, brought by `caller`.
+    fn question(asker: &Context, caller: &str, number: u8) -> Input {
+        let question = Question {
+            id: QuestionId([number; 16]),
+            asker: asker.own.id.clone(),
+            clerk: ClerkId::parse("clerk-1").unwrap(),
+            purpose: Purpose::Administration,
+            subject: uscc_from_parts("91", "320505", 1).unwrap(),
+            wants: vec![Want { item: ItemId::parse("CF").unwrap(), fields: vec![FieldId(14)] }],
+            basis: Basis::Duty("a law".into()),
+            asked_at: Timestamp(1),
+            deadline: Timestamp(2),
+            checks: Vec::new(),
+        };
+        let signed = asker.sign(Timestamp(1), &question);
+        let question = asker.registry.verify(&signed).unwrap();
+        Input::Question { caller: id(caller), question, grant: None, judged: None }
+    }
+
+    /// Sender, code and number of each line in the member's access log.
+    fn lines(place: &Place) -> Vec<(String, String, u64)> {
+        let count = log::size(&place.store, "access").unwrap().0 as usize;
+        let entries = log::entries(&place.store, "access", LeafIndex(0), count).unwrap();
+        let facts = entries.iter().map(|bytes| Entry::from_bytes(bytes).unwrap().fact);
+        facts
+            .map(|fact| match fact {
+                Fact::TurnedAway(line) => (line.caller.to_string(), line.code, line.count),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn line(caller: &str, code: &str, count: u64) -> (String, String, u64) {
+        (caller.into(), code.into(), count)
+    }
+
+    #[test]
+    fn many_questions_that_are_too_late_leave_a_line_at_once_and_one_a_minute() {
+        let contexts = contexts(3);
+        let mut place = Place::new(contexts[0].clone());
+        for number in 0..10 {
+            place.told(question(&contexts[1], "m001", number));
+        }
+        assert_eq!(lines(&place), [line("m001", "question.expired", 1)]);
+        // Each step takes a second; the rest comes with the tick after the minute, and then nothing more.
+        for _ in 0..140 {
+            place.told(Input::Tick);
+        }
+        let both = [line("m001", "question.expired", 1), line("m001", "question.expired", 9)];
+        assert_eq!(lines(&place), both);
+        // Who comes again later counts from there.
+        place.told(question(&contexts[1], "m001", 11));
+        assert_eq!(lines(&place).len(), 3);
+    }
+
+    #[test]
+    fn who_brings_a_question_that_is_not_its_own_is_named_beside_its_asker() {
+        let contexts = contexts(3);
+        let mut place = Place::new(contexts[0].clone());
+        place.told(question(&contexts[1], "m002", 1));
+        place.told(question(&contexts[2], "m002", 2));
+        assert_eq!(
+            lines(&place),
+            [line("m002", "caller.not-allowed", 1), line("m002", "caller.not-allowed", 1)]
+        );
+    }
+
+    #[test]
+    fn what_was_refused_before_it_came_here_leaves_its_number_and_what_is_no_question_nothing() {
+        let contexts = contexts(3);
+        let mut place = Place::new(contexts[0].clone());
+        let about = Signed { caller: id("m002"), asker: id("m002"), question: Digest::of(b"example") };
+        let busy = |count| Input::TurnedAway {
+            question: about.clone(),
+            refusal: Refusal::new(Code::Busy, "too many"),
+            count,
+        };
+        place.told(busy(700));
+        place.told(busy(300));
+        place.told(Input::AssignCase {
+            case: credit::id::CaseId([0; 16]),
+            clerk: ClerkId::parse("c").unwrap(),
+        });
+        let starting = Input::TurnedAway {
+            question: about.clone(),
+            refusal: Refusal::new(Code::MemberStarting, ""),
+            count: 1,
+        };
+        place.told(starting);
+        assert_eq!(lines(&place), [line("m002", "node.busy", 700)]);
+    }
+}
