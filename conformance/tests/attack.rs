@@ -46,7 +46,7 @@ use exchange::{
     wire::{Operation, Request, Response, from_frame, to_frame},
 };
 use ledger::{checkpoint::Checkpoint, tree::TreeSize};
-use node::{clock, home::read_registry, keys::Keys, quic};
+use node::{client::Client, clock, home::read_registry, keys::Keys, quic};
 use quinn::Connection;
 use tokio::runtime::Runtime;
 
@@ -360,8 +360,14 @@ fn the_same_question_twice_is_one_access_and_another_under_its_id_is_refused() {
     let stage = stage();
     let _alone = stage.federation.alone();
     let outlet = stage.line("xyd", "sh");
-    let accesses = || stage.federation.sizes("sh")[2];
-    let before = accesses();
+    let accesses = || {
+        let client = Client::open(std::path::Path::new(&stage.federation.text("sh"))).unwrap();
+        match stage.runtime.block_on(client.operate(Operation::SubjectAccess(subject(2)))).unwrap() {
+            Response::SubjectAccess(list) => stage.registry.verify(&list).unwrap().get().count,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (before, lines) = (accesses(), stage.federation.sizes("sh")[2]);
     let question = stage.question(2);
     let asked = stage.sign("bank-a", &question);
     let first = stage.open("bank-a", &asked, stage.ask(&outlet, &asked));
@@ -401,6 +407,14 @@ fn the_same_question_twice_is_one_access_and_another_under_its_id_is_refused() {
     let long = Question { deadline: now.plus_ms(3_600_000), ..stage.question(2) };
     refused(stage.ask(&outlet, &stage.sign("bank-a", &long)), "question.malformed");
     assert_eq!(accesses(), before + 2, "a refused frame is no access");
+    // Reused, expired and malformed: each code leaves its line, whoever has asked.
+    assert!(stage.federation.sizes("sh")[2] >= lines + 2 + 3);
+    let metrics = http::get(&format!("{}/metrics", stage.federation.http("sh")), None).unwrap();
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for code in ["question.reused", "question.expired", "question.malformed"] {
+        let counted = format!("xinqiao_questions_refused_total{{code=\"{code}\"}} ");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
 }
 
 #[test]
@@ -466,7 +480,9 @@ fn no_changed_byte_of_a_question_gets_an_answer() {
             assert!(stage.send(&outlet, &bent).is_err(), "byte {at} of the question");
         }
     }
-    assert_eq!(stage.federation.sizes("sh"), before);
+    let after = stage.federation.sizes("sh");
+    // What was refused to others a minute ago may be written meanwhile: a line for each code. None of these frames leaves any.
+    assert!(after[..2] == before[..2] && after[2] < before[2] + 8, "{before:?} {after:?}");
     assert!(stage.send(&outlet, &frame).is_ok());
 }
 

@@ -38,7 +38,7 @@ use exchange::{
     step::{Effect, Reply, Token},
     submit::{FileRow, RunRows, SealedRow, Submission},
     tables,
-    wire::{ApplicationDraft, Response},
+    wire::{ApplicationDraft, BudgetLeft, Response},
 };
 use ledger::{log, store::Store, tree::LeafIndex};
 
@@ -171,6 +171,17 @@ impl Stage {
         let amount = Value::Amount(Amount::parse(wan).unwrap());
         let grade = Value::Text("A".into());
         self.hand_in(about, "NSXY", "T-1", Date::new(2026, 3, 1).unwrap(), &[(5, grade), (6, amount)]);
+    }
+
+    /// What the member tells its operator of the budgets for such checks.
+    fn budgets(&mut self, about: u64, checks: &[&str]) -> Vec<BudgetLeft> {
+        let question = self.question(about, checks, Vec::new());
+        let Basis::Grant(grant) = &question.get().basis else { panic!("no grant") };
+        let (node, checks) = (&self.nodes[SH], &question.get().checks);
+        match check::budgets(&node.context, &node.disk, grant, checks, self.now).unwrap() {
+            Response::Budgets(found) => found,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// bank-a's question about a subject, under a grant over every item in it.
@@ -345,6 +356,12 @@ fn a_search_by_halving_is_stopped_whether_or_not_there_is_anybody() {
         assert!(stage.told(about, "NSXY:NSXY_XSSR>=512").is_ok());
         assert!(stage.told(about, "NSXY:NSXY_DJ=A").is_ok());
     }
+    // The member's operator sees beforehand what a question on a grant would find, and spends nothing by looking.
+    let found = stage.budgets(1, &["NSXY:NSXY_NSZE>=512", "NSXY:NSXY_NSZE>=513", "NSXY:NSXY_XSSR>=1"]);
+    let found: Vec<_> = found.iter().map(|b| (b.affordable, b.budget, b.left)).collect();
+    assert_eq!(found, [(true, 5, 0), (false, 5, 0), (true, 5, 3)]);
+    assert_eq!(stage.budgets(1, &["NSXY:NSXY_XSSR>=1"])[0].left, 3);
+    assert_eq!(stage.budgets(1, &["NSXY:NSXY_NSZE>=1"])[0].frees_at, Some(start().plus_ms(30 * DAY)));
     // Guesses of a list.
     assert!(stage.told(1, "NSXY:NSXY_DJ=B").is_ok() && stage.told(1, "NSXY:NSXY_DJ=M").is_ok());
     assert_eq!(stage.told(1, "NSXY:NSXY_DJ=C"), Err("budget-spent".into()));
@@ -459,7 +476,9 @@ fn a_mask_is_committed_to_as_well() {
     let key = node.tree.key(record.slot).unwrap();
     let subject = sealed.open(&[], &node.id, &key).unwrap().openings.remove(0).1;
     let (field, mask) =
-        disclosure::masked(&sealed, &[FieldId(7)], &node.id, &key, &plan.question).unwrap().remove(0);
+        disclosure::masked(&node.context.catalog, &sealed, &[FieldId(7)], &node.id, &key, &plan.question)
+            .unwrap()
+            .remove(0);
     let seal = |mask: &Opening| {
         let to = &stage.nodes[SH].context.registry.member(&stage.nodes[BANK].id).unwrap().stated.seal;
         let bound = codec::to_vec(&(&node.id, &stage.nodes[BANK].id));

@@ -12,8 +12,10 @@ use crypto::Digest;
 use crypto::codec::{Decode, Encode};
 
 use crate::id::{FieldId, ItemId};
+use crate::mask::Mask;
 use crate::normalize::normalize_document_number;
 use crate::predicate::{CHECKS, CheckRule, CheckRules, parse_rules};
+use crate::subject::SubjectId;
 use crate::value::FieldType;
 
 /// One edition of the catalog, checked for consistency.
@@ -225,6 +227,8 @@ pub struct Field {
     pub class: FieldClass,
     /// How it is disclosed unless more is granted.
     pub mode: Mode,
+    /// What its masked form is like.
+    pub mask: Mask,
     /// Whether every record must have it.
     pub required: bool,
     /// When it must be given although not every record has it.
@@ -233,6 +237,17 @@ pub struct Field {
     pub filler: bool,
     /// For [`FieldType::Code`]: whether several values may be given, joined by `;`.
     pub several: bool,
+}
+
+impl Field {
+    /// The most that is said of it in a record about `subject`: a natural person's name is masked (个人信息保护法 art. 6;
+    /// 双公示 publishes it so).
+    pub fn mode_about(&self, subject: &SubjectId) -> Mode {
+        match self.mask {
+            Mask::SubjectName if subject.is_natural_person() => self.mode.min(Mode::Mask),
+            _ => self.mode,
+        }
+    }
 }
 
 /// A condition on another column of the same row.
@@ -292,6 +307,8 @@ macro_rules! coded {
         }
     )*};
 }
+
+pub(crate) use coded;
 
 coded! {
     /// The eight categories of public credit information (seed 001 of 2018).
@@ -438,10 +455,12 @@ impl Line {
 pub(crate) fn table(file: &'static str, text: &str, columns: &[&str]) -> Result<Vec<Line>, CatalogError> {
     let mut reader =
         ::csv::ReaderBuilder::new().comment(Some(b'#')).trim(::csv::Trim::All).from_reader(text.as_bytes());
-    let bad =
-        |e: ::csv::Error| CatalogError::new(file, e.position().map_or(1, |p| p.line()), "", e.to_string());
-    if !reader.headers().map_err(bad)?.iter().eq(columns.iter().copied()) {
-        return Err(CatalogError::new(file, 1, "", format!("header must be `{}`", columns.join(","))));
+    let bad = |e: ::csv::Error| {
+        let (line, column, what) = misread(text, columns, &e);
+        CatalogError::new(file, line, column.unwrap_or(""), what)
+    };
+    if let Some((line, column, what)) = misheaded(text, columns, reader.headers().map_err(bad)?) {
+        return Err(CatalogError::new(file, line, column, what));
     }
     let mut lines = Vec::new();
     for record in reader.records() {
@@ -453,6 +472,39 @@ pub(crate) fn table(file: &'static str, text: &str, columns: &[&str]) -> Result<
         });
     }
     Ok(lines)
+}
+
+/// Where a header that is not exactly `columns` first departs from it: line, column, and what it must be.
+pub(crate) fn misheaded<'a>(
+    text: &str,
+    columns: &[&'a str],
+    header: &::csv::StringRecord,
+) -> Option<(u64, &'a str, String)> {
+    let wrong = columns.iter().zip(0..).find(|(column, at)| header.get(*at) != Some(**column));
+    let column = match wrong {
+        Some((column, _)) => column,
+        None if header.len() == columns.len() => return None,
+        None => columns.last()?,
+    };
+    let start = ::csv::Position::new();
+    Some((line_of(text, &start), *column, format!("the header must be `{}`", columns.join(","))))
+}
+
+/// A line that the reader cannot take apart: line, the column where it ends too early or too late, and what is wrong.
+pub(crate) fn misread<'a>(
+    text: &str,
+    columns: &[&'a str],
+    error: &::csv::Error,
+) -> (u64, Option<&'a str>, String) {
+    let line = error.position().map_or(1, |at| line_of(text, at));
+    match error.kind() {
+        ::csv::ErrorKind::UnequalLengths { len, .. } => {
+            let at = usize::try_from(*len).unwrap_or(usize::MAX).min(columns.len().saturating_sub(1));
+            let why = format!("{len} cells, and the header has {}; see to commas and quotes", columns.len());
+            (line, columns.get(at).copied(), why)
+        }
+        _ => (line, None, error.to_string()),
+    }
 }
 
 /// The line of a record: what the reader calls its position is where the comments before it begin.
@@ -479,28 +531,32 @@ fn parse_field(line: &Line) -> Result<Field, CatalogError> {
     }
     let ty = line.get("type");
     let list = |text: &str| text.split('|').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+    let form = line.parse("type", |text| {
+        Some(match text.split_once(':') {
+            Some(("text", max)) => FieldType::Text { max: max.parse().ok().filter(|n| *n > 0)? },
+            Some(("code" | "codes", values)) => FieldType::Code(list(values)),
+            Some(_) => return None,
+            None => match text {
+                "date" => FieldType::Date,
+                "amount" => FieldType::Amount,
+                "integer" => FieldType::Integer,
+                "uscc" | "uscc+filler" => FieldType::Uscc,
+                "subject" => FieldType::Subject,
+                _ => return None,
+            },
+        })
+    })?;
     Ok(Field {
         id: line.parse("field", |text| text.parse().ok().filter(|n| *n > 0).map(FieldId))?,
         column: line.required("column")?,
         name: line.required("name")?,
         aliases: list(line.get("aliases")),
-        ty: line.parse("type", |text| {
-            Some(match text.split_once(':') {
-                Some(("text", max)) => FieldType::Text { max: max.parse().ok().filter(|n| *n > 0)? },
-                Some(("code" | "codes", values)) => FieldType::Code(list(values)),
-                Some(_) => return None,
-                None => match text {
-                    "date" => FieldType::Date,
-                    "amount" => FieldType::Amount,
-                    "integer" => FieldType::Integer,
-                    "uscc" | "uscc+filler" => FieldType::Uscc,
-                    "subject" => FieldType::Subject,
-                    _ => return None,
-                },
-            })
-        })?,
+        ty: form.clone(),
         class,
         mode: line.parse("mode", Mode::parse)?,
+        mask: line
+            .optional("mask", |text| Mask::parse(text).filter(|mask| mask.fits(&form)))?
+            .unwrap_or(Mask::of_type(&form)),
         required: line.get("required") == "yes",
         required_when: None,
         filler: ty == "uscc+filler",
@@ -585,8 +641,10 @@ const ITEM_COLUMNS: [&str; 20] = [
     "source",
 ];
 
-const FIELD_COLUMNS: [&str; 11] =
-    ["item", "field", "column", "name", "aliases", "type", "class", "mode", "required", "source", "note"];
+const FIELD_COLUMNS: [&str; 12] = [
+    "item", "field", "column", "name", "aliases", "type", "class", "mode", "mask", "required", "source",
+    "note",
+];
 
 const ITEMS: &str = include_str!("../data/catalog/2024/items.csv");
 const FIELDS: &str = include_str!("../data/catalog/2024/fields.csv");
@@ -668,6 +726,18 @@ mod tests {
         assert_eq!(e.to_string(), format!("items.csv line {}, column `key`: cannot read `CF_WHS`", e.line));
         let e = Catalog::parse(ITEMS, &FIELDS.replacen(",public,", ",never,", 1)).unwrap_err();
         assert_eq!(e.column, "class");
+        // A masked form that the type cannot have, one that is no word, and a line with a cell too few.
+        for broken in [
+            FIELDS.replacen("date,public,value,,", "date,public,value,phone,", 1),
+            FIELDS.replacen("value,subject-name", "value,subject", 1),
+        ] {
+            let e = Catalog::parse(ITEMS, &broken).unwrap_err();
+            assert_eq!((e.file, e.column.as_str()), ("fields.csv", "mask"));
+        }
+        let e = Catalog::parse(ITEMS, &FIELDS.replacen("value,subject-name", "value", 1)).unwrap_err();
+        assert_eq!((e.line, e.column.as_str()), (9, "note"));
+        let e = Catalog::parse(ITEMS, &FIELDS.replacen("mode,mask", "mask,mode", 1)).unwrap_err();
+        assert_eq!((e.line, e.column.as_str()), (8, "mode"));
         assert!(Catalog::parse(&ITEMS.replace("# catalog-version: 2024", ""), FIELDS).is_err());
         assert!(Catalog::parse("", "").is_err());
     }

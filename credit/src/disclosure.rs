@@ -10,9 +10,12 @@ use crypto::{
 use minicbor::{Decode, Encode};
 
 use crate::{
+    catalog::Catalog,
     id::{FieldId, MemberId, RecordId},
+    mask::Mask,
     predicate::{Outcome, Predicate},
     record::{SUBJECT_FIELD, SealedRecord, field_content, read_content},
+    subject::SubjectId,
     value::Value,
 };
 
@@ -90,26 +93,11 @@ struct Told<'a> {
     on: &'a [RestsOn],
 }
 
-/// The masked form of a value (脱敏), by the usual conventions: a name keeps its first character, an identifier its
-/// first six and last two, an amount or date only its magnitude or year.
-pub fn mask(value: &Value) -> Value {
-    let text = match value {
-        Value::Text(text) => mask_text(text),
-        Value::Date(date) => format!("{}-**-**", date.to_string().get(..4).unwrap_or("****")),
-        Value::Amount(amount) => digits(&amount.to_string()),
-        Value::Integer(n) => digits(&n.to_string()),
-    };
-    Value::Text(text)
-}
-
-/// How many digits the whole part of a number has.
-fn digits(number: &str) -> String {
-    format!("{} 位数", number.trim_start_matches('-').split('.').next().unwrap_or("").len())
-}
-
 /// Masks `wanted` fields of a record (those present among them), for one question: what opens the commitment to each masked
-/// form, ascending. The same record and question always give the same.
+/// form, ascending. The same record and question always give the same. A field that the catalog does not have is masked by its
+/// value's type.
 pub fn masked(
+    catalog: &Catalog,
     sealed: &SealedRecord,
     wanted: &[FieldId],
     member: &MemberId,
@@ -122,9 +110,19 @@ pub fn masked(
     }
     let bound = key.bound_to(&sealed.facts.content.0);
     let opened = sealed.open(wanted, member, key)?;
+    let item = catalog.item(&sealed.facts.item);
+    let person =
+        opened.openings.first().and_then(|(field, subject)| match read_content(*field, &subject.content) {
+            Some(Value::Text(subject)) => SubjectId::parse(&subject).ok(),
+            _ => None,
+        });
+    // A subject that cannot be read is masked as a person, which shows less.
+    let person = person.is_none_or(|subject| subject.is_natural_person());
     let masks =
         opened.openings.iter().filter(|(field, _)| *field != SUBJECT_FIELD).filter_map(|(field, o)| {
-            let content = field_content(*field, &mask(&read_content(*field, &o.content)?)).into();
+            let mask = item.and_then(|item| item.field(*field)).map_or(Mask::Text, |field| field.mask);
+            let content =
+                field_content(*field, &mask.apply(&read_content(*field, &o.content)?, person)).into();
             Some((*field, Opening { salt: Digest(bound.mask_salt(question, field.0)), content }))
         });
     Ok(masks.collect())
@@ -136,37 +134,10 @@ pub fn mask_commitment(question: &Digest, version: u64, opening: &Opening) -> Di
     commit::told_commitment(Label::MaskOutcome, &opening.salt.0, &content)
 }
 
-fn mask_text(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    match chars.len() {
-        0 => String::new(),
-        1..=4 => chars[..1].iter().chain(&vec!['*'; chars.len() - 1]).collect(),
-        n => {
-            let head = if n >= 12 { 6 } else { 2 };
-            let stars = vec!['*'; n - head - 2];
-            chars[..head].iter().chain(&stars).chain(&chars[n - 2..]).collect()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        predicate::Month,
-        value::{Amount, Date},
-    };
-
-    #[test]
-    fn masks_keep_the_length_and_hide_the_middle() {
-        assert_eq!(mask(&Value::Text("张三".into())), Value::Text("张*".into()));
-        assert_eq!(mask(&Value::Text("ABCDEFGHJKLMNPQRTU".into())), Value::Text("ABCDEF**********TU".into()));
-        assert_eq!(mask(&Value::Text(String::new())), Value::Text(String::new()));
-        let amount = |text: &str| mask(&Value::Amount(Amount::parse(text).unwrap()));
-        assert_eq!(amount("1234"), Value::Text("4 位数".into()));
-        assert_eq!(amount("12.5"), Value::Text("2 位数".into()));
-        assert_eq!(mask(&Value::Integer(-120)), Value::Text("3 位数".into()));
-    }
+    use crate::{predicate::Month, value::Date};
 
     #[test]
     fn an_opening_tells_its_commitment_and_nothing_by_its_length() {

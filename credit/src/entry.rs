@@ -84,15 +84,19 @@ pub enum Fact {
     /// Entries of a log of this member were read over HTTP.
     #[n(25)]
     Read(#[n(0)] Read),
-    /// An auditor is told whom accesses are about: in its own log before it asks, in the member's before it is told.
+    /// An auditor is told whom accesses are about: in its own log before it asks, in the member's before it is told, there
+    /// with the rule that allows it.
     #[n(26)]
-    Mandated(#[n(0)] Signed<Mandate>),
+    Mandated(#[n(0)] Signed<Mandate>, #[n(1)] Option<RuleName>),
     /// A record is on its way to the member that publishes it, by a duty that a rule sets.
     #[n(27)]
     Pushed(#[n(0)] Pushed),
     /// This member has received and verified a record that it is to publish.
     #[n(28)]
     Taken(#[n(0)] Taken),
+    /// Questions of one asker were refused with a code, before any rule was asked.
+    #[n(29)]
+    TurnedAway(#[n(0)] TurnedAway),
 }
 
 impl Fact {
@@ -676,6 +680,28 @@ pub struct Withheld {
     /// When it is a predicate that is withheld: its place among the question's checks, from 0.
     #[n(3)]
     pub check: Option<u16>,
+}
+
+/// Questions that one asker signed and one sender brought, refused with one code. A line stands for every such question since
+/// the line of this kind before it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct TurnedAway {
+    /// Digest of the newest of them, as signed.
+    #[n(0)]
+    pub question: Digest,
+    /// Who signed them.
+    #[n(1)]
+    pub asker: MemberId,
+    /// Who sent them: the asker, an outlet, or somebody who had no business with them.
+    #[n(2)]
+    pub caller: MemberId,
+    /// The code.
+    #[n(3)]
+    pub code: String,
+    /// How many, at least 1.
+    #[n(4)]
+    pub count: u64,
 }
 
 /// An outlet's own line about a question.

@@ -26,6 +26,7 @@ pub mod entry;
 pub mod grant;
 pub mod id;
 pub mod mandate;
+pub mod mask;
 pub mod normalize;
 pub mod policy;
 pub mod predicate;

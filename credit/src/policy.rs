@@ -13,9 +13,10 @@ use crypto::{Digest, Timestamp};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    catalog::{Catalog, FieldClass, Mode, Purpose, line_of},
+    catalog::{Catalog, FieldClass, Mode, Purpose, line_of, misheaded, misread},
     grant::{Grant, GrantStatus},
     id::{FieldId, ItemId, MemberId},
+    mandate::Mandate,
     predicate,
     subject::SubjectId,
     value::Date,
@@ -26,6 +27,9 @@ const COLUMNS: [&str; 13] = [
     "name", "effect", "roles", "purposes", "items", "classes", "basis", "mode", "from", "until", "source",
     "zh", "en",
 ];
+
+/// Those that say when a rule applies.
+const CONDITIONS: [&str; 8] = ["roles", "purposes", "items", "classes", "basis", "mode", "from", "until"];
 
 /// What a member of the federation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -112,6 +116,9 @@ enum Check {
     GrantUsedUp,
     GrantPaused,
     GrantTooOften,
+    MandateOtherAuditor,
+    MandateOtherMember,
+    MandateTime,
     VerifyOnly,
     NotAllowed,
     BudgetSpent,
@@ -119,7 +126,7 @@ enum Check {
 }
 
 impl Check {
-    const ALL: [Check; 17] = [
+    const ALL: [Check; 20] = [
         Check::FieldUnknown,
         Check::GrantMissing,
         Check::GrantCollector,
@@ -133,6 +140,9 @@ impl Check {
         Check::GrantUsedUp,
         Check::GrantPaused,
         Check::GrantTooOften,
+        Check::MandateOtherAuditor,
+        Check::MandateOtherMember,
+        Check::MandateTime,
         Check::VerifyOnly,
         Check::NotAllowed,
         Check::BudgetSpent,
@@ -154,6 +164,9 @@ impl Check {
             Check::GrantUsedUp => "grant-used-up",
             Check::GrantPaused => "grant-paused",
             Check::GrantTooOften => "grant-too-often",
+            Check::MandateOtherAuditor => "mandate-other-auditor",
+            Check::MandateOtherMember => "mandate-other-member",
+            Check::MandateTime => "mandate-time",
             Check::VerifyOnly => "verify-only",
             Check::NotAllowed => "check-not-allowed",
             Check::BudgetSpent => "budget-spent",
@@ -180,6 +193,15 @@ pub enum BasisFacts<'a> {
     Duty,
     /// The subject itself asks, at a counter that has seen who it is.
     Own,
+    /// An auditor's mandate whose signature was verified.
+    Mandate {
+        /// The mandate.
+        mandate: &'a Mandate,
+        /// The member that decides.
+        member: &'a MemberId,
+        /// Whether it is valid at the time of the decision, by this member's clock and what clocks may differ.
+        timely: bool,
+    },
     /// Nothing.
     None,
 }
@@ -193,8 +215,8 @@ pub struct Asking<'a> {
     pub asker: &'a MemberId,
     /// For what.
     pub purpose: Purpose,
-    /// About whom.
-    pub subject: &'a SubjectId,
+    /// About whom; `None` when it asks whom accesses are about.
+    pub subject: Option<&'a SubjectId>,
     /// On whose word.
     pub basis: BasisFacts<'a>,
     /// When it is decided; the day decides which rules are in force.
@@ -241,7 +263,7 @@ struct Applies {
     purposes: BTreeSet<Purpose>,
     /// Empty: every item.
     items: BTreeSet<ItemId>,
-    classes: BTreeSet<FieldClass>,
+    told: BTreeSet<Told>,
     /// `None`: any.
     basis: Option<Word>,
     /// The most it lets be said; the catalog may say less.
@@ -258,14 +280,33 @@ enum Word {
     Grant,
     Duty,
     Own,
+    Mandate,
+}
+
+/// What a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    /// A field of this class.
+    Field(FieldClass),
+    /// Whom an access is about: the subject behind an entry of the access log.
+    Identity,
+}
+
+impl Told {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "identity" => Some(Self::Identity),
+            _ => FieldClass::parse(text).filter(|class| *class != FieldClass::Never).map(Self::Field),
+        }
+    }
 }
 
 impl Applies {
-    fn matches(&self, asking: &Asking<'_>, basis: Option<Word>, item: &ItemId, class: FieldClass) -> bool {
+    fn matches(&self, asking: &Asking<'_>, basis: Option<Word>, item: Option<&ItemId>, told: Told) -> bool {
         self.roles.contains(&asking.role)
             && self.purposes.contains(&asking.purpose)
-            && self.classes.contains(&class)
-            && (self.items.is_empty() || self.items.contains(item))
+            && self.told.contains(&told)
+            && (self.items.is_empty() || item.is_some_and(|item| self.items.contains(item)))
             && (self.basis.is_none() || self.basis == basis)
             && self.in_force(Date::from_timestamp(asking.at))
     }
@@ -288,7 +329,7 @@ impl Applies {
         };
         self.roles.is_superset(&later.roles)
             && self.purposes.is_superset(&later.purposes)
-            && self.classes.is_superset(&later.classes)
+            && self.told.is_superset(&later.told)
             && (self.items.is_empty() || (!later.items.is_empty() && self.items.is_superset(&later.items)))
             && (self.basis.is_none() || self.basis == later.basis)
             && starts
@@ -306,20 +347,20 @@ pub struct Policy {
 impl Policy {
     /// The policy this build ships.
     pub fn builtin() -> Self {
-        match Self::parse("2026.csv", include_str!("../data/policy/2026.csv")) {
+        match Self::parse("2026.csv", include_str!("../data/policy/2026.csv"), &Catalog::builtin()) {
             Ok(policy) => policy,
             // INVARIANT: the shipped file is parsed by the test below.
             Err(e) => unreachable!("shipped policy: {e}"),
         }
     }
 
-    /// Reads a policy file that is called `file` in errors.
+    /// Reads a policy file that is called `file` in errors. Its items must stand in `catalog`.
     ///
     /// Errors: the first line that cannot be read or can never decide, as `file line n, column: what`.
-    pub fn parse(file: &str, text: &str) -> Result<Self, String> {
+    pub fn parse(file: &str, text: &str, catalog: &Catalog) -> Result<Self, String> {
         let mut rules: Vec<Rule> = Vec::new();
         for row in rows(file, text, &COLUMNS)? {
-            let rule = parse_rule(&row)?;
+            let rule = parse_rule(&row, catalog)?;
             if rules.iter().any(|r| r.name == rule.name) {
                 return Err(row.error("name", &format!("rule `{}` stands twice", rule.name)));
             }
@@ -374,53 +415,72 @@ impl Policy {
     }
 
     /// Decides about one predicate: who may read a field in any mode may have it checked, where the catalog allows the
-    /// predicate for it. What is left of the budget is the member's own account, and not looked at here.
-    pub fn decide_check(&self, asking: &Asking<'_>, catalog: &Catalog, check: &predicate::Check) -> Verdict {
+    /// predicate for it and the asker can still afford it.
+    ///
+    /// `affordable` is asked only about a predicate that is allowed otherwise: the budget is the member's own account.
+    pub fn decide_check<E>(
+        &self,
+        asking: &Asking<'_>,
+        catalog: &Catalog,
+        check: &predicate::Check,
+        affordable: impl FnOnce() -> Result<bool, E>,
+    ) -> Result<Verdict, E> {
         let allowed = || {
             let field = catalog.item(&check.item)?.field(check.field)?;
             let rule = catalog.check_rule(&check.item, check.field)?;
             (rule.kinds.contains(&check.predicate.kind()) && check.predicate.fits(&field.ty)).then_some(())
         };
-        match self.reach(asking, catalog, &check.item, check.field) {
+        Ok(match self.reach(asking, catalog, &check.item, check.field) {
             Verdict::Allow { .. } if allowed().is_none() => {
                 Verdict::Deny { rule: RuleName::of(Check::NotAllowed) }
             }
+            Verdict::Allow { .. } if !affordable()? => {
+                Verdict::Deny { rule: RuleName::of(Check::BudgetSpent) }
+            }
             Verdict::Allow { rule, .. } => Verdict::Allow { rule, mode: Mode::Verify },
             deny => deny,
-        }
+        })
     }
 
-    /// The rule that withholds a predicate when the asker's budget is spent.
-    pub fn budget_spent() -> RuleName {
-        RuleName::of(Check::BudgetSpent)
+    /// Decides whether an asker may learn whom accesses are about.
+    ///
+    /// Shape: pure; default deny. Time enters as whether the mandate is valid.
+    pub fn decide_identity(&self, asking: &Asking<'_>) -> Verdict {
+        self.ruled(asking, None, Told::Identity, Mode::Value)
     }
 
     /// What of a field is in the asker's reach, in the field's own mode.
     fn reach(&self, asking: &Asking<'_>, catalog: &Catalog, item: &ItemId, field: FieldId) -> Verdict {
-        let deny = |check: Check| Verdict::Deny { rule: RuleName::of(check) };
-        let Some(field_row) = catalog.item(item).and_then(|i| i.fields.iter().find(|f| f.id == field)) else {
-            return deny(Check::FieldUnknown);
-        };
-        let basis = match asking.basis {
-            BasisFacts::Grant { grant, status, collector_registered } => {
-                if let Some(check) = grant_fails(asking, grant, status, collector_registered, item, field) {
-                    return deny(check);
-                }
-                Some(Word::Grant)
+        match catalog.item(item).and_then(|i| i.field(field)) {
+            Some(row) => {
+                let most = asking.subject.map_or(row.mode, |subject| row.mode_about(subject));
+                self.ruled(asking, Some((item, field)), Told::Field(row.class), most)
             }
-            BasisFacts::UnknownCollector => return deny(Check::GrantCollector),
-            BasisFacts::Duty => Some(Word::Duty),
-            BasisFacts::Own => Some(Word::Own),
-            BasisFacts::None if asking.role == Role::Bank => return deny(Check::GrantMissing),
-            BasisFacts::None => None,
+            None => Verdict::Deny { rule: RuleName::of(Check::FieldUnknown) },
+        }
+    }
+
+    /// The first rule that speaks of it, once the basis holds. `most` is what the catalog lets be said.
+    fn ruled(
+        &self,
+        asking: &Asking<'_>,
+        field: Option<(&ItemId, FieldId)>,
+        told: Told,
+        most: Mode,
+    ) -> Verdict {
+        let deny = |check: Check| Verdict::Deny { rule: RuleName::of(check) };
+        let basis = match basis_of(asking, field) {
+            Ok(basis) => basis,
+            Err(check) => return deny(check),
         };
+        let item = field.map(|(item, _)| item);
         let decides = self.rules.iter().find_map(|rule| {
             let applies = rule.applies.as_ref()?;
-            applies.matches(asking, basis, item, field_row.class).then_some((rule, applies))
+            applies.matches(asking, basis, item, told).then_some((rule, applies))
         });
         match decides {
             Some((rule, applies)) if applies.allow => {
-                Verdict::Allow { rule: rule.name.clone(), mode: applies.mode.min(field_row.mode) }
+                Verdict::Allow { rule: rule.name.clone(), mode: applies.mode.min(most) }
             }
             Some((rule, _)) => Verdict::Deny { rule: rule.name.clone() },
             None => deny(Check::DefaultDeny),
@@ -483,9 +543,12 @@ impl Row<'_> {
 fn rows<'a>(file: &'a str, text: &str, columns: &'a [&'static str]) -> Result<Vec<Row<'a>>, String> {
     let mut reader =
         csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let bad = |e: csv::Error| format!("{file} line {}: {e}", e.position().map_or(1, csv::Position::line));
-    if !reader.headers().map_err(bad)?.iter().eq(columns.iter().copied()) {
-        return Err(format!("{file} line 1: the header must be `{}`", columns.join(",")));
+    let bad = |e: csv::Error| {
+        let (line, column, what) = misread(text, columns, &e);
+        format!("{file} line {line}{}: {what}", column.map(|c| format!(", column `{c}`")).unwrap_or_default())
+    };
+    if let Some((line, column, what)) = misheaded(text, columns, reader.headers().map_err(bad)?) {
+        return Err(format!("{file} line {line}, column `{column}`: {what}"));
     }
     reader
         .records()
@@ -497,25 +560,33 @@ fn rows<'a>(file: &'a str, text: &str, columns: &'a [&'static str]) -> Result<Ve
         .collect()
 }
 
-fn parse_rule(row: &Row<'_>) -> Result<Rule, String> {
+fn parse_rule(row: &Row<'_>, catalog: &Catalog) -> Result<Rule, String> {
     let name = RuleName(row.required("name")?);
     let applies = match row.cell("effect") {
         "check" => {
             if !Check::ALL.iter().any(|c| c.as_str() == name.0) {
                 return Err(row.error("name", &format!("`{name}` is not a check this build knows")));
             }
+            // What would be read past here would look as if it were a condition.
+            if let Some(column) = CONDITIONS.iter().find(|column| !row.cell(column).is_empty()) {
+                return Err(row.error(column, "stays empty: what a check looks at is code"));
+            }
             None
+        }
+        _ if Check::ALL.iter().any(|c| c.as_str() == name.0) => {
+            return Err(row.error("effect", &format!("`{name}` is a check, and its effect is `check`")));
         }
         effect @ ("allow" | "deny") => Some(Applies {
             allow: effect == "allow",
             roles: row.some("roles", Role::parse)?,
             purposes: row.some("purposes", Purpose::parse)?,
-            items: row.words("items", ItemId::parse)?,
-            classes: row.some("classes", FieldClass::parse)?,
+            items: row.words("items", |word| Some(catalog.item(&ItemId::parse(word)?)?.id.clone()))?,
+            told: row.some("classes", Told::parse)?,
             basis: row.word("basis", |word| match word {
                 "grant" => Some(Some(Word::Grant)),
                 "duty" => Some(Some(Word::Duty)),
                 "own" => Some(Some(Word::Own)),
+                "mandate" => Some(Some(Word::Mandate)),
                 "any" => Some(None),
                 _ => None,
             })?,
@@ -543,13 +614,37 @@ fn parse_rule(row: &Row<'_>) -> Result<Rule, String> {
     })
 }
 
+/// The word for a basis that holds, or the check that it fails.
+fn basis_of(asking: &Asking<'_>, field: Option<(&ItemId, FieldId)>) -> Result<Option<Word>, Check> {
+    match asking.basis {
+        BasisFacts::Grant { grant, status, collector_registered } => {
+            match grant_fails(asking, grant, status, collector_registered, field) {
+                Some(check) => Err(check),
+                None => Ok(Some(Word::Grant)),
+            }
+        }
+        BasisFacts::UnknownCollector => Err(Check::GrantCollector),
+        BasisFacts::Duty => Ok(Some(Word::Duty)),
+        BasisFacts::Own => Ok(Some(Word::Own)),
+        BasisFacts::Mandate { mandate, .. } if mandate.auditor != *asking.asker => {
+            Err(Check::MandateOtherAuditor)
+        }
+        BasisFacts::Mandate { mandate, member, .. } if mandate.member != *member => {
+            Err(Check::MandateOtherMember)
+        }
+        BasisFacts::Mandate { timely: false, .. } => Err(Check::MandateTime),
+        BasisFacts::Mandate { .. } => Ok(Some(Word::Mandate)),
+        BasisFacts::None if asking.role == Role::Bank => Err(Check::GrantMissing),
+        BasisFacts::None => Ok(None),
+    }
+}
+
 fn grant_fails(
     asking: &Asking<'_>,
     grant: &Grant,
     status: GrantStatus,
     collector_registered: bool,
-    item: &ItemId,
-    field: FieldId,
+    field: Option<(&ItemId, FieldId)>,
 ) -> Option<Check> {
     let stands = match status {
         GrantStatus::Active => None,
@@ -563,10 +658,10 @@ fn grant_fails(
     let order = [
         (!collector_registered).then_some(Check::GrantCollector),
         (grant.grantee != *asking.asker).then_some(Check::GrantOtherAsker),
-        (grant.subject != *asking.subject).then_some(Check::GrantOtherSubject),
+        (Some(&grant.subject) != asking.subject).then_some(Check::GrantOtherSubject),
         stands,
         (!grant.purposes.contains(&asking.purpose)).then_some(Check::GrantOtherPurpose),
-        (!grant.covers(item, field)).then_some(Check::GrantField),
+        (!field.is_some_and(|(item, field)| grant.covers(item, field))).then_some(Check::GrantField),
     ];
     order.into_iter().flatten().next()
 }
@@ -580,12 +675,15 @@ mod tests {
     fn refused(from: &str, to: &str) -> String {
         let text = TEXT.replacen(from, to, 1);
         assert_ne!(text, TEXT);
-        Policy::parse("rules.csv", &text).unwrap_err()
+        Policy::parse("rules.csv", &text, &Catalog::builtin()).unwrap_err()
     }
 
     #[test]
     fn the_shipped_policy_parses() {
-        assert_eq!(Policy::parse("2026.csv", TEXT).unwrap().digest(), Policy::builtin().digest());
+        assert_eq!(
+            Policy::parse("2026.csv", TEXT, &Catalog::builtin()).unwrap().digest(),
+            Policy::builtin().digest()
+        );
     }
 
     #[test]
@@ -600,16 +698,65 @@ mod tests {
             ("grant-used-up,", "grant-usedup,", at("grant-used-up", "name"), "not a check"),
             ("grant-used-up,", "grant-paused,", at("grant-paused", "name"), "stands twice"),
             (",the grant has expired", ",", at("grant-expired", "en"), "must not be empty"),
+            (",the grant has expired", "", at("grant-expired", "en"), "12 cells"),
+            (
+                "grant-expired,check,,",
+                "grant-expired,check,bank,",
+                at("grant-expired", "roles"),
+                "stays empty",
+            ),
+            ("grant-expired,check", "grant-expired,deny", at("grant-expired", "effect"), "is a check"),
+            ("guarantee,,government", "guarantee,CFX,government", at("bank-government", "items"), "`CFX`"),
+            (",government,any", ",goverment,any", at("bank-government", "classes"), "unknown word"),
+            (",government,any", ",never,any", at("bank-government", "classes"), "unknown word `never`"),
+            (",government,any", ",government,own grant", at("bank-government", "basis"), "unknown word"),
+            (
+                "public authorised,grant,,",
+                "public authorised,grant,veil,",
+                at("bank-granted", "mode"),
+                "`veil`",
+            ),
+            ("pre-loan approval", "pre-lone approval", at("bank-government", "purposes"), "`pre-lone`"),
+            (
+                "duty,,2025-08-01,",
+                "duty,,2025-08-01,2025-08-01",
+                at("administration-duty", "until"),
+                "ends before",
+            ),
+            ("上海市数据条例 art. 40", "", at("bank-government", "source"), "must not be empty"),
+            ("政务共享数据不得提供给第三方", "", at("bank-government", "zh"), "must not be empty"),
         ] {
             let why = refused(from, to);
             assert!(why.starts_with(&place) && why.contains(what), "{why}");
         }
-        assert!(refused("name,effect", "effect,name").starts_with("rules.csv line 1: the header"));
+        assert!(
+            refused("name,effect", "effect,name").starts_with("rules.csv line 1, column `name`: the header")
+        );
+        assert!(refused(",zh,en", ",zh,english").starts_with("rules.csv line 1, column `en`: the header"));
         let without: String =
             TEXT.lines().filter(|l| !l.starts_with("default-deny")).map(|l| format!("{l}\n")).collect();
         assert!(
-            Policy::parse("rules.csv", &without).unwrap_err().contains("without the check `default-deny`")
+            Policy::parse("rules.csv", &without, &Catalog::builtin())
+                .unwrap_err()
+                .contains("without the check `default-deny`")
         );
+    }
+
+    #[test]
+    fn no_two_rules_of_the_shipped_policy_decide_about_the_same() {
+        let policy = Policy::builtin();
+        let rules: Vec<_> =
+            policy.rules.iter().filter_map(|r| Some((&r.name, r.applies.as_ref()?))).collect();
+        for (at, (name, one)) in rules.iter().enumerate() {
+            for (other, two) in &rules[..at] {
+                let bases = one.basis.is_none() || two.basis.is_none() || one.basis == two.basis;
+                let meet = !one.roles.is_disjoint(&two.roles)
+                    && !one.purposes.is_disjoint(&two.purposes)
+                    && !one.told.is_disjoint(&two.told)
+                    && bases;
+                assert!(!meet, "`{name}` and `{other}`: which is right must not hang on their order");
+            }
+        }
     }
 
     #[test]
@@ -622,7 +769,7 @@ mod tests {
             (",public authorised", ",public authorised government", false),
         ] {
             let added = rule.replacen("bank-granted", "bank-again", 1).replacen(from, to, 1);
-            let read = Policy::parse("rules.csv", &format!("{TEXT}{added}\n"));
+            let read = Policy::parse("rules.csv", &format!("{TEXT}{added}\n"), &Catalog::builtin());
             assert_eq!(read.is_err_and(|e| e.contains("bank-granted")), never, "{added}");
         }
     }

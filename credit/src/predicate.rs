@@ -157,6 +157,18 @@ pub enum Family {
     Payment = 3,
 }
 
+impl Family {
+    /// The word for people and programs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Family::Equality => "equality",
+            Family::Order => "order",
+            Family::History => "history",
+            Family::Payment => "payment",
+        }
+    }
+}
+
 /// What is told of a predicate, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(index_only)]
@@ -459,8 +471,22 @@ impl Check {
     /// `NSXY:NSXY_DJ=A`, `NSXY:6>=100`, `NSXY:6<=500`, `NSXY:6=100..500`, `CF:none-since=2024-01-01`,
     /// `SBJN:paid=12@2026-03` (so many months, and the last of them).
     ///
-    /// Errors: what is wrong, in English, and nothing of the value.
+    /// Errors: what is wrong, in English, and nothing of the value; also where the catalog does not allow the predicate.
     pub fn parse(catalog: &Catalog, text: &str) -> Result<Self, String> {
+        let check = Self::read(catalog, text)?;
+        let kind = check.predicate.kind();
+        match catalog.check_rule(&check.item, check.field) {
+            Some(rule) if rule.kinds.contains(&kind) => Ok(check),
+            _ => {
+                let field = catalog.item(&check.item).and_then(|item| item.field(check.field));
+                let column = field.map_or("?", |field| &field.column);
+                Err(format!("`{}` cannot be asked of `{column}`", kind.as_str()))
+            }
+        }
+    }
+
+    /// As [`Check::parse`], whether or not the catalog allows the predicate: to learn what the rules say of it.
+    pub fn read(catalog: &Catalog, text: &str) -> Result<Self, String> {
         let (name, rest) = text.split_once(':').ok_or("a check begins with ITEM:")?;
         let item = ItemId::parse(name).and_then(|id| catalog.item(&id));
         let item = item.ok_or_else(|| format!("`{name}` is not in the catalog"))?;
@@ -509,13 +535,7 @@ impl Check {
         if let Some(why) = predicate.malformed() {
             return Err(why.to_owned());
         }
-        let kind = predicate.kind();
-        match catalog.check_rule(&item.id, field.id) {
-            Some(rule) if rule.kinds.contains(&kind) => {
-                Ok(Self { item: item.id.clone(), field: field.id, predicate })
-            }
-            _ => Err(format!("`{}` cannot be asked of `{}`", kind.as_str(), field.column)),
-        }
+        Ok(Self { item: item.id.clone(), field: field.id, predicate })
     }
 
     /// The check as [`Check::parse`] reads it. It holds what the asker asked, a guess of a value perhaps: for the asker's own

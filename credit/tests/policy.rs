@@ -5,7 +5,10 @@ use credit::{
     catalog::{Catalog, Mode, Purpose},
     grant::{Frequency, Grant, GrantLife, Scope, Uses},
     id::{FieldId, GrantId, ItemId, MemberId},
-    policy::{Asking, BasisFacts, Policy, Role, Verdict},
+    policy::{
+        Asking, BasisFacts, Policy, Role, Verdict,
+        cases::{About, Supposed, Trial},
+    },
     subject::{SubjectId, uscc_from_parts},
 };
 use crypto::{Digest, Timestamp};
@@ -134,7 +137,8 @@ fn every_verdict_names_the_rule_of_the_table() {
             },
         };
         let (role, purpose) = (*role, *purpose);
-        let asking = Asking { role, asker: &asker, purpose, subject: &subject, basis, at: Timestamp(*now) };
+        let asking =
+            Asking { role, asker: &asker, purpose, subject: Some(&subject), basis, at: Timestamp(*now) };
         let verdict = policy.decide(&asking, &catalog, &item(of), FieldId(*field));
         let (decided, allows) = match &verdict {
             Verdict::Allow { rule, mode } => {
@@ -151,4 +155,59 @@ fn every_verdict_names_the_rule_of_the_table() {
         );
         assert!(policy.rule(decided).is_some(), "line {line}: the rule stands in the file");
     }
+}
+
+#[test]
+fn what_is_not_public_of_a_company_is_told_under_its_grant_or_to_itself_alone() {
+    let (policy, catalog) = (Policy::builtin(), Catalog::builtin());
+    for field in &catalog.item(&item("NSXY")).unwrap().fields {
+        let about = About::Field(item("NSXY"), field.id);
+        for (role, purpose, basis) in everything() {
+            if matches!(
+                Trial { role, purpose, basis, at: Timestamp(NOW) }.verdict(&policy, &catalog, &about),
+                Verdict::Allow { .. }
+            ) {
+                let granted = role == Role::Bank && basis == Supposed::Grant;
+                let own = role.collects() && purpose == Purpose::Self_ && basis == Supposed::Own;
+                assert!(granted || own, "{} for {purpose} on {}", role.as_str(), basis.as_str());
+            }
+        }
+    }
+}
+
+#[test]
+fn whom_accesses_are_about_is_told_to_an_auditor_under_its_mandate_alone() {
+    let (policy, catalog) = (Policy::builtin(), Catalog::builtin());
+    for (role, purpose, basis) in everything() {
+        let told = matches!(
+            Trial { role, purpose, basis, at: Timestamp(NOW) }.verdict(&policy, &catalog, &About::Identity),
+            Verdict::Allow { .. }
+        );
+        let mandated = (role, purpose, basis) == (Role::Auditor, Purpose::Audit, Supposed::Mandate);
+        assert_eq!(told, mandated, "{} for {purpose} on {}", role.as_str(), basis.as_str());
+    }
+}
+
+/// Every role, purpose and basis.
+fn everything() -> Vec<(Role, Purpose, Supposed)> {
+    let of = |role| Purpose::ALL.iter().map(move |purpose| (role, *purpose));
+    let roles = Role::ALL.into_iter().flat_map(of);
+    roles.flat_map(|(role, purpose)| Supposed::all().map(move |basis| (role, purpose, basis))).collect()
+}
+
+#[test]
+fn the_name_of_a_natural_person_is_masked_and_that_of_a_company_is_not() {
+    let (policy, catalog, zj) = (Policy::builtin(), Catalog::builtin(), member("zj"));
+    let person =
+        "0123456789X".chars().find_map(|c| SubjectId::parse(&format!("32010219900101001{c}")).ok()).unwrap();
+    let mode = |subject: &SubjectId, field: u16| {
+        let (role, purpose, basis) = (Role::Region, Purpose::Administration, BasisFacts::Duty);
+        let asking = Asking { role, asker: &zj, purpose, subject: Some(subject), basis, at: Timestamp(NOW) };
+        match policy.decide(&asking, &catalog, &item("CF"), FieldId(field)) {
+            Verdict::Allow { mode, .. } => mode,
+            Verdict::Deny { rule } => panic!("{rule}"),
+        }
+    };
+    assert_eq!((mode(&person, 1), mode(&subject(1), 1)), (Mode::Mask, Mode::Value));
+    assert_eq!((mode(&person, 14), mode(&person, 10)), (Mode::Value, Mode::Mask));
 }

@@ -38,6 +38,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     check::{self, OpenedCheck, PlanCheck, SealedCheck},
+    context::Context,
     logs::LogName,
     receipt::{Proven, Receipt},
     refusal::{Code, Fault, Refusal},
@@ -277,12 +278,13 @@ impl Default for Provers {
 pub fn seal(
     view: &dyn View,
     provers: &Provers,
-    own: &MemberId,
+    context: &Context,
     epoch: &Epoch,
     key: &dyn Fn(Slot) -> Option<RecordKey>,
     plan: &Plan,
     number: AnswerNumber,
 ) -> Result<Result<Answer, Refusal>, Fault> {
+    let own = &context.own.id;
     let mut sealer = epoch.secret.answer(&number.0, &answer_binding(&plan.question));
     let checkpoint = match plan.records.is_empty() {
         true => None,
@@ -301,8 +303,15 @@ pub fn seal(
             planned.fields.iter().filter(|f| f.1 == mode).map(|f| f.0).collect()
         };
         let opened = sealed.open(&wanted(Mode::Value), own, &record_key).map_err(damaged)?;
-        let masked = disclosure::masked(&sealed, &wanted(Mode::Mask), own, &record_key, &plan.question)
-            .map_err(damaged)?;
+        let masked = disclosure::masked(
+            &context.catalog,
+            &sealed,
+            &wanted(Mode::Mask),
+            own,
+            &record_key,
+            &plan.question,
+        )
+        .map_err(damaged)?;
         let mut fields = Vec::new();
         let values = opened.openings.iter().map(|(f, o)| (*f, Mode::Value, codec::to_vec(o)));
         let masks = masked.iter().map(|(f, o)| (*f, Mode::Mask, codec::to_vec(o)));

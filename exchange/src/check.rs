@@ -13,7 +13,7 @@ use credit::{
     entry::{DisclosedRecord, Judged, Version, Withheld},
     grant::Grant,
     id::{FieldId, ItemId, MemberId},
-    policy::{Asking, Policy, Role, RuleName, Verdict},
+    policy::{Asking, Role, RuleName, Verdict},
     predicate::{BUDGET_DAYS, Candidate, Check, Outcome, Seen},
     question::Question,
     record::read_content,
@@ -26,7 +26,7 @@ use crypto::{
     merkle::leaf_hash,
     pseudonym::{SubjectTag, keyed},
     seal::{AnswerCipher, RecordKey, SealError},
-    sign::Verified,
+    sign::{Signed, Verified},
 };
 use ledger::{log, store::View, tree::LeafIndex};
 use minicbor::{Decode, Encode};
@@ -39,6 +39,7 @@ use crate::{
     refusal::{Code, Fault, Halt, Refusal},
     tables::{self, Key},
     turn::Turn,
+    wire::{BudgetLeft, Response},
 };
 
 /// The records that one check is judged on, the newest first; none for a subject of which there is none.
@@ -159,7 +160,8 @@ pub fn judge(
         let Some(record_key) = key(record.slot) else { return Ok(Err(gone())) };
         let fields: Vec<FieldId> = record.fields.iter().map(|field| field.0).collect();
         let damaged = |SealError| Fault(format!("payload of slot {} does not open", record.slot.0));
-        let forms = disclosure::masked(&sealed, &fields, &context.own.id, &record_key, &question);
+        let forms =
+            disclosure::masked(&context.catalog, &sealed, &fields, &context.own.id, &record_key, &question);
         for (field, opening) in forms.map_err(damaged)? {
             let told = disclosure::mask_commitment(&question, record.version, &opening);
             masked.insert((record.version, field), told);
@@ -185,17 +187,9 @@ pub(crate) fn rule(
     let mut ruled = Ruled { allowed: Vec::new(), withheld: Vec::new(), budgets: BTreeMap::new() };
     let tag = context.own.naming.subject_tag(&question.subject);
     for (place, check) in (0u16..).zip(&question.checks) {
-        let verdict = match context.policy.decide_check(asking, &context.catalog, check) {
-            Verdict::Allow { rule, mode } => {
-                if ruled.spend(context, turn, &tag, &question.asker, check)? {
-                    Verdict::Allow { rule, mode }
-                } else {
-                    Verdict::Deny { rule: Policy::budget_spent() }
-                }
-            }
-            deny => deny,
-        };
-        match verdict {
+        let account = Account { view: turn.view(), now: turn.now, tag: &tag, asker: &question.asker };
+        let affordable = || ruled.spend(context, &account, check);
+        match context.policy.decide_check(asking, &context.catalog, check, affordable)? {
             Verdict::Allow { rule, .. } => ruled.allowed.push((place, rule)),
             Verdict::Deny { rule } => {
                 let (item, field) = (check.item.clone(), check.field);
@@ -206,26 +200,34 @@ pub(crate) fn rule(
     Ok(ruled)
 }
 
-impl Ruled {
-    /// Takes one check out of its family's budget; false when nothing is left.
-    fn spend(
-        &mut self,
-        context: &Context,
-        turn: &Turn<'_>,
-        tag: &SubjectTag,
-        asker: &MemberId,
-        check: &Check,
-    ) -> Result<bool, Halt> {
+/// Whose budget, and when.
+struct Account<'a> {
+    view: &'a dyn View,
+    now: Timestamp,
+    tag: &'a SubjectTag,
+    asker: &'a MemberId,
+}
+
+impl Account<'_> {
+    /// The key of a check's family, and what it may be spent on in all.
+    fn of(&self, context: &Context, check: &Check) -> (Key, u16) {
         let family = check.predicate.kind().family();
         let budget = context.catalog.check_rule(&check.item, check.field).map_or(0, |rule| rule.budget);
-        let key = Key::budget(tag, asker, &check.item, check.field, family);
+        (Key::budget(self.tag, self.asker, &check.item, check.field, family), budget)
+    }
+}
+
+impl Ruled {
+    /// Takes one check out of its family's budget; false when nothing is left.
+    fn spend(&mut self, context: &Context, account: &Account<'_>, check: &Check) -> Result<bool, Fault> {
+        let (key, budget) = account.of(context, check);
         let mut row = match self.budgets.remove(&key) {
             Some(row) => row,
-            None => turn.row(&key)?.unwrap_or_default(),
+            None => tables::row(account.view, &key)?.unwrap_or_default(),
         };
-        let parts: [&[u8]; 2] = [&tag.0, &codec::to_vec(&check.predicate)];
+        let parts: [&[u8]; 2] = [&account.tag.0, &codec::to_vec(&check.predicate)];
         let known = Digest(keyed(&context.own.naming.pepper, Label::CheckTag, &parts));
-        let affordable = row.spend(known, budget, turn.now);
+        let affordable = row.spend(known, budget, account.now);
         self.budgets.insert(key, row);
         Ok(affordable)
     }
@@ -238,6 +240,46 @@ impl Ruled {
     }
 }
 
+/// What a question with these checks would find of its budgets here, check by check, for the operator. Nothing is spent.
+///
+/// It takes the grant, whose asker and subject it speaks of: what somebody has asked about a subject is not told to who
+/// holds nothing but the subject's number.
+///
+/// Errors: the signature is not the collector's; `caller.not-allowed` at a member that answers no questions.
+pub fn budgets(
+    context: &Context,
+    view: &dyn View,
+    signed: &Signed<Grant>,
+    checks: &[Check],
+    now: Timestamp,
+) -> Result<Response, Fault> {
+    let registry = &context.registry;
+    let grant = match registry.verify(signed) {
+        Ok(grant) => grant.into_inner(),
+        Err(refusal) => return Ok(Response::Refused(refusal)),
+    };
+    if !context.role().is_ok_and(Role::collects) {
+        let why = "this member answers no questions, and so counts none";
+        return Ok(Response::Refused(Refusal::new(Code::CallerNotAllowed, why)));
+    }
+    let tag = context.own.naming.subject_tag(&grant.subject);
+    let account = Account { view, now, tag: &tag, asker: &grant.grantee };
+    let mut ruled = Ruled { allowed: Vec::new(), withheld: Vec::new(), budgets: BTreeMap::new() };
+    let mut found = Vec::with_capacity(checks.len());
+    for check in checks {
+        let affordable = ruled.spend(context, &account, check)?;
+        let (key, budget) = account.of(context, check);
+        let row = ruled.budgets.get(&key);
+        found.push(BudgetLeft {
+            affordable,
+            budget,
+            left: row.map_or(budget, |row| row.left(budget)),
+            frees_at: row.and_then(BudgetRow::frees_at),
+        });
+    }
+    Ok(Response::Budgets(found))
+}
+
 /// What one asker has had judged about one subject, field and family: each predicate, keyed, and when it was first judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
@@ -247,12 +289,24 @@ pub struct BudgetRow(#[n(0)] Vec<Spent>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 struct Spent(#[n(0)] Digest, #[n(1)] Timestamp);
 
+/// How long a judged predicate counts.
+const WINDOW_MS: u64 = BUDGET_DAYS as u64 * 86_400_000;
+
 impl BudgetRow {
+    /// How many other predicates may still be judged.
+    fn left(&self, budget: u16) -> u16 {
+        budget.saturating_sub(u16::try_from(self.0.len()).unwrap_or(u16::MAX))
+    }
+
+    /// When the oldest one counts no more.
+    fn frees_at(&self) -> Option<Timestamp> {
+        self.0.iter().map(|spent| spent.1.plus_ms(WINDOW_MS)).min()
+    }
+
     /// Whether `predicate` may be judged: it was within the last [`BUDGET_DAYS`], or fewer than `budget` others were. A
     /// clock that went back frees nothing.
     fn spend(&mut self, predicate: Digest, budget: u16, now: Timestamp) -> bool {
-        let window = u64::from(BUDGET_DAYS) * 86_400_000;
-        self.0.retain(|spent| spent.1.plus_ms(window) > now);
+        self.0.retain(|spent| spent.1.plus_ms(WINDOW_MS) > now);
         if self.0.iter().any(|spent| spent.0 == predicate) {
             return true;
         }

@@ -81,6 +81,7 @@ pub mod tables;
 pub mod timer;
 pub mod trust;
 pub mod turn;
+pub mod turned_away;
 pub mod wire;
 pub mod witness;
 

@@ -67,6 +67,9 @@ pub const BACKUP_PART_BYTES: usize = 4 * 1024 * 1024;
 pub const QUESTIONS_PER_SECOND_MAX: u64 = 1_000;
 /// Questions one asker may ask at once after it was silent: one second's worth, a list of customers at the day's begin.
 pub const QUESTIONS_BURST_MAX: u64 = 1_000;
+/// Time in which questions of one asker, brought by one member and refused with one code, leave one line in the access log: a
+/// flood leaves as many lines in a day as there are minutes, and each says how many questions it stands for.
+pub const TURNED_AWAY_MS: u64 = 60_000;
 /// Time after a question's deadline in which it may be asked again for what was decided in time: a member or the outlet
 /// was away, and is back. Who has not decided by the deadline does not any more.
 pub const ASK_AGAIN_MS_MAX: u64 = 24 * 60 * 60 * 1000;

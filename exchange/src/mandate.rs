@@ -2,10 +2,11 @@
 //! member's.
 
 use credit::{
+    catalog::Purpose,
     entry::{Entry, Fact},
     id::MemberId,
     mandate::Mandate,
-    policy::Role,
+    policy::{Asking, BasisFacts, Role, Verdict},
     question::{CLOCK_SKEW_MS_MAX, Question},
     subject::SubjectId,
 };
@@ -90,7 +91,7 @@ pub fn give(context: &Context, turn: &mut Turn<'_>, token: Token, draft: Mandate
         return Halt::refuse(Code::QuestionMalformed, format!("mandate: {why}"));
     }
     let signed = context.sign(turn.now, &mandate);
-    let (index, _) = turn.append(context, LogName::Access, Fact::Mandated(signed))?;
+    let (index, _) = turn.append(context, LogName::Access, Fact::Mandated(signed, None))?;
     turn.reply(token, Reply::ready(Response::Noted(index)));
     Ok(())
 }
@@ -108,7 +109,7 @@ pub fn proven(
     if proven.log != LogName::Access || proven.member != *caller {
         return Err(refuse("it does not stand in the caller's own access log"));
     }
-    let Fact::Mandated(signed) = &proven.entry.fact else { return Err(refuse("that entry is none")) };
+    let Fact::Mandated(signed, _) = &proven.entry.fact else { return Err(refuse("that entry is none")) };
     let mandate = registry.verify_logged(signed)?;
     if signed.issuer() != caller.as_str() || mandate.get().auditor != *caller {
         return Err(refuse("it is another auditor's"));
@@ -118,8 +119,9 @@ pub fn proven(
 
 /// Writes an auditor's mandate into this member's access log; the identities leave after it is durable.
 ///
-/// 1. The caller is an auditor, and the mandate is about this member: `caller.not-allowed`.
-/// 2. It keeps to the limits, and is valid now: `question.malformed`, `question.expired`.
+/// 1. It keeps to the limits: `question.malformed`.
+/// 2. The policy lets an auditor be told under it: `question.expired` when it is not valid now, else `caller.not-allowed`;
+///    the detail names the rule.
 /// 3. The log has all the entries it names: `not-found`.
 pub fn open(
     context: &Context,
@@ -130,22 +132,33 @@ pub fn open(
 ) -> Result<(), Halt> {
     // 1
     let text = mandate.get();
-    if context.registry.member(caller)?.stated.role != Role::Auditor || text.member != context.own.id {
-        return Halt::refuse(Code::CallerNotAllowed, "only an auditor, under a mandate about this member");
-    }
-    // 2
     if let Some(why) = text.malformed() {
         return Halt::refuse(Code::QuestionMalformed, format!("mandate: {why}"));
     }
-    if !text.valid(turn.now.plus_ms(CLOCK_SKEW_MS_MAX)) || turn.now >= text.until {
-        return Halt::refuse(Code::QuestionExpired, format!("mandate valid until {}", text.until.rfc3339()));
-    }
+    // 2
+    let timely = text.valid(turn.now.plus_ms(CLOCK_SKEW_MS_MAX)) && turn.now < text.until;
+    let asking = Asking {
+        role: context.registry.member(caller)?.stated.role,
+        asker: caller,
+        purpose: Purpose::Audit,
+        subject: None,
+        basis: BasisFacts::Mandate { mandate: text, member: &context.own.id, timely },
+        at: turn.now,
+    };
+    let rule = match context.policy.decide_identity(&asking) {
+        Verdict::Allow { rule, .. } => rule,
+        Verdict::Deny { rule } => {
+            let code = if timely { Code::CallerNotAllowed } else { Code::QuestionExpired };
+            let words = context.policy.rule(&rule).map_or("", |row| row.en.as_str());
+            return Halt::refuse(code, format!("mandate: {words} (rule `{rule}`)"));
+        }
+    };
     // 3
     let size = turn.tail(LogName::Access).next;
     if text.end > size {
         return Halt::refuse(Code::NotFound, format!("the access log has {size} entries"));
     }
-    turn.append(context, LogName::Access, Fact::Mandated(mandate.signed().clone()))?;
+    turn.append(context, LogName::Access, Fact::Mandated(mandate.signed().clone(), Some(rule)))?;
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }

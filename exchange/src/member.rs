@@ -41,6 +41,7 @@ use crate::{
     submit::{self, Submission},
     sync,
     turn::{Kept, Tail, Turn},
+    turned_away::{self, Refusals},
     wire::{ApplicationDraft, AskDraft, GrantDraft, KeyDraft, Response},
     witness,
 };
@@ -85,6 +86,15 @@ pub enum Input {
         caller: MemberId,
         /// The question.
         question: Verified<Question>,
+    },
+    /// A question that was refused before it came here: it is to leave a line.
+    TurnedAway {
+        /// The question.
+        question: turned_away::Signed,
+        /// Why.
+        refusal: Refusal,
+        /// How many of this kind there were since the last one that was handed in, this one among them.
+        count: u64,
     },
     /// Ask, as the asker.
     Ask {
@@ -353,6 +363,7 @@ pub struct Member {
     pulls: sync::Schedule,
     asking: witness::Asking,
     rounds: Rounds,
+    refusals: Refusals,
     /// Owners that have not said, since the start, what this member has cosigned of their logs.
     unheard: BTreeSet<MemberId>,
     phase: Phase,
@@ -377,6 +388,7 @@ impl Member {
         Ok(Self {
             unheard,
             rounds: Rounds::default(),
+            refusals: Refusals::default(),
             context,
             logs,
             mirrors,
@@ -422,19 +434,25 @@ impl Member {
         for (token, input) in inputs {
             let mut turn = Turn::new(now, &kept, self.tails());
             let reply_to = token.unwrap_or(Token(u64::MAX));
+            let question = turned_away::Signed::in_input(&input);
+            let count = if let Input::TurnedAway { count, .. } = &input { *count } else { 1 };
             match self.dispatch(&mut turn, reply_to, input) {
                 Ok(()) => {
-                    let Kept { rows, entries, effects: released } = turn.finish();
-                    kept.absorb(rows);
-                    for (log, bytes) in entries {
-                        if let Some(log) = self.logs.get_mut(&log) {
-                            log.append(bytes)?;
-                        }
-                    }
-                    effects.extend(released);
+                    let done = turn.finish();
+                    self.keep(done, &mut kept, &mut effects)?;
                 }
                 Err(Halt::Fault(fault)) => return Err(fault),
                 Err(Halt::Refusal(refusal)) => {
+                    // The refused turn is dropped; that there was a question is another turn. Who is not ready appends nothing.
+                    if let Some(question) = question.filter(|_| self.phase == Phase::Ready) {
+                        let mut turn = Turn::new(now, &kept, self.tails());
+                        let noted = self.refusals.note(&self.context, &mut turn, &question, &refusal, count);
+                        if let Err(Halt::Fault(fault)) = noted {
+                            return Err(fault);
+                        }
+                        let done = turn.finish();
+                        self.keep(done, &mut kept, &mut effects)?;
+                    }
                     if token.is_some() {
                         let reply = Reply::ready(Response::Refused(refusal));
                         effects.push(Effect::Reply { token: reply_to, reply });
@@ -451,6 +469,18 @@ impl Member {
         let mut batch = kept.into_batch();
         batch.merge(sealed);
         Ok(Step::new(batch, effects))
+    }
+
+    /// Keeps what a turn leaves.
+    fn keep(&mut self, done: Kept, kept: &mut Overlay<'_>, effects: &mut Vec<Effect>) -> Result<(), Fault> {
+        kept.absorb(done.rows);
+        for (log, bytes) in done.entries {
+            if let Some(log) = self.logs.get_mut(&log) {
+                log.append(bytes)?;
+            }
+        }
+        effects.extend(done.effects);
+        Ok(())
     }
 
     fn tails(&self) -> BTreeMap<LogName, Tail> {
@@ -475,6 +505,7 @@ impl Member {
             Input::Question { caller, question, grant, judged } => {
                 query::answer(context, turn, token, caller, &question, grant, judged.as_deref())
             }
+            Input::TurnedAway { refusal, .. } => Err(refusal.into()),
             Input::Relay { caller, question } => query::relay(context, turn, token, &caller, &question),
             Input::Ask { draft, id } => query::ask(context, turn, token, draft, id),
             Input::Received { lines, keep } => {
@@ -611,6 +642,7 @@ impl Member {
                 propagation::due(context, turn, self.ready)?;
                 let sizes = self.mirrors.iter().map(|((owner, log), l)| (owner, *log, l.next_index().0));
                 self.pulls.due(turn, sizes)?;
+                self.refusals.due(context, turn)?;
                 self.rounds.due(context, turn);
                 self.asking.due(context, turn)
             }
@@ -669,6 +701,7 @@ fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
             let grant = grant.as_ref().map(|grant| &grant.get().collector);
             [caller, &question.get().asker].into_iter().chain(grant).collect()
         }
+        Input::TurnedAway { question, .. } => vec![&question.caller, &question.asker],
         Input::Application { caller, .. }
         | Input::Relay { caller, .. }
         | Input::Mandated { caller, .. }

@@ -112,7 +112,8 @@ pub fn own(
         | Fact::Asked(_)
         | Fact::Received(_)
         | Fact::Read(_)
-        | Fact::Mandated(_) => {}
+        | Fact::Mandated(..)
+        | Fact::TurnedAway(_) => {}
     }
     Ok(())
 }

@@ -227,7 +227,7 @@ pub fn answer(
     timely(turn, asked, 0)?;
     // 4
     let basis = basis(context, turn, asked, &digest, grant.as_ref())?;
-    let (subject, at) = (&asked.subject, turn.now);
+    let (subject, at) = (Some(&asked.subject), turn.now);
     let asking = Asking { role, asker: &asked.asker, purpose: asked.purpose, subject, basis, at };
     let verdicts = verdicts(context, &asking, asked);
     let mut withheld: Vec<Withheld> = verdicts

@@ -8,7 +8,7 @@ use credit::id::MemberId;
 use crypto::Timestamp;
 
 use crate::{
-    limits::{QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX},
+    limits::{QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX, TURNED_AWAY_MS},
     refusal::{Code, Refusal},
 };
 
@@ -22,6 +22,9 @@ struct Bucket {
     /// Thousandths of a question.
     left: u64,
     at: Timestamp,
+    /// Questions over the quota that nobody was told of yet, and when somebody was told last.
+    over: u64,
+    told: Option<Timestamp>,
 }
 
 /// Thousandths in a question; with a rate a second, also what a millisecond adds.
@@ -33,20 +36,35 @@ impl Quota {
     ///
     /// Errors: `node.busy`, with the milliseconds until the next one is free. A clock that goes back gives nothing.
     pub fn take(&mut self, asker: &MemberId, now: Timestamp) -> Result<(), Refusal> {
-        let bucket = self.0.entry(asker.clone()).or_insert(Bucket { left: FULL, at: now });
+        let bucket =
+            self.0.entry(asker.clone()).or_insert(Bucket { left: FULL, at: now, over: 0, told: None });
         let gained = now.0.saturating_sub(bucket.at.0).saturating_mul(QUESTIONS_PER_SECOND_MAX);
-        *bucket = Bucket { left: bucket.left.saturating_add(gained).min(FULL), at: now };
+        *bucket = Bucket { left: bucket.left.saturating_add(gained).min(FULL), at: now, ..*bucket };
         match bucket.left.checked_sub(WHOLE) {
             Some(left) => {
                 bucket.left = left;
                 Ok(())
             }
             None => {
+                bucket.over += 1;
                 let wait = (WHOLE - bucket.left).div_ceil(QUESTIONS_PER_SECOND_MAX);
                 let why = format!("`{asker}` asks more than {QUESTIONS_PER_SECOND_MAX} questions a second");
                 Err(Refusal::new(Code::Busy, why).retry_after(wait))
             }
         }
+    }
+}
+
+impl Quota {
+    /// How many questions of `asker` went over the quota, when that is to be written down: once in [`TURNED_AWAY_MS`], so
+    /// that a flood is turned away without work for the writer.
+    pub fn to_note(&mut self, asker: &MemberId, now: Timestamp) -> Option<u64> {
+        let bucket = self.0.get_mut(asker)?;
+        let due = bucket.over > 0 && bucket.told.is_none_or(|told| now >= told.plus_ms(TURNED_AWAY_MS));
+        due.then(|| {
+            bucket.told = Some(now);
+            core::mem::take(&mut bucket.over)
+        })
     }
 }
 
@@ -75,6 +93,20 @@ mod tests {
         assert_eq!(admitted(&mut quota, "bank-a", 10_100), QUESTIONS_PER_SECOND_MAX / 10);
         // However long it was silent, no more than one burst.
         assert_eq!(admitted(&mut quota, "bank-a", 10_000_000), QUESTIONS_BURST_MAX);
+    }
+
+    #[test]
+    fn a_flood_is_to_be_noted_once_a_minute_with_its_size() {
+        let mut quota = Quota::default();
+        let id = asker("bank-a");
+        assert_eq!(quota.to_note(&id, Timestamp(0)), None);
+        for now in [0, 0, 0] {
+            admitted(&mut quota, "bank-a", now);
+        }
+        assert_eq!(quota.to_note(&id, Timestamp(0)), Some(3));
+        admitted(&mut quota, "bank-a", 1);
+        assert_eq!(quota.to_note(&id, Timestamp(TURNED_AWAY_MS - 1)), None);
+        assert_eq!(quota.to_note(&id, Timestamp(TURNED_AWAY_MS)), Some(1));
     }
 
     #[test]

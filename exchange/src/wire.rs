@@ -2,6 +2,7 @@
 //!
 //! One request and response per QUIC stream, which ends with the frame: a version byte and one canonical CBOR value.
 
+mod asking;
 mod frame;
 mod grant;
 mod push;
@@ -26,7 +27,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     accesses::AccessList,
-    answer::{Answer, OpenedAnswer},
+    answer::Answer,
     artifact::{Certificate, ErasureCertificate},
     backup::{BackupContent, BackupId, BackupItem, BackupRange},
     certificate::{About, RepairCertificate, Which},
@@ -42,6 +43,7 @@ use crate::{
     timer::DueErasure,
 };
 
+pub use asking::{AskResult, BudgetLeft, OpenedPart};
 pub use frame::{from_frame, to_frame};
 pub use grant::{GrantDraft, GrantStanding, KeyDraft, Lodged};
 pub use push::{CopyLine, PushLine};
@@ -340,6 +342,9 @@ pub enum Operation {
     /// Vouch for a subject's key no longer: every grant that it has signed is over.
     #[n(49)]
     WithdrawKey(#[n(0)] Signed<KeyBinding>),
+    /// What checks resting on a grant would find of their budgets at this member.
+    #[n(53)]
+    Budgets(#[n(0)] Signed<Grant>, #[n(1)] Vec<Check>),
     /// Learn from a member whom accesses are about, as an auditor.
     #[n(43)]
     Identities(#[n(0)] MandateDraft),
@@ -609,6 +614,9 @@ pub enum Response {
     /// How a grant stands here.
     #[n(26)]
     GrantStanding(#[n(0)] GrantStanding),
+    /// One line for each check.
+    #[n(53)]
+    Budgets(#[n(0)] Vec<BudgetLeft>),
     /// Standings.
     #[n(27)]
     Standings(#[n(0)] reconcile::Answered),
@@ -646,36 +654,6 @@ pub enum Response {
     /// Own records that are published or pushed.
     #[n(51)]
     Pushes(#[n(0)] Vec<PushLine>),
-}
-
-/// What the asker's operator sees of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct AskResult {
-    /// The question as signed.
-    #[n(0)]
-    pub question: Signed<Question>,
-    /// The relayed parts, still sealed.
-    #[n(1)]
-    pub parts: Vec<Part>,
-    /// What was opened and verified of each member's answer, or why there is none: a line for every member that was to be
-    /// asked, whether the outlet gave a part of it or not.
-    #[n(2)]
-    pub opened: Vec<OpenedPart>,
-}
-
-/// What one member has said, as the asker found it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct OpenedPart {
-    /// The member.
-    #[n(0)]
-    pub member: MemberId,
-    /// The opened answer, when it verified.
-    #[n(1)]
-    pub answer: Option<OpenedAnswer>,
-    /// Otherwise why there is none.
-    #[n(2)]
-    pub problem: Option<Refusal>,
 }
 
 /// A record's standing as one member knows it.

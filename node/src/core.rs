@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use exchange::{
@@ -43,12 +43,27 @@ pub struct Shared {
     pub state: RwLock<State>,
     /// What answers have in common.
     pub sealing: Sealing,
+    /// Questions refused since start, by code.
+    pub questions_refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Shared {
     /// Who we are and under which rules, at this moment.
     pub fn context(&self) -> Arc<Context> {
         self.context.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts a question that was refused.
+    pub fn refused(&self, refusal: &Refusal) {
+        if let Some(code) = refusal.known() {
+            let mut refused = self.questions_refused.lock().unwrap_or_else(PoisonError::into_inner);
+            *refused.entry(code.as_str()).or_default() += 1;
+        }
+    }
+
+    /// Questions refused since start, by code.
+    pub fn questions_refused(&self) -> BTreeMap<&'static str, u64> {
+        self.questions_refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -143,6 +143,9 @@ async fn metrics(Extract(shared): Shown) -> String {
             out.push_str(&format!("xinqiao_log_entries{{log=\"{name}\"}} {size}\n"));
         }
     }
+    for (code, count) in shared.questions_refused() {
+        out.push_str(&format!("xinqiao_questions_refused_total{{code=\"{code}\"}} {count}\n"));
+    }
     if let Ok(pending) = read::pending(&shared.store) {
         out.push_str(&format!("xinqiao_deliveries_pending {pending}\n"));
     }

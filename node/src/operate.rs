@@ -16,7 +16,7 @@ use crypto::{
     sign::Signed,
 };
 use exchange::{
-    accesses, certificate, erase, evidence, grant,
+    accesses, certificate, check, erase, evidence, grant,
     kept::{self, Keep, KeptAnswer, KeptAt, KeptRow},
     logs::LogName,
     mandate::MandateDraft,
@@ -111,6 +111,12 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
         Operation::GrantStanding(grant) => {
             return blocking(move || grant::standing(&shared.context(), &shared.store, &grant, clock::now()))
                 .await;
+        }
+        Operation::Budgets(grant, checks) => {
+            return blocking(move || {
+                check::budgets(&shared.context(), &shared.store, &grant, &checks, clock::now())
+            })
+            .await;
         }
         Operation::SubjectAccess(subject) => {
             return blocking(move || {

@@ -145,6 +145,7 @@ pub async fn run(
         keys,
         store,
         state: RwLock::new(State { phase: "catching-up", ..State::default() }),
+        questions_refused: Default::default(),
         sealing: Sealing::default(),
     });
     let peers = Arc::new(Peers::new(endpoint.clone(), shared.clone(), back));

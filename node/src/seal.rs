@@ -63,7 +63,7 @@ pub fn answer(shared: &Shared, plan: &Plan) -> Result<Response, Fault> {
     let sealed = match shared.sealing.epoch(&context.registry, own, &plan.asker) {
         Ok(epoch) => {
             let number = AnswerNumber(clock::random());
-            answer::seal(&shared.store, &shared.sealing.provers, own, &epoch, &key, plan, number)?
+            answer::seal(&shared.store, &shared.sealing.provers, context, &epoch, &key, plan, number)?
         }
         Err(refusal) => Err(refusal),
     };

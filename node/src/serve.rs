@@ -25,6 +25,7 @@ use exchange::{
     receipt::Receipt,
     refusal::{Code, Refusal},
     registry::SignedRegistry,
+    turned_away,
     wire::{Outcome, Part, Request, Response},
 };
 use quinn::{Connection, Endpoint};
@@ -203,18 +204,14 @@ impl Server {
         let registry = self.shared.context().registry.clone();
         match request {
             Request::Ask(signed) => {
-                let question = registry.verify_new(&signed, clock::now())?;
-                self.admit(&question)?;
-                if registry.outlet().is_some_and(|o| o.id == self.shared.context().own.id) {
-                    return self.relay(caller, question).await;
+                let answered = match registry.verify_new(&signed, clock::now()) {
+                    Ok(question) => self.question(caller, question).await,
+                    Err(refusal) => Err(refusal),
+                };
+                if let Err(refusal) | Ok(Response::Refused(refusal)) = &answered {
+                    self.shared.refused(refusal);
                 }
-                if !self.shared.context().role()?.collects() {
-                    let why = "this member answers no questions";
-                    return Err(Refusal::new(Code::CallerNotAllowed, why));
-                }
-                let grant = self.grant(question.get())?;
-                let input = Input::Question { caller: caller.clone(), question, grant, judged: None };
-                Ok(self.core.ask(input).await)
+                answered
             }
             Request::Notice(receipt) => self.notice(caller, &receipt).await,
             Request::Push(answer) => push::receive(self, caller, *answer).await,
@@ -265,11 +262,46 @@ impl Server {
         }
     }
 
-    /// Counts a question against its asker. Only after its signature: nobody can use up another's share.
-    fn admit(&self, question: &Verified<Question>) -> Result<(), Refusal> {
-        let asker = MemberId::parse(question.signed().issuer())
+    /// A question whose signature holds. What ends it from here on leaves a line in the access log.
+    async fn question(&self, caller: &MemberId, question: Verified<Question>) -> Result<Response, Refusal> {
+        let about = turned_away::Signed::of(caller, &question)
             .ok_or_else(|| Refusal::new(Code::SignatureInvalid, "issuer is not a member id"))?;
-        self.quota.lock().unwrap_or_else(PoisonError::into_inner).take(&asker, clock::now())
+        // Only after its signature: nobody can use up another's share.
+        let now = clock::now();
+        let (admitted, over) = {
+            let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
+            (quota.take(&about.asker, now), quota.to_note(&about.asker, now))
+        };
+        if let Err(refusal) = admitted {
+            return match over {
+                Some(count) => self.turn_away(about, refusal, count).await,
+                None => Err(refusal),
+            };
+        }
+        let context = self.shared.context();
+        if context.registry.outlet().is_some_and(|o| o.id == context.own.id) {
+            return self.relay(caller, question).await;
+        }
+        if !context.role()?.collects() {
+            let why = "this member answers no questions";
+            return self.turn_away(about, Refusal::new(Code::CallerNotAllowed, why), 1).await;
+        }
+        let grant = match self.grant(question.get()) {
+            Ok(grant) => grant,
+            Err(refusal) => return self.turn_away(about, refusal, 1).await,
+        };
+        let input = Input::Question { caller: caller.clone(), question, grant, judged: None };
+        Ok(self.core.ask(input).await)
+    }
+
+    /// Refuses a question once that is on record.
+    async fn turn_away(
+        &self,
+        question: turned_away::Signed,
+        refusal: Refusal,
+        count: u64,
+    ) -> Result<Response, Refusal> {
+        Ok(self.core.ask(Input::TurnedAway { question, refusal, count }).await)
     }
 
     /// The grant inside a question, checked against its collector's key or its subject's. A grant by an unknown or suspended collector

@@ -6,9 +6,9 @@ use clap::{Args as ClapArgs, Subcommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
-    /// Show field by field whether a question would be answered, and why, without asking it.
+    /// Show field by field and check by check whether a question would be answered, and why, without asking it.
     Explain(Box<Explain>),
-    /// Hold the rules against a table of cases; every rule about fields must decide at least one.
+    /// Hold the rules against a table of cases; every rule must decide at least one.
     Test {
         /// Another file of rules. Default: those of this build.
         #[arg(long, value_name = "FILE")]
@@ -22,17 +22,24 @@ pub(crate) enum Policy {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Explain {
     /// Role of the asker: region, district, platform, bank or auditor. With --grant: the role of whom it names.
-    #[arg(long, required_unless_present = "grant")]
+    #[arg(long, required_unless_present_any = ["grant", "mandate"])]
     pub(crate) role: Option<String>,
     /// For what: pre-loan, approval, post-loan, guarantee, administration, self, audit.
-    #[arg(long)]
-    pub(crate) purpose: String,
-    /// On what it would rest: none, duty, own, grant (sound), or a rule such as grant-expired that the grant would break.
-    #[arg(long, default_value = "none", conflicts_with = "grant")]
-    pub(crate) basis: String,
-    /// ITEM or ITEM:FIELD,FIELD; may be repeated. Default with --grant: what the grant names.
-    #[arg(long = "fields", required_unless_present = "grant")]
+    #[arg(long, required_unless_present = "mandate")]
+    pub(crate) purpose: Option<String>,
+    /// On what it would rest: none, duty, own, grant or mandate (sound), or a rule such as grant-expired that it would break.
+    /// Default: none.
+    #[arg(long, conflicts_with = "grant")]
+    pub(crate) basis: Option<String>,
+    /// ITEM or ITEM:FIELD,FIELD; may be repeated. Default with --grant and without --check: what the grant names.
+    #[arg(long = "fields", required_unless_present_any = ["grant", "checks", "mandate"])]
     pub(crate) fields: Vec<String>,
+    /// A predicate, as `query --check` takes it; may be repeated. Also one that the catalog does not allow.
+    #[arg(long = "check", value_name = "CHECK")]
+    pub(crate) checks: Vec<String>,
+    /// Whether it would be told whom accesses are about. Without other words: an auditor, for audit, under a sound mandate.
+    #[arg(long, conflicts_with = "grant")]
+    pub(crate) mandate: bool,
     /// A grant to rest on; needs --dir or --registry.
     #[arg(long, value_name = "FILE")]
     pub(crate) grant: Option<PathBuf>,

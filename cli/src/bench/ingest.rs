@@ -128,6 +128,7 @@ impl Bench {
             store,
             state: RwLock::new(State::default()),
             sealing: Sealing::default(),
+            questions_refused: Default::default(),
         });
         let (outgoing, _) = tokio::sync::mpsc::unbounded_channel();
         let (core, writer) =

@@ -184,7 +184,7 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
         .map(|(_, _, plan)| {
             let epoch = sealing.epoch(&registry, own, &plan.asker)?;
             let number = AnswerNumber(clock::random());
-            let sealed = answer::seal(&store, &sealing.provers, own, &epoch, &key, plan, number);
+            let sealed = answer::seal(&store, &sealing.provers, &context, &epoch, &key, plan, number);
             Ok(sealed.map_err(fault)??)
         })
         .collect::<Result<_, Problem>>()?;

@@ -211,7 +211,7 @@ pub(crate) fn catalog(name: Option<&str>) -> Result<Output, Problem> {
             .iter()
             .map(|f| {
                 json!({ "field": f.id.0, "column": f.column, "name": f.name, "class": f.class.as_str(),
-                        "mode": f.mode.as_str(), "required": f.required, "checks": checks(f.id) })
+                        "mode": f.mode.as_str(), "mask": f.mask.as_str(), "required": f.required, "checks": checks(f.id) })
             })
             .collect();
         let mut text = format!("{} {} ({})\n", item.id, item.name, item.name_en);
@@ -219,11 +219,12 @@ pub(crate) fn catalog(name: Option<&str>) -> Result<Output, Problem> {
             let checks = checks(f.id).join(" ");
             let checks = if checks.is_empty() { checks } else { format!(" [{checks}]") };
             text.push_str(&format!(
-                "  {:>3} {:<14} {:<10} {:<6} {}{checks}\n",
+                "  {:>3} {:<14} {:<10} {:<6} {:<17} {}{checks}\n",
                 f.id.0,
                 f.column,
                 f.class.as_str(),
                 f.mode.as_str(),
+                f.mask.as_str(),
                 f.name
             ));
         }

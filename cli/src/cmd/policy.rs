@@ -10,24 +10,30 @@ use ::node::{
 };
 use credit::{
     binding::Signer,
-    catalog::{Catalog, Mode},
+    catalog::{Catalog, Mode, Purpose},
     grant::{Grant, GrantLife, GrantStatus, Uses},
     id::MemberId,
     policy::{
         Asking, BasisFacts, Policy as Rules, Role, Verdict,
-        cases::{Cases, Supposed, Trial, Wrong},
+        cases::{About, Cases, Supposed, Trial, Wrong},
     },
+    predicate::{BUDGET_DAYS, Check},
     question::Want,
     subject::SubjectId,
     value::Date,
 };
 use crypto::{Timestamp, sign::Signed};
-use exchange::wire::{Operation, Response};
+use exchange::wire::{BudgetLeft, Operation, Response};
 use serde_json::{Value, json};
 
 use crate::{
     args::{Explain, Policy},
-    cmd::{grant::read_grant, purpose, query::wants, read, subject},
+    cmd::{
+        grant::read_grant,
+        purpose,
+        query::{every_check, wants},
+        read, subject,
+    },
     output::Output,
 };
 
@@ -44,7 +50,9 @@ pub(crate) async fn run(verb: Policy) -> Result<Output, Problem> {
 fn test(rules: Option<&Path>, cases: Option<&Path>) -> Result<Output, Problem> {
     let (rules, catalog) = (rules_of(rules)?, Catalog::builtin());
     let cases = match cases {
-        Some(path) => Cases::parse(&path.display().to_string(), &text(path)?).map_err(unreadable)?,
+        Some(path) => {
+            Cases::parse(&path.display().to_string(), &text(path)?, &catalog).map_err(unreadable)?
+        }
         None => Cases::builtin(),
     };
     let wrong = cases.run(&rules, &catalog);
@@ -78,9 +86,9 @@ fn cost(rules: &Rules, catalog: &Catalog, cases: &Cases) -> f64 {
     let start = Instant::now();
     let mut verdicts = 0_u32;
     for case in cases {
-        case.trial.decided(&case.item, |asking| {
+        case.trial.asked(&case.about, |asking| {
             for _ in 0..rounds {
-                black_box(rules.decide(asking, catalog, &case.item, case.field));
+                black_box(case.about.decided(rules, catalog, asking));
             }
         });
         verdicts += rounds;
@@ -94,83 +102,167 @@ async fn explain(args: Explain) -> Result<Output, Problem> {
         None => clock::now(),
         Some(text) => date(text)?.start(),
     };
-    let purpose = purpose(&args.purpose)?;
+    let (usual_role, usual_purpose, usual_basis) = if args.mandate {
+        (Role::Auditor.as_str(), Purpose::Audit.as_str(), "mandate")
+    } else {
+        ("", "", "none")
+    };
+    let purpose = purpose(args.purpose.as_deref().unwrap_or(usual_purpose))?;
+    let checks = every_check(&catalog, &args.checks)?;
     let granted = match &args.grant {
-        Some(path) => Some(granted(&read_grant(path)?, &args, at).await?),
+        Some(path) => Some(granted(&read_grant(path)?, &args, &checks, at).await?),
         None => None,
     };
     let asked = match &granted {
+        _ if args.fields.is_empty() && (!checks.is_empty() || args.mandate) => Vec::new(),
         Some(granted) if args.fields.is_empty() => Want::granted(&catalog, &granted.grant),
         _ => wants(&catalog, &args.fields)?,
     };
-    let (role, basis) = match &granted {
+    let basis = args.basis.as_deref().unwrap_or(usual_basis);
+    let (role, said) = match &granted {
         Some(granted) => (granted.role, granted.said.clone()),
-        None => (role(args.role.as_deref().unwrap_or_default())?, args.basis.clone()),
+        None => (role(args.role.as_deref().unwrap_or(usual_role))?, basis.to_owned()),
     };
-    let mut fields = Vec::new();
-    for Want { item, fields: wanted } in &asked {
-        for field in wanted {
-            let verdict = match &granted {
-                Some(granted) => {
-                    let asking = Asking {
-                        role,
-                        asker: &granted.asker,
-                        purpose,
-                        subject: &granted.subject,
-                        basis: BasisFacts::Grant {
-                            grant: &granted.grant,
-                            status: granted.status,
-                            collector_registered: granted.collector_registered,
-                        },
-                        at,
-                    };
-                    rules.decide(&asking, &catalog, item, *field)
-                }
-                None => Trial { role, purpose, basis: supposed(&args.basis)?, at }
-                    .verdict(&rules, &catalog, item, *field),
-            };
-            fields.push((item, *field, verdict));
+    let trial = Trial { role, purpose, basis: supposed(basis)?, at };
+    let decided = |about: &About| match &granted {
+        Some(granted) => about.decided(&rules, &catalog, &granted.asking(role, purpose, at)),
+        None => trial.verdict(&rules, &catalog, about),
+    };
+    let mut lines = Vec::new();
+    for Want { item, fields } in asked {
+        for field in fields {
+            let about = About::Field(item.clone(), field);
+            lines.push(Line { verdict: decided(&about), about, budget: None });
         }
     }
-    let told = fields.iter().filter(|(.., v)| matches!(v, Verdict::Allow { .. })).count();
-    let mut shown = format!(
-        "`{role}` for {purpose} on {basis}, {}: {told} of {} fields would be told / 共 {} 项，可提供 {told} 项",
-        Date::from_timestamp(at),
-        fields.len(),
-        fields.len(),
-        role = role.as_str(),
-    );
-    let mut values: Vec<Value> = Vec::new();
-    for (item, field, verdict) in &fields {
-        let (mode, name) = match verdict {
-            Verdict::Allow { rule, mode } => (Some(*mode), rule),
-            Verdict::Deny { rule } => (None, rule),
-        };
-        let known = catalog.item(item).and_then(|i| i.field(*field));
-        let (column, title) = known.map_or(("?", "?"), |f| (f.column.as_str(), f.name.as_str()));
-        let class = known.map_or("?", |f| f.class.as_str());
-        // INVARIANT of `decide`: a verdict names a row of the file.
-        let rule = rules.rule(name);
-        let part = |of: fn(&credit::policy::Rule) -> &String| rule.map(of).cloned().unwrap_or_default();
-        let (source, zh, en) = (part(|r| &r.source), part(|r| &r.zh), part(|r| &r.en));
-        let word = mode.map_or("no", |mode| mode.as_str());
-        shown.push_str(&format!(
-            "\n  {} {item}:{column} {title} ({class}): {word}, rule {name}: {en} / {zh} [{source}]",
-            if mode.is_some() { "✓" } else { "✗" },
-        ));
-        values.push(json!({
-            "item": item.as_str(), "field": field.0, "column": column, "class": class, "mode": mode.map(Mode::as_str),
-            "told": mode.is_some(), "rule": name.0, "source": source, "zh": zh, "en": en,
-        }));
+    let budgets = granted.as_ref().map_or(&[][..], |granted| &granted.budgets);
+    for (place, check) in checks.into_iter().enumerate() {
+        let budget = budgets.get(place).copied();
+        let about = About::Check { check, spent: budget.is_some_and(|budget| !budget.affordable) };
+        lines.push(Line { verdict: decided(&about), about, budget });
     }
-    if let Some(note) = granted.as_ref().and_then(|g| g.unknown) {
+    if args.mandate {
+        lines.push(Line { verdict: decided(&About::Identity), about: About::Identity, budget: None });
+    }
+    let told = lines.iter().filter(|line| line.mode().is_some()).count();
+    let mut shown = format!(
+        "`{}` for {purpose} on {said}, {}: {told} of {of} would be told / 共 {of} 项，可提供 {told} 项",
+        role.as_str(),
+        Date::from_timestamp(at),
+        of = lines.len(),
+    );
+    let mut value = json!({
+        "role": role.as_str(), "purpose": purpose.as_str(), "basis": said, "at": at.rfc3339(),
+        "rules": rules.digest().to_string(), "told": told, "fields": [], "checks": [], "identity": null,
+    });
+    for line in &lines {
+        shown.push_str(&line.text(&rules, &catalog));
+        let one = line.value(&rules, &catalog);
+        match &line.about {
+            About::Identity => value["identity"] = one,
+            about => {
+                let of = if matches!(about, About::Field(..)) { "fields" } else { "checks" };
+                if let Some(list) = value[of].as_array_mut() {
+                    list.push(one);
+                }
+            }
+        }
+    }
+    for note in granted.iter().flat_map(|granted| &granted.unknown) {
         shown.push_str(&format!("\n  {note}"));
     }
-    let value = json!({
-        "role": role.as_str(), "purpose": purpose.as_str(), "basis": basis, "at": at.rfc3339(),
-        "rules": rules.digest().to_string(), "told": told, "fields": values,
-    });
     Ok(Output::new(value, shown))
+}
+
+/// One thing asked, and what would come of it.
+struct Line {
+    about: About,
+    verdict: Verdict,
+    /// Of a check, where a node tells it.
+    budget: Option<BudgetLeft>,
+}
+
+impl Line {
+    fn mode(&self) -> Option<Mode> {
+        match &self.verdict {
+            Verdict::Allow { mode, .. } => Some(*mode),
+            Verdict::Deny { .. } => None,
+        }
+    }
+
+    /// Name, legal source and wording of the rule that decides.
+    fn rule<'a>(&self, rules: &'a Rules) -> (&str, &'a str, &'a str, &'a str) {
+        let (Verdict::Allow { rule, .. } | Verdict::Deny { rule }) = &self.verdict;
+        // INVARIANT of `decide`: a verdict names a row of the file.
+        let words = rules.rule(rule).map_or(("", "", ""), |row| (&row.source, &row.zh, &row.en));
+        (&rule.0, words.0, words.1, words.2)
+    }
+
+    fn text(&self, rules: &Rules, catalog: &Catalog) -> String {
+        let (name, source, zh, en) = self.rule(rules);
+        let what = match &self.about {
+            About::Field(item, field) => {
+                let known = catalog.item(item).and_then(|i| i.field(*field));
+                let words = known.map_or(("?", "?", "?"), |f| (&f.column, &f.name, f.class.as_str()));
+                format!("{item}:{} {} ({})", words.0, words.1, words.2)
+            }
+            About::Check { check, .. } => check.to_display(catalog),
+            About::Identity => "whom accesses are about / 查询涉及的主体".to_owned(),
+        };
+        let word = self.mode().map_or("no", Mode::as_str);
+        let mark = if self.mode().is_some() { "✓" } else { "✗" };
+        let mut text = format!("\n  {mark} {what}: {word}, rule {name}: {en} / {zh} [{source}]");
+        if let About::Check { check, .. } = &self.about {
+            text.push_str(&budget_text(catalog, check, self.budget));
+        }
+        text
+    }
+
+    fn value(&self, rules: &Rules, catalog: &Catalog) -> Value {
+        let (rule, source, zh, en) = self.rule(rules);
+        let mut value = json!({
+            "mode": self.mode().map(Mode::as_str), "told": self.mode().is_some(), "rule": rule, "source": source,
+            "zh": zh, "en": en,
+        });
+        let (item, field) = match &self.about {
+            About::Field(item, field) => (item, *field),
+            About::Check { check, .. } => (&check.item, check.field),
+            About::Identity => return value,
+        };
+        let known = catalog.item(item).and_then(|i| i.field(field));
+        value["item"] = json!(item.as_str());
+        value["field"] = json!(field.0);
+        value["column"] = json!(known.map_or("?", |f| f.column.as_str()));
+        value["class"] = json!(known.map_or("?", |f| f.class.as_str()));
+        if let About::Check { check, .. } = &self.about {
+            value["check"] = json!(check.to_display(catalog));
+            value["family"] = json!(check.predicate.kind().family().as_str());
+            let of = catalog.check_rule(item, field).map(|rule| rule.budget);
+            value["budget"] = json!({
+                "of": of, "days": BUDGET_DAYS, "left": self.budget.map(|b| b.left),
+                "frees_at": self.budget.and_then(|b| b.frees_at).map(Timestamp::rfc3339),
+            });
+        }
+        value
+    }
+}
+
+/// What a check is counted in, and what is left of that as far as it is known here.
+fn budget_text(catalog: &Catalog, check: &Check, budget: Option<BudgetLeft>) -> String {
+    let Some(rule) = catalog.check_rule(&check.item, check.field) else { return String::new() };
+    let (family, of) = (check.predicate.kind().family().as_str(), rule.budget);
+    match budget {
+        None => format!(
+            "\n      {of} different checks of this family ({family}) in {BUDGET_DAYS} days; what is left is known to each member that answers, and not here / {BUDGET_DAYS} 日内该类核验最多 {of} 种；余额仅各应答成员知悉"
+        ),
+        Some(BudgetLeft { left, frees_at, .. }) => {
+            let frees =
+                frees_at.map(|at| format!(", the next is free at {}", at.rfc3339())).unwrap_or_default();
+            format!(
+                "\n      {left} of {of} different checks of this family ({family}) would be left at this member{frees} / 本成员处余 {left} 种（{BUDGET_DAYS} 日内最多 {of} 种）"
+            )
+        }
+    }
 }
 
 /// A real grant to rest on, and who would ask on it about whom.
@@ -183,12 +275,27 @@ struct Granted {
     role: Role,
     /// In words.
     said: String,
+    /// What the member of `--dir` finds of its budgets, check by check; empty where it counts none.
+    budgets: Vec<BudgetLeft>,
     /// What is not known about it.
     unknown: Option<&'static str>,
 }
 
-async fn granted(signed: &Signed<Grant>, args: &Explain, at: Timestamp) -> Result<Granted, Problem> {
-    let mut standing = None;
+impl Granted {
+    fn asking(&self, role: Role, purpose: Purpose, at: Timestamp) -> Asking<'_> {
+        let (grant, status) = (&self.grant, self.status);
+        let basis = BasisFacts::Grant { grant, status, collector_registered: self.collector_registered };
+        Asking { role, asker: &self.asker, purpose, subject: Some(&self.subject), basis, at }
+    }
+}
+
+async fn granted(
+    signed: &Signed<Grant>,
+    args: &Explain,
+    checks: &[Check],
+    at: Timestamp,
+) -> Result<Granted, Problem> {
+    let (mut standing, mut budgets) = (None, Vec::new());
     let registry = match (&args.dir, &args.registry) {
         (Some(dir), _) => {
             let client = Client::open(dir)?;
@@ -196,6 +303,16 @@ async fn granted(signed: &Signed<Grant>, args: &Explain, at: Timestamp) -> Resul
                 Response::GrantStanding(standing) => Some(standing),
                 other => return Err(unexpected(&other)),
             };
+            let answers = client.registry.member(&client.member).is_ok_and(|m| m.stated.role.collects());
+            // Spent is what the grant's asker has had judged about its subject; how it is another day nobody knows.
+            let of_grant = args.asker.is_none() && args.subject.is_none() && args.on.is_none();
+            if answers && of_grant && !checks.is_empty() {
+                let operation = Operation::Budgets(signed.clone(), checks.to_vec());
+                budgets = match client.operate(operation).await? {
+                    Response::Budgets(budgets) => budgets,
+                    other => return Err(unexpected(&other)),
+                };
+            }
             client.registry
         }
         (None, Some(path)) => read_registry(path)?.accept(None)?,
@@ -223,6 +340,7 @@ async fn granted(signed: &Signed<Grant>, args: &Explain, at: Timestamp) -> Resul
         unknown: told.is_none().then_some(
             "uses, pauses and revocations are not counted: only a node knows them / 未计入使用次数、暂停与撤回：仅节点知悉",
         ),
+        budgets,
         asker,
         subject,
         grant,
@@ -232,7 +350,9 @@ async fn granted(signed: &Signed<Grant>, args: &Explain, at: Timestamp) -> Resul
 fn rules_of(path: Option<&Path>) -> Result<Rules, Problem> {
     match path {
         None => Ok(Rules::builtin()),
-        Some(path) => Rules::parse(&path.display().to_string(), &text(path)?).map_err(unreadable),
+        Some(path) => {
+            Rules::parse(&path.display().to_string(), &text(path)?, &Catalog::builtin()).map_err(unreadable)
+        }
     }
 }
 

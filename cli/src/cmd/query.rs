@@ -104,8 +104,17 @@ pub(crate) fn wants(catalog: &Catalog, texts: &[String]) -> Result<Vec<Want>, Pr
 
 /// Predicates, in the order in which a question carries them; each once.
 pub(crate) fn checks(catalog: &Catalog, texts: &[String]) -> Result<Vec<Check>, Problem> {
+    checks_by(|text| Check::parse(catalog, text), texts)
+}
+
+/// As [`checks`], also those that the catalog does not allow.
+pub(crate) fn every_check(catalog: &Catalog, texts: &[String]) -> Result<Vec<Check>, Problem> {
+    checks_by(|text| Check::read(catalog, text), texts)
+}
+
+fn checks_by(read: impl Fn(&str) -> Result<Check, String>, texts: &[String]) -> Result<Vec<Check>, Problem> {
     let read = |text: &String| {
-        Check::parse(catalog, text).map_err(|why| {
+        read(text).map_err(|why| {
             Problem::new(
                 format!("--check: {why}"),
                 "write for example NSXY:NSXY_DJ=A, 'NSXY:NSXY_NSZE>=100', CF:none-since=2024-01-01 or SBJN:paid=12@2026-03; `xinqiao catalog ITEM` shows what can be checked",

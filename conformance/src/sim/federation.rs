@@ -266,7 +266,9 @@ impl Node {
     ) -> Result<Result<Answer, Refusal>, Fault> {
         let key = |slot| self.tree.key(slot);
         match Epoch::begin(&self.context.registry, &self.id, &plan.asker, seed) {
-            Ok(epoch) => answer::seal(&self.disk, &Provers::default(), &self.id, &epoch, &key, plan, number),
+            Ok(epoch) => {
+                answer::seal(&self.disk, &Provers::default(), &self.context, &epoch, &key, plan, number)
+            }
             Err(refusal) => Ok(Err(refusal)),
         }
     }

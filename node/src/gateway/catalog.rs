@@ -29,6 +29,7 @@ fn item(catalog: &Catalog, item: &Item) -> Json {
         let kinds: Vec<&str> = checks.iter().flat_map(|rule| &rule.kinds).map(|kind| kind.as_str()).collect();
         let mut value = json!({
             "field": field.column, "name": field.name, "class": field.class.as_str(), "mode": field.mode.as_str(),
+            "mask": field.mask.as_str(),
             "type": form_of(&field.ty), "names_subject": item.names_subject(field.id), "checks": kinds,
         });
         if let FieldType::Code(values) = &field.ty {

@@ -113,7 +113,14 @@ impl Scope {
         });
         let (own, at) = (&context.own.id, clock::now());
         let AskDraft { purpose, subject, wants, .. } = draft;
-        let asking = Asking { role: context.role()?, asker: own, purpose: *purpose, subject, basis, at };
+        let asking = Asking {
+            role: context.role()?,
+            asker: own,
+            purpose: *purpose,
+            subject: Some(subject),
+            basis,
+            at,
+        };
         for want in wants {
             for field in &want.fields {
                 let verdict = context.policy.decide(&asking, &context.catalog, &want.item, *field);
