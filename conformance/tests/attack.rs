@@ -282,7 +282,7 @@ fn a_member_cannot_operate_another_node_nor_read_what_it_keeps_no_copy_of() {
     for from in ["js", "bank-a", "xyd"] {
         let line = stage.line(from, "sh");
         for operation in
-            [Operation::Status, Operation::Stop, Operation::SubjectAccess(subject(1)), Operation::Cases]
+            [Operation::Status, Operation::Stop, Operation::SubjectAccess(subject(1), None), Operation::Cases]
         {
             refused(stage.call(&line, &Request::Operate(operation)), "caller.not-allowed");
         }
@@ -362,7 +362,7 @@ fn the_same_question_twice_is_one_access_and_another_under_its_id_is_refused() {
     let outlet = stage.line("xyd", "sh");
     let accesses = || {
         let client = Client::open(std::path::Path::new(&stage.federation.text("sh"))).unwrap();
-        match stage.runtime.block_on(client.operate(Operation::SubjectAccess(subject(2)))).unwrap() {
+        match stage.runtime.block_on(client.operate(Operation::SubjectAccess(subject(2), None))).unwrap() {
             Response::SubjectAccess(list) => stage.registry.verify(&list).unwrap().get().count,
             other => panic!("{other:?}"),
         }

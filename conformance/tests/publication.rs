@@ -80,7 +80,7 @@ fn a_receiver_that_is_away_has_the_record_when_it_is_back_and_it_is_logged_befor
     assert_eq!(pushed.fields.iter().map(|f| f.0).collect::<Vec<_>>(), [14, 23]);
     // Its subject finds it in the list of accesses.
     let node = &world.nodes[SH];
-    let list = accesses::draw_up(&node.context, &node.disk, world::subject(), world.now).unwrap();
+    let list = accesses::draw_up(&node.context, &node.disk, world::subject(), None, world.now).unwrap();
     let list = node.context.registry.verify(&list).unwrap();
     assert_eq!(list.get().count, 1);
     // It is tried again, and late only after the last day; that is said once.

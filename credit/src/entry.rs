@@ -3,6 +3,8 @@
 //! One shape for all three logs: `prev` chains an entry to the one before it, `at` is the member's clock, `fact` says
 //! what happened. `docs/DATA.md` lists the facts with their bytes.
 
+mod publication;
+
 use crypto::{
     Bytes, Digest, Timestamp, codec,
     keytree::Slot,
@@ -23,6 +25,8 @@ use crate::{
     status::Change,
     value::Date,
 };
+
+pub use publication::{Published, Pushed, Taken};
 
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -756,70 +760,6 @@ pub struct Received {
     /// The records received.
     #[n(4)]
     pub records: Vec<RecordId>,
-}
-
-/// A record pushed by law to the member that publishes it (依法推送): nobody has asked for it. The fields are those that are
-/// public; each is sent as its value, which the record commits to.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Pushed {
-    /// The record.
-    #[n(0)]
-    pub record: RecordId,
-    /// Index of the version in this member's `records` log.
-    #[n(1)]
-    pub version: u64,
-    /// The member that is to publish it.
-    #[n(2)]
-    pub to: MemberId,
-    /// The fields, ascending.
-    #[n(3)]
-    pub fields: Vec<FieldId>,
-    /// The rule that makes it a duty ([`crate::rules::Publication`]).
-    #[n(4)]
-    pub rule: String,
-    /// The subject's n-th access at this member; only the subject can link it.
-    #[n(5)]
-    pub subject_link: SubjectLink,
-    /// Registry version decided under.
-    #[n(6)]
-    pub registry: u64,
-}
-
-/// A record received to be published: the mirror image of the sending member's entry.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Taken {
-    /// The sending member, the record's authority.
-    #[n(0)]
-    pub from: MemberId,
-    /// Index of its access entry.
-    #[n(1)]
-    pub index: u64,
-    /// Leaf hash of that entry.
-    #[n(2)]
-    pub leaf: Digest,
-    /// The record.
-    #[n(3)]
-    pub record: RecordId,
-    /// Last day on which it is to be published.
-    #[n(4)]
-    pub due: Deadline,
-}
-
-/// A record published. Its author's newest statement about a record counts, so that a day can be put right.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Published {
-    /// The record.
-    #[n(0)]
-    pub record: RecordId,
-    /// Its authority, who counts from this day where the rules do.
-    #[n(1)]
-    pub authority: MemberId,
-    /// The day, in Asia/Shanghai.
-    #[n(2)]
-    pub on: Date,
 }
 
 /// Entries were read over HTTP with a reading pass: written before the first byte leaves, once for a pass and a log as far as

@@ -47,16 +47,19 @@ impl Statement for AccessList {
     const LABEL: Label = Label::SignAccessList;
 }
 
-/// Draws up a subject's list as this member's log tells it.
+/// Draws up a subject's list as this member's log tells it: of all its entries, or of the first so many, so that it can be
+/// held against a copy that ends there.
 pub fn draw_up(
     context: &Context,
     view: &dyn View,
     subject: SubjectId,
+    size: Option<u64>,
     now: Timestamp,
 ) -> Result<Signed<AccessList>, Fault> {
     let key = subject_access_key(&context.own.access, subject.as_str());
     // The size goes first: what is answered meanwhile stands behind it and is not counted.
-    let size = log::size(view, LogName::Access.as_str())?.0;
+    let all = log::size(view, LogName::Access.as_str())?.0;
+    let size = size.map_or(all, |size| size.min(all));
     let stands = |n: u64| -> Result<bool, Fault> {
         let index = tables::row::<u64>(view, &Key::link(&subject_link(&key, n)))?;
         Ok(index.is_some_and(|index| index < size))

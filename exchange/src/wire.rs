@@ -289,9 +289,9 @@ pub enum Operation {
         #[n(1)]
         reason: String,
     },
-    /// A subject's access key and the number of accesses about it.
+    /// A subject's accesses: in so many first entries of the access log, or in all.
     #[n(15)]
-    SubjectAccess(#[n(0)] SubjectId),
+    SubjectAccess(#[n(0)] SubjectId, #[n(1)] Option<u64>),
     /// Fetch what is new from one peer or every one, compare standings with it, and report.
     #[n(16)]
     Reconcile(#[n(0)] Option<MemberId>),

@@ -118,9 +118,9 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             })
             .await;
         }
-        Operation::SubjectAccess(subject) => {
+        Operation::SubjectAccess(subject, size) => {
             return blocking(move || {
-                let list = accesses::draw_up(&shared.context(), &shared.store, subject, clock::now())?;
+                let list = accesses::draw_up(&shared.context(), &shared.store, subject, size, clock::now())?;
                 Ok(Response::SubjectAccess(list))
             })
             .await;

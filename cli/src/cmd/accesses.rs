@@ -37,29 +37,30 @@ pub(crate) async fn run(wanted: OfSubject) -> Result<Output, Problem> {
         Some(file) => Some(read_registry(file)?.accept(None)?),
         None => None,
     };
-    let (signed, registry) = match (&wanted.paper, &wanted.subject, &wanted.dir) {
-        (Some(paper), ..) => (read_paper(paper)?, given),
-        (None, Some(who), Some(dir)) => {
-            let client = Client::open(dir)?;
-            let response = client.operate(Operation::SubjectAccess(subject(who)?)).await?;
+    let client = wanted.dir.as_deref().filter(|_| wanted.paper.is_none()).map(Client::open).transpose()?;
+    let registry = given.or_else(|| client.as_ref().map(|client| client.registry.clone()));
+    let registry = registry.ok_or_else(|| Problem::fault("no registry was given"))?;
+    let copied = |dir: &Path| verify::log(&Exported::open(dir)?, &registry);
+    let log = wanted.log.as_deref().map(copied).transpose()?;
+    let signed = match (&wanted.paper, &wanted.subject, &client) {
+        (Some(paper), ..) => read_paper(paper)?,
+        (None, Some(who), Some(client)) => {
+            // As far as the copy goes: the log has grown since, if only by the line about the copying.
+            let size = log.as_ref().map(|log| log.checkpoint.size.0);
+            let response = client.operate(Operation::SubjectAccess(subject(who)?, size)).await?;
             let Response::SubjectAccess(signed) = response else { return Err(unexpected(&response)) };
-            (signed, Some(given.unwrap_or(client.registry)))
+            signed
         }
         _ => return Err(Problem::fault("neither a subject nor its paper was given")),
     };
-    let registry = registry.ok_or_else(|| Problem::fault("no registry was given"))?;
     let list = registry.verify(&signed)?;
-    let mut output = match &wanted.log {
-        Some(log) => {
-            let log = verify::log(&Exported::open(log)?, &registry)?;
-            let mut output = held(&list, &log)?;
-            if let Some(copy) = &wanted.copy {
-                against_copy(&mut output, &log, &verify::log(&Exported::open(copy)?, &registry)?);
-            }
-            output
-        }
+    let mut output = match &log {
+        Some(log) => held(&list, log)?,
         None => said(&list),
     };
+    if let (Some(log), Some(copy)) = (&log, &wanted.copy) {
+        against_copy(&mut output, log, &copied(copy)?);
+    }
     if let Some(out) = &wanted.out {
         write_private(out, &codec::to_vec(&Artifact::Accesses(signed)))?;
         output.json["out"] = json!(out);

@@ -544,14 +544,16 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
         format!("{equal} accesses stand equal on both sides, none on one side only"),
         json!({ "equal": equal }),
     );
-    let response = operate(fed, "js", Operation::SubjectAccess(story.subject.clone())).await?;
-    let Response::SubjectAccess(list) = response else { return Err(unexpected(&response)) };
-    let list = registry.verify(&list)?;
-    let count = list.get().count;
     let copy = Exported::open(&fed.file("js-access"))?;
     let registry_copy = registry.clone();
     let verified = tokio::task::spawn_blocking(move || verify::log(&copy, &registry_copy)).await;
-    let list = accesses::held(&list, &verified.map_err(|e| Problem::fault(e.to_string()))??)?;
+    let verified = verified.map_err(|e| Problem::fault(e.to_string()))??;
+    let size = Some(verified.checkpoint.size.0);
+    let response = operate(fed, "js", Operation::SubjectAccess(story.subject.clone(), size)).await?;
+    let Response::SubjectAccess(list) = response else { return Err(unexpected(&response)) };
+    let list = registry.verify(&list)?;
+    let count = list.get().count;
+    let list = accesses::held(&list, &verified)?;
     teller.expect(
         "the company's list",
         "the company finds every access about itself in js, and no other can link them",
