@@ -373,7 +373,7 @@ impl Check<'_> {
                 }
                 read(same(self.complete(&own, LogName::Status)))
             }
-            Table::Standing | Table::GrantLife | Table::UsedUp | Table::Ban => {
+            Table::Standing | Table::GrantLife | Table::UsedUp | Table::Ban | Table::Examined => {
                 // The author stands first, but of a use-up after the grant, of which all are read at once.
                 let author = if table == Table::UsedUp { rest.get(32..).unwrap_or_default() } else { rest };
                 let author = tables::key_text(author).and_then(MemberId::parse);
@@ -389,6 +389,7 @@ impl Check<'_> {
                 let holds = match table {
                     Table::Standing => includes(key, bytes, made, Standing::merge)?,
                     Table::Ban => includes(key, bytes, made, BanRow::merge)?,
+                    Table::Examined => includes(key, bytes, made, Told::max)?,
                     Table::UsedUp => includes(key, bytes, made, UsedUpRow::min)?,
                     _ => includes(key, bytes, made, GrantLife::merge)?,
                 };

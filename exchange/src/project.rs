@@ -130,7 +130,14 @@ pub fn status(
     if let Some((case, outcome)) = OutcomeRow::of(fact, told) {
         let key = Key::outcome(author, &case);
         let before: OutcomeRow = turn.row(&key)?.unwrap_or_default();
-        turn.put(&key, &before.merge(outcome));
+        let after = before.merge(outcome);
+        turn.put(&key, &after);
+        // Only an application for repair is ever accepted.
+        if let (StatusFact::NotGranted(said), true) = (fact, after.accepted.is_some()) {
+            let key = Key::examined(author, &said.record);
+            let newest = turn.row::<Told>(&key)?.map_or(told, |before| before.max(told));
+            turn.put(&key, &newest);
+        }
     }
     match fact {
         StatusFact::Changed(changed) => {

@@ -27,7 +27,7 @@ use crate::{
     registry::MemberRequest,
     repair,
     step::Effect,
-    tables::{self, Key, OutcomeRow, TwinRow},
+    tables::{self, Key, Told, TwinRow},
     turn::Turn,
 };
 
@@ -133,17 +133,15 @@ pub fn may_grant(context: &Context, turn: &Turn<'_>, own: &RecordId) -> Result<(
         if rule(context, turn, &author).is_none_or(|rule| rule.prevails) {
             continue;
         }
-        let outcomes = tables::rows::<OutcomeRow>(turn.view(), &Key::outcomes(&author), usize::MAX)?;
-        // Only a case about repair is ever accepted.
-        let examined = |row: &OutcomeRow| row.record == Some(twin) && row.accepted.is_some();
-        if let Some((told, _)) =
-            outcomes.into_iter().filter(|(_, row)| examined(row)).find_map(|(_, r)| r.refused)
-        {
+        let standing: Standing = turn.row(&Key::standing(&author, &twin))?.unwrap_or_default();
+        let Some(told) = turn.row::<Told>(&Key::examined(&author, &twin))? else { continue };
+        // Where the matter is over there, nothing prevails any more.
+        if !standing.has_ended() {
             return Halt::refuse(
                 Code::CaseDenied,
                 format!(
                     "`{author}` has refused the repair of the same matter (entry {} of its status log), and its result \
-                     prevails: refuse it too, or let the subject apply there anew / 同一失信信息，`{author}` 已决定不予修复，以其结果为准",
+                     prevails: refuse it too, or let the subject apply there anew / 同一失信信息，`{author}` 已决定不予修复，以其结果为准：请同样不予修复，或由信用主体另向其申请",
                     told.index
                 ),
             );

@@ -90,6 +90,7 @@ tables! {
     Finding = 55;
     Ended = 56;
     Counterpart = 57;
+    Examined = 58;
     Push = 60;
     Copy = 61;
     Published = 62;
@@ -370,9 +371,9 @@ impl Key {
     pub fn outcome(authority: &MemberId, case: &CaseId) -> Self {
         key(Table::Outcome, &[&text(authority.as_str()), &case.0])
     }
-    /// How every case of one authority fares.
-    pub fn outcomes(authority: &MemberId) -> Self {
-        key(Table::Outcome, &[&text(authority.as_str())])
+    /// The newest entry of an authority that refuses a repair after it had accepted the application: [`Told`]; projected.
+    pub fn examined(authority: &MemberId, record: &RecordId) -> Self {
+        key(Table::Examined, &[&text(authority.as_str()), &record.0])
     }
     /// Who publishes an own record, and how far that is: [`crate::push::PushRow`]; projected where it was pushed.
     pub fn push(record: &RecordId) -> Self {
@@ -647,9 +648,6 @@ pub struct OutcomeRow {
     /// Not granted, and why.
     #[n(2)]
     pub refused: Option<(Told, String)>,
-    /// The record that a refusal is about.
-    #[n(3)]
-    pub record: Option<RecordId>,
 }
 
 /// An entry of a status log.
@@ -669,8 +667,7 @@ impl OutcomeRow {
         match fact {
             StatusFact::Accepted(step) => Some((step.case, Self { accepted: Some(told), ..Self::default() })),
             StatusFact::NotGranted(step) => {
-                let refused = Some((told, step.reason.clone()));
-                Some((step.case, Self { refused, record: Some(step.record), ..Self::default() }))
+                Some((step.case, Self { refused: Some((told, step.reason.clone())), ..Self::default() }))
             }
             // A change that names a case is what its applicant asked for; but for the mark that an objection brings at once.
             StatusFact::Changed(changed) if changed.change != Change::Dispute => {
@@ -690,7 +687,6 @@ impl OutcomeRow {
             accepted: first(self.accepted, other.accepted),
             granted: first(self.granted, other.granted),
             refused: first(self.refused, other.refused),
-            record: first(self.record, other.record),
         }
     }
 }
