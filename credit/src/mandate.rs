@@ -63,9 +63,4 @@ impl Mandate {
             None
         }
     }
-
-    /// Whether it is valid at `now`.
-    pub fn valid(&self, now: Timestamp) -> bool {
-        now >= self.from && now < self.until
-    }
 }

@@ -1,8 +1,9 @@
 //! A subject's list of accesses: what a member signs about it, and how that is held against the member's access log.
 //!
 //! Only the member and the subject can tell which entries are about the subject: each carries a link that only the
-//! subject's key gives. The statement says how many there are up to a size of the log, so none can be left out of a log
-//! that others have copied.
+//! subject's key gives. The statement says how many there are up to a size of the log, so that none of them can be left out
+//! of a log that others have copied. That this is the key of all accesses is the member's signed word: whoever opens
+//! identities under a mandate can hold the entries against it.
 
 use std::collections::BTreeMap;
 
@@ -103,7 +104,10 @@ impl AccessList {
     /// `size` is the log's size.
     pub fn held(&self, links: impl IntoIterator<Item = (u64, SubjectLink)>, size: u64) -> Held {
         let key = Secret::new(self.key.0);
-        let at: BTreeMap<SubjectLink, u64> = links.into_iter().map(|(index, link)| (link, index)).collect();
+        let mut at: BTreeMap<SubjectLink, Vec<u64>> = BTreeMap::new();
+        for (index, link) in links {
+            at.entry(link).or_default().push(index);
+        }
         let mut held = Held {
             found: Vec::new(),
             missing: Vec::new(),
@@ -114,20 +118,30 @@ impl AccessList {
         // A count beyond the log is no reason to search longer than the log is.
         let counted = self.count.min(size);
         for n in 0..counted {
-            match at.get(&subject_link(&key, n)) {
-                Some(index) if *index < self.size => held.found.push(*index),
-                _ => held.missing.push(n),
+            let (before, since): (Vec<u64>, Vec<u64>) = at
+                .remove(&subject_link(&key, n))
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|index| *index < self.size);
+            match before.split_first() {
+                Some((index, more)) => {
+                    held.found.push(*index);
+                    // One link twice hides an access behind another.
+                    held.uncounted.extend(more);
+                    held.uncounted.extend(since);
+                }
+                None => held.missing.push(n),
             }
         }
         if counted < self.count {
             held.missing.push(counted);
         }
         for n in self.count..u64::MAX {
-            match at.get(&subject_link(&key, n)) {
-                Some(index) if *index < self.size => held.uncounted.push(*index),
-                Some(index) => held.since.push(*index),
-                None => break,
-            }
+            let Some(indices) = at.remove(&subject_link(&key, n)) else { break };
+            let (before, since): (Vec<u64>, Vec<u64>) =
+                indices.into_iter().partition(|index| *index < self.size);
+            held.uncounted.extend(before);
+            held.since.extend(since);
         }
         held
     }
@@ -162,6 +176,9 @@ mod tests {
         assert_eq!(list(2, 10).held(dropped, 10).missing, [0]);
         let held = list(1, 10).held(links(&[1, 4]), 10);
         assert_eq!(held.uncounted, [4]);
+        let mut twice = links(&[1, 4]);
+        twice.push((7, links(&[1, 4])[1].1));
+        assert_eq!(list(2, 10).held(twice, 10).uncounted, [7], "two accesses under one link");
         assert!(!held.complete());
         // An access that was counted and stands only behind the size was not there when it was counted.
         assert_eq!(list(1, 3).held(links(&[5]), 10).missing, [0]);

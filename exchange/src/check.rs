@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
+    binding::Signer,
     catalog::Mode,
     disclosure::{self, CheckOpening, RestsOn},
     entry::{DisclosedRecord, Judged, Version, Withheld},
@@ -254,10 +255,17 @@ pub fn budgets(
     now: Timestamp,
 ) -> Result<Response, Fault> {
     let registry = &context.registry;
-    let grant = match registry.verify(signed) {
+    let grant = match registry.verify_grant(signed) {
         Ok(grant) => grant.into_inner(),
         Err(refusal) => return Ok(Response::Refused(refusal)),
     };
+    let signer = Signer::of(signed.issuer());
+    if !signer.is_some_and(|signer| *signer.collector() == grant.collector)
+        || !registry.member(&grant.collector).is_ok_and(|m| m.stated.collector)
+    {
+        let why = "the grant is not signed by or for a registered collector";
+        return Ok(Response::Refused(Refusal::new(Code::GrantInvalid, why)));
+    }
     if !context.role().is_ok_and(Role::collects) {
         let why = "this member answers no questions, and so counts none";
         return Ok(Response::Refused(Refusal::new(Code::CallerNotAllowed, why)));

@@ -23,7 +23,7 @@ use crate::{
     context::Context,
     fsck::Wrong,
     logs::LogName,
-    refusal::{Fault, Halt},
+    refusal::{Code, Fault, Halt},
     step::{Reply, Token},
     tables::{self, HandledRow, Key, Table, UsedUpRow, Work, decode},
     turn::Turn,
@@ -130,26 +130,27 @@ pub struct News {
 }
 
 /// Keeps an answer until it is to be forgotten, in place of one that holds no other members' answers than it does: of those
-/// that have not decided the newest word is kept. Says whose answers were
-/// kept before; `None` when what is kept stays.
-pub(crate) fn keep(turn: &mut Turn<'_>, mut keep: Keep) -> Result<Option<Vec<MemberId>>, Halt> {
+/// that have not decided the newest word is kept. Says whose answers were kept before.
+///
+/// Errors: `node.busy`, what is kept holds an answer that this one lacks.
+pub(crate) fn keep(turn: &mut Turn<'_>, mut keep: Keep) -> Result<Vec<MemberId>, Halt> {
     let key = Key::kept(&keep.at);
     let before = match turn.row::<KeptRow>(&key)? {
         None => Vec::new(),
-        Some(KeptRow { from: Some(before), until, .. }) => {
+        Some(KeptRow { from: before, until, .. }) => {
             let from = keep.row.from.as_deref().unwrap_or_default();
-            if !before.iter().all(|member| from.contains(member)) {
-                return Ok(None);
-            }
+            let Some(before) = before.filter(|before| before.iter().all(|member| from.contains(member)))
+            else {
+                return Halt::refuse(Code::Busy, "another answer to the same question was kept meanwhile");
+            };
             // What came first ends the time for all of it.
             keep.row.until = keep.row.until.min(until);
             before
         }
-        Some(_) => return Ok(None),
     };
     turn.put(&key, &keep.row);
     turn.put(&Key::due(keep.row.until, &Work::ForgetAnswer(keep.at)), &());
-    Ok(Some(before))
+    Ok(before)
 }
 
 /// Keeps a grant until it is to be forgotten.
@@ -338,7 +339,7 @@ mod tests {
             // Of two that hold as much the second has the newer word of those that have not decided.
             let first = KeptRow { sealed: Bytes(vec![0]), ..row.clone() };
             for row in [first, row] {
-                assert_eq!(keep(&mut turn, Keep { at: at.clone(), row }).unwrap(), Some(Vec::new()));
+                assert_eq!(keep(&mut turn, Keep { at: at.clone(), row }).unwrap(), Vec::new());
             }
         }
         let found = |after: Option<&KeptAt>, limit| {
@@ -365,7 +366,7 @@ mod tests {
             let from: Vec<MemberId> = from.iter().map(|id| MemberId::parse(id).unwrap()).collect();
             let sealed = Bytes(vec![from.len() as u8]);
             let row = KeptRow { question: Digest::ZERO, until: Timestamp(until), sealed, from: Some(from) };
-            let before = keep(&mut turn, Keep { at: at.clone(), row }).unwrap();
+            let before = keep(&mut turn, Keep { at: at.clone(), row }).ok();
             let row: KeptRow = turn.row(&Key::kept(&at)).unwrap().unwrap();
             (before.map(|members| members.len()), row.sealed.0[0], row.until.0)
         };

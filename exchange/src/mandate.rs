@@ -136,7 +136,7 @@ pub fn open(
         return Halt::refuse(Code::QuestionMalformed, format!("mandate: {why}"));
     }
     // 2
-    let timely = text.valid(turn.now.plus_ms(CLOCK_SKEW_MS_MAX)) && turn.now < text.until;
+    let timely = text.from <= turn.now.plus_ms(CLOCK_SKEW_MS_MAX) && turn.now < text.until;
     let asking = Asking {
         role: context.registry.member(caller)?.stated.role,
         asker: caller,

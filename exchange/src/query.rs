@@ -6,8 +6,8 @@ use credit::{
     binding::Signer,
     catalog::Mode,
     entry::{
-        Asked, AskedBy, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused, Relayed,
-        Withheld,
+        Asked, AskedBy, Disclosed, DisclosedField, DisclosedRecord, Entry, Fact, Read, Received, Refused,
+        Relayed, Withheld,
     },
     grant::{Grant, GrantStatus, Uses},
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
@@ -22,7 +22,7 @@ use crypto::{
     secret::Secret,
     sign::Verified,
 };
-use ledger::store::Space;
+use ledger::{log, store::Space, tree::LeafIndex};
 
 use crate::{
     answer::{self, Plan, PlanField, PlanRecord},
@@ -90,8 +90,8 @@ pub fn ask(
 }
 
 /// Writes what the asker has received and verified: the mirror image of the answering members' entries, one line for each.
-/// An answer that is kept already was written before, and the first one stays until there is one in which more members
-/// have decided; then their lines are written.
+/// What an answer that is kept already holds was written before. One that lacks something of it is not taken, `node.busy`:
+/// the two are to be put together first.
 pub fn received(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -101,9 +101,9 @@ pub fn received(
 ) -> Result<(), Halt> {
     let written = match keep {
         Some(keep) => kept::keep(turn, keep)?,
-        None => Some(Vec::new()),
+        None => Vec::new(),
     };
-    for line in lines.into_iter().filter(|line| written.as_ref().is_some_and(|w| !w.contains(&line.from))) {
+    for line in lines.into_iter().filter(|line| !written.contains(&line.from)) {
         turn.append(context, LogName::Access, Fact::Received(line))?;
     }
     turn.reply(token, Reply::ready(Response::Done));
@@ -164,9 +164,9 @@ pub fn relay(
 /// Decides a question about this member's own records.
 ///
 /// 1. Sent by the outlet, or by a public platform itself, and signed by the asker: `caller.not-allowed`.
-/// 2. Seen before: the same signed bytes get the same plan and no second entry, for a while after the deadline too, as long
-///    as nothing in it was repaired, revoked or paused since: `question.expired`. Other bytes under the same id are refused:
-///    `question.reused`.
+/// 2. Seen before: the same signed bytes get the same plan and no second entry, for a while after the deadline too: a refusal
+///    always, else as long as nothing in it was repaired, revoked or paused since: `question.expired`. Other bytes under the
+///    same id are refused: `question.reused`.
 /// 3. Well-formed and in time: `question.malformed`, `question.expired`.
 /// 4. One verdict per field and check, each naming its rule.
 /// 5. None allowed: a `Refused` entry. It is written whether or not the subject exists here.
@@ -204,7 +204,7 @@ pub fn answer(
         }
         timely(turn, asked, ASK_AGAIN_MS_MAX)?;
         let plan = row.plan;
-        if !still_allowed(context, turn, &plan, grant.as_ref())? {
+        if !refused_then(turn, &plan)? && !still_allowed(context, turn, &plan, grant.as_ref())? {
             let why = "what it was answered from has been repaired, revoked or paused since; ask anew";
             return Halt::refuse(Code::QuestionExpired, why);
         }
@@ -450,6 +450,16 @@ pub(crate) fn usable(
         }
     }
     Ok(())
+}
+
+/// Whether a question was refused as a whole: that stays the answer, whatever has become of its grant since.
+fn refused_then(turn: &Turn<'_>, plan: &Plan) -> Result<bool, Halt> {
+    if !plan.records.is_empty() || !plan.checks.is_empty() {
+        return Ok(false);
+    }
+    let entry = log::entry(turn.view(), LogName::Access.as_str(), LeafIndex(plan.index))?;
+    let entry = entry.map(|bytes| Entry::from_bytes(&bytes)).transpose();
+    Ok(matches!(entry.map_err(|e| Fault(e.to_string()))?, Some(Entry { fact: Fact::Refused(_), .. })))
 }
 
 /// Whether every record of a plan may still leave and its grant still stands.

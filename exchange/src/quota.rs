@@ -12,9 +12,10 @@ use crate::{
     refusal::{Code, Refusal},
 };
 
-/// What is left to each asker. Askers are members, so that there are at most [`crate::limits::MEMBERS_MAX`].
+/// What is left to each asker, as each member brings its questions: who brings another's questions uses up nothing of what
+/// that one has by itself or through the outlet. Both are members, of whom there are at most [`crate::limits::MEMBERS_MAX`].
 #[derive(Debug, Default)]
-pub struct Quota(BTreeMap<MemberId, Bucket>);
+pub struct Quota(BTreeMap<(MemberId, MemberId), Bucket>);
 
 /// One asker's bucket, as it was at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +33,12 @@ const WHOLE: u64 = 1_000;
 const FULL: u64 = QUESTIONS_BURST_MAX * WHOLE;
 
 impl Quota {
-    /// Takes one question of `asker`, whose signature was verified.
+    /// Takes one question that `caller` brings of `asker`, whose signature was verified.
     ///
     /// Errors: `node.busy`, with the milliseconds until the next one is free. A clock that goes back gives nothing.
-    pub fn take(&mut self, asker: &MemberId, now: Timestamp) -> Result<(), Refusal> {
-        let bucket =
-            self.0.entry(asker.clone()).or_insert(Bucket { left: FULL, at: now, over: 0, told: None });
+    pub fn take(&mut self, caller: &MemberId, asker: &MemberId, now: Timestamp) -> Result<(), Refusal> {
+        let key = (caller.clone(), asker.clone());
+        let bucket = self.0.entry(key).or_insert(Bucket { left: FULL, at: now, over: 0, told: None });
         let gained = now.0.saturating_sub(bucket.at.0).saturating_mul(QUESTIONS_PER_SECOND_MAX);
         *bucket = Bucket { left: bucket.left.saturating_add(gained).min(FULL), at: now, ..*bucket };
         match bucket.left.checked_sub(WHOLE) {
@@ -56,10 +57,10 @@ impl Quota {
 }
 
 impl Quota {
-    /// How many questions of `asker` went over the quota, when that is to be written down: once in [`TURNED_AWAY_MS`], so
+    /// How many questions of `asker` that `caller` brought went over the quota, when that is to be written down: once in [`TURNED_AWAY_MS`], so
     /// that a flood is turned away without work for the writer.
-    pub fn to_note(&mut self, asker: &MemberId, now: Timestamp) -> Option<u64> {
-        let bucket = self.0.get_mut(asker)?;
+    pub fn to_note(&mut self, caller: &MemberId, asker: &MemberId, now: Timestamp) -> Option<u64> {
+        let bucket = self.0.get_mut(&(caller.clone(), asker.clone()))?;
         let due = bucket.over > 0 && bucket.told.is_none_or(|told| now >= told.plus_ms(TURNED_AWAY_MS));
         due.then(|| {
             bucket.told = Some(now);
@@ -72,6 +73,8 @@ impl Quota {
 mod tests {
     use super::*;
 
+    const OUTLET: &str = "outlet";
+
     fn asker(id: &str) -> MemberId {
         MemberId::parse(id).unwrap()
     }
@@ -79,7 +82,7 @@ mod tests {
     /// Questions admitted at one moment.
     fn admitted(quota: &mut Quota, id: &str, now: u64) -> u64 {
         let mut count = 0;
-        while quota.take(&asker(id), Timestamp(now)).is_ok() {
+        while quota.take(&asker(OUTLET), &asker(id), Timestamp(now)).is_ok() {
             count += 1;
         }
         count
@@ -96,28 +99,37 @@ mod tests {
     }
 
     #[test]
+    fn who_brings_the_questions_of_another_takes_nothing_from_it() {
+        let mut quota = Quota::default();
+        let (thief, bank) = (asker("sh"), asker("bank-a"));
+        while quota.take(&thief, &bank, Timestamp(0)).is_ok() {}
+        assert!(quota.take(&asker(OUTLET), &bank, Timestamp(0)).is_ok());
+        assert_eq!(quota.to_note(&asker(OUTLET), &bank, Timestamp(0)), None, "and is named itself");
+    }
+
+    #[test]
     fn a_flood_is_to_be_noted_once_a_minute_with_its_size() {
         let mut quota = Quota::default();
         let id = asker("bank-a");
-        assert_eq!(quota.to_note(&id, Timestamp(0)), None);
+        assert_eq!(quota.to_note(&asker(OUTLET), &id, Timestamp(0)), None);
         for now in [0, 0, 0] {
             admitted(&mut quota, "bank-a", now);
         }
-        assert_eq!(quota.to_note(&id, Timestamp(0)), Some(3));
+        assert_eq!(quota.to_note(&asker(OUTLET), &id, Timestamp(0)), Some(3));
         admitted(&mut quota, "bank-a", 1);
-        assert_eq!(quota.to_note(&id, Timestamp(TURNED_AWAY_MS - 1)), None);
-        assert_eq!(quota.to_note(&id, Timestamp(TURNED_AWAY_MS)), Some(1));
+        assert_eq!(quota.to_note(&asker(OUTLET), &id, Timestamp(TURNED_AWAY_MS - 1)), None);
+        assert_eq!(quota.to_note(&asker(OUTLET), &id, Timestamp(TURNED_AWAY_MS)), Some(1));
     }
 
     #[test]
     fn who_waits_as_long_as_told_is_admitted() {
         let mut quota = Quota::default();
         admitted(&mut quota, "bank-a", 0);
-        let refusal = quota.take(&asker("bank-a"), Timestamp(0)).unwrap_err();
+        let refusal = quota.take(&asker(OUTLET), &asker("bank-a"), Timestamp(0)).unwrap_err();
         assert_eq!(refusal.known(), Some(Code::Busy));
         let wait = refusal.retry_after_ms.unwrap();
-        assert!(wait > 0 && quota.take(&asker("bank-a"), Timestamp(wait - 1)).is_err());
-        assert!(quota.take(&asker("bank-a"), Timestamp(wait)).is_ok());
+        assert!(wait > 0 && quota.take(&asker(OUTLET), &asker("bank-a"), Timestamp(wait - 1)).is_err());
+        assert!(quota.take(&asker(OUTLET), &asker("bank-a"), Timestamp(wait)).is_ok());
     }
 
     #[test]

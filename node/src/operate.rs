@@ -18,6 +18,7 @@ use crypto::{
 use exchange::{
     accesses, certificate, check, erase, evidence, grant,
     kept::{self, Keep, KeptAnswer, KeptAt, KeptRow},
+    limits::RETRY_BUSY_MS,
     logs::LogName,
     mandate::MandateDraft,
     member::Input,
@@ -187,7 +188,7 @@ pub async fn ask(
         Response::Asked { question, outlet } => (question, outlet),
         other => return Err(refused(other)),
     };
-    let before = match owner {
+    let mut before = match owner {
         Some(owner) => kept_answer(server, owner, id).await?,
         None => None,
     };
@@ -204,41 +205,55 @@ pub async fn ask(
         // What was answered before is an answer, and says itself what it lacks.
         Err(refusal) => return before.map(|(_, kept)| kept).ok_or(refusal),
     };
-    let parts = match &before {
-        Some((_, kept)) => added(kept, came),
-        None => came,
-    };
-    let opened = open_parts(server, &question, &asked_of, &parts)?;
+    // Of whoever else the outlet gives something, nobody has asked it.
+    let came: Vec<Part> = came.into_iter().filter(|part| asked_of.contains(&part.member)).collect();
     let asked = registry.verify(&question)?.get().asked_at;
-    let answers = || opened.iter().filter_map(|part| part.answer.as_ref());
-    let lines = answers()
-        .map(|a| Received {
-            question: question.digest(),
-            from: a.member.clone(),
-            index: a.index,
-            leaf: a.leaf,
-            records: a.records.iter().map(|r| r.record).collect(),
-        })
-        .collect();
-    let keep = owner.map(|owner| {
-        // The members' clocks differ a little: the earliest binds.
-        let at = answers().map(|a| a.at).min().unwrap_or_else(clock::now);
-        let until = keep_days.map_or_else(|| at.plus_ms(KEPT_MS), |grant| grant.get().keep_until(at));
-        let kept = KeptAnswer { question: question.clone(), parts: parts.clone(), asked_of: Some(asked_of) };
-        let content = codec::to_vec(&kept);
-        let sealed = seal_box(&server.shared.keys.kept(), Label::KeptBox, clock::random(), &content);
-        let from = Some(answers().map(|a| a.member.clone()).collect());
-        let at = KeptAt { owner: owner.to_owned(), asked, id };
-        Box::new(Keep {
-            at,
-            row: KeptRow { question: question.digest(), until, sealed: sealed.into(), from },
-        })
-    });
-    match server.core.ask(Input::Received { lines, keep }).await {
-        Response::Done => Ok(AskResult { question, parts, opened }),
-        other => Err(refused(other)),
+    for _ in 0..KEEP_TRIES {
+        let parts = match &before {
+            Some((_, kept)) => added(kept, came.clone()),
+            None => came.clone(),
+        };
+        let opened = open_parts(server, &question, &asked_of, &parts)?;
+        let answers = || opened.iter().filter_map(|part| part.answer.as_ref());
+        let lines = answers()
+            .map(|a| Received {
+                question: question.digest(),
+                from: a.member.clone(),
+                index: a.index,
+                leaf: a.leaf,
+                records: a.records.iter().map(|r| r.record).collect(),
+            })
+            .collect();
+        let keep = owner.map(|owner| {
+            // The members' clocks differ a little: the earliest binds.
+            let at = answers().map(|a| a.at).min().unwrap_or_else(clock::now);
+            let until =
+                keep_days.as_ref().map_or_else(|| at.plus_ms(KEPT_MS), |grant| grant.get().keep_until(at));
+            let asked_of = Some(asked_of.clone());
+            let kept = KeptAnswer { question: question.clone(), parts: parts.clone(), asked_of };
+            let content = codec::to_vec(&kept);
+            let sealed = seal_box(&server.shared.keys.kept(), Label::KeptBox, clock::random(), &content);
+            let from = Some(answers().map(|a| a.member.clone()).collect());
+            let at = KeptAt { owner: owner.to_owned(), asked, id };
+            Box::new(Keep {
+                at,
+                row: KeptRow { question: question.digest(), until, sealed: sealed.into(), from },
+            })
+        });
+        match (server.core.ask(Input::Received { lines, keep }).await, owner) {
+            (Response::Done, _) => return Ok(AskResult { question, parts, opened }),
+            // The same question has come back twice at once: what either holds belongs together.
+            (Response::Refused(refusal), Some(owner)) if refusal.known() == Some(Code::Busy) => {
+                before = kept_answer(server, owner, id).await?;
+            }
+            (other, _) => return Err(refused(other)),
+        }
     }
+    Err(Refusal::new(Code::Busy, "the same question is being answered; ask again").retry_after(RETRY_BUSY_MS))
 }
+
+/// Tries to put answers to one question together that came at the same time.
+const KEEP_TRIES: usize = 4;
 
 /// What is kept, with the parts that came now of members that had not decided in it: of those the newest word counts. An
 /// answer that is proven stays: its member may refuse to give it again, because a record in it was repaired since.

@@ -266,11 +266,11 @@ impl Server {
     async fn question(&self, caller: &MemberId, question: Verified<Question>) -> Result<Response, Refusal> {
         let about = turned_away::Signed::of(caller, &question)
             .ok_or_else(|| Refusal::new(Code::SignatureInvalid, "issuer is not a member id"))?;
-        // Only after its signature: nobody can use up another's share.
+        // Only after its signature, and by who brings it: nobody can use up another's share.
         let now = clock::now();
         let (admitted, over) = {
             let mut quota = self.quota.lock().unwrap_or_else(PoisonError::into_inner);
-            (quota.take(&about.asker, now), quota.to_note(&about.asker, now))
+            (quota.take(caller, &about.asker, now), quota.to_note(caller, &about.asker, now))
         };
         if let Err(refusal) = admitted {
             return match over {

@@ -132,7 +132,9 @@ pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output,
     };
     let ok = held.complete();
     let verdict = match (ok, held.short) {
-        (true, _) => "the list is complete / 访问记录完整",
+        (true, _) => {
+            "the list is complete, by the key that the member has signed / 访问记录完整（以该成员签署的密钥为准）"
+        }
         (false, true) => {
             "the log given ends before the list was made; export it again / 所给日志早于该说明，请重新导出"
         }
