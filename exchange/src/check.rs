@@ -260,7 +260,7 @@ pub fn budgets(
         Err(refusal) => return Ok(Response::Refused(refusal)),
     };
     let signer = Signer::of(signed.issuer());
-    if !signer.is_some_and(|signer| *signer.collector() == grant.collector)
+    if signer.is_none_or(|signer| *signer.collector() != grant.collector)
         || !registry.member(&grant.collector).is_ok_and(|m| m.stated.collector)
     {
         let why = "the grant is not signed by or for a registered collector";
