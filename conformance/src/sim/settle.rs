@@ -24,7 +24,7 @@ use super::{Broken, Check, QUIET_MS_MAX, Sim, disk::Disk, federation::Node, muta
 /// Virtual time that the last questions get.
 const ASKING_MS: u64 = 5_000;
 
-fn broken(what: impl Into<String>) -> Broken {
+pub(super) fn broken(what: impl Into<String>) -> Broken {
     Broken::new(Check::Settled, what)
 }
 
@@ -48,6 +48,8 @@ impl Sim {
         self.come_back()?;
         self.figures.entries = self.checker.entries();
         self.figures.overdue = self.overdue();
+        self.figures.recognised = self.checker.recognitions();
+        (self.figures.withdrawn, self.figures.own_grants) = self.checker.own_keys();
         Ok(())
     }
 
@@ -64,6 +66,7 @@ impl Sim {
         let (at, authority) = (any(1, regions + 1), if regions > 1 { any(1, regions) } else { 0 });
         self.crash(at, None);
         let damage = self.damage(at, authority)?;
+        self.checker.damaged = damage.map(|_| (at, authority));
         if let Some(old) = old {
             self.crash(0, None);
             self.put_back(0, old);
@@ -72,6 +75,7 @@ impl Sim {
         if let Some(damage) = damage {
             self.found(damage)?;
         }
+        self.checker.damaged = None;
         self.compare()?;
         self.no_difference()?;
         self.ask_all()?;
@@ -134,8 +138,10 @@ impl Sim {
             self.keys_gone(origin)?;
             self.used_up_everywhere(origin)?;
             self.pushed_arrived(origin)?;
+            self.clerks_equal(origin)?;
         }
-        Ok(())
+        self.bans_equal()?;
+        self.recognised()
     }
 
     /// Every last use that `origin` has answered is said once, and known to every public platform.
@@ -164,7 +170,10 @@ impl Sim {
             let (event, record) = match fact {
                 Some(StatusFact::Changed(changed)) => (index as u64, Some(changed.record)),
                 Some(
-                    StatusFact::GrantRevoked(..) | StatusFact::GrantPaused(..) | StatusFact::GrantResumed(..),
+                    StatusFact::GrantRevoked(..)
+                    | StatusFact::GrantPaused(..)
+                    | StatusFact::GrantResumed(..)
+                    | StatusFact::KeyWithdrawn(_),
                 ) => (index as u64, None),
                 _ => continue,
             };
