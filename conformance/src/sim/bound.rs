@@ -15,8 +15,9 @@ use exchange::{
 
 use super::{Broken, Check, Sim, shell::PEER_WAIT_MS, workload::Operation};
 
-/// Virtual time that the one has to hear of it.
-const HEARING_MS: u64 = 600;
+/// Virtual time that the one has to hear of it, and to fetch the log with its next tick. It is less than the time between
+/// two pulls.
+const HEARING_MS: u64 = 1_000;
 /// Virtual time that a comparison takes where nothing is lost: some ten questions with their answers.
 const COMPARING_MS: u64 = 2_000;
 

@@ -100,7 +100,7 @@ pub struct Checker {
     /// Sizes that witnesses have cosigned, each with its time in seconds.
     cosigned: BTreeMap<(MemberId, String), Vec<(u64, u64)>>,
     /// How far each member's clock is ahead.
-    ahead_ms: BTreeMap<MemberId, u64>,
+    pub(super) ahead_ms: BTreeMap<MemberId, u64>,
     /// Who has standings under whom on its disk that the log does not say, and may not have mended them yet: it would publish
     /// by them.
     pub(super) damaged: Option<(usize, usize)>,

@@ -8,7 +8,7 @@ use credit::{
     catalog::{FieldClass, Purpose},
     entry::{AskedBy, BasisRef, Entry, Fact, StatusFact},
     grant::{Frequency, Grant, GrantChange, Scope},
-    id::{FieldId, GrantId, ItemId},
+    id::{FieldId, GrantId, ItemId, MemberId},
     policy::Role,
     question::Question,
     subject::SubjectId,
@@ -113,7 +113,7 @@ impl Sim {
     /// A subject signs a grant with its own key, and hands it in at the collector that vouches for the key.
     pub(super) fn sign_own_grant(&mut self) -> Result<(), Broken> {
         let Some(OwnKey { collector, seed, binding }) = self.rng.pick(&self.work.keys).cloned() else {
-            return Ok(());
+            return self.bind_key();
         };
         let registry = self.nodes[collector].context.registry.clone();
         let Ok(word) = registry.verify_seen(&binding).map(|word| word.into_inner()) else { return Ok(()) };
@@ -232,6 +232,13 @@ impl Checker {
             ));
         }
         Ok(once)
+    }
+
+    /// When a grant ends between two moments, the last one: by its collector's clock, in virtual time.
+    pub(super) fn grant_end(&self, from: u64, to: u64) -> Option<u64> {
+        let ahead = |id: &MemberId| self.ahead_ms.get(id).copied().unwrap_or(0);
+        let ends = self.grants.values().map(|grant| grant.not_after.0 - ahead(&grant.collector));
+        ends.filter(|end| (from..to).contains(end)).max()
     }
 
     /// Key withdrawals, and answers on grants that subjects have signed.

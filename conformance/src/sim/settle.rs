@@ -10,6 +10,7 @@ use credit::{
 };
 use crypto::Timestamp;
 use exchange::{
+    limits::SYNC_INTERVAL_MS,
     logs::LogName,
     member::Phase,
     propagation, push, read,
@@ -23,6 +24,8 @@ use super::{Broken, Check, QUIET_MS_MAX, Sim, disk::Disk, federation::Node, muta
 
 /// Virtual time that the last questions get.
 const ASKING_MS: u64 = 5_000;
+/// Virtual time after which an entry is in every copy, where nothing is lost.
+const PULLED_MS: u64 = SYNC_INTERVAL_MS + 1_000;
 
 pub(super) fn broken(what: impl Into<String>) -> Broken {
     Broken::new(Check::Settled, what)
@@ -84,6 +87,12 @@ impl Sim {
 
     /// Everybody who holds status logs reconciles with the next one who does, and neither finds a difference.
     fn no_difference(&mut self) -> Result<(), Broken> {
+        // That a grant is over is an entry that comes by itself; none is to come while they compare.
+        while let Some(end) =
+            self.checker.grant_end(self.now - PULLED_MS + 1, self.now + ASKING_MS)
+        {
+            self.until(end + PULLED_MS, |_| false)?;
+        }
         let holders: Vec<usize> =
             (0..self.nodes.len()).filter(|at| self.nodes[*at].role.mirrors_status()).collect();
         for (at, next) in holders.iter().zip(holders.iter().cycle().skip(1)) {
