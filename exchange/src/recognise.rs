@@ -27,7 +27,7 @@ use crate::{
     registry::MemberRequest,
     repair,
     step::Effect,
-    tables::{self, Key, OutcomeRow, TwinRow},
+    tables::{self, Key, OutcomeRow, Told, TwinRow},
     turn::Turn,
 };
 
@@ -133,12 +133,7 @@ pub fn may_grant(context: &Context, turn: &Turn<'_>, own: &RecordId) -> Result<(
         if rule(context, turn, &author).is_none_or(|rule| rule.prevails) {
             continue;
         }
-        let outcomes = tables::rows::<OutcomeRow>(turn.view(), &Key::outcomes(&author), usize::MAX)?;
-        // Only a case about repair is ever accepted.
-        let examined = |row: &OutcomeRow| row.record == Some(twin) && row.accepted.is_some();
-        if let Some((told, _)) =
-            outcomes.into_iter().filter(|(_, row)| examined(row)).find_map(|(_, r)| r.refused)
-        {
+        if let Some(told) = refused(turn, &author, &twin)? {
             return Halt::refuse(
                 Code::CaseDenied,
                 format!(
@@ -150,6 +145,17 @@ pub fn may_grant(context: &Context, turn: &Turn<'_>, own: &RecordId) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Where a member's log, as far as it is known here, says that it has examined an application for the repair of a record and
+/// refused it. What was turned away at the door was not examined, and nothing that comes after undoes the result.
+fn refused(turn: &Turn<'_>, author: &MemberId, record: &RecordId) -> Result<Option<Told>, Fault> {
+    let outcomes = tables::rows::<OutcomeRow>(turn.view(), &Key::outcomes(author), usize::MAX)?;
+    // Only a case about repair is ever accepted.
+    let examined = |row: &OutcomeRow| row.record == Some(*record) && row.accepted.is_some();
+    let mut refused =
+        outcomes.into_iter().filter(|(_, row)| examined(row)).filter_map(|(_, row)| row.refused);
+    Ok(refused.next().map(|(told, _)| told))
 }
 
 fn recognise(
@@ -166,15 +172,14 @@ fn recognise(
     if standing.has_ended() {
         return Ok(());
     }
-    let case = repair::newest(turn, &record, Matter::Repair)?;
-    if rule.prevails && matches!(&case, Some(Case::Decided(decided)) if !decided.granted && !decided.declined)
-    {
+    if rule.prevails && refused(turn, &context.own.id, &record)?.is_some() {
         turn.effect(Effect::Alert(format!(
             "record {record}: `{author}` has repaired it and this member has refused to; this member's result stands / 修复结果不一致，以本平台为准"
         )));
         return Ok(());
     }
     // 3
+    let case = repair::newest(turn, &record, Matter::Repair)?;
     let case = case.filter(|case| !matches!(case, Case::Decided(_))).map(|case| case.id());
     let rule = format!("{GROUND}{}", rule.source);
     let changed = Changed { record, change: Change::Repair, case, rule, paper: leaf, clerk: None };

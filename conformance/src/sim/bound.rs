@@ -9,7 +9,7 @@ use credit::{
 };
 use exchange::{
     limits::RECONCILE_INTERVAL_MS,
-    member::Input,
+    member::{Input, Phase},
     tables::{self, Key},
 };
 
@@ -30,7 +30,9 @@ impl Sim {
         let own = self.checker.collected(who).into_iter().filter(|(_, authority)| *authority == author);
         let own: Vec<RecordId> =
             own.map(|(record, _)| record).filter(|record| !ended.contains(record)).collect();
-        let platforms: Vec<usize> = self.platforms().filter(|at| *at != who).collect();
+        // One that is still starting has acknowledged more than its copies hold.
+        let ready = |at: &usize| self.nodes[*at].member.as_ref().is_some_and(|m| *m.phase() == Phase::Ready);
+        let platforms: Vec<usize> = self.platforms().filter(|at| *at != who).filter(ready).collect();
         let (Some(record), Some(first)) = (self.rng.pick(&own).copied(), self.rng.pick(&platforms).copied())
         else {
             return Ok(None);

@@ -88,9 +88,7 @@ impl Sim {
     /// Everybody who holds status logs reconciles with the next one who does, and neither finds a difference.
     fn no_difference(&mut self) -> Result<(), Broken> {
         // That a grant is over is an entry that comes by itself; none is to come while they compare.
-        while let Some(end) =
-            self.checker.grant_end(self.now - PULLED_MS + 1, self.now + ASKING_MS)
-        {
+        while let Some(end) = self.checker.grant_end(self.now - PULLED_MS + 1, self.now + ASKING_MS) {
             self.until(end + PULLED_MS, |_| false)?;
         }
         let holders: Vec<usize> =
