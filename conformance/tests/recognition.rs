@@ -153,6 +153,29 @@ fn on_conflict_credit_china_prevails() {
 }
 
 #[test]
+fn a_result_stands_whatever_is_applied_for_since() {
+    let mut world = world();
+    let [sh, js] = held(&mut world);
+    decide(&mut world, SH, 1, false);
+    // Once more at the same platform: turned away at the door, and then waiting.
+    let (case, reason) = (CaseId([2; 16]), "材料不全（示例）".to_owned());
+    world.apply_to(SH, SH, "G-1", 2);
+    world.step(SH, Input::DecideRepair { case, grant: false, reason, clerk: None });
+    world.apply_to(SH, SH, "G-1", 3);
+    decide(&mut world, JS, 4, true);
+    assert_eq!(world.status_by(JS, JS, js), Status::Repaired);
+    assert_eq!(world.status_by(SH, SH, sh), Status::Active, "what was examined and refused stands");
+    assert_eq!(world.alerts_of(SH, "result stands"), 1);
+    // The subject has it repaired there by the application that waits.
+    world.step(SH, Input::AcceptRepair { case: CaseId([3; 16]), clerk: None });
+    world.step(
+        SH,
+        Input::DecideRepair { case: CaseId([3; 16]), grant: true, reason: String::new(), clerk: None },
+    );
+    assert_eq!(world.status_by(SH, SH, sh), Status::Repaired);
+}
+
+#[test]
 fn a_record_that_comes_after_the_other_platforms_repair_is_repaired_at_once() {
     let mut world = world();
     let penalty = Penalty::general("G-1", "2026-04-10");

@@ -56,6 +56,11 @@ fn two_regions_with_outlet_and_bank_hold_every_check() {
     assert!(sum(|f| f.mended) > 50, "they are mended");
     assert!(sum(|f| f.overdue) > 10, "recipients are late");
     assert!(sum(|f| f.pushed) > 20, "decisions are pushed");
+    assert!(sum(|f| f.bans) > 5, "false material bars subjects");
+    assert!(sum(|f| f.recognised) > 2, "platforms of one region recognise each other's repair");
+    assert!(sum(|f| f.withdrawn) > 5, "subjects lose their keys");
+    assert!(sum(|f| f.own_grants) > 5, "subjects' own grants open records");
+    assert!(sum(|f| f.spread) > 3, "what one has heard reaches all");
 }
 
 #[test]
@@ -75,19 +80,29 @@ fn the_same_seed_gives_the_same_history() {
 /// Each mutant with the checks that may find it first; nothing else may.
 #[test]
 fn every_planted_mistake_is_found() {
-    use Check::{Consistent, Deadline, Disclosure, Durable, Evidence, Fault, Reconciled, Settled, Witness};
+    use Check::{
+        Barred, Bound, Consistent, Deadline, Disclosure, Durable, Evidence, Fault, Recognised, Reconciled,
+        Settled, Witness,
+    };
     let expected = |mutant| match mutant {
         // A member may meet its own unwritten log before the check does: see the next test.
         Mutant::AnswerBeforeCommit => vec![Durable, Fault],
         Mutant::SkipCatchUp => vec![Consistent],
         Mutant::CosignWithoutPersisting => vec![Witness],
         Mutant::SkipFrozenCheck | Mutant::SilentPeers => vec![Evidence],
-        Mutant::ForgetRevocations => vec![Disclosure],
+        Mutant::ForgetRevocations | Mutant::ForgetKeys => vec![Disclosure],
+        Mutant::ForgetBans => vec![Barred],
+        // What is not kept is missing in the end, if nobody applies before.
+        Mutant::LoseBans => vec![Barred, Settled],
+        Mutant::ForgetTwins | Mutant::ForgetRefusals => vec![Recognised],
+        Mutant::ForgetClerks => vec![Settled],
+        // What one has heard stays with it; or damaged standings are mended by nobody: see the last but one test.
+        Mutant::NeverCompare => vec![Bound, Settled, Reconciled],
         // A grant is used too often, or its last use is not said.
         Mutant::ForgetUses => vec![Disclosure, Settled],
         Mutant::EmptyReads => vec![Fault],
         // Nobody comes to rest with standings that no log says; or what is believed mends itself by chance, unnoted.
-        Mutant::SkipBuckets | Mutant::BelievePeers => vec![Disclosure, Settled, Reconciled],
+        Mutant::SkipBuckets | Mutant::BelievePeers => vec![Disclosure, Settled, Reconciled, Bound],
         Mutant::NeverReport | Mutant::ReportAgain => vec![Deadline],
         Mutant::ForgetTombstones | Mutant::ForgetStandings | Mutant::AcknowledgeOnly => {
             vec![Disclosure, Settled]
@@ -113,6 +128,12 @@ fn an_effect_that_precedes_its_batch_is_seen() {
     let found = (1..13).filter_map(|seed| Mutant::AnswerBeforeCommit.run(seed).err());
     let checks: Vec<Check> = found.map(|violation| violation.broken.check).collect();
     assert!(checks.contains(&Check::Durable), "{checks:?}");
+}
+
+#[test]
+fn an_end_that_stays_with_the_one_who_has_heard_of_it_is_seen() {
+    let found = (1..41).filter_map(|seed| Mutant::NeverCompare.run(seed).err());
+    assert!(found.into_iter().any(|violation| violation.broken.check == Check::Bound));
 }
 
 #[test]

@@ -545,7 +545,12 @@ impl Member {
                 repair::change_standing(context, turn, token, changed)
             }
             Input::Notice { caller, notice, fact } => {
-                propagation::notice(context, turn, token, &caller, &notice, &fact)
+                propagation::notice(context, turn, token, &caller, &notice, &fact)?;
+                let key = (caller, LogName::Status);
+                if self.mirrors.get(&key).is_some_and(|copy| copy.next_index().0 <= notice.index) {
+                    self.pulls.hurry(&key);
+                }
+                Ok(())
             }
             Input::Acknowledgement { event, proven, fact, receipt } => {
                 propagation::acknowledgement(context, turn, event, &proven, &fact, receipt)

@@ -134,9 +134,8 @@ pub fn may_grant(context: &Context, turn: &Turn<'_>, own: &RecordId) -> Result<(
             continue;
         }
         let standing: Standing = turn.row(&Key::standing(&author, &twin))?.unwrap_or_default();
-        let Some(told) = turn.row::<Told>(&Key::examined(&author, &twin))? else { continue };
         // Where the matter is over there, nothing prevails any more.
-        if !standing.has_ended() {
+        if let Some(told) = refused(turn, &author, &twin)?.filter(|_| !standing.has_ended()) {
             return Halt::refuse(
                 Code::CaseDenied,
                 format!(
@@ -148,6 +147,12 @@ pub fn may_grant(context: &Context, turn: &Turn<'_>, own: &RecordId) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Where a member's log, as far as it is known here, says that it has examined an application for the repair of a record and
+/// refused it. What was turned away at the door was not examined, and nothing that comes after undoes the result.
+fn refused(turn: &Turn<'_>, author: &MemberId, record: &RecordId) -> Result<Option<Told>, Fault> {
+    turn.row(&Key::examined(author, record))
 }
 
 fn recognise(
@@ -164,15 +169,14 @@ fn recognise(
     if standing.has_ended() {
         return Ok(());
     }
-    let case = repair::newest(turn, &record, Matter::Repair)?;
-    if rule.prevails && matches!(&case, Some(Case::Decided(decided)) if !decided.granted && !decided.declined)
-    {
+    if rule.prevails && refused(turn, &context.own.id, &record)?.is_some() {
         turn.effect(Effect::Alert(format!(
             "record {record}: `{author}` has repaired it and this member has refused to; this member's result stands / 修复结果不一致，以本平台为准"
         )));
         return Ok(());
     }
     // 3
+    let case = repair::newest(turn, &record, Matter::Repair)?;
     let case = case.filter(|case| !matches!(case, Case::Decided(_))).map(|case| case.id());
     let rule = format!("{GROUND}{}", rule.source);
     let changed = Changed { record, change: Change::Repair, case, rule, paper: leaf, clerk: None };

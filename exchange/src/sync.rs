@@ -38,6 +38,12 @@ use crate::{
 pub struct Schedule(BTreeMap<(MemberId, LogName), Timestamp>);
 
 impl Schedule {
+    /// Pulls a log with the next tick: its owner has told an entry that the copy has not. From the copy alone peers learn
+    /// of the entry when its owner is gone.
+    pub fn hurry(&mut self, log: &(MemberId, LogName)) {
+        self.0.remove(log);
+    }
+
     /// Pulls what is due, and nothing of a frozen member.
     pub fn due<'a>(
         &mut self,

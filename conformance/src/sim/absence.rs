@@ -30,10 +30,14 @@ impl Sim {
         let who = self.rng.below(self.nodes.len() as u64) as usize;
         let days = 1 + self.rng.below(DAYS_MAX);
         self.say(|| format!("node {who} is away for {days} days"));
+        let heard = if who < self.config.regions { self.whisper(who)? } else { None };
         let from = self.now;
         self.network.note(&[who as u64, days, self.now], b"away");
         self.nodes[who].down();
         self.nodes[who].away = true;
+        if let Some(heard) = heard {
+            self.spread(heard)?;
+        }
         self.rest()?;
         for _ in 0..DEEDS {
             match self.rng.below(5) {

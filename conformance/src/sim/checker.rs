@@ -9,13 +9,17 @@ use std::{
 };
 
 use credit::{
-    catalog::{Catalog, FieldClass, Mode, Purpose},
-    entry::{AskedBy, BasisRef, Changed, Entry, Fact, StatusFact},
+    catalog::{Catalog, FieldClass, Mode},
+    csv::PlainRecord,
+    entry::{AskedBy, Changed, Entry, Fact, StatusFact},
     grant::Grant,
-    id::{FieldId, ItemId, MemberId, RecordId},
+    id::{FieldId, MemberId, RecordId},
     policy::Role,
     question::Question,
-    status::{Change, Status},
+    record::RecordFacts,
+    rules::AuthorityKind,
+    status::{Change, Standing, Status},
+    subject::SubjectId,
     value::Value,
 };
 use crypto::{
@@ -44,6 +48,7 @@ use super::{
     Broken, Check,
     disk::{CANARY, Disk, SUBJECT_PREFIX, contains},
     federation::Node,
+    twins::Pairs,
 };
 use crate::oracle;
 
@@ -73,26 +78,32 @@ impl Truth {
 
 /// Everything the checks need to know.
 pub struct Checker {
-    members: Vec<(MemberId, Role)>,
+    pub(super) members: Vec<(MemberId, Role)>,
     /// The newest version: it knows every key that any member has had.
     pub registry: Arc<Registry>,
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     logs: BTreeMap<LogId, Truth>,
     receipts: Vec<Receipt>,
     known: BTreeSet<(MemberId, LogName, u64, u64)>,
     next_receipt: usize,
     questions: BTreeMap<Digest, Question>,
-    grants: BTreeMap<Digest, Grant>,
+    pub(super) grants: BTreeMap<Digest, Grant>,
     contents: BTreeMap<RecordId, Vec<BTreeMap<FieldId, Value>>>,
+    about: BTreeMap<RecordId, (SubjectId, AuthorityKind)>,
+    /// Records that two platforms of a region hold, each as its own.
+    pub(super) pairs: Pairs,
     opened: BTreeSet<(MemberId, RecordId)>,
     /// Answers decided earlier may still be on their way; they are not what is asked about now.
     opened_since: Timestamp,
     /// The last member is another one's second face.
-    twin: bool,
+    pub(super) twin: bool,
     /// Sizes that witnesses have cosigned, each with its time in seconds.
     cosigned: BTreeMap<(MemberId, String), Vec<(u64, u64)>>,
     /// How far each member's clock is ahead.
-    ahead_ms: BTreeMap<MemberId, u64>,
+    pub(super) ahead_ms: BTreeMap<MemberId, u64>,
+    /// Who has standings under whom on its disk that the log does not say, and may not have mended them yet: it would publish
+    /// by them.
+    pub(super) damaged: Option<(usize, usize)>,
     /// Everything has come to rest: what any authority has decided counts, verified or not.
     pub strict: bool,
 }
@@ -113,11 +124,14 @@ impl Checker {
             questions: BTreeMap::new(),
             grants: BTreeMap::new(),
             contents: BTreeMap::new(),
+            about: BTreeMap::new(),
+            pairs: Pairs::default(),
             opened: BTreeSet::new(),
             opened_since: Timestamp(0),
             twin: false,
             cosigned: BTreeMap::new(),
             ahead_ms: nodes.iter().map(|n| (n.id.clone(), n.ahead_ms)).collect(),
+            damaged: None,
             strict: false,
         }
     }
@@ -171,50 +185,15 @@ impl Checker {
         self.grants.insert(digest, grant);
     }
 
-    /// The grants whose last use a member has answered, each said by it once, with the question that was the last; by the
-    /// outlet what the others have said. Errors: it has said something else.
-    pub fn last_uses(&self, at: usize) -> Result<BTreeSet<Digest>, String> {
-        let outlet = self.members[at].1 == Role::Platform;
-        let said_by = |at: usize| {
-            self.statements(at).filter_map(|fact| match fact {
-                StatusFact::GrantUsedUp(used) => Some((used.grant, used.question)),
-                _ => None,
-            })
-        };
-        let mut last = BTreeMap::new();
-        for (digest, grant) in self.grants.iter().filter(|_| !self.twin) {
-            let on_it = self.log(at, LogName::Access).iter().filter_map(|entry| match &entry.fact {
-                Fact::Disclosed(told) => Some(&told.asked),
-                _ => None,
-            });
-            let on_it = on_it.filter(|asked| matches!(&asked.basis, BasisRef::Grant(g, _) if g == digest));
-            let counted = on_it.map(|asked| asked.question).nth(grant.uses_max as usize - 1);
-            let others = (0..self.members.len()).filter(|other| outlet && *other != at).flat_map(said_by);
-            let question = others.filter(|(g, _)| g == digest).map(|(_, question)| question).next();
-            last.extend(counted.or(question).map(|question| (*digest, question)));
-        }
-        let said: Vec<(Digest, Digest)> = said_by(at).filter(|(g, _)| self.grants.contains_key(g)).collect();
-        for (digest, question) in &said {
-            let right = if outlet { last.contains_key(digest) } else { last.get(digest) == Some(question) };
-            if !right && !self.twin {
-                return Err(format!("says of grant {digest} that {question} was the last question on it"));
-            }
-        }
-        let once: BTreeSet<Digest> = said.iter().map(|(digest, _)| *digest).collect();
-        if !self.twin && (once.len() != said.len() || once.len() != last.len()) {
-            return Err(format!(
-                "says of {} grants that they are used up, {} times; {} are",
-                once.len(),
-                said.len(),
-                last.len()
-            ));
-        }
-        Ok(once)
+    /// A row was sealed as a record.
+    pub fn sealed(&mut self, facts: &RecordFacts, plain: &PlainRecord) {
+        self.contents.entry(facts.record).or_default().push(plain.fields.clone());
+        self.about.insert(facts.record, (plain.subject.clone(), facts.kind));
     }
 
-    /// A record with these values was sealed.
-    pub fn sealed(&mut self, record: RecordId, fields: BTreeMap<FieldId, Value>) {
-        self.contents.entry(record).or_default().push(fields);
+    /// The subject of a record, and whose rules its decision falls under.
+    pub fn about(&self, record: &RecordId) -> Option<&(SubjectId, AuthorityKind)> {
+        self.about.get(record)
     }
 
     /// Entries of all logs.
@@ -238,12 +217,10 @@ impl Checker {
     }
 
     /// After a member's step: (a) its logs have grown by appending, and its checkpoints are the oracle's; (f) nothing
-    /// planted was written; (b) one more receipt of old is still of these logs. Its signature was verified when it was
+    /// planted was written; (k), (l) it has said nothing that it may not; (b) one more receipt of old is still of these logs. Its signature was verified when it was
     /// issued, and is once more in the end: in between neither the receipt nor the key can change.
     pub fn stepped(&mut self, node: &Node, at: usize) -> Result<(), Broken> {
-        for name in LogName::ALL {
-            self.grown(&node.disk, at, name)?;
-        }
+        self.grow(node, at)?;
         if let Some(what) = node.disk.leak() {
             return Err(Broken::new(
                 Check::Canary,
@@ -264,9 +241,18 @@ impl Checker {
             if let Some(truth) = self.logs.get_mut(&(at, name)) {
                 truth.durable = 0;
             }
+        }
+        self.grow(node, at)
+    }
+
+    /// Takes in what a member's logs have grown by, and looks at what it has said.
+    fn grow(&mut self, node: &Node, at: usize) -> Result<(), Broken> {
+        let from = self.standing_of(at);
+        for name in LogName::ALL {
             self.grown(&node.disk, at, name)?;
         }
-        Ok(())
+        self.admitted(at, from)?;
+        self.paired(node, at, from)
     }
 
     fn grown(&mut self, disk: &Disk, at: usize, name: LogName) -> Result<(), Broken> {
@@ -471,7 +457,7 @@ impl Checker {
 
     /// Every statement of `origin` that member `at` had verified when its own status log had `before` entries: all of
     /// its own, and what it has acknowledged of others'.
-    fn verified(&self, at: usize, origin: usize, before: usize) -> Vec<&StatusFact> {
+    pub(super) fn verified(&self, at: usize, origin: usize, before: usize) -> Vec<&StatusFact> {
         if at == origin {
             return self.statements(at).take(before).collect();
         }
@@ -605,7 +591,8 @@ impl Checker {
     /// Member `at` would publish a record, or have it published: nothing that it has verified speaks against it.
     pub fn publishable(&self, at: usize, authority: &MemberId, record: &RecordId) -> Result<(), Broken> {
         let status = self.status_seen(at, authority, record, usize::MAX);
-        if self.twin || status.disclosable() {
+        let damaged = self.damaged.is_some_and(|(by, of)| by == at && self.members[of].0 == *authority);
+        if self.twin || damaged || status.disclosable() {
             return Ok(());
         }
         let what = format!(
@@ -614,73 +601,6 @@ impl Checker {
             status.as_str()
         );
         Err(Broken::new(Check::Disclosure, what))
-    }
-
-    /// Why a field may not leave, by the naive rule.
-    #[allow(clippy::too_many_arguments, reason = "the rule looks at all of them, and at nothing else")]
-    fn granted_field(
-        &self,
-        at: usize,
-        question: &Question,
-        asked: &AskedBy,
-        item: &ItemId,
-        field: FieldId,
-        now: Timestamp,
-        (before, index): (usize, u64),
-    ) -> Result<(), String> {
-        let class = self.catalog.item(item).and_then(|i| i.field(field)).map(|f| f.class);
-        let wanted = question.wants.iter().any(|w| w.item == *item && w.fields.contains(&field));
-        if !wanted && !question.checks.iter().any(|c| (&c.item, c.field) == (item, field)) {
-            return Err("was not asked for".to_owned());
-        }
-        if !question_of_bank(&self.members, question) {
-            let open = matches!(class, Some(FieldClass::Public | FieldClass::Government));
-            let duty =
-                matches!(asked.basis, BasisRef::Duty(_)) && question.purpose == Purpose::Administration;
-            return if open && duty { Ok(()) } else { Err("no duty covers it".to_owned()) };
-        }
-        let BasisRef::Grant(digest, collector) = &asked.basis else {
-            return Err("without a grant".to_owned());
-        };
-        let Some(grant) = self.grants.get(digest) else { return Err("on a grant nobody signed".to_owned()) };
-        let origin = self.members.iter().position(|(id, _)| id == collector);
-        let said = origin.map_or(Vec::new(), |origin| self.verified(at, origin, before));
-        let revoked = said.iter().any(|fact| matches!(fact, StatusFact::GrantRevoked(d, _) if d == digest));
-        // In the order of the collector's log: its last word counts.
-        let paused = said.iter().rev().find_map(|fact| match fact {
-            StatusFact::GrantPaused(d, _) if d == digest => Some(true),
-            StatusFact::GrantResumed(d, _) if d == digest => Some(false),
-            _ => None,
-        });
-        let earlier = &self.log(at, LogName::Access)[..index as usize];
-        let on_it = |e: &&Entry| matches!(&e.fact, Fact::Disclosed(d) if matches!(&d.asked.basis, BasisRef::Grant(g, _) if g == digest));
-        let uses = earlier.iter().filter(on_it).count();
-        // Days of Shanghai, counted by hand: eight hours ahead.
-        let day = |at: Timestamp| (at.0 + 8 * 3_600_000) / 86_400_000;
-        let too_often = grant.period.is_some_and(|period| {
-            let recent = |e: &&Entry| day(e.at) + u64::from(period.days) > day(now);
-            earlier.iter().filter(on_it).filter(recent).count() >= period.uses as usize
-        });
-        let covered =
-            grant.scope.iter().any(|s| s.item == *item && (s.fields.is_empty() || s.fields.contains(&field)));
-        let table = [
-            (grant.subject != question.subject, "the grant is about another subject"),
-            (grant.grantee != question.asker, "the grant names another asker"),
-            (grant.collector != *collector, "the grant is another collector's"),
-            (!grant.purposes.contains(&question.purpose), "the grant names another purpose"),
-            (question.purpose == Purpose::Administration, "a bank does not administer"),
-            (now < grant.not_before || now >= grant.not_after, "the grant is not valid now"),
-            (revoked, "the grant is revoked"),
-            (paused == Some(true), "the grant is paused"),
-            (too_often, "the grant has been used as often as its period allows"),
-            (uses >= grant.uses_max as usize, "the grant is used up"),
-            (!covered, "the grant does not name the field"),
-            (
-                !matches!(class, Some(FieldClass::Public | FieldClass::Authorised)),
-                "its class is not for banks",
-            ),
-        ];
-        table.iter().find(|(fails, _)| *fails).map_or(Ok(()), |(_, why)| Err((*why).to_owned()))
     }
 
     /// What a member knows a record to stand at.
@@ -701,6 +621,15 @@ impl Checker {
             })
             .collect();
         oracle::standings(&changes)
+    }
+
+    /// Records that a member's log says have come to an end.
+    pub fn ended(&self, at: usize) -> BTreeSet<RecordId> {
+        let ended = self.statements(at).filter_map(|fact| match fact {
+            StatusFact::Changed(c) if Standing::of(c.change, 0).has_ended() => Some(c.record),
+            _ => None,
+        });
+        ended.collect()
     }
 
     /// Records a member has ever erased.
@@ -770,7 +699,7 @@ fn changes_of(facts: Vec<&StatusFact>, record: &RecordId) -> Vec<Change> {
         .collect()
 }
 
-fn question_of_bank(members: &[(MemberId, Role)], question: &Question) -> bool {
+pub(super) fn question_of_bank(members: &[(MemberId, Role)], question: &Question) -> bool {
     !members.iter().any(|(id, role)| *id == question.asker && role.collects())
 }
 

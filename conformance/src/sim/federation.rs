@@ -39,7 +39,7 @@ use exchange::{
 use ledger::{checkpoint::SignedCheckpoint, store::memory::Image, witness::COMMITTEE_MAX};
 
 use super::{
-    AHEAD_MS_MAX, Rng,
+    AHEAD_MS_MAX, MEMBERS_MAX, Rng,
     disk::Disk,
     mutant::{Mutant, Mutated},
     reconcile::Peers,
@@ -402,6 +402,11 @@ pub fn source() -> SourceId {
 pub fn body(at: usize) -> String {
     let serial = 31_u64.pow(7) * 29 + at as u64;
     uscc_from_parts("11", "310000", serial).expect("parts of the right shape").as_str().to_owned()
+}
+
+/// The credit code of a body of Shanghai that no member claims.
+pub fn unclaimed_body() -> String {
+    body(MEMBERS_MAX)
 }
 
 fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry {

@@ -14,19 +14,26 @@
 //! | `shell` | what a running node does around its member: calls, answers, start-up |
 //! | `gossip` | what it does with the heads that peers have seen |
 //! | `workload` | what people do |
+//! | `grants` | grants and subjects' own keys, and what must hold of them |
+//! | `cases` | applications, clerks, decisions and bans, and what must hold of them |
+//! | `twins` | two platforms of one region that recognise each other's repair |
 //! | `damage` | standings on a disk that the log does not say |
 //! | `absence` | a member away for days, and the days by which changes must be acknowledged |
+//! | `bound` | how soon everybody knows what one has verified, when its author is gone |
 //! | `checker` | what must hold after every step |
 //! | `settle` | what must hold in the end |
 //! | `mutant` | mistakes built in on purpose, which the checks must find |
 //! | `lie` | a member that shows two histories, and who must find out |
 
 mod absence;
+mod bound;
+mod cases;
 pub mod checker;
 mod damage;
 pub mod disk;
 pub mod federation;
 mod gossip;
+mod grants;
 mod judge;
 pub mod lie;
 pub mod mutant;
@@ -35,6 +42,7 @@ mod recipients;
 mod reconcile;
 mod settle;
 mod shell;
+mod twins;
 pub mod workload;
 
 use core::fmt;
@@ -177,6 +185,12 @@ pub enum Check {
     Reconciled,
     /// (j) Every change was acknowledged by its last day; else the recipient was away, and that was reported once.
     Deadline,
+    /// (k) No authority opens a case for a subject that it knows to be barred.
+    Barred,
+    /// (l) Of two platforms that recognise each other's repair, each follows the other, and keeps to whose result prevails.
+    Recognised,
+    /// (m) What one member has verified is known within the stated time to all that can reach it.
+    Bound,
     /// A member faulted, or answered with what it must not answer.
     Fault,
 }
@@ -273,6 +287,16 @@ pub struct Figures {
     pub mended: u64,
     /// Recipients that were reported to be late.
     pub overdue: u64,
+    /// Bans.
+    pub bans: u64,
+    /// Repairs that the other platform of a region has recognised.
+    pub recognised: u64,
+    /// Keys of subjects that were withdrawn.
+    pub withdrawn: u64,
+    /// Answers on grants that subjects have signed.
+    pub own_grants: u64,
+    /// Ends that one member had verified, and all others knew in time, when their author was gone.
+    pub spread: u64,
     /// Virtual milliseconds from the end of the faults until everything had come to rest.
     pub quiet_ms: u64,
 }
@@ -300,6 +324,11 @@ impl Figures {
             (&mut self.damaged, other.damaged),
             (&mut self.mended, other.mended),
             (&mut self.overdue, other.overdue),
+            (&mut self.bans, other.bans),
+            (&mut self.recognised, other.recognised),
+            (&mut self.withdrawn, other.withdrawn),
+            (&mut self.own_grants, other.own_grants),
+            (&mut self.spread, other.spread),
         ];
         for (sum, more) in sums {
             *sum += more;
@@ -388,6 +417,9 @@ impl Sim {
             let registry = Arc::make_mut(&mut node.context.registry);
             let second = registry.members.iter_mut().filter(|member| member.stated.id.as_str() == "js");
             second.for_each(|member| JIANGSU.clone_into(&mut member.stated.region));
+        }
+        if twins::recognises(&config) {
+            twins::appoint(&mut nodes);
         }
         let checker = Checker::new(&nodes);
         let registry = nodes[0].context.registry.clone();

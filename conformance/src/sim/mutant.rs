@@ -3,7 +3,11 @@
 //! A mutant is planted around the member: in what it sees of its disk and what of its writes arrives there
 //! ([`Mutated`]), or in the shell. The crates under test hold none of it, so no build of a node can.
 
-use credit::id::{MemberId, RecordId};
+use credit::{
+    grant::GrantLife,
+    id::{CaseId, MemberId, RecordId},
+    repair::Case,
+};
 use crypto::{Digest, Timestamp, codec};
 use exchange::{
     logs::LogName,
@@ -59,11 +63,25 @@ pub enum Mutant {
     NeverReport,
     /// It is told again each time the change is sent.
     ReportAgain,
+    /// An authority does not look who is barred.
+    ForgetBans,
+    /// Nobody keeps another authority's bans.
+    LoseBans,
+    /// A platform does not know under which ids the other one of its region holds what it holds.
+    ForgetTwins,
+    /// A platform does not know what was examined and refused.
+    ForgetRefusals,
+    /// A case is nobody's in particular, whomever it was assigned to.
+    ForgetClerks,
+    /// Grants go on when the key that has signed them is withdrawn.
+    ForgetKeys,
+    /// No member compares with another one what they have made of the logs.
+    NeverCompare,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::AnswerBeforeCommit,
         Self::NoDuplicateCheck,
         Self::ForgetTombstones,
@@ -84,6 +102,13 @@ impl Mutant {
         Self::BelievePeers,
         Self::NeverReport,
         Self::ReportAgain,
+        Self::ForgetBans,
+        Self::LoseBans,
+        Self::ForgetTwins,
+        Self::ForgetRefusals,
+        Self::ForgetClerks,
+        Self::ForgetKeys,
+        Self::NeverCompare,
     ];
 
     /// Runs the history of a seed with the mistake in it; with a liar when the mistake is about one.
@@ -102,13 +127,15 @@ impl Mutant {
 
     /// Whether the member does not see the row.
     fn hides(self, key: &[u8]) -> bool {
-        let nobody = || MemberId::parse("x").expect("a label");
         let table = match self {
             Self::NoDuplicateCheck => Key::handled(&nobody(), 0),
             Self::PlatformsOnly => Key::recipients(&RecordId([0; 32])),
             Self::SkipFrozenCheck => Key::frozen(&nobody()),
             Self::ForgetRevocations => Key::grant_life(&nobody(), &Digest::ZERO),
             Self::ForgetUses => Key::grant_use(&Digest::ZERO),
+            Self::ForgetBans => Key::bans(),
+            Self::ForgetTwins => Key::twin(&RecordId([0; 32])),
+            Self::ForgetRefusals => Key::examined(&nobody(), &RecordId([0; 32])),
             _ => return false,
         };
         same_table(&table, key)
@@ -122,6 +149,11 @@ impl Mutant {
             Self::ForgetTombstones => restored && same_table(&standings, key),
             Self::CosignWithoutPersisting => same_table(&Key::witness(LogName::Status.as_str()), key),
             Self::NeverRetry => same_table(&Key::due_after(Timestamp(0)), key),
+            Self::LoseBans => {
+                let of_own = Key::ban(own, &CaseId([0; 16]));
+                let author = of_own.as_bytes().len() - 16;
+                same_table(&Key::bans(), key) && key.get(..author) != of_own.as_bytes().get(..author)
+            }
             _ => false,
         }
     }
@@ -131,6 +163,10 @@ impl Mutant {
         let told = match self {
             Self::NeverReport => true,
             Self::ReportAgain => false,
+            Self::ForgetClerks if same_table(&Key::cases(), key) => return nobodys(value),
+            Self::ForgetKeys if same_table(&Key::grant_life(&nobody(), &Digest::ZERO), key) => {
+                return going_on(value);
+            }
             _ => return value,
         };
         match codec::from_slice::<DeliveryRow>(&value) {
@@ -138,6 +174,29 @@ impl Mutant {
             _ => value,
         }
     }
+}
+
+/// A case without the clerk that it was assigned to.
+fn nobodys(value: Vec<u8>) -> Vec<u8> {
+    let Ok(mut case) = codec::from_slice::<Case>(&value) else { return value };
+    match &mut case {
+        Case::Applied(applied) => applied.assigned = None,
+        Case::Accepted(accepted) => accepted.applied.assigned = None,
+        Case::Decided(decided) => decided.accepted.applied.assigned = None,
+    }
+    codec::to_vec(&case)
+}
+
+/// What is known of a key, or of a grant of whose issue nothing is known, without its end.
+fn going_on(value: Vec<u8>) -> Vec<u8> {
+    match codec::from_slice::<GrantLife>(&value) {
+        Ok(life) if life.issued().is_none() => codec::to_vec(&GrantLife::default()),
+        _ => value,
+    }
+}
+
+fn nobody() -> MemberId {
+    MemberId::parse("x").expect("a label")
 }
 
 /// The first byte of a key is its table.

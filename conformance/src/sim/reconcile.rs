@@ -43,7 +43,7 @@ impl Sim {
     /// The next peer's turn.
     pub(super) fn turn(&mut self, at: usize, life: u64) -> Result<(), Broken> {
         // Who lies asks nobody what it has made of others' logs.
-        if self.nodes[at].life != life || self.lies(at) || self.config.mutant == Some(Mutant::SilentPeers) {
+        if self.nodes[at].life != life || self.lies(at) || self.compares_nothing() {
             return Ok(());
         }
         let node = &mut self.nodes[at];
@@ -154,11 +154,15 @@ impl Sim {
         }
         for peer in core::mem::take(&mut self.nodes[at].peers.returned) {
             self.submit(at, None, Input::Back(peer.clone()))?;
-            if self.nodes[at].member.is_some() && self.config.mutant != Some(Mutant::SilentPeers) {
+            if self.nodes[at].member.is_some() && !self.compares_nothing() {
                 self.reconcile(at, peer, false)?;
             }
         }
         Ok(())
+    }
+
+    fn compares_nothing(&self) -> bool {
+        matches!(self.config.mutant, Some(Mutant::SilentPeers | Mutant::NeverCompare))
     }
 
     /// Mistakes in what becomes of an answer.

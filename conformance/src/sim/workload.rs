@@ -1,5 +1,5 @@
-//! What people do: departments hand in files, collectors sign, pause, resume and revoke grants, banks and authorities ask, counters
-//! take applications, authorities accept, decide and change standings, operators erase.
+//! What people do: departments hand in files, banks and authorities ask, authorities change standings, operators erase; in
+//! `grants` and `cases` the rest.
 //!
 //! Every value that no frame and no disk may show carries a canary.
 
@@ -9,12 +9,11 @@ use credit::{
     catalog::{Item, Purpose},
     csv::{self, PlainRecord},
     entry::Received,
-    grant::{Frequency, GrantChange, Scope},
-    id::{CaseId, ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
+    grant::Grant,
+    id::{ClerkId, FieldId, GrantId, ItemId, MemberId, QuestionId, RecordId},
     predicate::{self, Predicate},
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
-    repair::{Case, Matter},
     rules::{AuthorityKind, Penalty},
     status::Change,
     subject::{SubjectId, uscc_from_parts},
@@ -24,28 +23,29 @@ use crypto::{
     Digest, Timestamp,
     keytree::{KeyTree, Slot},
     pseudonym::{FileHasher, SubjectTag},
+    secret::Secret,
     sign::Signed,
 };
 use exchange::{
     answer, evidence,
     member::Input,
-    push, read,
-    repair::Finding,
+    push, read, recognise,
     submit::{FileRow, RunRows, SealedRow, Submission},
     tables::{self, Key, RecordRow},
     timer,
-    wire::{ApplicationDraft, AskDraft, GrantDraft, Outcome, Request, Response},
+    wire::{AskDraft, Outcome, Request, Response},
 };
 
 use super::{
     Broken, Check, Sim,
-    federation::{Call, Waiter, body, source},
+    federation::{Call, Waiter, body, source, unclaimed_body},
+    grants::OwnKey,
 };
 
 /// Subjects of a history.
 const SUBJECTS: u64 = 6;
 /// Fields of a penalty that a bank asks for: name, number, facts, kind, what was imposed, and one it may not have.
-const PENALTY_FIELDS: [u16; 6] = [1, 10, 14, 16, 18, 19];
+pub(super) const PENALTY_FIELDS: [u16; 6] = [1, 10, 14, 16, 18, 19];
 /// Fields of a tax grade that a bank asks for; 6 is only verified, 7 only masked.
 const TAX_FIELDS: [u16; 5] = [4, 5, 6, 7, 10];
 
@@ -53,11 +53,28 @@ const TAX_FIELDS: [u16; 5] = [4, 5, 6, 7, 10];
 #[derive(Clone, Debug)]
 pub struct Row {
     region: usize,
-    body: usize,
-    subject: SubjectId,
-    document: String,
+    /// By whose body it was decided, unless it is shared.
+    pub(super) body: usize,
+    pub(super) subject: SubjectId,
+    pub(super) document: String,
     revision: u64,
-    tax: bool,
+    pub(super) tax: bool,
+    /// By a body that no member claims: the two platforms of the region hold it, each as its own.
+    pub(super) shared: bool,
+}
+
+impl Row {
+    /// The credit code of its body.
+    fn body(&self) -> String {
+        if self.shared { unclaimed_body() } else { body(self.body) }
+    }
+
+    /// Its day. A second act of one day about one subject is given back once the first has ended: what is shared has a day
+    /// of its own.
+    fn decided(&self) -> String {
+        let number = self.document.rsplit('-').next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        if self.shared { format!("2024/07/{:02}", 1 + number % 28) } else { "2024/06/03".to_owned() }
+    }
 }
 
 /// What an operator waits for.
@@ -67,6 +84,10 @@ pub enum Operation {
     Slots(Vec<Fresh>, ItemId, Digest),
     /// A signed grant; with it the bank asks at once about everything.
     Grant(bool),
+    /// A collector's word about a subject's key.
+    Bind(Secret),
+    /// The receipt of a grant that its subject has signed.
+    Lodge(Signed<Grant>),
     /// A signed question.
     Ask,
     /// Nothing but the end.
@@ -85,8 +106,9 @@ pub struct Fresh {
 #[derive(Default)]
 pub struct Workload {
     subjects: Vec<SubjectId>,
-    rows: Vec<Row>,
-    grants: Vec<(usize, Signed<credit::grant::Grant>)>,
+    pub(super) rows: Vec<Row>,
+    pub(super) grants: Vec<(usize, Signed<Grant>)>,
+    pub(super) keys: Vec<OwnKey>,
     questions: Vec<(usize, usize, Signed<Question>)>,
     documents: u64,
 }
@@ -106,7 +128,7 @@ impl Workload {
 }
 
 impl Sim {
-    fn outlet(&self) -> usize {
+    pub(super) fn outlet(&self) -> usize {
         self.config.regions
     }
 
@@ -134,7 +156,11 @@ impl Sim {
 
     /// One deed.
     pub(super) fn work(&mut self) -> Result<(), Broken> {
-        match self.rng.below(100) {
+        // Where two recognise each other's repair there is more to repair.
+        if self.recognises() && self.rng.one_in(5) {
+            return if self.rng.one_in(2) { self.apply() } else { self.handle_cases() };
+        }
+        match self.rng.below(108) {
             0..=21 => self.hand_in(),
             22..=28 => self.sign_grant(),
             29..=46 => self.ask(),
@@ -144,7 +170,10 @@ impl Sim {
             61..=74 => self.apply(),
             75..=87 => self.handle_cases(),
             88..=97 => self.change_standing(),
-            _ => self.erase(),
+            98..=99 => self.erase(),
+            100..=101 => self.bind_key(),
+            102..=105 => self.sign_own_grant(),
+            _ => self.withdraw_key(),
         }
     }
 
@@ -171,7 +200,16 @@ impl Sim {
                 rows.push(row);
             }
         }
-        let (plains, file) = if tax { tax_records(&rows) } else { self.penalties(region, &rows)? };
+        self.take_in(region, tax, &rows)?;
+        // Who shares a penalty has it from the same body.
+        rows.retain(|row| row.shared);
+        if rows.is_empty() { Ok(()) } else { self.take_in(1 - region, tax, &rows) }
+    }
+
+    /// A file of these rows, taken in by a region.
+    fn take_in(&mut self, region: usize, tax: bool, rows: &[Row]) -> Result<(), Broken> {
+        let (plains, file) = if tax { tax_records(rows) } else { self.penalties(region, rows)? };
+        plains.iter().for_each(|plain| self.pair(plain));
         let context = &self.nodes[region].context;
         let item_id = ItemId::parse(if tax { "NSXY" } else { "CF" }).expect("an item");
         let Some(item) = context.catalog.item(&item_id) else { return Ok(()) };
@@ -181,7 +219,7 @@ impl Sim {
             let known: Option<RecordRow> =
                 tables::row(&self.nodes[region].disk, &Key::record(&facts.record)).unwrap_or_default();
             if known.and_then(|row| row.content) != Some(facts.content) {
-                self.checker.sealed(facts.record, plain.fields.clone());
+                self.checker.sealed(&facts, &plain);
                 fresh.push(Fresh { tag: context.own.naming.subject_tag(&plain.subject), plain, facts });
             }
         }
@@ -195,7 +233,8 @@ impl Sim {
         let body = if self.rng.one_in(4) { self.region() } else { region };
         let subject = self.rng.pick(&self.work.subjects).cloned().expect("there are subjects");
         let document = format!("SIM-{}", self.work.documents);
-        let row = Row { region, body, subject, document, revision: 0, tax };
+        let shared = self.recognises() && region < 2 && !tax && self.rng.one_in(2);
+        let row = Row { region, body, subject, document, revision: 0, tax, shared };
         self.work.rows.push(row.clone());
         row
     }
@@ -209,12 +248,13 @@ impl Sim {
         for row in rows {
             file.push_str(&format!(
                 "CANARY-{0} company,法人及非法人组织,{1},CANARY-{0} person,CANARY-{0} paper,{2},CANARY-{0} kind,\
-                 CANARY-{0} facts {3},law,罚款,CANARY-{0} imposed,1.5,2024/06/03,2099/12/31,body,{4},source,{4}\n",
+                 CANARY-{0} facts {3},law,罚款,CANARY-{0} imposed,1.5,{5},2099/12/31,body,{4},source,{4}\n",
                 row.document,
                 row.subject.as_str(),
                 row.document,
                 row.revision,
-                body(row.body),
+                row.body(),
+                row.decided(),
             ));
         }
         let context = &self.nodes[region].context;
@@ -229,54 +269,11 @@ impl Sim {
         Ok((rows, Digest(FileHasher::of(file.as_bytes()))))
     }
 
-    fn sign_grant(&mut self) -> Result<(), Broken> {
-        let subject = self.rng.pick(&self.work.subjects).cloned().expect("there are subjects");
-        let collector = if self.rng.one_in(2) { self.outlet() } else { self.bank() };
-        let everything = self.rng.one_in(2);
-        let mut draft = self.draft(subject, everything);
-        let hour = 3_600_000;
-        if self.rng.one_in(6) {
-            draft.not_before = Timestamp(self.now + self.rng.below(20_000));
-        }
-        let length = if self.rng.one_in(3) { 9_000 } else { hour };
-        draft.not_after = Timestamp(self.now + 21_000 + self.rng.below(length));
-        draft.uses_max = 1 + self.rng.below(6) as u32;
-        if self.rng.one_in(4) {
-            draft.period = Some(Frequency { uses: 1 + self.rng.below(3) as u32, days: 1 });
-        }
-        let id = GrantId(self.rng.bytes());
-        self.operator(collector, Operation::Grant(false), Input::IssueGrant { draft, id })
-    }
-
-    fn draft(&self, subject: SubjectId, everything: bool) -> GrantDraft {
-        let fields = |list: &[u16]| list.iter().map(|n| FieldId(*n)).collect();
-        let mut scope = vec![Scope {
-            item: ItemId::parse("CF").expect("an item"),
-            fields: fields(&PENALTY_FIELDS[2..4]),
-        }];
-        if everything {
-            scope[0].fields.clear();
-            scope.push(Scope { item: ItemId::parse("NSXY").expect("an item"), fields: Vec::new() });
-        }
-        GrantDraft {
-            subject,
-            grantee: self.nodes[self.bank()].id.clone(),
-            purposes: vec![Purpose::LoanReview],
-            scope,
-            not_before: Timestamp(self.now - 60_000),
-            not_after: Timestamp(self.now + 3_600_000),
-            uses_max: 100,
-            keep_days: 30,
-            letter: Digest::of(b"letter"),
-            period: None,
-        }
-    }
-
     /// The bank asks, mostly on a grant that may be good.
     fn ask(&mut self) -> Result<(), Broken> {
         let grant = self.rng.pick(&self.work.grants).map(|(_, grant)| grant.clone());
         let grant = if self.rng.one_in(10) { None } else { grant };
-        let of_grant = grant.as_ref().and_then(|g| self.nodes[0].context.registry.verify(g).ok());
+        let of_grant = grant.as_ref().and_then(|g| self.nodes[0].context.registry.verify_grant(g).ok());
         let subject = match of_grant {
             Some(grant) if !self.rng.one_in(10) => grant.get().subject.clone(),
             _ => self.rng.pick(&self.work.subjects).cloned().expect("there are subjects"),
@@ -331,82 +328,6 @@ impl Sim {
         self.checker.asked(signed.digest(), question);
         self.work.questions.push((at, to, signed.clone()));
         self.put(at, to, signed)
-    }
-
-    /// A subject pauses, resumes or revokes a grant; mostly one of the newest, which the bank asks on.
-    pub(super) fn change_grant(&mut self) -> Result<(), Broken> {
-        let newest = self.work.grants.len().saturating_sub(4);
-        let Some((at, grant)) = self.rng.pick(&self.work.grants[newest..]).cloned() else { return Ok(()) };
-        let change = match self.rng.below(6) {
-            0 => GrantChange::Revoke,
-            1..=3 => GrantChange::Pause,
-            _ => GrantChange::Resume,
-        };
-        self.operator(at, Operation::Done, Input::ChangeGrant(grant.digest(), change))
-    }
-
-    /// A subject applies at some counter.
-    fn apply(&mut self) -> Result<(), Broken> {
-        let matter = if self.rng.one_in(4) { Matter::Objection } else { Matter::Repair };
-        // Mostly about penalties: a tax grade knows no repair, and is refused.
-        let all = matter == Matter::Objection || self.rng.one_in(8);
-        let rows: Vec<&Row> = self.work.rows.iter().filter(|row| all || !row.tax).collect();
-        let Some(row) = self.rng.pick(&rows).map(|row| (*row).clone()) else { return Ok(()) };
-        let at = self.rng.below(self.config.regions as u64 + 1) as usize;
-        let draft = ApplicationDraft {
-            authority: self.nodes[row.body].id.clone(),
-            item: ItemId::parse(if row.tax { "NSXY" } else { "CF" }).expect("an item"),
-            document: row.document,
-            subject: row.subject,
-            materials: vec![Digest::of(b"paper")],
-            clerk: Some(clerk()),
-            matter,
-        };
-        let case = CaseId(self.rng.bytes());
-        self.operator(at, Operation::Done, Input::Apply { draft, case })
-    }
-
-    /// Authorities take their open cases one step on.
-    pub(super) fn handle_cases(&mut self) -> Result<(), Broken> {
-        for at in 0..self.config.regions {
-            self.handle_cases_of(at)?;
-            self.publish(at)?;
-        }
-        Ok(())
-    }
-
-    fn handle_cases_of(&mut self, at: usize) -> Result<(), Broken> {
-        let node = &self.nodes[at];
-        let Ok(Response::Cases { cases, .. }) = read::cases(&node.context, &node.disk) else {
-            return Ok(());
-        };
-        for case in cases {
-            let id = case.id();
-            let input = match (&case, case.matter()) {
-                (Case::Decided(_), _) => continue,
-                (_, Matter::Objection) => {
-                    let finding = match self.rng.below(8) {
-                        // Often too early: then it stays open until the next round.
-                        0 => Finding::Corrected,
-                        1 => Finding::Withdrawn,
-                        _ => Finding::Rejected("the record is right".to_owned()),
-                    };
-                    Input::AnswerObjection { case: id, finding, ground: "art. 36".to_owned(), clerk: None }
-                }
-                (Case::Applied(_), _) if self.rng.one_in(8) => {
-                    let reason = "papers are missing".to_owned();
-                    Input::DecideRepair { case: id, grant: false, reason, clerk: None }
-                }
-                (Case::Applied(_), _) => Input::AcceptRepair { case: id, clerk: None },
-                (Case::Accepted(_), _) => {
-                    let grant = !self.rng.one_in(5);
-                    let reason = if grant { String::new() } else { "duty not performed".to_owned() };
-                    Input::DecideRepair { case: id, grant, reason, clerk: None }
-                }
-            };
-            self.operator(at, Operation::Done, input)?;
-        }
-        Ok(())
     }
 
     pub(super) fn change_standing(&mut self) -> Result<(), Broken> {
@@ -469,13 +390,22 @@ impl Sim {
         match (operation, response) {
             (Operation::Slots(fresh, item, file), Response::Slots(first)) => {
                 let node = &self.nodes[at];
+                let repairable = node.context.catalog.item(&item).is_some_and(|item| item.repairable);
                 let mut records = Vec::new();
                 for (row, slot) in fresh.into_iter().zip(first..) {
                     let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
                     let facts = RecordFacts { slot: Slot(slot), ..row.facts };
+                    let PlainRecord { document, subject, .. } = &row.plain;
+                    let twins = match facts.authority == node.id {
+                        true => recognise::twins(&node.context, &item, document, subject),
+                        false => Vec::new(),
+                    };
                     let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
-                    let place = push::place(&node.context, &sealed, &row.plain.subject);
-                    records.push(SealedRow::new(FileRow::default(), sealed, row.tag).published_at(place));
+                    let place = push::place(&node.context, &sealed, subject);
+                    let named = node.context.own.naming.subject_pseudonym(subject);
+                    let row = SealedRow::new(FileRow::default(), sealed, row.tag);
+                    let row = row.known_as(twins).published_at(place);
+                    records.push(if repairable { row.about(named) } else { row });
                 }
                 let run = Submission {
                     source: source(),
@@ -488,11 +418,7 @@ impl Sim {
                 self.operator_of(at, Operation::Done, Input::Submit(run))
             }
             (Operation::Grant(ask), Response::Grant(signed)) => {
-                let verified = self.nodes[at].context.registry.verify(&signed);
-                let grant = verified.map_err(|r| Broken::new(Check::Fault, r.to_string()))?.into_inner();
-                let subject = grant.subject.clone();
-                self.checker.granted(signed.digest(), grant);
-                self.work.grants.push((at, signed.clone()));
+                let subject = self.granted(at, signed.clone())?;
                 if !ask {
                     return Ok(());
                 }
@@ -500,6 +426,11 @@ impl Sim {
                 let id = QuestionId(self.rng.bytes());
                 self.operator(self.bank(), Operation::Ask, Input::Ask { draft, id })
             }
+            (Operation::Bind(seed), Response::Binding(binding)) => {
+                self.bound(at, seed, binding);
+                Ok(())
+            }
+            (Operation::Lodge(signed), Response::Done) => self.granted(at, signed).map(drop),
             (Operation::Ask, Response::Asked { question, outlet }) => {
                 let verified = self.nodes[at].context.registry.verify(&question);
                 let asked: Question =
@@ -574,12 +505,7 @@ impl Sim {
     }
 }
 
-fn ask_draft(
-    subject: SubjectId,
-    purpose: Purpose,
-    grant: Option<Signed<credit::grant::Grant>>,
-    wait_ms: u64,
-) -> AskDraft {
+fn ask_draft(subject: SubjectId, purpose: Purpose, grant: Option<Signed<Grant>>, wait_ms: u64) -> AskDraft {
     let wants = vec![want("CF", &PENALTY_FIELDS), want("NSXY", &TAX_FIELDS)];
     let checks = vec![no_penalty(), taxed()];
     let basis = grant.map_or(Basis::None, Basis::Grant);
@@ -604,7 +530,7 @@ fn want(item: &str, fields: &[u16]) -> Want {
     Want { item: ItemId::parse(item).expect("an item"), fields: fields.iter().map(|n| FieldId(*n)).collect() }
 }
 
-fn clerk() -> ClerkId {
+pub(super) fn clerk() -> ClerkId {
     ClerkId::parse("clerk 1").expect("a clerk")
 }
 
@@ -650,14 +576,14 @@ fn tax_records(rows: &[Row]) -> (Vec<PlainRecord>, Digest) {
             (FieldId(6), Value::Amount(Amount::from_fen(10_000 + row.revision as i64).expect("in range"))),
             (FieldId(7), Value::Amount(Amount::from_fen(500).expect("in range"))),
             (FieldId(10), text(format!("CANARY-{} bureau {}", row.document, row.revision))),
-            (FieldId(11), text(body(row.body))),
+            (FieldId(11), text(row.body())),
             (FieldId(12), Value::Date(Date::new(2025, 4, 30).expect("a day"))),
         ]);
         PlainRecord {
             subject: row.subject.clone(),
             item: ItemId::parse("NSXY").expect("an item"),
             document: row.document.clone(),
-            authority_code: Some(body(row.body)),
+            authority_code: Some(row.body()),
             decided: Date::new(2025, 4, 30),
             fields,
         }
