@@ -474,7 +474,7 @@ impl Sim {
                     let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
                     let facts = RecordFacts { slot: Slot(slot), ..row.facts };
                     let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
-                    let place = push::place(&node.context, &sealed, &row.plain.subject);
+                    let place = push::place(&node.context, &sealed, (&row.plain.subject, &row.plain.fields));
                     records.push(SealedRow::new(FileRow::default(), sealed, row.tag).published_at(place));
                 }
                 let run = Submission {
