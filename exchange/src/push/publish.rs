@@ -4,6 +4,8 @@
 //! Where a rule set counts from publication and the file did not tell that day, the authority counts from the earliest day that
 //! was said.
 
+use std::collections::BTreeMap;
+
 use credit::{
     entry::{Fact, Published, StatusFact},
     id::{MemberId, RecordId},
@@ -213,17 +215,14 @@ pub(crate) fn known(
 
 /// Publications that are late, as one tick finds them: an operator is told of all at once.
 #[derive(Default)]
-pub(crate) struct Late {
-    count: u64,
-    first: Option<(RecordId, Date)>,
-}
+pub(crate) struct Late(BTreeMap<RecordId, Date>);
 
 impl Late {
     /// Says it once.
     pub(crate) fn tell(self, turn: &mut Turn<'_>) {
-        let Self { count, first: Some((record, last)) } = self else { return };
+        let (count, Some((record, last))) = (self.0.len(), self.0.first_key_value()) else { return };
         turn.effect(Effect::Alert(format!(
-            "{count} records were to be published, record {record} by {last}, and nobody has said that they are; see `xinqiao record received --due` and `xinqiao record pushed` / {count}件处罚信息应公示而尚未确认公示"
+            "late publications: {count}; record {record} was to be published by {last}, and nobody has said that it is; see `xinqiao record received --due` and `xinqiao record pushed` / {count}件处罚信息应公示而尚未确认公示，其中一件应于{last}前公示"
         )));
     }
 }
@@ -243,8 +242,7 @@ pub(crate) fn due(
         if turn.now < due.passed_at() {
             turn.put(&Key::due(due.passed_at(), &Work::Publish(*record)), &());
         } else {
-            late.count += 1;
-            late.first.get_or_insert((*record, due.date));
+            late.0.insert(*record, due.date);
         }
     }
     Ok(())
