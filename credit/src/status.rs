@@ -189,6 +189,11 @@ impl Standing {
         self.corrected
     }
 
+    /// The entry that lifted the mask, while nothing has hidden it again.
+    pub fn unmasked(&self) -> Option<u64> {
+        self.masked.filter(|mark| !mark.1).map(|mark| mark.0)
+    }
+
     /// Whether it has come to an end that is never undone: expired, repaired or withdrawn.
     pub fn has_ended(&self) -> bool {
         self.end.is_some()

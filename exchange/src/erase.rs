@@ -20,6 +20,7 @@ use crate::{
     refusal::{Code, Fault, Halt, Refusal},
     step::{Reply, Token},
     tables::{self, Key, RecordRow},
+    timer,
     turn::Turn,
     wire::Response,
 };
@@ -32,7 +33,7 @@ const VERSIONS_PER_ENTRY_MAX: usize = 1_000;
 /// 1. At most [`RECORDS_PER_ERASURE_MAX`] records: `frame.too-long`.
 /// 2. A legal reason is given: `case.denied`.
 /// 3. Each record is here, not erased, named once, and has exactly these versions: `record.unknown`.
-/// 4. `Erased` entries, payload and index rows removed (by projection), the keys punctured after the batch is durable.
+/// 4. Of an own record that has not ended, `Changed` with `expire` in the status log, for whoever was told of it; `Erased` entries, payload and index rows removed (by projection), the keys punctured after the batch is durable.
 ///
 /// One record that is refused refuses all: the digests hold for the whole list only.
 pub fn erase(
@@ -59,6 +60,7 @@ pub fn erase(
             return Halt::refuse(Code::RecordUnknown, format!("`{record}`"));
         }
         // 4
+        timer::before_erasure(context, turn, &record, reason)?;
         for versions in versions.chunks(VERSIONS_PER_ENTRY_MAX) {
             let (versions, reason) = (versions.to_vec(), reason.to_owned());
             let erased = Erased { record, versions, reason, tree_before: tree.0, tree_after: tree.1 };

@@ -23,9 +23,10 @@ use crate::{
     context::Context,
     fsck::Wrong,
     logs::LogName,
+    propagation,
     refusal::{Code, Fault, Halt},
     step::{Reply, Token},
-    tables::{self, HandledRow, Key, Table, UsedUpRow, Work, decode},
+    tables::{self, Key, Table, UsedUpRow, Work, decode},
     turn::Turn,
     wire::{Part, Response},
 };
@@ -218,13 +219,8 @@ pub fn corrected(
 ) -> Result<Option<Timestamp>, Fault> {
     let standing: Option<Standing> = tables::row(view, &Key::standing(authority, record))?;
     let Some(index) = standing.and_then(|standing| standing.corrected()) else { return Ok(None) };
-    let Some(handled) = tables::row::<HandledRow>(view, &Key::handled(authority, index))? else {
-        return Ok(None);
-    };
-    let missing = || Fault(format!("entry {} of `status` is missing", handled.ack));
-    let bytes = log::entry(view, LogName::Status.as_str(), LeafIndex(handled.ack))?.ok_or_else(missing)?;
-    let heard = Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?.at;
-    Ok((heard > asked).then_some(heard))
+    let heard = propagation::heard(view, authority, index)?;
+    Ok(heard.map(|heard| heard.at).filter(|at| *at > asked))
 }
 
 /// A page of news: at most `limit` after `after`, and the sequence number up to which the log was looked through. More

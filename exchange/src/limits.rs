@@ -67,6 +67,12 @@ pub const BACKUP_PART_BYTES: usize = 4 * 1024 * 1024;
 pub const QUESTIONS_PER_SECOND_MAX: u64 = 1_000;
 /// Questions one asker may ask at once after it was silent: one second's worth, a list of customers at the day's begin.
 pub const QUESTIONS_BURST_MAX: u64 = 1_000;
+/// Records one member may push here in a second, on average: a province's decisions about companies of another are tens a day,
+/// and a file of years is through within the hour. Each is two entries and some kilobytes for ever.
+pub const PUSHES_PER_SECOND_MAX: u64 = 5;
+/// Records one member may push at once after it was silent: a file of the largest city for one province. What is turned away
+/// comes again, a minute later at most.
+pub const PUSHES_BURST_MAX: u64 = 500;
 /// Time in which questions of one asker, brought by one member and refused with one code, leave one line in the access log: a
 /// flood leaves as many lines in a day as there are minutes, and each says how many questions it stands for.
 pub const TURNED_AWAY_MS: u64 = 60_000;

@@ -260,6 +260,24 @@ pub enum Input {
         /// The receipt, to be kept.
         receipt: Vec<u8>,
     },
+    /// Why the receiver did not take an own push.
+    NotTaken {
+        /// The record.
+        record: RecordId,
+        /// Index of the access entry that pushes it.
+        index: u64,
+        /// What the receiver said.
+        refusal: Refusal,
+    },
+    /// Who is to publish an own record now ([`push::place_again`]).
+    Placed {
+        /// The record.
+        record: RecordId,
+        /// The version it was found for.
+        version: u64,
+        /// Where.
+        place: Box<push::Place>,
+    },
     /// Say that this member has published a record.
     Publish {
         /// The record.
@@ -559,6 +577,8 @@ impl Member {
                 push::copy::take(context, turn, token, &caller, &arrived, sealed)
             }
             Input::Taken { proven, receipt } => push::taken(context, turn, &proven, receipt),
+            Input::NotTaken { record, index, refusal } => push::not_taken(turn, &record, index, &refusal),
+            Input::Placed { record, version, place } => push::placed(context, turn, &record, version, *place),
             Input::Publish { record, on } => push::publish::publish(context, turn, token, record, on),
             Input::Pulled { owner, log, from, entries, checkpoint, note } => {
                 let pulled = sync::Pulled { owner, log, from, entries, checkpoint, note };

@@ -105,7 +105,7 @@ pub fn own(
         }
         Fact::Refused(refused) => link(turn, index, &refused.asked),
         Fact::Pushed(pushed) => push::sent(context, turn, index, entry.at, pushed)?,
-        Fact::Taken(taken) => push::copy::kept(turn, index, entry.at, taken),
+        Fact::Taken(taken) => push::copy::kept(turn, index, entry.at, taken)?,
         Fact::Relayed(relayed) => turn.put(&Key::relayed(&relayed.question), &relayed.to),
         Fact::Batched(_)
         | Fact::Status(_)
@@ -149,6 +149,9 @@ pub fn status(
             if after.has_ended() && !before.is_some_and(|before| before.has_ended()) {
                 ended::keep(turn, author, &changed.record)?;
                 push::copy::ended(context, turn, author, &changed.record, told.at)?;
+            }
+            if changed.change == Change::Unmask {
+                push::publish::shown_again(context, turn, author, &changed.record)?;
             }
             if changed.change == Change::Withdraw {
                 timer::of_withdrawal(context, turn, author, &changed.record, told.at)?;

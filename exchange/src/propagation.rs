@@ -150,6 +150,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
     let (from, to) = (Key::due_first(), Key::due_after(turn.now));
     let found =
         turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
+    let mut unpublished = push::publish::Late::default();
     for (key, _) in found {
         let (was, work) = read_due(&key[1..])?;
         turn.delete(&Key::due(was, &work));
@@ -194,7 +195,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
                 None => continue,
             },
             Work::Publish(record) => {
-                push::publish::due(context, turn, record)?;
+                push::publish::due(context, turn, record, &mut unpublished)?;
                 continue;
             }
             Work::ForgetCopy(record) => {
@@ -232,6 +233,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
         };
         turn.put(&Key::due(turn.now.plus_ms(backoff_ms(tries)), &work), &());
     }
+    unpublished.tell(turn);
     Ok(())
 }
 
@@ -399,6 +401,19 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
         recognise::repaired(context, turn, &proven.member, changed, proven.leaf)?;
     }
     Ok(index)
+}
+
+/// The own status entry by which this member has acknowledged another's; `None` when it has not.
+pub fn heard(view: &dyn View, origin: &MemberId, index: u64) -> Result<Option<Told>, Fault> {
+    let handled: Option<HandledRow> = tables::row(view, &Key::handled(origin, index))?;
+    handled.map(|handled| own_entry(view, handled.ack)).transpose()
+}
+
+/// An own status entry: its index and its time.
+pub fn own_entry(view: &dyn View, index: u64) -> Result<Told, Fault> {
+    let bytes = log::entry(view, LogName::Status.as_str(), LeafIndex(index))?
+        .ok_or_else(|| Fault(format!("entry {index} of `status` is missing")))?;
+    Ok(Told { index, at: Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?.at })
 }
 
 /// Keeps a recipient's acknowledgement for the certificate.

@@ -12,22 +12,26 @@
 pub mod copy;
 pub mod publish;
 
+use std::collections::BTreeMap;
+
 use credit::{
     catalog::{FieldClass, Item, Mode},
     entry::{Entry, Fact, Pushed},
     id::{FieldId, MemberId, RecordId},
     policy::Role,
-    record::{RecordFacts, SealedRecord},
+    record::{RecordFacts, SUBJECT_FIELD, SealedRecord, read_content},
     repair::Deadline,
-    rules::{Publication, System},
+    rules::System,
     status::Standing,
     subject::{SubjectId, province_of},
-    value::Date,
+    value::{Date, Value},
 };
 use crypto::{
-    Bytes, Timestamp,
+    Bytes, Digest, Timestamp,
+    keytree::Slot,
     merkle::leaf_hash,
     pseudonym::{SubjectTag, subject_access_key},
+    seal::RecordKey,
     secret::Secret,
 };
 use ledger::{log, store::View, tree::LeafIndex};
@@ -36,17 +40,21 @@ use minicbor::{Decode, Encode};
 use crate::{
     answer::{Plan, PlanField, PlanRecord},
     context::Context,
+    limits::REASON_BYTES_MAX,
     logs::LogName,
-    propagation::backoff_ms,
+    propagation::{self, backoff_ms},
     query::next_link,
     receipt::Proven,
-    refusal::{Code, Fault, Halt},
-    registry::Registry,
+    refusal::{Code, Fault, Halt, Refusal},
+    registry::{MemberRequest, Registry},
+    repair,
     step::Effect,
     tables::{self, Key, RecipientRow, RecordRow, Work},
+    timer,
     turn::Turn,
     wire::PushLine,
 };
+use publish::PublishedRow;
 
 /// Where a record is to be published: found out where its subject is in clear, and used where the record is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,24 +63,43 @@ pub struct Place {
     province: String,
     to: Option<MemberId>,
     fields: Vec<FieldId>,
+    /// Last day of its publicity, as the file says.
+    until: Option<Date>,
     access: Secret,
 }
 
-/// Where an own record about `subject` is to be published; `None` where no rule provides for it, or the subject is registered
-/// in no province: a natural person, or one whom the national registrar has registered.
-pub fn place(context: &Context, sealed: &SealedRecord, subject: &SubjectId) -> Option<Place> {
+/// Where an own record with these values about `subject` is to be published; `None` where no rule provides for it, where it is
+/// of kinds or of a tier that is not published, or where the subject is registered in no province: a natural person, or one
+/// whom the national registrar has registered.
+pub fn place(
+    context: &Context,
+    sealed: &SealedRecord,
+    (subject, values): (&SubjectId, &BTreeMap<FieldId, Value>),
+) -> Option<Place> {
     let (facts, own) = (&sealed.facts, &context.own.id);
     if facts.authority != *own {
         return None;
     }
     let rule = context.rules.publication(&facts.item, facts.kind, facts.decided?)?;
     let (item, province) = (context.catalog.item(&facts.item)?, subject.province()?);
+    let kinds = match item.penalty_field.and_then(|field| values.get(&field)) {
+        Some(Value::Text(kinds)) => kinds,
+        _ => "",
+    };
+    let hidden =
+        facts.tier.is_some() && repair::rule(context, facts).is_ok_and(|r| r.published == Some(false));
+    if hidden || !rule.publishes(kinds) {
+        return None;
+    }
+    // A column of the official layout, which bears the item's name.
+    let until = item.field_by_column(&format!("{}_GSJZQ", item.id)).and_then(|field| values.get(&field.id));
     let at_home = province_of(&context.registry.member(own).ok()?.stated.region) == province;
     let to = if at_home { Some(own) } else { serving(&context.registry, &province) };
     Some(Place {
         rule: rule.id.clone(),
         to: to.cloned(),
         fields: sealed.fields.iter().map(|f| f.field).filter(|field| is_public(item, *field)).collect(),
+        until: until.and_then(|day| if let Value::Date(day) = day { Some(*day) } else { None }),
         access: subject_access_key(&context.own.access, subject.as_str()),
         province,
     })
@@ -80,9 +107,19 @@ pub fn place(context: &Context, sealed: &SealedRecord, subject: &SubjectId) -> O
 
 /// The member that publishes for a province: its platform, and of two that of 公示系统, whose rule this is.
 fn serving<'a>(registry: &'a Registry, province: &str) -> Option<&'a MemberId> {
-    let serves =
-        registry.active().filter(|m| m.role == Role::Region && m.region == province && !m.quic.is_empty());
+    let serves = registry.active().filter(|m| serves(m, province));
     serves.min_by_key(|m| (m.system != Some(System::Gsxt), &m.id)).map(|m| &m.id)
+}
+
+fn serves(member: &MemberRequest, province: &str) -> bool {
+    member.role == Role::Region && member.region == province && !member.quic.is_empty()
+}
+
+/// Whether another member is to publish it than the row says: there was none, or that one has left.
+fn misplaced(context: &Context, row: &PushRow) -> bool {
+    let (registry, own, province) = (&context.registry, &context.own.id, &row.province);
+    let stays = |to: &MemberId| to == own || registry.active().any(|m| m.id == *to && serves(m, province));
+    !row.to.as_ref().is_some_and(stays) && serving(registry, province).is_some()
 }
 
 /// Whether a field may be published: public, and told as it is.
@@ -106,9 +143,9 @@ pub struct PushRow {
     /// When that was, or when the version was taken in.
     #[n(3)]
     pub since: Timestamp,
-    /// Last day for the push, or for the publication here; absent where the day of the decision was lost with a store.
+    /// Every member it was pushed to, and when first: whose word about its publication counts.
     #[n(4)]
-    pub due: Option<Deadline>,
+    pub receivers: Vec<(MemberId, Timestamp)>,
     /// Tries so far.
     #[n(5)]
     pub tries: u32,
@@ -121,11 +158,30 @@ pub struct PushRow {
     /// It was reported that the last day is over.
     #[n(8)]
     pub told: bool,
+    /// Why the receiver did not take the newest push, when it was sent last.
+    #[n(9)]
+    pub refused: Option<String>,
 }
 
 impl PushRow {
-    fn new(province: String, to: Option<MemberId>, since: Timestamp, due: Option<Deadline>) -> Self {
-        Self { province, to, index: None, since, due, tries: 0, ack: None, acked_at: None, told: false }
+    fn new(province: String, to: Option<MemberId>, since: Timestamp) -> Self {
+        Self {
+            province,
+            to,
+            index: None,
+            since,
+            tries: 0,
+            ack: None,
+            acked_at: None,
+            told: false,
+            receivers: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// When it was first pushed to a member.
+    fn first_to(&self, member: &MemberId) -> Option<Timestamp> {
+        self.receivers.iter().find(|(to, _)| to == member).map(|(_, at)| *at)
     }
 
     /// Sent, and not acknowledged.
@@ -134,15 +190,26 @@ impl PushRow {
     }
 }
 
-/// Writes down where a version that was just recorded is published, and sends it on its way there.
+/// Writes down where a version that was just recorded is published, and sends it on its way there. What is not to be published,
+/// or not any more on the day it is handed in, is neither pushed nor watched.
 pub fn recorded(
     context: &Context,
     turn: &mut Turn<'_>,
     (facts, version): (&RecordFacts, u64),
     tag: &SubjectTag,
-    place: Place,
+    place: Option<Place>,
 ) -> Result<(), Halt> {
-    let record = facts.record;
+    let (record, key, today) = (facts.record, Key::push(&facts.record), Date::from_timestamp(turn.now));
+    let before: Option<PushRow> = turn.row(&key)?;
+    let ends = timer::publicity_end(context, turn.view(), facts)?.map(|(end, _)| end);
+    let over =
+        |place: &Place| ends.is_some_and(|end| end <= today) || place.until.is_some_and(|day| day < today);
+    let Some(place) = place.filter(|place| !over(place)) else {
+        if before.is_some_and(|row| row.index.is_none()) {
+            turn.delete(&key);
+        }
+        return Ok(());
+    };
     match place.to {
         Some(to) if to != context.own.id => {
             let subject_link = next_link(turn, tag, &place.access)?;
@@ -154,25 +221,53 @@ pub fn recorded(
                 rule: place.rule,
                 subject_link,
                 registry: context.registry.version,
+                told: turn.tail(LogName::Status).next,
             };
             turn.append(context, LogName::Access, Fact::Pushed(pushed))?;
         }
         to => {
-            let due = to.as_ref().and_then(|_| deadline(context, facts, |rule| rule.publish_days));
-            if let Some(due) = due {
+            let receivers = before.map(|row| row.receivers).unwrap_or_default();
+            let row = PushRow { receivers, ..PushRow::new(place.province, to, turn.now) };
+            if row.to.is_some()
+                && let Some(due) = due_of(context, turn.view(), facts, &row)?
+            {
                 turn.put(&Key::due(due.passed_at(), &Work::Publish(record)), &());
             }
-            turn.put(&Key::push(&record), &PushRow::new(place.province, to, turn.now, due));
+            turn.put(&key, &row);
         }
     }
     Ok(())
 }
 
-/// The last day for what a rule gives so many working days from the decision.
-fn deadline(context: &Context, facts: &RecordFacts, days: fn(&Publication) -> u32) -> Option<Deadline> {
-    let decided = facts.decided?;
-    let rule = context.rules.publication(&facts.item, facts.kind, decided)?;
-    Some(Deadline::after(decided, days(rule), &context.calendar))
+/// The last day for the push of a record, or for its publication here: so many working days from the decision; of what was
+/// pushed or published before, from the newest version, or from the day on which it is shown again.
+fn due_of(
+    context: &Context,
+    view: &dyn View,
+    facts: &RecordFacts,
+    row: &PushRow,
+) -> Result<Option<Deadline>, Fault> {
+    let own = &context.own.id;
+    let Some(decided) = facts.decided else { return Ok(None) };
+    let Some(rule) = context.rules.publication(&facts.item, facts.kind, decided) else { return Ok(None) };
+    let (mut from, mut days) = (decided, rule.push_days);
+    match &row.to {
+        Some(to) if to != own => {
+            if row.first_to(to).is_some_and(|first| first < row.since) {
+                from = from.max(Date::from_timestamp(row.since));
+            }
+        }
+        _ => {
+            days = rule.publish_days;
+            if tables::row::<PublishedRow>(view, &Key::published(&facts.record, own))?.is_some() {
+                from = from.max(Date::from_timestamp(row.since));
+            }
+            if let Some(index) = standing(view, own, &facts.record)?.unmasked() {
+                from = from.max(Date::from_timestamp(propagation::own_entry(view, index)?.at));
+            }
+        }
+    }
+    Ok(Some(Deadline::after(from, days, &context.calendar)))
 }
 
 /// Projects an own entry: the row, the first try, and the receiver as a recipient.
@@ -185,11 +280,13 @@ pub(crate) fn sent(
 ) -> Result<(), Fault> {
     let (record, to) = (pushed.record, &pushed.to);
     let region = context.registry.member(to).map_or("", |m| m.stated.region.as_str());
-    let facts = newest(turn.view(), &record)?.map(|(_, sealed)| sealed.facts);
-    let due = facts.and_then(|facts| deadline(context, &facts, |rule| rule.push_days));
-    let row = PushRow::new(province_of(region), Some(to.clone()), at, due);
-    let row = PushRow { index: Some(index), tries: 1, ..row };
-    turn.put(&Key::push(&record), &row);
+    let key = Key::push(&record);
+    let mut receivers = turn.row::<PushRow>(&key)?.map(|row| row.receivers).unwrap_or_default();
+    if receivers.iter().all(|(known, _)| known != to) {
+        receivers.push((to.clone(), at));
+    }
+    let row = PushRow::new(province_of(region), Some(to.clone()), at);
+    turn.put(&key, &PushRow { index: Some(index), tries: 1, receivers, ..row });
     turn.put(&Key::link(&pushed.subject_link), &index);
     let key = Key::recipient(&record, to);
     let before: Option<RecipientRow> = turn.row(&key)?;
@@ -199,8 +296,9 @@ pub(crate) fn sent(
     Ok(())
 }
 
-/// Sends again what is not acknowledged; how often it was tried. `None`: there is nothing to send any more. What has ended, and
-/// what only a lost store held, is not sent; what is hidden for now waits. `passed` says whether a last day is over, once.
+/// Sends again what is not acknowledged, or has another member found for it; how often it was tried. `None`: there is nothing
+/// to send any more. What has ended, what only a lost store held, and a version that another has replaced is not sent; what is
+/// hidden for now waits. `passed` says whether a last day is over, once.
 pub(crate) fn due(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -208,16 +306,28 @@ pub(crate) fn due(
     passed: &dyn Fn(Option<Deadline>, &mut bool) -> Option<Date>,
 ) -> Result<Option<u32>, Fault> {
     let key = Key::push(record);
-    let Some(mut row) = turn.row::<PushRow>(&key)?.filter(PushRow::waits) else { return Ok(None) };
+    let Some(mut row) = turn.row::<PushRow>(&key)? else { return Ok(None) };
     let standing = standing(turn.view(), &context.own.id, record)?;
-    if standing.has_ended() || newest(turn.view(), record)?.is_none() {
+    let Some((held, sealed)) = newest(turn.view(), record)?.filter(|_| !standing.has_ended()) else {
+        return Ok(None);
+    };
+    if misplaced(context, &row) {
+        row.tries += 1;
+        turn.put(&key, &row);
+        turn.effect(Effect::Place(*record));
+        return Ok(Some(row.tries));
+    }
+    let Some(index) = row.index.filter(|_| row.waits()) else { return Ok(None) };
+    if pushed(turn.view(), index)?.0.version != held.newest.index {
         return Ok(None);
     }
     let open = standing.status().disclosable();
+    let last = due_of(context, turn.view(), &sealed.facts, &row)?;
     row.tries += 1;
-    if let (Some(last), Some(to)) = (passed(row.due.filter(|_| open), &mut row.told), &row.to) {
+    if let (Some(last), Some(to)) = (passed(last.filter(|_| open), &mut row.told), &row.to) {
+        let why = row.refused.as_ref().map_or(String::new(), |why| format!(": {why}"));
         turn.effect(Effect::Alert(format!(
-            "record {record}: it was to be pushed to `{to}` by {last}, and is not acknowledged / 处罚信息应于{last}前推送至登记地而尚未获回执"
+            "record {record}: it was to be pushed to `{to}` by {last}, and is not acknowledged{why} / 处罚信息应于{last}前推送至登记地而尚未获回执"
         )));
     }
     turn.put(&key, &row);
@@ -225,6 +335,57 @@ pub(crate) fn due(
         turn.effect(Effect::Push(*record));
     }
     Ok(Some(row.tries))
+}
+
+/// Under a new registry: what nobody could publish, or who has left was to publish, is placed again at the next tick.
+pub(crate) fn adopted(context: &Context, turn: &mut Turn<'_>) -> Result<(), Fault> {
+    for (rest, row) in tables::rows::<PushRow>(turn.view(), &Key::pushes(), usize::MAX)? {
+        if let Ok(record) = rest.try_into()
+            && misplaced(context, &row)
+        {
+            turn.put(&Key::due(turn.now, &Work::Push(RecordId(record))), &());
+        }
+    }
+    Ok(())
+}
+
+/// Where an own record is to be published under the registry as it is now, found out from what is kept: of which version, and
+/// the place. `None` when it is not held, its key is gone, or there is none. Errors: it does not open.
+pub fn place_again(
+    context: &Context,
+    view: &dyn View,
+    key: &dyn Fn(Slot) -> Option<RecordKey>,
+    record: &RecordId,
+) -> Result<Option<(u64, Place)>, Fault> {
+    let Some((row, sealed)) = newest(view, record)? else { return Ok(None) };
+    let Some(key) = key(sealed.facts.slot) else { return Ok(None) };
+    let wanted: Vec<FieldId> = sealed.fields.iter().map(|sealed| sealed.field).collect();
+    let damaged = || Fault(format!("record {record} does not open"));
+    let opened = sealed.open(&wanted, &context.own.id, &key).map_err(|_| damaged())?;
+    let mut values = BTreeMap::new();
+    for (field, opening) in &opened.openings {
+        values.insert(*field, read_content(*field, &opening.content).ok_or_else(damaged)?);
+    }
+    let Some(Value::Text(subject)) = values.get(&SUBJECT_FIELD) else { return Err(damaged()) };
+    let subject = SubjectId::parse(subject).map_err(|_| damaged())?;
+    Ok(place(context, &sealed, (&subject, &values)).map(|place| (row.newest.index, place)))
+}
+
+/// Pushes a record to where it was placed again, if it is still that version and still to be placed.
+pub fn placed(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    record: &RecordId,
+    version: u64,
+    place: Place,
+) -> Result<(), Halt> {
+    let ended = standing(turn.view(), &context.own.id, record)?.has_ended();
+    let waits = turn.row::<PushRow>(&Key::push(record))?.is_some_and(|row| misplaced(context, &row));
+    let held = newest(turn.view(), record)?.filter(|(row, _)| row.newest.index == version && waits && !ended);
+    if let Some((RecordRow { tag: Some(tag), .. }, sealed)) = held {
+        recorded(context, turn, (&sealed.facts, version), &tag, Some(place))?;
+    }
+    Ok(())
 }
 
 /// Whether work waits for `peer`.
@@ -236,16 +397,11 @@ pub(crate) fn waits_for(turn: &Turn<'_>, record: &RecordId, peer: &MemberId) -> 
 pub fn plan(context: &Context, view: &dyn View, record: &RecordId) -> Result<Option<Plan>, Fault> {
     let row = tables::row::<PushRow>(view, &Key::push(record))?.filter(PushRow::waits);
     let Some((index, asker)) = row.and_then(|row| row.index.zip(row.to)) else { return Ok(None) };
-    let bytes = log::entry(view, LogName::Access.as_str(), LeafIndex(index))?
-        .ok_or_else(|| Fault(format!("entry {index} of `access` is missing")))?;
-    let entry = Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?;
-    let Fact::Pushed(pushed) = entry.fact else {
-        return Err(Fault(format!("entry {index} of `access` pushes nothing")));
-    };
+    let (pushed, question) = pushed(view, index)?;
     let open = standing(view, &context.own.id, record)?.status().disclosable();
     let held = newest(view, record)?.filter(|(row, _)| open && row.newest.index == pushed.version);
     Ok(held.map(|(row, _)| Plan {
-        question: leaf_hash(&bytes),
+        question,
         asker,
         index,
         records: vec![PlanRecord {
@@ -256,6 +412,16 @@ pub fn plan(context: &Context, view: &dyn View, record: &RecordId) -> Result<Opt
         checks: Vec::new(),
         openings: Vec::new(),
     }))
+}
+
+/// An own access entry that pushes a record, and its leaf hash.
+fn pushed(view: &dyn View, index: u64) -> Result<(Pushed, Digest), Fault> {
+    let bytes = log::entry(view, LogName::Access.as_str(), LeafIndex(index))?
+        .ok_or_else(|| Fault(format!("entry {index} of `access` is missing")))?;
+    match Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?.fact {
+        Fact::Pushed(pushed) => Ok((pushed, leaf_hash(&bytes))),
+        _ => Err(Fault(format!("entry {index} of `access` pushes nothing"))),
+    }
 }
 
 /// Keeps the receiver's acknowledgement of the newest push. One of an earlier push, or of a record that is pushed to nobody,
@@ -278,8 +444,19 @@ pub fn taken(context: &Context, turn: &mut Turn<'_>, proven: &Proven, receipt: V
         );
     }
     if row.ack.is_none() {
-        (row.ack, row.acked_at) = (Some(Bytes(receipt)), Some(turn.now));
+        (row.ack, row.acked_at, row.refused) = (Some(Bytes(receipt)), Some(turn.now), None);
         turn.put(&key, &row);
+    }
+    Ok(())
+}
+
+/// Keeps why the receiver did not take the push of this access entry, for people to see; it is sent again all the same.
+pub fn not_taken(turn: &mut Turn<'_>, record: &RecordId, index: u64, refusal: &Refusal) -> Result<(), Halt> {
+    let why: String = refusal.to_string().chars().take(REASON_BYTES_MAX).collect();
+    let key = Key::push(record);
+    let waits = |row: &PushRow| row.waits() && row.index == Some(index) && row.refused.as_ref() != Some(&why);
+    if let Some(row) = turn.row::<PushRow>(&key)?.filter(waits) {
+        turn.put(&key, &PushRow { refused: Some(why), ..row });
     }
     Ok(())
 }
@@ -291,24 +468,43 @@ pub fn pushes(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
     let prefix = record.as_ref().map_or_else(Key::pushes, Key::push);
     for (rest, row) in tables::rows::<PushRow>(view, &prefix, usize::MAX)? {
         let Some(record) = record.or_else(|| rest.try_into().ok().map(RecordId)) else { continue };
-        let status = standing(view, own, &record)?.status();
-        let published = publish::published_on(context, view, &record)?;
-        let due = match &row.to {
+        if tables::row::<RecordRow>(view, &Key::record(&record))?.is_some_and(|row| row.erased) {
+            continue;
+        }
+        let standing = standing(view, own, &record)?;
+        let status = standing.status();
+        let facts = newest(view, &record)?.map(|(_, sealed)| sealed.facts);
+        let published = match &facts {
+            Some(facts) => publish::known(context, view, facts.clone())?.published,
+            None => publish::published_on(context, view, &record)?,
+        };
+        let at_home = row.to.as_ref() == Some(own);
+        let again = published.is_some()
+            && at_home
+            && tables::row::<PublishedRow>(view, &Key::published(&record, own))?
+                .is_some_and(|said| !said.is_of(row.since, standing.unmasked()));
+        let open = match &row.to {
             // Nothing is left to be done, or never was.
-            Some(to) if to == own => row.due.filter(|_| published.is_none()),
-            _ => row.due.filter(|_| row.waits()),
+            Some(_) if at_home => published.is_none() || again,
+            _ => row.waits(),
+        };
+        let due = match &facts {
+            Some(facts) if open && status.disclosable() => due_of(context, view, facts, &row)?,
+            _ => None,
         };
         lines.push(PushLine {
             record,
             province: row.province,
             to: row.to,
             since: row.since,
-            due: due.filter(|_| status.disclosable()),
+            due,
             pushed: row.index.is_some(),
             tries: row.tries,
             taken: row.acked_at,
             published,
             status,
+            again,
+            refused: row.refused,
         });
     }
     Ok(lines)

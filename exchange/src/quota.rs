@@ -1,6 +1,6 @@
-//! How often one asker may ask: a bucket of questions that fills with time.
+//! How often one member may ask, or push: a bucket that fills with time.
 //!
-//! Kept in memory only: after a start everybody begins with a full bucket, which costs one second's questions.
+//! Kept in memory only: after a start everybody begins with a full bucket, which costs one burst.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,23 @@ use credit::id::MemberId;
 use crypto::Timestamp;
 
 use crate::{
-    limits::{QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX, TURNED_AWAY_MS},
+    limits::{
+        PUSHES_BURST_MAX, PUSHES_PER_SECOND_MAX, QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX,
+        TURNED_AWAY_MS,
+    },
     refusal::{Code, Refusal},
 };
 
-/// What is left to each asker, as each member brings its questions: who brings another's questions uses up nothing of what
+/// What is left to each asker, as each member brings what it asks: who brings another's questions uses up nothing of what
 /// that one has by itself or through the outlet. Both are members, of whom there are at most [`crate::limits::MEMBERS_MAX`].
-#[derive(Debug, Default)]
-pub struct Quota(BTreeMap<(MemberId, MemberId), Bucket>);
+#[derive(Debug)]
+pub struct Quota {
+    per_second: u64,
+    burst: u64,
+    /// What it does more often than it may: `asks … questions`.
+    does: (&'static str, &'static str),
+    buckets: BTreeMap<(MemberId, MemberId), Bucket>,
+}
 
 /// One asker's bucket, as it was at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -30,17 +39,34 @@ struct Bucket {
 
 /// Thousandths in a question; with a rate a second, also what a millisecond adds.
 const WHOLE: u64 = 1_000;
-const FULL: u64 = QUESTIONS_BURST_MAX * WHOLE;
 
 impl Quota {
+    /// For questions.
+    pub fn of_questions() -> Self {
+        let does = ("asks", "questions");
+        Self {
+            per_second: QUESTIONS_PER_SECOND_MAX,
+            burst: QUESTIONS_BURST_MAX,
+            does,
+            buckets: BTreeMap::new(),
+        }
+    }
+
+    /// For records pushed here to be published.
+    pub fn of_pushes() -> Self {
+        let does = ("pushes", "records");
+        Self { per_second: PUSHES_PER_SECOND_MAX, burst: PUSHES_BURST_MAX, does, buckets: BTreeMap::new() }
+    }
+
     /// Takes one question that `caller` brings of `asker`, whose signature was verified.
     ///
     /// Errors: `node.busy`, with the milliseconds until the next one is free. A clock that goes back gives nothing.
     pub fn take(&mut self, caller: &MemberId, asker: &MemberId, now: Timestamp) -> Result<(), Refusal> {
-        let key = (caller.clone(), asker.clone());
-        let bucket = self.0.entry(key).or_insert(Bucket { left: FULL, at: now, over: 0, told: None });
-        let gained = now.0.saturating_sub(bucket.at.0).saturating_mul(QUESTIONS_PER_SECOND_MAX);
-        *bucket = Bucket { left: bucket.left.saturating_add(gained).min(FULL), at: now, ..*bucket };
+        let (rate, full) = (self.per_second, self.burst * WHOLE);
+        let new = Bucket { left: full, at: now, over: 0, told: None };
+        let bucket = self.buckets.entry((caller.clone(), asker.clone())).or_insert(new);
+        let gained = now.0.saturating_sub(bucket.at.0).saturating_mul(rate);
+        *bucket = Bucket { left: bucket.left.saturating_add(gained).min(full), at: now, ..*bucket };
         match bucket.left.checked_sub(WHOLE) {
             Some(left) => {
                 bucket.left = left;
@@ -48,8 +74,9 @@ impl Quota {
             }
             None => {
                 bucket.over += 1;
-                let wait = (WHOLE - bucket.left).div_ceil(QUESTIONS_PER_SECOND_MAX);
-                let why = format!("`{asker}` asks more than {QUESTIONS_PER_SECOND_MAX} questions a second");
+                let wait = (WHOLE - bucket.left).div_ceil(rate);
+                let (does, what) = self.does;
+                let why = format!("`{asker}` {does} more than {rate} {what} a second");
                 Err(Refusal::new(Code::Busy, why).retry_after(wait))
             }
         }
@@ -60,7 +87,7 @@ impl Quota {
     /// How many questions of `asker` that `caller` brought went over the quota, when that is to be written down: once in [`TURNED_AWAY_MS`], so
     /// that a flood is turned away without work for the writer.
     pub fn to_note(&mut self, caller: &MemberId, asker: &MemberId, now: Timestamp) -> Option<u64> {
-        let bucket = self.0.get_mut(&(caller.clone(), asker.clone()))?;
+        let bucket = self.buckets.get_mut(&(caller.clone(), asker.clone()))?;
         let due = bucket.over > 0 && bucket.told.is_none_or(|told| now >= told.plus_ms(TURNED_AWAY_MS));
         due.then(|| {
             bucket.told = Some(now);
@@ -90,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_asker_gets_its_burst_and_then_its_rate_and_takes_nothing_from_others() {
-        let mut quota = Quota::default();
+        let mut quota = Quota::of_questions();
         assert_eq!(admitted(&mut quota, "bank-a", 10_000), QUESTIONS_BURST_MAX);
         assert_eq!(admitted(&mut quota, "bank-b", 10_000), QUESTIONS_BURST_MAX);
         assert_eq!(admitted(&mut quota, "bank-a", 10_100), QUESTIONS_PER_SECOND_MAX / 10);
@@ -100,7 +127,7 @@ mod tests {
 
     #[test]
     fn who_brings_the_questions_of_another_takes_nothing_from_it() {
-        let mut quota = Quota::default();
+        let mut quota = Quota::of_questions();
         let (thief, bank) = (asker("sh"), asker("bank-a"));
         while quota.take(&thief, &bank, Timestamp(0)).is_ok() {}
         assert!(quota.take(&asker(OUTLET), &bank, Timestamp(0)).is_ok());
@@ -108,8 +135,18 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_that_has_run_wild_fills_no_log_with_pushes() {
+        let (mut quota, day) = (Quota::of_pushes(), 86_400_000);
+        let of_a_day: u64 = (0..=day).step_by(60_000).map(|now| admitted(&mut quota, "sh", now)).sum();
+        assert_eq!(of_a_day, PUSHES_BURST_MAX + PUSHES_PER_SECOND_MAX * 86_400);
+        let refusal = quota.take(&asker(OUTLET), &asker("sh"), Timestamp(day)).unwrap_err();
+        assert_eq!(refusal.retry_after_ms, Some(1_000 / PUSHES_PER_SECOND_MAX));
+        assert!(quota.take(&asker(OUTLET), &asker("ah"), Timestamp(day)).is_ok(), "the others are heard");
+    }
+
+    #[test]
     fn a_flood_is_to_be_noted_once_a_minute_with_its_size() {
-        let mut quota = Quota::default();
+        let mut quota = Quota::of_questions();
         let id = asker("bank-a");
         assert_eq!(quota.to_note(&asker(OUTLET), &id, Timestamp(0)), None);
         for now in [0, 0, 0] {
@@ -123,7 +160,7 @@ mod tests {
 
     #[test]
     fn who_waits_as_long_as_told_is_admitted() {
-        let mut quota = Quota::default();
+        let mut quota = Quota::of_questions();
         admitted(&mut quota, "bank-a", 0);
         let refusal = quota.take(&asker(OUTLET), &asker("bank-a"), Timestamp(0)).unwrap_err();
         assert_eq!(refusal.known(), Some(Code::Busy));
@@ -134,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_gives_nothing() {
-        let mut quota = Quota::default();
+        let mut quota = Quota::of_questions();
         admitted(&mut quota, "bank-a", 5_000);
         assert_eq!(admitted(&mut quota, "bank-a", 1_000), 0);
     }

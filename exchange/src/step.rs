@@ -30,6 +30,8 @@ pub enum Effect {
     },
     /// Push an own record to the member that publishes it.
     Push(RecordId),
+    /// Find out who is to publish an own record now, with [`crate::push::place_again`], and hand that in.
+    Place(RecordId),
     /// Send an application to its authority.
     Forward {
         /// The authority.

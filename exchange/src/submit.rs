@@ -170,10 +170,10 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 ///    does that of an earlier version. A record that was erased is refused: an old file does not bring it back. So is one
 ///    that this file has brought before, whatever its content, and an unknown one where one like it has ended
 ///    ([`crate::ended`]). What the operator has confirmed is taken as it stands.
-///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one. What is to be
-///    published is on its way to who publishes it ([`crate::push`]).
+///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
-/// 5. Of an own record with other content than before, whoever was told that hears of it.
+/// 5. Of an own record with other content than before, whoever was told that hears of it. What is to be published is on its way
+///    to who publishes it ([`crate::push`]).
 /// 6. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
 ///    does nothing.
 pub fn submit(
@@ -205,7 +205,7 @@ pub fn submit(
         run;
     let mut counts = RowCounts { duplicate, rejected, ..RowCounts::default() };
     let mut leaves = Vec::with_capacity(records.len());
-    let (mut stored, mut corrected, mut older) = (Vec::new(), Vec::new(), 0);
+    let (mut stored, mut corrected, mut published, mut older) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let key_field = context.catalog.item(&item).and_then(|item| item.field(item.key));
     let column = || key_field.map_or_else(String::new, |field| field.column.clone());
     for row in records {
@@ -251,12 +251,11 @@ pub fn submit(
         let differs = known.as_ref().is_some_and(|known| known.content.is_some());
         let tells = differs && row.facts.authority == context.own.id && !standing.has_ended();
         let (id, twins) = (row.facts.record, row.twins.clone());
-        let place = row.place.clone().filter(|_| !standing.has_ended());
-        let publish = place.map(|place| (row.facts.clone(), row.tag, *place));
+        let place = row.place.as_deref().cloned();
+        let publish = (place.is_some() || known.is_some()) && !standing.has_ended();
+        let publish = publish.then(|| (row.facts.clone(), row.tag, place));
         let (index, leaf) = record(turn, row, known);
-        if let Some((facts, tag, place)) = publish {
-            push::recorded(context, turn, (&facts, index), &tag, place)?;
-        }
+        published.extend(publish.map(|publish| (index, publish)));
         leaves.push(leaf);
         if tells {
             corrected.push((id, standing, leaf));
@@ -281,6 +280,10 @@ pub fn submit(
     // 5
     for (record, standing, leaf) in corrected {
         correct(context, turn, record, standing, leaf)?;
+    }
+    // After the corrections, so that a push says that it is the corrected version.
+    for (index, (facts, tag, place)) in published {
+        push::recorded(context, turn, (&facts, index), &tag, place)?;
     }
     // 6
     intake.rows += rows;

@@ -25,6 +25,7 @@ use crate::{
     member::{Input, Phase},
     project,
     propagation::{self, Disclosure},
+    push,
     receipt::Proven,
     refusal::{Code, Fault, Halt},
     step::Effect,
@@ -200,6 +201,7 @@ pub fn adopt_registry(context: &Context, turn: &mut Turn<'_>) -> Result<(), Halt
     if turn.row::<u64>(&Key::registry())? != Some(version) {
         let signed = context.sign(turn.now, &StatusFact::RegistryAdopted(version, digest));
         turn.append(context, LogName::Status, Fact::Status(signed))?;
+        push::adopted(context, turn)?;
     }
     Ok(())
 }

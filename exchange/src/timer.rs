@@ -182,16 +182,30 @@ pub fn expire(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
         turn.put(&Key::due(end.start(), &Work::Expire(*record)), &());
         return Ok(());
     }
-    let changed = Changed {
-        record: *record,
-        change: Change::Expire,
-        case: None,
-        rule: rule.set_id.clone(),
-        paper: None,
-        clerk: None,
-    };
+    expired(context, turn, record, rule.set_id.clone())
+}
+
+/// Says as its authority that a record's publicity has ended, by a rule or for another legal reason.
+fn expired(context: &Context, turn: &mut Turn<'_>, record: &RecordId, rule: String) -> Result<(), Halt> {
+    let (record, change) = (*record, Change::Expire);
+    let changed = Changed { record, change, case: None, rule, paper: None, clerk: None };
     let signed = context.sign(turn.now, &StatusFact::Changed(changed));
     turn.append(context, LogName::Status, Fact::Status(signed))?;
+    Ok(())
+}
+
+/// Before an own record is erased that has not ended: whoever was told of it, or publishes it, hears that it ends.
+pub fn before_erasure(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    record: &RecordId,
+    reason: &str,
+) -> Result<(), Halt> {
+    let own = held_under(turn.view(), record)?.is_some_and(|authority| authority == context.own.id);
+    let standing: Standing = turn.row(&Key::standing(&context.own.id, record))?.unwrap_or_default();
+    if own && !standing.has_ended() {
+        expired(context, turn, record, reason.to_owned())?;
+    }
     Ok(())
 }
 
@@ -253,17 +267,7 @@ pub fn retain(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
         RetentionEffect::Stop => {
             let standing: Standing = turn.row(&Key::standing(&facts.authority, record))?.unwrap_or_default();
             if facts.authority == context.own.id && !standing.has_ended() {
-                let rule = format!("保存期限届满：{}", rule.source);
-                let changed = Changed {
-                    record: *record,
-                    change: Change::Expire,
-                    case: None,
-                    rule,
-                    paper: None,
-                    clerk: None,
-                };
-                let signed = context.sign(turn.now, &StatusFact::Changed(changed));
-                turn.append(context, LogName::Status, Fact::Status(signed))?;
+                expired(context, turn, record, format!("保存期限届满：{}", rule.source))?;
             }
         }
     }

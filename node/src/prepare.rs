@@ -103,7 +103,7 @@ impl Prepare<'_> {
                 Vec::new()
             };
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
-            let place = push::place(context, &record, &plain.subject);
+            let place = push::place(context, &record, (&plain.subject, &plain.fields));
             let row = SealedRow::new(row, record, tag).known_as(twins).published_at(place);
             let named = || context.own.naming.subject_pseudonym(&plain.subject);
             sealed.push(if self.item.repairable { row.about(named()) } else { row });

@@ -1,6 +1,6 @@
 //! Records on their way to who publishes them: sealed and sent at the authority, opened and checked at the receiver.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use credit::id::{MemberId, RecordId};
 use crypto::codec;
@@ -13,6 +13,7 @@ use exchange::{
 };
 
 use crate::{
+    clock,
     core::Shared,
     run::PEER_WAIT,
     seal,
@@ -24,11 +25,11 @@ pub async fn send(server: &Server, record: RecordId) {
     let shared = server.shared.clone();
     let built = tokio::task::spawn_blocking(move || {
         let Some(plan) = push::plan(&shared.context(), &shared.store, &record)? else { return Ok(None) };
-        seal::answer(&shared, &plan).map(|sealed| Some((plan.asker, sealed)))
+        seal::answer(&shared, &plan).map(|sealed| Some((plan.asker, plan.index, sealed)))
     });
-    let (to, answer) = match built.await {
-        Ok(Ok(Some((to, Response::Answer(answer))))) => (to, answer),
-        Ok(Ok(Some((to, _)))) => {
+    let (to, index, answer) = match built.await {
+        Ok(Ok(Some((to, index, Response::Answer(answer))))) => (to, index, answer),
+        Ok(Ok(Some((to, ..)))) => {
             return tracing::warn!(%to, %record, "a record cannot be sealed to be pushed");
         }
         Ok(Err(fault)) => return tracing::error!(%fault, %record, "no push of a record"),
@@ -39,7 +40,10 @@ pub async fn send(server: &Server, record: RecordId) {
     let receipt = match server.peers.ask(&peer, &Request::Push(answer), PEER_WAIT).await {
         Ok(Response::Receipt(receipt)) => receipt,
         Ok(_) => return,
-        Err(refusal) => return tracing::debug!(%to, %record, "not taken yet: {refusal}"),
+        Err(refusal) if refusal.code == Code::Unreachable.as_str() => {
+            return tracing::debug!(%to, %record, "not taken yet: {refusal}");
+        }
+        Err(refusal) => return server.core.tell(Input::NotTaken { record, index, refusal }).await,
     };
     match receipt.verify(registry) {
         Ok(proven) => {
@@ -50,12 +54,30 @@ pub async fn send(server: &Server, record: RecordId) {
     }
 }
 
+/// Finds out who is to publish an own record, and has it pushed there.
+pub async fn place(server: &Server, record: RecordId) {
+    let shared = server.shared.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let key = |slot| shared.keys.record_key(slot);
+        push::place_again(&shared.context(), &shared.store, &key, &record)
+    });
+    match found.await {
+        Ok(Ok(Some((version, place)))) => {
+            let input = Input::Placed { record, version, place: Box::new(place) };
+            server.core.tell(input).await;
+        }
+        Ok(Err(fault)) => tracing::error!(%fault, %record, "a record cannot be placed"),
+        Ok(Ok(None)) | Err(_) => {}
+    }
+}
+
 /// Opens what a member has pushed, and takes it.
 pub async fn receive(server: &Server, caller: &MemberId, answer: Answer) -> Result<Response, Refusal> {
+    server.pushes.lock().unwrap_or_else(PoisonError::into_inner).take(caller, caller, clock::now())?;
     let shared = server.shared.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let copy = copy::open(&shared.context(), shared.keys.opening(), &answer)?;
-        Ok::<_, Refusal>((copy.arrived, codec::to_vec(&answer)))
+        let arrived = copy::receive(&shared.context(), shared.keys.opening(), &answer)?;
+        Ok::<_, Refusal>((arrived, codec::to_vec(&answer)))
     });
     let (arrived, sealed) = opened.await.map_err(|e| {
         tracing::error!(%e, "a push could not be opened");

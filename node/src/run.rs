@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use exchange::{
     evidence::{self, Doubt, Settled},
     logs::LogName,
     member::{Input, Member},
+    quota::Quota,
     read,
     refusal::{Code, Fault, Refusal},
     registry::{MemberRequest, Registry, SignedRegistry},
@@ -159,7 +160,8 @@ pub async fn run(
         operator: tls::public_key(&shared.keys.operator_seed()),
         stop: Arc::new(Notify::new()),
         places: Places::default(),
-        quota: Arc::default(),
+        quota: Arc::new(Mutex::new(Quota::of_questions())),
+        pushes: Arc::new(Mutex::new(Quota::of_pushes())),
         registry: watch::Sender::new(Arc::new(signed)),
         home: Arc::new(tokio::sync::Mutex::new(home.clone())),
         intake: Arc::default(),
@@ -518,6 +520,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
             match effect {
                 Effect::Deliver { event, to } => deliver(&server, event, &to).await,
                 Effect::Push(record) => push::send(&server, record).await,
+                Effect::Place(record) => push::place(&server, record).await,
                 Effect::Forward { to, case, application } => {
                     let Ok(peer) = server.shared.context().registry.member(&to).map(|m| m.stated.clone())
                     else {

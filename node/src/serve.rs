@@ -81,6 +81,8 @@ pub struct Server {
     pub places: Places,
     /// How much each asker may still ask.
     pub quota: Arc<Mutex<Quota>>,
+    /// How much each member may still push here.
+    pub pushes: Arc<Mutex<Quota>>,
     /// The registry as signed; connections look up their caller again when it changes.
     pub registry: watch::Sender<Arc<SignedRegistry>>,
     /// The member's directory, and one successor registry at a time.

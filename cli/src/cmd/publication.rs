@@ -10,11 +10,17 @@ use ::node::{
 use credit::{
     calendar::Calendar,
     catalog::Catalog,
+    entry::StatusFact,
     repair::{Deadline, Urgency},
     value::Date,
 };
 use crypto::Timestamp;
-use exchange::wire::{CopyLine, Operation, PushLine, Response};
+use exchange::{
+    artifact::status_fact,
+    receipt::Receipt,
+    registry::Registry,
+    wire::{CopyLine, Operation, PushLine, Response},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,9 +64,10 @@ pub(crate) async fn pushed(dir: &Path) -> Result<Output, Problem> {
 /// Says that this member has published a record.
 pub(crate) async fn publish(id: &str, on: Option<&str>, dir: &Path) -> Result<Output, Problem> {
     let on = on.map(date).transpose()?;
-    let response = Client::open(dir)?.operate(Operation::Publish(record(id)?, on)).await?;
+    let client = Client::open(dir)?;
+    let response = client.operate(Operation::Publish(record(id)?, on)).await?;
     let Response::Receipt(receipt) = response else { return Err(unexpected(&response)) };
-    let on = on.unwrap_or_else(|| Date::from_timestamp(clock::now()));
+    let on = said_on(&client.registry, &receipt)?;
     Ok(Output::new(
         json!({ "record": id, "on": on.to_string(), "event": receipt.index }),
         format!(
@@ -70,21 +77,41 @@ pub(crate) async fn publish(id: &str, on: Option<&str>, dir: &Path) -> Result<Ou
     ))
 }
 
+/// The day that the entry says: without `--on` that of an earlier version, where there was one.
+fn said_on(registry: &Registry, receipt: &Receipt) -> Result<Date, Problem> {
+    match receipt.verify(registry).and_then(|proven| status_fact(registry, &proven)) {
+        Ok(StatusFact::Published(said)) => Ok(said.on),
+        Ok(_) => Err(Problem::fault("the node's receipt is of another entry")),
+        Err(refusal) => Err(Problem::fault(format!("the node's receipt does not hold: {refusal}"))),
+    }
+}
+
 /// How an own record is published, as a sentence.
 pub(crate) fn pushed_line(line: &PushLine) -> String {
     let province = &line.province;
     let way = match (&line.to, line.pushed, line.taken) {
         (None, ..) => {
-            format!("no member serves province {province}, nothing to push / 登记地尚无成员，无需推送")
+            format!(
+                "no member serves province {province}, not pushed until one does / 尚无成员可接收，未推送"
+            )
         }
         (Some(_), false, _) => "to be published here / 由本单位公示".to_owned(),
         (Some(to), true, Some(at)) => format!("pushed to `{to}`, which took it at {} / 已推送", at.rfc3339()),
         (Some(to), true, None) => format!("on its way to `{to}`, tried {} times / 推送中", line.tries),
     };
+    let refused = line
+        .refused
+        .as_ref()
+        .map_or(String::new(), |why| format!("; the receiver did not take it: {why} / 接收方未接收：{why}"));
+    let again = if line.again {
+        "; publish it again / 内容已更正或已解除屏蔽，请重新公示"
+    } else {
+        ""
+    };
     let published =
         line.published.map_or(String::new(), |day| format!("; published on {day} / 已于该日公示"));
     let standing = format!("{} {}", line.status.as_str(), line.status.zh());
-    format!("{way}{}{published}; {standing}", due(line.due))
+    format!("{way}{}{published}{again}{refused}; {standing}", due(line.due))
 }
 
 /// The same as JSON.
@@ -93,16 +120,20 @@ pub(crate) fn pushed_value(line: &PushLine) -> Value {
         "record": line.record.to_string(), "province": line.province, "to": line.to.as_ref().map(|to| to.as_str()),
         "pushed": line.pushed, "since": line.since.rfc3339(), "tries": line.tries, "taken": line.taken.map(Timestamp::rfc3339),
         "due": deadline(line.due), "published": line.published.map(|day| day.to_string()), "status": line.status.as_str(),
+        "again": line.again, "refused": line.refused,
     })
 }
 
 /// What is to be done about a copy.
 fn action(copy: &CopyLine) -> (&'static str, &'static str) {
-    match (copy.status.disclosable(), copy.published, copy.current) {
+    match (copy.status.disclosable() && !copy.corrected, copy.published, copy.current) {
+        (false, Some(_), _) if copy.corrected => {
+            ("take it down: corrected", "认定单位已更正，请停止公示旧内容")
+        }
         (false, Some(_), _) => ("take it down", "请停止公示"),
         (false, None, _) => ("do not publish", "不得公示"),
         (true, Some(_), true) => ("published", "已公示"),
-        (true, Some(_), false) => ("publish this version", "内容已更正，请更新公示"),
+        (true, Some(_), false) => ("publish again", "内容已更正或已解除屏蔽，请重新公示"),
         (true, None, _) => ("publish", "待公示"),
     }
 }
@@ -136,7 +167,7 @@ fn copied_value(catalog: &Catalog, copy: &CopyLine) -> Value {
     json!({
         "record": copy.record.to_string(), "from": copy.from.as_str(), "since": copy.since.rfc3339(),
         "do": action(copy).0, "due": deadline(copy.due), "status": copy.status.as_str(),
-        "published": copy.published.map(|day| day.to_string()), "current": copy.current, "held": copy.held,
+        "published": copy.published.map(|day| day.to_string()), "current": copy.current, "held": copy.held, "corrected": copy.corrected,
         "item": copy.item.as_ref().map(|item| item.as_str()), "subject": copy.subject.as_ref().map(|subject| subject.as_str()),
         "fields": fields(catalog, copy).collect::<serde_json::Map<_, _>>(),
     })

@@ -79,11 +79,20 @@ impl Sim {
         Ok(())
     }
 
+    /// Finds out who is to publish an own record now.
+    pub(super) fn place(&mut self, at: usize, record: RecordId) -> Result<(), Broken> {
+        let node = &self.nodes[at];
+        let key = |slot| node.tree.key(slot);
+        let found = push::place_again(&node.context, &node.disk, &key, &record).map_err(fault)?;
+        let Some((version, place)) = found else { return Ok(()) };
+        self.submit(at, None, Input::Placed { record, version, place: Box::new(place) })
+    }
+
     /// What a member makes of a push: opened and checked, it is handed in.
     pub(super) fn pushed(&self, at: usize, caller: MemberId, answer: &Answer) -> Result<Input, Refusal> {
         let node = &self.nodes[at];
-        let copy = copy::open(&node.context, &node.opening, answer)?;
-        Ok(Input::Pushed { caller, arrived: Box::new(copy.arrived), sealed: codec::to_vec(answer) })
+        let arrived = copy::receive(&node.context, &node.opening, answer)?;
+        Ok(Input::Pushed { caller, arrived: Box::new(arrived), sealed: codec::to_vec(answer) })
     }
 
     /// The receiver's acknowledgement of a push.
@@ -103,7 +112,7 @@ impl Sim {
     pub(super) fn publish(&mut self, at: usize) -> Result<(), Broken> {
         let node = &self.nodes[at];
         let copies = copy::copies(&node.context, &node.disk, None).unwrap_or_default();
-        for copy in copies.into_iter().filter(|copy| copy.status.disclosable() && !copy.current) {
+        for copy in copies.into_iter().filter(|copy| copy.due.is_some()) {
             self.operator(at, Operation::Done, Input::Publish { record: copy.record, on: None })?;
         }
         Ok(())

@@ -337,6 +337,7 @@ impl Sim {
             }
             Effect::Deliver { event, to } => self.deliver(at, event, &to),
             Effect::Push(record) => self.push(at, &record),
+            Effect::Place(record) => self.place(at, record),
             Effect::Forward { to, case, application } => {
                 let Some(to) = self.reach(at, &to) else { return Ok(()) };
                 self.call(at, to, &Request::Apply(application), Call::Forward { case }, PEER_WAIT_MS)?;

@@ -401,7 +401,7 @@ impl Sim {
                         false => Vec::new(),
                     };
                     let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
-                    let place = push::place(&node.context, &sealed, subject);
+                    let place = push::place(&node.context, &sealed, (subject, &row.plain.fields));
                     let named = node.context.own.naming.subject_pseudonym(subject);
                     let row = SealedRow::new(FileRow::default(), sealed, row.tag);
                     let row = row.known_as(twins).published_at(place);

@@ -8,7 +8,7 @@ use std::{
 
 use conformance::sim::{
     disk::Disk,
-    federation::{CATCH_UP_ORDER, Node, build, source},
+    federation::{CATCH_UP_ORDER, Node, body, build, source},
 };
 use credit::{
     catalog::Purpose,
@@ -89,6 +89,10 @@ pub(crate) struct Penalty {
     pub(crate) ended: Option<&'static str>,
     pub(crate) tier: Tier,
     pub(crate) kind: AuthorityKind,
+    /// 处罚类别, joined with `;`.
+    pub(crate) kinds: &'static str,
+    /// 公示截止期, where the file tells it.
+    pub(crate) until: Option<&'static str>,
     /// The operator says that its row is meant as it stands.
     pub(crate) confirmed: bool,
 }
@@ -101,7 +105,8 @@ impl Penalty {
 
     pub(crate) fn general(document: &'static str, decided: &'static str) -> Self {
         let (tier, kind) = (Tier::General, AuthorityKind::GENERAL);
-        Self { document, decided, published: None, ended: None, tier, kind, confirmed: false }
+        let (published, ended, until, kinds) = (None, None, None, "罚款");
+        Self { document, decided, published, ended, tier, kind, kinds, until, confirmed: false }
     }
 }
 
@@ -189,6 +194,7 @@ impl World {
                 Effect::Retire(records) => self.erase(at, records, timer::RETIRED),
                 Effect::Deliver { event, to } => self.deliver(at, event, &to),
                 Effect::Push(record) => self.push(at, record),
+                Effect::Place(record) => self.place(at, record),
                 Effect::Forward { to, case, application } => {
                     let to = self.position(&to);
                     if !self.cut.contains(&to) {
@@ -399,7 +405,20 @@ impl World {
                 let receipt = codec::to_vec(&receipt);
                 self.step(from, Input::Taken { proven: Box::new(proven), receipt });
             }
+            Ok(Some(Response::Refused(refusal))) | Err(refusal) => {
+                let index = log::size(&self.nodes[from].disk, "access").unwrap().0 - 1;
+                self.step(from, Input::NotTaken { record, index, refusal });
+            }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Finds out who is to publish a record now.
+    fn place(&mut self, at: usize, record: RecordId) {
+        let node = &self.nodes[at];
+        let key = |slot| node.tree.key(slot);
+        if let Some((version, place)) = push::place_again(&node.context, &node.disk, &key, &record).unwrap() {
+            self.step(at, Input::Placed { record, version, place: Box::new(place) });
         }
     }
 
@@ -411,8 +430,8 @@ impl World {
         answer: &Answer,
     ) -> Result<Option<Response>, Refusal> {
         let (caller, sealed) = (self.nodes[from].id.clone(), codec::to_vec(answer));
-        let copy = copy::open(&self.nodes[to].context, &self.nodes[to].opening, answer)?;
-        let arrived = Box::new(copy.arrived);
+        let arrived = copy::receive(&self.nodes[to].context, &self.nodes[to].opening, answer)?;
+        let arrived = Box::new(arrived);
         Ok(self.step(to, Input::Pushed { caller, arrived, sealed }))
     }
 
@@ -566,16 +585,20 @@ impl World {
         let node = &self.nodes[at];
         let record = node.context.own.naming.record_id(authority, &item(), penalty.document, &subject());
         let text = |t: &str| Value::Text(t.to_owned());
+        let mut fields = BTreeMap::from([
+            (FieldId(14), text(penalty.document)),
+            (FieldId(18), text(penalty.kinds)),
+            (FieldId(23), Value::Date(date(penalty.decided))),
+            (FieldId(27), text(&body(self.position(authority)))),
+        ]);
+        fields.extend(penalty.until.map(|day| (FieldId(25), Value::Date(date(day)))));
         let plain = PlainRecord {
             subject: subject(),
             item: item(),
             document: penalty.document.to_owned(),
             authority_code: None,
             decided: Some(date(penalty.decided)),
-            fields: BTreeMap::from([
-                (FieldId(14), text(penalty.document)),
-                (FieldId(23), Value::Date(date(penalty.decided))),
-            ]),
+            fields,
         };
         let facts = RecordFacts {
             record,
@@ -594,7 +617,7 @@ impl World {
         let tag = node.context.own.naming.subject_tag(&plain.subject);
         let person = node.context.own.naming.subject_pseudonym(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
-        let place = push::place(&node.context, &sealed, &subject());
+        let place = push::place(&node.context, &sealed, (&plain.subject, &plain.fields));
         let row = FileRow { confirmed: penalty.confirmed, ..FileRow::default() };
         let submission = Submission {
             source: source(),

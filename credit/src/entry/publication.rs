@@ -35,6 +35,9 @@ pub struct Pushed {
     /// Registry version decided under.
     #[n(6)]
     pub registry: u64,
+    /// Entries of this member's status log before it: a correction among them is in what is sent.
+    #[n(7)]
+    pub told: u64,
 }
 
 /// A record received to be published: the mirror image of the sending member's entry.
@@ -56,6 +59,12 @@ pub struct Taken {
     /// Last day on which it is to be published.
     #[n(4)]
     pub due: Deadline,
+    /// The rule under which it was pushed.
+    #[n(5)]
+    pub rule: String,
+    /// Entries of the sender's status log before the push, as its entry says.
+    #[n(6)]
+    pub told: u64,
 }
 
 /// A record published. Its author's newest statement about a record counts, so that a day can be put right.

@@ -73,7 +73,7 @@ impl Authorities {
 
     /// The kind of a body.
     pub(super) fn of_body(&self, name: &str) -> AuthorityKind {
-        let named = |kind: &&Kind| kind.words.is_empty() || kind.words.iter().any(|word| name.contains(word));
+        let named = |kind: &&Kind| kind.words.is_empty() || kind.words.iter().any(|word| ends(name, word));
         self.0.iter().find(named).map_or(AuthorityKind::GENERAL, |kind| kind.number)
     }
 
@@ -81,6 +81,14 @@ impl Authorities {
     pub(super) fn names(&self, kind: AuthorityKind) -> (String, String) {
         let known = self.0.iter().find(|k| k.number == kind);
         known.map_or_else(|| (kind.0.to_string(), kind.0.to_string()), |k| (k.id.clone(), k.name.clone()))
+    }
+}
+
+/// Whether a name ends with a word; with `A*B`, with `B` and `A` somewhere before it.
+fn ends(name: &str, word: &str) -> bool {
+    match word.split_once('*') {
+        Some((before, end)) => name.strip_suffix(end).is_some_and(|rest| rest.contains(before)),
+        None => name.ends_with(word),
     }
 }
 
@@ -95,6 +103,18 @@ mod tests {
         let of = |name| kinds.names(kinds.of_body(name)).0;
         assert_eq!(of("示例市市场监督管理局"), "samr");
         assert_eq!(of("示例区市场监管局"), "samr");
+        for name in [
+            "示例市市场监督管理局示例分局",
+            "示例区市场监督管理局示例市场监督管理所",
+            "示例市市场监督管理局执法总队",
+        ] {
+            assert_eq!(of(name), "samr", "{name}");
+        }
+        for name in
+            ["示例市文化旅游市场监管服务中心", "示例市市场监督管理学会", "示例市药品监督管理局", "示例分局"]
+        {
+            assert_eq!(of(name), "general", "{name}");
+        }
         assert_eq!((of("示例市生态环境局"), of("")), ("general".to_owned(), "general".to_owned()));
     }
 

@@ -24,11 +24,32 @@ pub struct Publication {
     pub push_days: u32,
     /// Working days from receipt in which that province publishes.
     pub receive_days: u32,
+    /// Kinds of penalty that are not published.
+    unpublished_kinds: Vec<String>,
     /// The order, in Chinese.
     pub source: String,
 }
 
-const COLUMNS: [&str; 10] = [
+impl Publication {
+    /// Whether it is the rule for decisions of that day about an item.
+    pub fn covers(&self, item: &ItemId, decided: Date) -> bool {
+        self.item == *item && overlap((self.from, self.until), (decided, Some(decided)))
+    }
+
+    /// Whether a penalty of these kinds (处罚类别, joined with `;`) is published: of one that names none it is not said that
+    /// it is not.
+    pub fn publishes(&self, kinds: &str) -> bool {
+        let hidden = |kind: &str| self.unpublished_kinds.iter().any(|known| known == kind);
+        words(kinds, ';').next().is_none() || !words(kinds, ';').all(hidden)
+    }
+}
+
+/// The words of a joined text.
+fn words(text: &str, by: char) -> impl Iterator<Item = &str> {
+    text.split(by).map(str::trim).filter(|word| !word.is_empty())
+}
+
+const COLUMNS: [&str; 11] = [
     "id",
     "item",
     "authority_kind",
@@ -37,6 +58,7 @@ const COLUMNS: [&str; 10] = [
     "publish_days",
     "push_days",
     "receive_days",
+    "unpublished_kinds",
     "source",
     "confidence",
 ];
@@ -55,6 +77,7 @@ pub(super) fn parse(text: &str, authorities: &Authorities) -> Result<Vec<Publica
             publish_days: days("publish_days")?,
             push_days: days("push_days")?,
             receive_days: days("receive_days")?,
+            unpublished_kinds: words(line.get("unpublished_kinds"), '|').map(str::to_owned).collect(),
             source: line.required("source")?,
         };
         check(&line, &rules, &rule)?;
@@ -84,10 +107,7 @@ pub(super) fn find<'a>(
     kind: AuthorityKind,
     decided: Date,
 ) -> Option<&'a Publication> {
-    let covers = |rule: &&Publication| {
-        (&rule.item, rule.kind) == (item, kind) && overlap((rule.from, rule.until), (decided, Some(decided)))
-    };
-    rules.iter().find(covers)
+    rules.iter().find(|rule| rule.kind == kind && rule.covers(item, decided))
 }
 
 #[cfg(test)]
@@ -114,10 +134,25 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_alone_is_not_published_and_a_fine_with_it_is() {
+        let rules = parsed(PUBLICATION).unwrap();
+        for (kinds, published) in [
+            ("警告", false),
+            ("警告;通报批评", false),
+            ("警告;罚款", true),
+            ("罚款", true),
+            ("其他-警告", true),
+            ("", true),
+        ] {
+            assert_eq!(rules[0].publishes(kinds), published, "{kinds}");
+        }
+    }
+
+    #[test]
     fn two_rules_for_one_day_are_refused() {
-        let more = format!("{PUBLICATION}samr-46,CF,samr,2026-01-01,,20,10,10,示例,C\n");
+        let more = format!("{PUBLICATION}samr-46,CF,samr,2026-01-01,,20,10,10,,示例,C\n");
         assert_eq!(parsed(&more).unwrap_err().column, "valid_from");
-        let twice = format!("{PUBLICATION}samr-45,XK,samr,2026-01-01,,20,10,10,示例,C\n");
+        let twice = format!("{PUBLICATION}samr-45,XK,samr,2026-01-01,,20,10,10,,示例,C\n");
         assert_eq!(parsed(&twice).unwrap_err().column, "id");
     }
 }

@@ -35,7 +35,8 @@ pub(super) fn row(
             let made: Option<PushRow> = made.map(|made| decode(key, made)).transpose()?;
             let Some(index) = row.index else { return Ok(made.map(|_| Wrong::RowDiffers)) };
             let Some(made) = made else { return Ok(complete.then_some(Wrong::RowUnexplained)) };
-            let same = (&made.to, made.index, made.since) == (&row.to, row.index, row.since);
+            let same = (&made.to, made.index, made.since, &made.receivers)
+                == (&row.to, row.index, row.since, &row.receivers);
             differs(complete && !same || !acknowledged(check, rest, index, &row)?)
         }
         Table::Copy => {

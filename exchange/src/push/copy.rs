@@ -9,9 +9,10 @@ use std::sync::Arc;
 use credit::{
     catalog::Mode,
     entry::{Fact, Pushed, Taken},
-    id::{ItemId, MemberId, RecordId},
+    id::{FieldId, ItemId, MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
+    status::Standing,
     subject::{SubjectId, province_of},
     value::{Date, Value},
 };
@@ -24,9 +25,10 @@ use crate::{
     answer::{self, Answer, OpenedField},
     context::Context,
     logs::LogName,
+    propagation,
     refusal::{Code, Fault, Halt, Refusal},
     step::{Reply, Token},
-    tables::{self, Key, Work},
+    tables::{self, Key, Told, Work},
     timer,
     turn::Turn,
     wire::CopyLine,
@@ -57,6 +59,35 @@ pub struct CopyRow {
     /// The [`Answer`] that brought it, sealed to this member; absent when the record has ended, or when a lost store held it.
     #[n(6)]
     pub sealed: Option<Bytes>,
+    /// When a version of the record first came.
+    #[n(7)]
+    pub first: Timestamp,
+    /// The rule under which it was pushed.
+    #[n(8)]
+    pub rule: String,
+    /// Entries of the authority's status log before the push.
+    #[n(9)]
+    pub told: u64,
+}
+
+impl CopyRow {
+    /// Whether the authority has corrected the record since it pushed this version.
+    pub(crate) fn is_corrected(&self, standing: &Standing) -> bool {
+        standing.corrected().is_some_and(|index| index >= self.told)
+    }
+
+    /// The own status entry that acknowledges that the record is shown again; `None` while nobody has lifted a mask.
+    pub(crate) fn shown_again(&self, view: &dyn View, standing: &Standing) -> Result<Option<Told>, Fault> {
+        let index = standing.unmasked();
+        Ok(index.map(|index| propagation::heard(view, &self.from, index)).transpose()?.flatten())
+    }
+
+    /// Last day for its publication: from receipt, or from the day on which it is shown again.
+    fn due_of(&self, context: &Context, shown: Option<Told>) -> Deadline {
+        let Some(rule) = context.rules.publication_named(&self.rule) else { return self.due };
+        let from = shown.map_or(self.since, |shown| shown.at.max(self.since));
+        Deadline::after(Date::from_timestamp(from), rule.receive_days, &context.calendar)
+    }
 }
 
 /// A copy that was opened and holds.
@@ -144,9 +175,56 @@ pub fn open(context: &Context, keys: &[Arc<OpeningKey>], answer: &Answer) -> Res
     Ok(Copy { arrived, item: recorded.item, subject, fields })
 }
 
+/// Opens what was pushed as [`open`] does, and checks that its sender had to push it here, by registry and rules of now.
+///
+/// 1. The sender is a public platform, and the record's authority by the registry: it claims the deciding body, or the body is of
+///    its region and nobody claims it: `caller.not-allowed`.
+/// 2. This build knows the rule that its entry names, and the rule is about the item and the day of the decision: `case.denied`.
+pub fn receive(context: &Context, keys: &[Arc<OpeningKey>], answer: &Answer) -> Result<Arrived, Refusal> {
+    let Copy { arrived, item, fields, .. } = open(context, keys, answer)?;
+    let (from, registry) = (&arrived.from, &context.registry);
+    let item = context.catalog.item(&item).ok_or_else(|| Refusal::new(Code::ItemUnknown, item.as_str()))?;
+    let value = |id: Option<FieldId>| fields.iter().find(|f| Some(f.field) == id).map(|f| &f.value);
+    // 1
+    let stated = &registry.member(from)?.stated;
+    let claims = |body: &str| match registry.authority_of(body) {
+        Some(claimant) => claimant == from,
+        None => stated.system.is_some() && body.get(2..8) == Some(stated.region.as_str()),
+    };
+    let its_own = match value(item.authority_field) {
+        Some(Value::Text(body)) => claims(body),
+        _ => item.authority_field.is_none(),
+    };
+    if !its_own || !stated.role.mirrors_status() {
+        let why = format!(
+            "`{from}` is by the registry not the record's authority; compare the registry versions / 按登记表，推送方不是该信息的认定单位"
+        );
+        return Err(Refusal::new(Code::CallerNotAllowed, why));
+    }
+    // 2
+    let named = &arrived.pushed.rule;
+    let Some(rule) = context.rules.publication_named(named) else { return Err(unknown_rule(named)) };
+    let covers = match value(item.decided_field) {
+        Some(Value::Date(decided)) => rule.covers(&item.id, *decided),
+        _ => false,
+    };
+    if !covers {
+        let why = format!("rule `{named}` is not about this item and day of decision / 该规则不适用于此信息");
+        return Err(Refusal::new(Code::CaseDenied, why));
+    }
+    Ok(arrived)
+}
+
+fn unknown_rule(named: &str) -> Refusal {
+    let why = format!(
+        "this build knows no rule `{named}`; update the receiving node / 接收方程序尚无该规则，请升级接收方节点"
+    );
+    Refusal::new(Code::CaseDenied, why)
+}
+
 /// Takes a copy that was opened, and acknowledges it.
 ///
-/// 1. Its authority has sent it, under a rule of the rule book: `caller.not-allowed`.
+/// 1. Its authority has sent it: `caller.not-allowed`; under a rule that this build knows: `case.denied`.
 /// 2. Known already, or older than what is here: the acknowledgement there is, and no second entry. Another entry at the same
 ///    index is another history: `signature.invalid`.
 /// 3. The copy and the acknowledgement, in one batch. Of a record that has ended no values are kept.
@@ -160,10 +238,11 @@ pub fn take(
 ) -> Result<(), Halt> {
     // 1
     let Arrived { from, index, leaf, pushed } = arrived;
-    let rule = context.rules.publication_named(&pushed.rule).filter(|_| caller == from);
-    let Some(rule) = rule else {
-        return Halt::refuse(Code::CallerNotAllowed, "a decision is pushed by its authority, under a rule");
-    };
+    if caller != from {
+        return Halt::refuse(Code::CallerNotAllowed, "a decision is pushed by its authority");
+    }
+    let named = &pushed.rule;
+    let rule = context.rules.publication_named(named).ok_or_else(|| unknown_rule(named))?;
     let record = pushed.record;
     let ended = standing(turn.view(), from, &record)?.has_ended();
     let key = Key::copy(&record);
@@ -178,7 +257,8 @@ pub fn take(
         // 3
         None => {
             let due = Deadline::after(Date::from_timestamp(turn.now), rule.receive_days, &context.calendar);
-            let taken = Taken { from: from.clone(), index: *index, leaf: *leaf, record, due };
+            let (rule, told) = (named.clone(), pushed.told);
+            let taken = Taken { from: from.clone(), index: *index, leaf: *leaf, record, due, rule, told };
             turn.append(context, LogName::Access, Fact::Taken(taken))?.0
         }
     };
@@ -193,10 +273,13 @@ pub fn take(
 }
 
 /// Projects an own acknowledgement: the copy without its values, and the look whether it is published in time.
-pub(crate) fn kept(turn: &mut Turn<'_>, ack: u64, at: Timestamp, taken: &Taken) {
-    let Taken { from, index, leaf, record, due } = taken.clone();
+pub(crate) fn kept(turn: &mut Turn<'_>, ack: u64, at: Timestamp, taken: &Taken) -> Result<(), Fault> {
+    let Taken { from, index, leaf, record, due, rule, told } = taken.clone();
+    let key = Key::copy(&record);
+    let first = turn.row::<CopyRow>(&key)?.map_or(at, |before| before.first);
     turn.put(&Key::due(due.passed_at(), &Work::Publish(record)), &());
-    turn.put(&Key::copy(&record), &CopyRow { from, index, leaf, since: at, due, ack, sealed: None });
+    turn.put(&key, &CopyRow { from, index, leaf, since: at, due, ack, sealed: None, first, rule, told });
+    Ok(())
 }
 
 /// Sets the clock after which the values of a copy are forgotten, when its authority has ended the record: a publisher has the
@@ -238,14 +321,18 @@ pub fn copies(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
     let prefix = record.as_ref().map_or_else(Key::copies, Key::copy);
     for (rest, row) in tables::rows::<CopyRow>(view, &prefix, usize::MAX)? {
         let Some(record) = record.or_else(|| rest.try_into().ok().map(RecordId)) else { continue };
-        let status = standing(view, &row.from, &record)?.status();
+        let standing = standing(view, &row.from, &record)?;
+        let (status, corrected) = (standing.status(), row.is_corrected(&standing));
+        let shown = row.shown_again(view, &standing)?;
         let said: Option<PublishedRow> = tables::row(view, &Key::published(&record, &context.own.id))?;
-        let current = said.is_some_and(|said| said.at >= row.since);
+        let current =
+            !corrected && said.is_some_and(|said| said.is_of(row.since, shown.map(|shown| shown.index)));
+        let open = !current && !corrected && status.disclosable();
         lines.push(CopyLine {
             record,
+            due: open.then(|| row.due_of(context, shown)),
             from: row.from,
             since: row.since,
-            due: Some(row.due).filter(|_| !current && status.disclosable()),
             status,
             published: said.map(|said| said.on),
             current,
@@ -253,6 +340,7 @@ pub fn copies(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
             item: None,
             subject: None,
             fields: Vec::new(),
+            corrected,
         });
     }
     Ok(lines)

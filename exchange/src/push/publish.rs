@@ -4,11 +4,14 @@
 //! Where a rule set counts from publication and the file did not tell that day, the authority counts from the earliest day that
 //! was said.
 
+use std::collections::BTreeMap;
+
 use credit::{
     entry::{Fact, Published, StatusFact},
     id::{MemberId, RecordId},
     record::RecordFacts,
     repair::Deadline,
+    status::Standing,
     value::Date,
 };
 use crypto::Timestamp;
@@ -22,7 +25,7 @@ use crate::{
     read,
     refusal::{Code, Fault, Halt},
     step::{Effect, Reply, Token},
-    tables::{self, Key, RecipientRow, RecordRow, Told},
+    tables::{self, Key, RecordRow, Told, Work},
     timer,
     turn::Turn,
 };
@@ -43,6 +46,12 @@ pub struct PublishedRow {
 }
 
 impl PublishedRow {
+    /// Whether it was said of what is to be published now: after this version was here, and after this own status entry, which
+    /// says that the mask is off.
+    pub(crate) fn is_of(&self, since: Timestamp, unmasked: Option<u64>) -> bool {
+        self.at >= since && unmasked.is_none_or(|index| self.index > index)
+    }
+
     /// The newer of both.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
@@ -51,11 +60,11 @@ impl PublishedRow {
 }
 
 /// Says that this member has published a record on a day, by default today; of a version that corrects one published before,
-/// the day of that one: publicity does not begin anew.
+/// and of a record that is shown again, the day of the first time: publicity does not begin anew.
 ///
 /// 1. The record is an own one, or was received to be published: `record.unknown`.
-/// 2. It may be published: `case.denied`, with its standing.
-/// 3. The day is not ahead: `case.denied`.
+/// 2. It may be published, and was not corrected since the copy came: `case.denied`, with its standing.
+/// 3. The day is not ahead, nor before the decision or the receipt: `case.denied`.
 /// 4. Said already of this version: the same statement again, and no second entry. Another day puts the one before right.
 pub fn publish(
     context: &Context,
@@ -65,12 +74,12 @@ pub fn publish(
     on: Option<Date>,
 ) -> Result<(), Halt> {
     // 1
-    let Some((authority, since)) = publishable(context, turn, &record)? else {
+    let Some(matter) = publishable(context, turn, &record)? else {
         let why = format!("{record} is neither an own record nor one that was received to be published");
         return Halt::refuse(Code::RecordUnknown, why);
     };
     // 2
-    let status = standing(turn.view(), &authority, &record)?.status();
+    let status = matter.standing.status();
     if !status.disclosable() {
         let why = format!(
             "the record is {} and not to be published / 该信息{}，不得公示",
@@ -79,18 +88,29 @@ pub fn publish(
         );
         return Halt::refuse(Code::CaseDenied, why);
     }
+    if matter.corrected {
+        let why = "its authority has corrected the record; wait for the new version / 认定单位已更正该信息，请待更正后的内容送达再公示";
+        return Halt::refuse(Code::CaseDenied, why);
+    }
     // 3
     let today = Date::from_timestamp(turn.now);
     let said: Option<PublishedRow> = turn.row(&Key::published(&record, &context.own.id))?;
     let on = on.or(said.map(|said| said.on)).unwrap_or(today);
     if on > today {
-        return Halt::refuse(Code::CaseDenied, format!("{on} is ahead; say it on that day"));
+        let why = format!("{on} is ahead; say it on that day / 公示日期不得晚于今日");
+        return Halt::refuse(Code::CaseDenied, why);
+    }
+    if let Some(first) = matter.first.filter(|first| on < *first) {
+        let why = format!(
+            "{on} is before {first}, when it was decided or came here; give the day on which it was published / 公示日期不得早于{first}（作出或收到之日）"
+        );
+        return Halt::refuse(Code::CaseDenied, why);
     }
     // 4
-    let index = match said.filter(|said| said.on == on && said.at >= since) {
+    let index = match said.filter(|said| said.on == on && said.is_of(matter.since, matter.unmasked)) {
         Some(said) => said.index,
         None => {
-            let published = StatusFact::Published(Published { record, authority, on });
+            let published = StatusFact::Published(Published { record, authority: matter.authority, on });
             let signed = context.sign(turn.now, &published);
             turn.append(context, LogName::Status, Fact::Status(signed))?.0
         }
@@ -99,24 +119,47 @@ pub fn publish(
     Ok(())
 }
 
-/// The authority of a record that this member may publish, and since when it has the version it publishes.
-fn publishable(
-    context: &Context,
-    turn: &Turn<'_>,
-    record: &RecordId,
-) -> Result<Option<(MemberId, Timestamp)>, Fault> {
-    let view = turn.view();
+/// A record that this member may publish.
+struct Matter {
+    authority: MemberId,
+    standing: Standing,
+    /// Since when the version is here that is to be published.
+    since: Timestamp,
+    /// Own status entry that tells that a mask is off.
+    unmasked: Option<u64>,
+    /// First day on which it can have been published.
+    first: Option<Date>,
+    /// A copy that its authority has corrected since.
+    corrected: bool,
+}
+
+fn publishable(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<Option<Matter>, Fault> {
+    let (view, own) = (turn.view(), &context.own.id);
     let held = turn.row::<RecordRow>(&Key::record(record))?.filter(|row| !row.erased);
-    let own = held.map(|row| read::authority(view, &row)).transpose()?.flatten();
-    if own.as_ref() == Some(&context.own.id) {
+    if let Some(row) = held
+        && read::authority(view, &row)?.as_ref() == Some(own)
+    {
         let since = turn.row::<PushRow>(&Key::push(record))?.map_or(Timestamp(0), |row| row.since);
-        return Ok(own.map(|own| (own, since)));
+        let first = newest(view, record)?.and_then(|(_, sealed)| sealed.facts.decided);
+        let standing = standing(view, own, record)?;
+        let unmasked = standing.unmasked();
+        let matter = Matter { authority: own.clone(), standing, since, unmasked, first, corrected: false };
+        return Ok(Some(matter));
     }
-    Ok(turn.row::<CopyRow>(&Key::copy(record))?.map(|row| (row.from, row.since)))
+    let Some(row) = turn.row::<CopyRow>(&Key::copy(record))? else { return Ok(None) };
+    let standing = standing(view, &row.from, record)?;
+    Ok(Some(Matter {
+        unmasked: row.shown_again(view, &standing)?.map(|told| told.index),
+        corrected: row.is_corrected(&standing),
+        first: Some(Date::from_timestamp(row.first)),
+        authority: row.from,
+        standing,
+        since: row.since,
+    }))
 }
 
 /// Keeps what a member says of its publication, if it is about an own record or said by this member; at the authority the end of
-/// publicity may follow from it.
+/// publicity may follow from it. A day that was still ahead when it was said is nobody's.
 pub(crate) fn keep(
     context: &Context,
     turn: &mut Turn<'_>,
@@ -125,7 +168,8 @@ pub(crate) fn keep(
     told: Told,
 ) -> Result<(), Fault> {
     let own = &context.own.id;
-    if said.authority != *own && author != own {
+    let ours = said.authority == *own || author == own;
+    if !ours || said.on > Date::from_timestamp(told.at) {
         return Ok(());
     }
     let key = Key::published(&said.record, author);
@@ -140,14 +184,15 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// The day on which an own record was published first, as those say who may: this member, and whoever it was pushed to.
+/// The day on which an own record was published first, as those say who may: this member, and whoever it was pushed to, from the
+/// day of that push on. Another recipient's word counts for nothing, nor does a day on which a publisher did not have it yet.
 pub fn published_on(context: &Context, view: &dyn View, record: &RecordId) -> Result<Option<Date>, Fault> {
+    let push: Option<PushRow> = tables::row(view, &Key::push(record))?;
     let mut first: Option<Date> = None;
     for (rest, row) in tables::rows::<PublishedRow>(view, &Key::published_of(record), usize::MAX)? {
         let Some(author) = tables::key_text(&rest).and_then(MemberId::parse) else { continue };
-        let may = author == context.own.id
-            || tables::row::<RecipientRow>(view, &Key::recipient(record, &author))?.is_some();
-        if may {
+        let had = || push.as_ref().and_then(|push| push.first_to(&author)).map(Date::from_timestamp);
+        if author == context.own.id || had().is_some_and(|day| row.on >= day) {
             first = Some(first.map_or(row.on, |first| first.min(row.on)));
         }
     }
@@ -161,24 +206,67 @@ pub(crate) fn known(
     mut facts: RecordFacts,
 ) -> Result<RecordFacts, Fault> {
     if facts.published.is_none() && facts.authority == context.own.id {
-        // Nothing is published before it is decided.
+        // Nothing is published before it is decided; a correction may have put that day off.
         let said = published_on(context, view, &facts.record)?;
         facts.published = said.map(|on| facts.decided.map_or(on, |decided| on.max(decided)));
     }
     Ok(facts)
 }
 
-/// Says once that a publication is late: of an own record in its own province, or of one received.
-pub(crate) fn due(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Fault> {
-    let late = |due: Option<Deadline>| due.filter(|due| turn.now >= due.passed_at());
+/// Publications that are late, as one tick finds them: an operator is told of all at once.
+#[derive(Default)]
+pub(crate) struct Late(BTreeMap<RecordId, Date>);
+
+impl Late {
+    /// Says it once.
+    pub(crate) fn tell(self, turn: &mut Turn<'_>) {
+        let (count, Some((record, last))) = (self.0.len(), self.0.first_key_value()) else { return };
+        turn.effect(Effect::Alert(format!(
+            "late publications: {count}; record {record} was to be published by {last}, and nobody has said that it is; see `xinqiao record received --due` and `xinqiao record pushed` / {count}件处罚信息应公示而尚未确认公示，其中一件应于{last}前公示"
+        )));
+    }
+}
+
+/// Looks whether a publication is late, of an own record in its own province or of one received. The last day is counted again:
+/// it may have been provisional, or be another one since.
+pub(crate) fn due(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    record: &RecordId,
+    late: &mut Late,
+) -> Result<(), Fault> {
     let copy = super::copy::copies(context, turn.view(), Some(*record))?;
     let own = super::pushes(context, turn.view(), Some(*record))?;
     let waits = copy.iter().map(|c| c.due).chain(own.iter().filter(|p| !p.pushed).map(|p| p.due));
-    if let Some(due) = waits.filter_map(late).next() {
-        let last = due.date;
-        turn.effect(Effect::Alert(format!(
-            "record {record}: it was to be published by {last}, and nobody has said that it is / 处罚信息应于{last}前公示而尚未确认公示"
-        )));
+    for due in waits.flatten() {
+        if turn.now < due.passed_at() {
+            turn.put(&Key::due(due.passed_at(), &Work::Publish(*record)), &());
+        } else {
+            late.0.insert(*record, due.date);
+        }
+    }
+    Ok(())
+}
+
+/// Sets the clock of a publication anew: the record is shown again.
+pub(crate) fn shown_again(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    author: &MemberId,
+    record: &RecordId,
+) -> Result<(), Fault> {
+    let days = if *author == context.own.id {
+        let waits = turn.row::<PushRow>(&Key::push(record))?.is_some_and(|row| row.index.is_none());
+        let facts = newest(turn.view(), record)?.filter(|_| waits).map(|(_, sealed)| sealed.facts);
+        let rule = facts.and_then(|f| context.rules.publication(&f.item, f.kind, f.decided?));
+        rule.map(|rule| rule.publish_days)
+    } else {
+        let row = turn.row::<CopyRow>(&Key::copy(record))?.filter(|row| row.from == *author);
+        row.and_then(|row| context.rules.publication_named(&row.rule)).map(|rule| rule.receive_days)
+    };
+    if let Some(days) = days {
+        let due = Deadline::after(Date::from_timestamp(turn.now), days, &context.calendar);
+        turn.put(&Key::due(due.passed_at(), &Work::Publish(*record)), &());
     }
     Ok(())
 }

@@ -22,8 +22,8 @@ pub struct PushLine {
     /// Province in which its subject is registered, six digits of GB/T 2260.
     #[n(1)]
     pub province: String,
-    /// The member that publishes it: this one for its own province; absent where no member serves the province, and there is
-    /// nothing to do.
+    /// The member that publishes it: this one for its own province; absent where no member serves the province; it is
+    /// placed when one does.
     #[n(2)]
     pub to: Option<MemberId>,
     /// When it was pushed, or taken in.
@@ -47,6 +47,12 @@ pub struct PushLine {
     /// Its standing.
     #[n(9)]
     pub status: Status,
+    /// It was published here, and is to be published again: it was corrected or is shown again since.
+    #[n(10)]
+    pub again: bool,
+    /// Why the receiver did not take it, when it was sent last.
+    #[n(11)]
+    pub refused: Option<String>,
 }
 
 /// A record received to be published.
@@ -86,4 +92,7 @@ pub struct CopyLine {
     /// Its public fields, of a copy that was opened.
     #[n(10)]
     pub fields: Vec<OpenedField>,
+    /// Its authority has corrected the record, and the new version has not come: this one is not to be published.
+    #[n(11)]
+    pub corrected: bool,
 }
