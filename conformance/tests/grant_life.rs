@@ -223,7 +223,7 @@ impl Person {
     }
 
     fn orders(&self, grant: &Signed<Grant>, change: GrantChange, at: Timestamp) -> Signed<GrantOrder> {
-        let order = GrantOrder { grant: grant.digest(), change, at, binding: self.binding.clone() };
+        let order = GrantOrder { grant: grant.clone(), change, at };
         Signed::new(&self.key, &Signer::subject_of(&self.collector), at, &order)
     }
 }
