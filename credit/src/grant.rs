@@ -521,6 +521,43 @@ mod tests {
     }
 
     #[test]
+    fn a_collector_whose_clock_is_fast_ends_no_grant_before_its_time() {
+        let (grant, uses) = (grant(None), Uses::default());
+        let status = |before_ms| {
+            grant.status(&GrantLife::of_expiry(3), &uses, Timestamp(grant.not_after.0 - before_ms))
+        };
+        assert_eq!(status(CLOCK_SKEW_MS_MAX + 1), GrantStatus::Active);
+        assert_eq!(status(CLOCK_SKEW_MS_MAX), GrantStatus::Expired);
+        let unheard = grant.status(&GrantLife::default(), &uses, Timestamp(grant.not_after.0 - 1));
+        assert_eq!(unheard, GrantStatus::Active);
+    }
+
+    #[test]
+    fn words_on_which_nobody_answers_are_told_by_the_rule_that_they_break() {
+        let item = || Scope { item: ItemId::parse("CF").unwrap(), fields: Vec::new() };
+        let sound = Grant { scope: vec![item()], ..grant(Some(Frequency { uses: 1, days: 1 })) };
+        assert_eq!(sound.malformed(), None);
+        let most =
+            Grant { scope: vec![item(); ITEMS_PER_GRANT_MAX], keep_days: KEEP_DAYS_MAX, ..sound.clone() };
+        assert_eq!(most.malformed(), None);
+        let too_long = Some(Frequency { uses: 1, days: PERIOD_DAYS_MAX + 1 });
+        for (words, rule) in [
+            (Grant { purposes: Vec::new(), ..sound.clone() }, "purpose"),
+            (Grant { scope: Vec::new(), ..sound.clone() }, "items"),
+            (Grant { scope: vec![item(); ITEMS_PER_GRANT_MAX + 1], ..sound.clone() }, "items"),
+            (Grant { not_after: sound.not_before, ..sound.clone() }, "some time"),
+            (Grant { uses_max: 0, ..sound.clone() }, "one use"),
+            (Grant { keep_days: 0, ..sound.clone() }, "may be kept"),
+            (Grant { keep_days: KEEP_DAYS_MAX + 1, ..sound.clone() }, "may be kept"),
+            (Grant { period: Some(Frequency { uses: 0, days: 1 }), ..sound.clone() }, "frequency"),
+            (Grant { period: too_long, ..sound.clone() }, "frequency"),
+        ] {
+            let why = words.malformed();
+            assert!(why.as_ref().is_some_and(|why| why.contains(rule)), "{rule}: {why:?}");
+        }
+    }
+
+    #[test]
     fn a_pause_ends_and_a_revocation_does_not() {
         let (grant, uses) = (grant(None), Uses::default());
         let status = |life: GrantLife| grant.status(&life, &uses, day(1));
