@@ -128,6 +128,9 @@ fn a_grant_ends_once_by_the_clock_and_its_collector_knows_it_after_its_disk_is_l
     world.now = Timestamp(world.now.0 - 10_000);
     assert_eq!(status(&world, JS, &kept), GrantStatus::Expired);
     assert_eq!(status(&world, SH, &kept), GrantStatus::Active);
+    // Whom it was for is forgotten, and that it was issued here is not.
+    assert_eq!(world.fsck(OUTLET), Vec::<String>::new());
+    done(world.step(OUTLET, Input::ChangeGrant(kept.digest(), GrantChange::Revoke)));
 }
 
 #[test]
