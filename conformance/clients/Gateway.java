@@ -81,8 +81,8 @@ public final class Gateway {
     /**
      * Hand in a grant: POST /v1/grants
      * grant (needed): The file of `xinqiao grant issue` in base64.
-     * Gives Grant: binding_id, collector, id, keep_days, letter_sha256, not_after, not_before, period,
-     * purposes, scope, status, status_zh, subject, uses_max.
+     * Gives Grant: collector, id, keep_days, key_id, letter_sha256, not_after, not_before, period, purposes,
+     * scope, status, status_zh, subject, uses_max.
      */
     Map<String, Object> addGrant(Map<String, Object> body) throws Exception {
         return json(call("POST", "/v1/grants", given(), given(), body));
@@ -91,8 +91,8 @@ public final class Gateway {
     /**
      * A grant handed in before: GET /v1/grants/{id}
      * id (needed): Digest of the signed grant.
-     * Gives Grant: binding_id, collector, id, keep_days, letter_sha256, not_after, not_before, period,
-     * purposes, scope, status, status_zh, subject, uses_max.
+     * Gives Grant: collector, id, keep_days, key_id, letter_sha256, not_after, not_before, period, purposes,
+     * scope, status, status_zh, subject, uses_max.
      */
     Map<String, Object> getGrant(String id) throws Exception {
         return json(call("GET", "/v1/grants/" + encoded(id), given(), given(), null));

@@ -75,8 +75,8 @@ class Operations:
         """
         Hand in a grant: POST /v1/grants
         grant (needed): The file of `xinqiao grant issue` in base64.
-        Gives Grant: binding_id, collector, id, keep_days, letter_sha256, not_after, not_before, period,
-        purposes, scope, status, status_zh, subject, uses_max.
+        Gives Grant: collector, id, keep_days, key_id, letter_sha256, not_after, not_before, period, purposes,
+        scope, status, status_zh, subject, uses_max.
         """
         return self._call(
             "POST",
@@ -88,8 +88,8 @@ class Operations:
         """
         A grant handed in before: GET /v1/grants/{id}
         id (needed): Digest of the signed grant.
-        Gives Grant: binding_id, collector, id, keep_days, letter_sha256, not_after, not_before, period,
-        purposes, scope, status, status_zh, subject, uses_max.
+        Gives Grant: collector, id, keep_days, key_id, letter_sha256, not_after, not_before, period, purposes,
+        scope, status, status_zh, subject, uses_max.
         """
         return self._call(
             "GET",

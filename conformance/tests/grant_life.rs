@@ -11,6 +11,7 @@ use credit::{
     entry::{Entry, Fact, StatusFact},
     grant::{Grant, GrantChange, GrantNews, GrantStatus, Scope},
     id::{GrantId, MemberId},
+    policy::Role,
     question::Question,
     subject::SubjectId,
 };
@@ -23,7 +24,9 @@ use exchange::{
     grant,
     logs::LogName,
     member::Input,
-    refusal::{Code, Refusal},
+    refusal::{Code, Halt, Refusal},
+    registry::PastKeys,
+    tables::Key,
     wire::{KeyDraft, Response},
 };
 use ledger::{log, tree::LeafIndex};
@@ -125,6 +128,9 @@ fn a_grant_ends_once_by_the_clock_and_its_collector_knows_it_after_its_disk_is_l
     world.now = Timestamp(world.now.0 - 10_000);
     assert_eq!(status(&world, JS, &kept), GrantStatus::Expired);
     assert_eq!(status(&world, SH, &kept), GrantStatus::Active);
+    // Whom it was for is forgotten, and that it was issued here is not.
+    assert_eq!(world.fsck(OUTLET), Vec::<String>::new());
+    done(world.step(OUTLET, Input::ChangeGrant(kept.digest(), GrantChange::Revoke)));
 }
 
 #[test]
@@ -189,6 +195,11 @@ struct Person {
 impl Person {
     /// The outlet vouches for its key for 30 days.
     fn new(world: &mut World, seed: u8, subject: SubjectId) -> Self {
+        Self::at(world, OUTLET, seed, subject)
+    }
+
+    /// This collector does.
+    fn at(world: &mut World, collector: usize, seed: u8, subject: SubjectId) -> Self {
         let key = SigningKey::from_seed(&Secret::new([seed; 32]));
         let draft = KeyDraft {
             subject,
@@ -196,8 +207,8 @@ impl Person {
             not_after: world.now.plus_ms(30 * DAY),
             paper: Digest::of(b"an application"),
         };
-        let Some(Response::Binding(binding)) = world.step(OUTLET, Input::BindKey(draft)) else { panic!() };
-        Self { key, binding, collector: world.nodes[OUTLET].id.clone() }
+        let Some(Response::Binding(binding)) = world.step(collector, Input::BindKey(draft)) else { panic!() };
+        Self { key, binding, collector: world.nodes[collector].id.clone() }
     }
 
     fn words(&self, world: &World, number: u8) -> Grant {
@@ -223,7 +234,7 @@ impl Person {
     }
 
     fn orders(&self, grant: &Signed<Grant>, change: GrantChange, at: Timestamp) -> Signed<GrantOrder> {
-        let order = GrantOrder { grant: grant.digest(), change, at, binding: self.binding.clone() };
+        let order = GrantOrder { grant: grant.clone(), change, at };
         Signed::new(&self.key, &Signer::subject_of(&self.collector), at, &order)
     }
 }
@@ -273,8 +284,11 @@ fn a_subject_signs_its_grant_and_orders_what_becomes_of_it() {
     // Nor does another subject's key, nor another key of the same subject.
     for (seed, of) in [(5, SubjectId::parse("91320505Y0LXM9KP2T").unwrap()), (6, subject())] {
         let other = Person::new(&mut world, seed, of);
-        let order = other.orders(&grant, pause, later);
-        refused(ordered(&mut world, &order), Code::GrantInvalid, "another key");
+        for change in [pause, GrantChange::Revoke] {
+            let order = other.orders(&grant, change, later);
+            let refusal = world.nodes[OUTLET].context.registry.verify_order(&order).unwrap_err();
+            assert!(refusal.to_string().contains("names another key"), "{refusal}");
+        }
     }
     assert_eq!(asked(&mut world, SH, &grant, 5), "answered");
     // A revocation is taken whatever its date.
@@ -282,6 +296,211 @@ fn a_subject_signs_its_grant_and_orders_what_becomes_of_it() {
     assert_eq!(asked(&mut world, SH, &grant, 6), "grant-revoked");
     let again = person.orders(&grant, resume, later.plus_ms(9));
     refused(ordered(&mut world, &again), Code::GrantInvalid, "no way back");
+}
+
+#[test]
+fn a_grant_that_was_never_lodged_is_revoked_by_the_order_of_its_subject_and_by_nobody_else() {
+    let mut world = world();
+    let person = Person::new(&mut world, 9, subject());
+    let grant = person.signs(&world, &person.words(&world, 1));
+    assert_eq!(asked(&mut world, SH, &grant, 2), "answered");
+    // A grant that its collector has signed itself is not a subject's to order about.
+    let letter = world.granted(3, 9);
+    let order = person.orders(&letter, GrantChange::Revoke, world.now);
+    let refusal = world.nodes[OUTLET].context.registry.verify_order(&order).unwrap_err();
+    assert!(refusal.to_string().contains("not its issuer's"), "{refusal}");
+
+    let order = person.orders(&grant, GrantChange::Revoke, world.now);
+    for _ in 0..2 {
+        done(ordered(&mut world, &order));
+    }
+    assert_eq!([GrantNews::Issued, GrantNews::Revoked].map(|of| news(&world, OUTLET, of)), [2, 1]);
+    assert_eq!([SH, JS].map(|at| status(&world, at, &grant)), [GrantStatus::Revoked; 2]);
+    assert_eq!(status(&world, BANK, &grant), GrantStatus::Revoked, "its grantee is told");
+    assert_eq!(asked(&mut world, SH, &grant, 4), "grant-revoked");
+    // Lodged after that it is what it was.
+    done(lodged(&mut world, &grant));
+    assert_eq!(
+        (news(&world, OUTLET, GrantNews::Issued), status(&world, SH, &grant)),
+        (2, GrantStatus::Revoked)
+    );
+}
+
+#[test]
+fn a_grant_that_allows_what_no_grant_may_is_honoured_by_nobody_although_its_subject_signed_it() {
+    let mut world = world();
+    let person = Person::new(&mut world, 9, subject());
+    let words = person.words(&world, 1);
+    let registry = &world.nodes[SH].context.registry;
+    for changed in [
+        Grant { keep_days: u32::MAX, ..words.clone() },
+        Grant { scope: vec![words.scope[0].clone(); 33], ..words.clone() },
+        Grant { uses_max: 0, ..words.clone() },
+    ] {
+        let refusal = registry.verify_grant(&person.signs(&world, &changed)).unwrap_err();
+        assert_eq!(refusal.known(), Some(Code::GrantInvalid), "{refusal}");
+    }
+    assert!(registry.verify_grant(&person.signs(&world, &words)).is_ok());
+}
+
+#[test]
+fn no_two_entries_of_one_key_can_be_linked_and_its_collector_finds_them_after_its_disk_is_lost() {
+    let mut world = world();
+    let person = Person::new(&mut world, 9, subject());
+    let other = Person::new(&mut world, 8, subject());
+    let mut sign = |person: &Person, number| {
+        let grant = person.signs(&world, &person.words(&world, number));
+        done(lodged(&mut world, &grant));
+        grant
+    };
+    let (grants, others) = ([sign(&person, 1), sign(&person, 2)], sign(&other, 3));
+    // What a reader of the log has, and what the grantee of one of them could compare it with.
+    let issues: Vec<_> = world
+        .statements(OUTLET)
+        .into_iter()
+        .filter_map(|(_, fact)| match fact {
+            StatusFact::GrantIssued(issued) => Some(issued),
+            _ => None,
+        })
+        .collect();
+    let key = world.nodes[OUTLET].context.registry.verify(&person.binding).unwrap().get().key_digest();
+    let mut tags: Vec<_> = issues.iter().map(|issued| issued.tag.unwrap()).collect();
+    tags.extend([key, person.binding.digest()]);
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags.len(), 5, "three tags, each its own, and neither the key's digest nor its binding's");
+
+    let outlet = world.nodes[OUTLET].id.clone();
+    world.pull(JS, &outlet, LogName::Status);
+    world.lose_disk(OUTLET);
+    let withdrawn = world.statements(BANK).len();
+    let binding = world.nodes[OUTLET].context.registry.verify(&person.binding).unwrap();
+    done(world.step(OUTLET, Input::WithdrawKey(binding)));
+    // Two grants, one grantee: it is told, and of the other key nothing has become.
+    assert_eq!(world.statements(BANK).len(), withdrawn + 1);
+    for grant in &grants {
+        assert_eq!([BANK, SH].map(|at| status(&world, at, grant)), [GrantStatus::Revoked; 2]);
+    }
+    assert_eq!([BANK, SH].map(|at| status(&world, at, &others)), [GrantStatus::Active; 2]);
+    assert_eq!(world.fsck(OUTLET), Vec::<String>::new());
+}
+
+#[test]
+fn a_key_that_one_collector_withdraws_is_withdrawn_at_all_and_bound_by_none_again() {
+    let mut world = World::with(at("2026-05-06", 10), |member| {
+        member.collector |= member.id.as_str() == "js";
+    });
+    world.collect(SH, &Penalty::general("沪示罚〔2026〕1号", "2026-03-02"));
+    let at_outlet = Person::new(&mut world, 9, subject());
+    let again = Person::at(&mut world, OUTLET, 9, subject());
+    let at_js = Person::at(&mut world, JS, 9, subject());
+    // Somebody else has the public key bound to itself.
+    let stranger = SubjectId::parse("91320505Y0LXM9KP2T").unwrap();
+    let taken = Person::at(&mut world, JS, 9, stranger.clone());
+    let signed = |person: &Person, number| person.signs(&world, &person.words(&world, number));
+    let (first, second, third) = (signed(&at_outlet, 1), signed(&again, 2), signed(&at_js, 3));
+
+    let withdraw = |world: &mut World, person: &Person| {
+        let binding = world.nodes[JS].context.registry.verify(&person.binding).unwrap();
+        done(world.step(JS, Input::WithdrawKey(binding)));
+    };
+    withdraw(&mut world, &taken);
+    for grant in [&first, &second, &third] {
+        assert_eq!(status(&world, SH, grant), GrantStatus::Active, "it was another subject's to withdraw");
+    }
+    withdraw(&mut world, &at_js);
+    for grant in [&first, &second, &third] {
+        assert_eq!(status(&world, SH, grant), GrantStatus::Revoked);
+    }
+    assert_eq!(asked(&mut world, SH, &first, 4), "grant-revoked");
+    refused(lodged(&mut world, &first), Code::GrantInvalid, "withdrawn");
+    let draft = |key| KeyDraft {
+        subject: subject(),
+        key: PublicKey(SigningKey::from_seed(&Secret::new([key; 32])).verifying_key().to_bytes()),
+        not_after: world.now.plus_ms(DAY),
+        paper: Digest::ZERO,
+    };
+    let (old, new) = (draft(9), draft(10));
+    refused(world.step(OUTLET, Input::BindKey(old)), Code::GrantInvalid, "another one");
+    assert!(matches!(world.step(OUTLET, Input::BindKey(new)), Some(Response::Binding(_))));
+}
+
+#[test]
+fn the_outlet_repeats_a_last_use_only_of_who_answers_and_only_of_a_question_that_it_passed_on() {
+    for case in ["as it should be", "never passed on", "passed on to others", "no answering member"] {
+        let mut world = world();
+        let (sh, js) = (world.nodes[SH].id.clone(), world.nodes[JS].id.clone());
+        let grant = world.granted(1, 1);
+        let question = world.asked_on(grant.clone(), 2, FIELDS, &[]);
+        assert_eq!(verdict(&mut world, SH, &question), "answered");
+        let row = Key::relayed(&question.signed().digest());
+        match case {
+            "never passed on" => world.damage(OUTLET, &row, None),
+            "passed on to others" => world.damage(OUTLET, &row, Some(codec::to_vec(&vec![js]))),
+            "no answering member" => {
+                let registry = Arc::make_mut(&mut world.nodes[OUTLET].context.registry);
+                registry.members.iter_mut().find(|m| m.stated.id == sh).unwrap().stated.role = Role::Auditor;
+                let registry = world.nodes[OUTLET].context.registry.clone();
+                world.step(OUTLET, Input::Registry(registry));
+            }
+            _ => {}
+        }
+        world.pull(OUTLET, &sh, LogName::Status);
+        let repeated = usize::from(case == "as it should be");
+        assert_eq!(news(&world, OUTLET, GrantNews::UsedUp), repeated, "{case}");
+        let told = if repeated == 1 { GrantStatus::UsedUp } else { GrantStatus::Active };
+        assert_eq!(status(&world, BANK, &grant), told, "{case}");
+    }
+}
+
+#[test]
+fn a_key_that_its_collector_no_longer_has_vouches_only_for_what_its_log_says_was_issued() {
+    let mut world = world();
+    let person = Person::new(&mut world, 9, subject());
+    let lodged_before = person.signs(&world, &person.words(&world, 1));
+    done(lodged(&mut world, &lodged_before));
+    let letter = world.granted(2, 9);
+    let outlet = world.nodes[OUTLET].id.clone();
+    for at in [SH, JS] {
+        world.pull(at, &outlet, LogName::Status);
+    }
+    // Whoever has the old key makes up a letter, a key of somebody, and a grant that this key signs, all dated before.
+    let stolen = world.nodes[OUTLET].context.clone();
+    let of = stolen.registry.verify_grant(&letter).unwrap().into_inner();
+    let by_letter = stolen.sign(world.now, &Grant { id: GrantId([7; 16]), ..of });
+    let thief = Person::new(&mut world, 7, subject());
+    let by_key = thief.signs(&world, &thief.words(&world, 3));
+
+    let new = SigningKey::from_seed(&Secret::new([77; 32]));
+    for at in [SH, OUTLET, BANK] {
+        let registry = Arc::make_mut(&mut world.nodes[at].context.registry);
+        let entry = registry.members.iter_mut().find(|m| m.stated.id == outlet).unwrap();
+        entry.past.push(PastKeys::of(&entry.stated, world.now));
+        entry.stated.sign = PublicKey(new.verifying_key().to_bytes());
+    }
+    world.now = world.now.plus_ms(1_000);
+    let known = |at: usize, grant: &Signed<Grant>| {
+        let node = &world.nodes[at];
+        let verified = node.context.registry.verify_grant(grant).unwrap();
+        grant::known(&node.context, &node.disk, &verified, None)
+            .map(|known| known.status(verified.get(), world.now))
+    };
+    for grant in [&lodged_before, &letter] {
+        assert_eq!(known(SH, grant).unwrap(), GrantStatus::Active);
+    }
+    for grant in [&by_letter, &by_key] {
+        let Err(Halt::Refusal(refusal)) = known(SH, grant) else { panic!() };
+        assert!(
+            refusal.known() == Some(Code::GrantInvalid) && refusal.to_string().contains("another key since")
+        );
+    }
+    // The grantee keeps no copy, and answers nobody.
+    assert_eq!(known(BANK, &by_letter).unwrap(), GrantStatus::Active);
+    // Nor does the collector lodge it, which would write it into its log.
+    let registry = world.nodes[OUTLET].context.registry.clone();
+    let verified = registry.verify_grant(&by_key).unwrap();
+    world.step(OUTLET, Input::Registry(registry));
+    refused(world.step(OUTLET, Input::LodgeGrant(verified)), Code::GrantInvalid, "has ended");
 }
 
 #[test]

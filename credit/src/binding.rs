@@ -4,13 +4,17 @@
 //! (`exchange::registry`, which knows the collectors' keys).
 
 use crypto::{
-    Digest, Timestamp,
+    Digest, Timestamp, codec,
     label::Label,
     sign::{PublicKey, Signed, Statement},
 };
 use minicbor::{Decode, Encode};
 
-use crate::{grant::GrantChange, id::MemberId, subject::SubjectId};
+use crate::{
+    grant::{Grant, GrantChange},
+    id::MemberId,
+    subject::SubjectId,
+};
 
 /// Longest time for which a collector vouches for a key: three years, so that one that is lost and not reported ends by
 /// itself.
@@ -44,22 +48,28 @@ impl Statement for KeyBinding {
     const LABEL: Label = Label::SignKeyBinding;
 }
 
+impl KeyBinding {
+    /// The key by which its withdrawal names it, the same in every binding of it. Nobody can guess it from the subject: the
+    /// public key is random. The subject is part of it, so that who has somebody else's public key bound to itself cannot
+    /// have the other's withdrawn.
+    pub fn key_digest(&self) -> Digest {
+        Digest::labelled(Label::SubjectKey, &codec::to_vec(&(&self.subject, &self.key)))
+    }
+}
+
 /// What a subject wants done to a grant, signed with its own key.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct GrantOrder {
-    /// Digest of the signed grant.
+    /// The grant itself: so the order shows that its key has signed it, also where the collector has never seen it.
     #[n(0)]
-    pub grant: Digest,
+    pub grant: Signed<Grant>,
     /// What.
     #[n(1)]
     pub change: GrantChange,
     /// When, by the subject's clock: of two orders the newer one holds, in whichever order they come.
     #[n(2)]
     pub at: Timestamp,
-    /// The collector's word about the key.
-    #[n(3)]
-    pub binding: Signed<KeyBinding>,
 }
 
 impl Statement for GrantOrder {

@@ -293,8 +293,8 @@ pub enum StatusFact {
     /// outlet.
     #[n(22)]
     GrantUsedUp(#[n(0)] GrantUsedUp),
-    /// The collector no longer vouches for a subject's key, by the digest of its signed binding: every grant that the key
-    /// has signed is over.
+    /// The collector no longer vouches for a subject's key, by the digest of subject and key: every grant that the key has
+    /// signed is over, whoever has vouched for it.
     #[n(23)]
     KeyWithdrawn(#[n(0)] Digest),
     /// This member has published a record (公示).
@@ -312,7 +312,7 @@ impl StatusFact {
         }
     }
 
-    /// The grant it is about, or of a withdrawn key the binding, and what it tells of it; `None` for every other statement.
+    /// The grant it is about, or of a withdrawn key that key, and what it tells of it; `None` for every other statement.
     pub fn grant(&self) -> Option<(&Digest, GrantNews)> {
         match self {
             Self::GrantIssued(issued) => Some((&issued.grant, GrantNews::Issued)),
@@ -321,17 +321,17 @@ impl StatusFact {
             Self::GrantRevoked(grant, _) => Some((grant, GrantNews::Revoked)),
             Self::GrantExpired(grant) => Some((grant, GrantNews::Expired)),
             Self::GrantUsedUp(used) => Some((&used.grant, GrantNews::UsedUp)),
-            Self::KeyWithdrawn(binding) => Some((binding, GrantNews::KeyWithdrawn)),
+            Self::KeyWithdrawn(key) => Some((key, GrantNews::KeyWithdrawn)),
             _ => None,
         }
     }
 
-    /// The life that this statement alone, entry `index` of a collector's status log, gives one of its grants or bindings;
+    /// The life that this statement alone, entry `index` of a collector's status log, gives one of its grants, or a key;
     /// `None` for every other statement, and for a use-up, which is not the collector's to say.
     pub fn grant_life(&self, index: u64) -> Option<(&Digest, GrantLife)> {
         let paused = |on, ordered: &Option<Ordered>| GrantLife::of_pause(on, index, *ordered);
         match self {
-            Self::GrantIssued(issued) => Some((&issued.grant, GrantLife::of_issue(index, issued.binding))),
+            Self::GrantIssued(issued) => Some((&issued.grant, GrantLife::of_issue(index, issued.tag))),
             Self::GrantPaused(grant, ordered) => Some((grant, paused(true, ordered))),
             Self::GrantResumed(grant, ordered) => Some((grant, paused(false, ordered))),
             Self::GrantRevoked(grant, _) | Self::KeyWithdrawn(grant) => {
@@ -357,9 +357,10 @@ pub struct GrantIssued {
     /// First moment after its validity.
     #[n(2)]
     pub not_after: Timestamp,
-    /// Of a grant that its subject has signed: digest of the signed binding of its key.
+    /// Of a grant that its subject has signed: a tag of its key that its collector alone can test. The key itself, or its
+    /// binding, would tell every reader which grants are of one subject.
     #[n(3)]
-    pub binding: Option<Digest>,
+    pub tag: Option<Digest>,
 }
 
 /// The end of a grant by use.

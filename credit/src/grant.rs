@@ -13,6 +13,7 @@ use crate::{
     binding::KeyBinding,
     catalog::Purpose,
     id::{FieldId, GrantId, ItemId, MemberId},
+    question::CLOCK_SKEW_MS_MAX,
     status::Mark,
     subject::SubjectId,
     value::Date,
@@ -123,6 +124,30 @@ impl Statement for Grant {
 }
 
 impl Grant {
+    /// Why nobody answers on a grant with these words, whoever has signed it; `None` when they are sound. Whether its
+    /// member, items and fields exist is not asked here.
+    pub fn malformed(&self) -> Option<String> {
+        let days = |most: u64| format!("1 to {most} days");
+        let rules = [
+            (self.purposes.is_empty(), "it names no purpose".to_owned()),
+            (
+                self.scope.is_empty() || self.scope.len() > ITEMS_PER_GRANT_MAX,
+                format!("it names 1 to {ITEMS_PER_GRANT_MAX} items"),
+            ),
+            (self.not_after <= self.not_before, "it is valid for some time".to_owned()),
+            (self.uses_max == 0, "it allows at least one use".to_owned()),
+            (
+                !(1..=KEEP_DAYS_MAX).contains(&self.keep_days),
+                format!("it says how long data may be kept: {}", days(KEEP_DAYS_MAX.into())),
+            ),
+            (
+                self.period.is_some_and(|period| !period.sound()),
+                format!("a frequency is at least one use in {}", days(PERIOD_DAYS_MAX.into())),
+            ),
+        ];
+        rules.into_iter().find_map(|(broken, rule)| broken.then_some(rule))
+    }
+
     /// Until when the asker may keep what was answered at `at`.
     pub fn keep_until(&self, at: Timestamp) -> Timestamp {
         at.plus_ms(u64::from(self.keep_days) * DAY_MS)
@@ -135,12 +160,18 @@ impl Grant {
 
     /// What a member that knows `life` and has answered `uses` makes of the grant at `now`: the first that applies of
     /// revoked, not yet valid, expired, used up, paused, resting.
+    ///
+    /// The collector's word that it is over counts as far as two clocks may differ: one that is fast by more ends nothing.
     pub fn status(&self, life: &GrantLife, uses: &Uses, now: Timestamp) -> GrantStatus {
         let within = |period: Frequency| uses.within(Date::from_timestamp(now), period.days);
+        let end = match life.expired() {
+            true => Timestamp(self.not_after.0.saturating_sub(CLOCK_SKEW_MS_MAX)),
+            false => self.not_after,
+        };
         let order = [
             (life.revoked.is_some(), GrantStatus::Revoked),
             (now < self.not_before, GrantStatus::NotYet),
-            (life.expired() || now >= self.not_after, GrantStatus::Expired),
+            (now >= end, GrantStatus::Expired),
             (uses.total() >= u64::from(self.uses_max), GrantStatus::UsedUp),
             (life.paused(), GrantStatus::Paused),
             (self.period.is_some_and(|p| within(p) >= u64::from(p.uses)), GrantStatus::Resting),
@@ -299,14 +330,14 @@ pub struct Issue {
     /// Index of the entry.
     #[n(0)]
     pub index: u64,
-    /// The binding of the key that signed it, where that is its subject's.
+    /// The tag of the key that signed it, where that is its subject's: its collector alone can tell of which.
     #[n(1)]
-    pub binding: Option<Digest>,
+    pub tag: Option<Digest>,
 }
 
 /// What a collector's status log says of one of its grants; merges like a record's standing, so that late, repeated or
-/// reordered news cannot bring a revoked grant back, nor an older pause undo a newer word. Of the binding of a subject's
-/// key it says whether that is withdrawn.
+/// reordered news cannot bring a revoked grant back, nor an older pause undo a newer word. Of a subject's key it says
+/// whether that is withdrawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct GrantLife {
@@ -329,8 +360,8 @@ pub struct GrantLife {
 
 impl GrantLife {
     /// The life that the issue alone would give.
-    pub fn of_issue(index: u64, binding: Option<Digest>) -> Self {
-        Self { issued: Some(Issue { index, binding }), ..Self::default() }
+    pub fn of_issue(index: u64, tag: Option<Digest>) -> Self {
+        Self { issued: Some(Issue { index, tag }), ..Self::default() }
     }
 
     /// The life that a pause alone, or the end of one, would give.
@@ -371,6 +402,11 @@ impl GrantLife {
     /// Whether it is revoked.
     pub fn revoked(&self) -> bool {
         self.revoked.is_some()
+    }
+
+    /// The revocation alone, if there is one.
+    pub fn end(self) -> Self {
+        Self { revoked: self.revoked, ..Self::default() }
     }
 
     /// Whether its collector has said that it is over.
@@ -482,6 +518,43 @@ mod tests {
         uses.count(day(70));
         assert_eq!(status(&uses, day(99)), GrantStatus::UsedUp);
         assert_eq!(status(&uses, day(100)), GrantStatus::Expired);
+    }
+
+    #[test]
+    fn a_collector_whose_clock_is_fast_ends_no_grant_before_its_time() {
+        let (grant, uses) = (grant(None), Uses::default());
+        let status = |before_ms| {
+            grant.status(&GrantLife::of_expiry(3), &uses, Timestamp(grant.not_after.0 - before_ms))
+        };
+        assert_eq!(status(CLOCK_SKEW_MS_MAX + 1), GrantStatus::Active);
+        assert_eq!(status(CLOCK_SKEW_MS_MAX), GrantStatus::Expired);
+        let unheard = grant.status(&GrantLife::default(), &uses, Timestamp(grant.not_after.0 - 1));
+        assert_eq!(unheard, GrantStatus::Active);
+    }
+
+    #[test]
+    fn words_on_which_nobody_answers_are_told_by_the_rule_that_they_break() {
+        let item = || Scope { item: ItemId::parse("CF").unwrap(), fields: Vec::new() };
+        let sound = Grant { scope: vec![item()], ..grant(Some(Frequency { uses: 1, days: 1 })) };
+        assert_eq!(sound.malformed(), None);
+        let most =
+            Grant { scope: vec![item(); ITEMS_PER_GRANT_MAX], keep_days: KEEP_DAYS_MAX, ..sound.clone() };
+        assert_eq!(most.malformed(), None);
+        let too_long = Some(Frequency { uses: 1, days: PERIOD_DAYS_MAX + 1 });
+        for (words, rule) in [
+            (Grant { purposes: Vec::new(), ..sound.clone() }, "purpose"),
+            (Grant { scope: Vec::new(), ..sound.clone() }, "items"),
+            (Grant { scope: vec![item(); ITEMS_PER_GRANT_MAX + 1], ..sound.clone() }, "items"),
+            (Grant { not_after: sound.not_before, ..sound.clone() }, "some time"),
+            (Grant { uses_max: 0, ..sound.clone() }, "one use"),
+            (Grant { keep_days: 0, ..sound.clone() }, "may be kept"),
+            (Grant { keep_days: KEEP_DAYS_MAX + 1, ..sound.clone() }, "may be kept"),
+            (Grant { period: Some(Frequency { uses: 0, days: 1 }), ..sound.clone() }, "frequency"),
+            (Grant { period: too_long, ..sound.clone() }, "frequency"),
+        ] {
+            let why = words.malformed();
+            assert!(why.as_ref().is_some_and(|why| why.contains(rule)), "{rule}: {why:?}");
+        }
     }
 
     #[test]

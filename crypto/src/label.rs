@@ -73,6 +73,10 @@ labels! {
     /// Key of a question's subject in the answering member's row, from the access secret, and its associated data: keyed
     /// BLAKE3, AES-256-GCM.
     AccessSubject = "xinqiao/v1/access-subject",
+    /// Tag of a subject's key in the entry of one grant, from the collector's access secret: keyed BLAKE3.
+    GrantKeyTag = "xinqiao/v1/grant-key-tag",
+    /// Digest of a subject and its public key, as its withdrawal names it: SHA-256.
+    SubjectKey = "xinqiao/v1/subject-key",
     /// Associated data of a keystore: AES-256-GCM.
     Keystore = "xinqiao/v1/keystore",
     /// Associated data of the key tree's file: AES-256-GCM.

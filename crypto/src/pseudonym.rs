@@ -58,6 +58,12 @@ pub fn ended_mark(subject: &SubjectTag, item: &str, day: &[u8]) -> Digest {
     Digest(keyed(&Secret::new(subject.0), Label::EndedMark, &[item.as_bytes(), day]))
 }
 
+/// The tag of a subject's key in the entry of one grant: another one in each, so that no two grants of a key can be linked
+/// without the collector's secret.
+pub fn grant_key_tag(access_secret: &Secret, grant: &Digest, key: &Digest) -> Digest {
+    Digest(keyed(access_secret, Label::GrantKeyTag, &[&grant.0, &key.0]))
+}
+
 /// The key with which a subject recognises its own entries in a node's access log.
 pub fn subject_access_key(access_secret: &Secret, subject: &str) -> Secret {
     Secret::new(keyed(access_secret, Label::SubjectAccessKey, &[subject.as_bytes()]))

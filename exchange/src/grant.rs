@@ -4,16 +4,14 @@
 use credit::{
     binding::{GrantOrder, KEY_DAYS_MAX, KeyBinding},
     entry::{Fact, GrantIssued, GrantUsedUp, StatusFact},
-    grant::{
-        Grant, GrantChange, GrantLife, GrantStatus, ITEMS_PER_GRANT_MAX, KEEP_DAYS_MAX, Ordered,
-        PERIOD_DAYS_MAX, Uses,
-    },
+    grant::{Grant, GrantChange, GrantLife, GrantStatus, Ordered, Uses},
     id::{GrantId, MemberId},
     question::CLOCK_SKEW_MS_MAX,
     value::Date,
 };
 use crypto::{
     Digest, Timestamp,
+    pseudonym::grant_key_tag,
     sign::{Signed, Verified, VerifyingKey},
 };
 use ledger::store::View;
@@ -70,7 +68,8 @@ pub fn issue(
 /// Takes a grant that its subject has signed, as the collector that vouches for its key.
 ///
 /// 1. That collector is this member, and the grant is one that can be signed: see [`sound`].
-/// 2. The key is not withdrawn: `grant.invalid`.
+/// 2. The key is not withdrawn, and its binding is not by a key of this member that has ended, which somebody else may
+///    have: `grant.invalid`.
 /// 3. A status entry with its digest; one that is taken already gets none.
 pub fn lodge(
     context: &Context,
@@ -80,51 +79,46 @@ pub fn lodge(
 ) -> Result<(), Halt> {
     // 1
     let (text, digest) = (grant.get(), grant.signed().digest());
-    let Some(binding) = text.binding.as_ref().filter(|_| text.collector == context.own.id) else {
-        let why = format!(
-            "`{}` answers for it; a grant that its subject has signed is lodged there",
-            text.collector
-        );
-        return Halt::refuse(Code::GrantInvalid, why);
-    };
+    let binding = answers_for(context, text)?;
     sound(context, text)?;
     // 2
-    if withdrawn(context, turn, &binding.digest())? {
+    let vouched = context.registry.verify_seen(binding)?;
+    if withdrawn(context, turn.view(), &vouched.get().key_digest())?.revoked() {
         return Halt::refuse(Code::GrantInvalid, "the key that has signed it is withdrawn; bind a new key");
     }
+    if context.registry.replaced(binding).is_some_and(|until| turn.now > until) {
+        let why = "the key is vouched for by a key of this member that has ended; have it bound anew and sign again";
+        return Halt::refuse(Code::GrantInvalid, why);
+    }
     // 3
-    if turn.row::<MemberId>(&Key::grant(&digest))?.is_none() {
+    if own_life(context, turn, &digest)?.issued().is_none() {
         write_down(context, turn, digest, text)?;
     }
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }
 
+/// The binding of the key that has signed a grant, when this member has made it.
+fn answers_for<'a>(context: &Context, text: &'a Grant) -> Result<&'a Signed<KeyBinding>, Halt> {
+    match text.binding.as_ref().filter(|_| text.collector == context.own.id) {
+        Some(binding) => Ok(binding),
+        None => {
+            let why =
+                format!("`{}` answers for it; what its subject has signed is lodged there", text.collector);
+            Halt::refuse(Code::GrantInvalid, why)
+        }
+    }
+}
+
 /// Whether this member, as a collector, may answer for a grant with these words.
 ///
-/// Errors: this member is no registered collector; purposes, items, validity, uses or frequency are empty; the time for which
-/// data may be kept is out of bounds: `grant.invalid`. Grantee, item or field are unknown: `member.unknown`, `item.unknown`,
+/// Errors: this member is no registered collector; the words are not sound ([`Grant::malformed`]): `grant.invalid`. Grantee, item or field are unknown: `member.unknown`, `item.unknown`,
 /// `field.unknown`.
 fn sound(context: &Context, text: &Grant) -> Result<(), Halt> {
     collects(context)?;
     context.registry.member(&text.grantee)?;
-    if text.purposes.is_empty() || text.scope.is_empty() || text.scope.len() > ITEMS_PER_GRANT_MAX {
-        return Halt::refuse(Code::GrantInvalid, "a grant names at least one purpose and 1 to 32 items");
-    }
-    if text.not_after <= text.not_before || text.uses_max == 0 {
-        return Halt::refuse(Code::GrantInvalid, "a grant is valid for some time and at least one use");
-    }
-    if !(1..=KEEP_DAYS_MAX).contains(&text.keep_days) {
-        return Halt::refuse(
-            Code::GrantInvalid,
-            format!("a grant says how long data may be kept: 1 to {KEEP_DAYS_MAX} days"),
-        );
-    }
-    if text.period.is_some_and(|period| !period.sound()) {
-        return Halt::refuse(
-            Code::GrantInvalid,
-            format!("a frequency is at least one use in 1 to {PERIOD_DAYS_MAX} days"),
-        );
+    if let Some(why) = text.malformed() {
+        return Halt::refuse(Code::GrantInvalid, format!("grant: {why}"));
     }
     for scope in &text.scope {
         let Some(item) = context.catalog.item(&scope.item) else {
@@ -148,8 +142,8 @@ fn collects(context: &Context) -> Result<(), Halt> {
 
 /// Signs, as a collector, that a key is a subject's own. It stands in no log: what the key signs does.
 ///
-/// Errors: this member is no registered collector; the key is no Ed25519 key; the time is empty, or longer than
-/// [`KEY_DAYS_MAX`]: `grant.invalid`.
+/// Errors: this member is no registered collector; the key is no Ed25519 key, or withdrawn as this subject's; the time is
+/// empty, or longer than [`KEY_DAYS_MAX`]: `grant.invalid`.
 pub fn bind(context: &Context, turn: &mut Turn<'_>, token: Token, draft: KeyDraft) -> Result<(), Halt> {
     collects(context)?;
     if VerifyingKey::from_bytes(draft.key.0).is_none() {
@@ -162,11 +156,16 @@ pub fn bind(context: &Context, turn: &mut Turn<'_>, token: Token, draft: KeyDraf
     }
     let KeyDraft { subject, key, not_after, paper } = draft;
     let binding = KeyBinding { subject, key, not_before: now, not_after, paper };
+    if withdrawn(context, turn.view(), &binding.key_digest())?.revoked() {
+        let why = "this key is withdrawn for good; make another one with `subject key`";
+        return Halt::refuse(Code::GrantInvalid, why);
+    }
     turn.reply(token, Reply::ready(Response::Binding(context.sign(now, &binding))));
     Ok(())
 }
 
-/// Withdraws the own word about a subject's key: a status entry that ends every grant the key has signed.
+/// Withdraws a subject's key for which this member has vouched: a status entry that ends every grant that the key has
+/// signed, by whatever binding.
 ///
 /// Errors: another member has signed it: `grant.invalid`.
 pub fn withdraw(
@@ -179,20 +178,26 @@ pub fn withdraw(
     if signed.issuer() != context.own.id.as_str() {
         return Halt::refuse(Code::GrantInvalid, format!("`{}` vouches for this key", signed.issuer()));
     }
-    let digest = signed.digest();
-    if !withdrawn(context, turn, &digest)? {
-        say(context, turn, StatusFact::KeyWithdrawn(digest))?;
+    let key = binding.get().key_digest();
+    if !own_life(context, turn, &key)?.revoked() {
+        say(context, turn, StatusFact::KeyWithdrawn(key))?;
     }
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }
 
-/// Whether this collector has withdrawn its word about a key.
-fn withdrawn(context: &Context, turn: &Turn<'_>, binding: &Digest) -> Result<bool, Fault> {
-    Ok(own_life(context, turn, binding)?.revoked())
+/// The end of a key, by the word of any collector: what is stolen is stolen at all of them. A suspended one's counts too,
+/// because a key that is withdrawn does not come back.
+fn withdrawn(context: &Context, view: &dyn View, key: &Digest) -> Result<GrantLife, Fault> {
+    let mut end = GrantLife::default();
+    for collector in context.registry.members.iter().filter(|m| m.stated.collector) {
+        let said: Option<GrantLife> = tables::row(view, &Key::grant_life(&collector.stated.id, key))?;
+        end = end.merge(said.unwrap_or_default().end());
+    }
+    Ok(end)
 }
 
-/// What this collector has said of a grant or a binding of its own.
+/// What this collector has said of a grant of its own, or of a key.
 fn own_life(context: &Context, turn: &Turn<'_>, digest: &Digest) -> Result<GrantLife, Fault> {
     Ok(turn.row(&Key::grant_life(&context.own.id, digest))?.unwrap_or_default())
 }
@@ -200,8 +205,9 @@ fn own_life(context: &Context, turn: &Turn<'_>, digest: &Digest) -> Result<Grant
 /// Writes a grant into the collector's status log: from it come the grantee's row, so that the grant can be changed, and the
 /// clock of its end.
 fn write_down(context: &Context, turn: &mut Turn<'_>, grant: Digest, text: &Grant) -> Result<(), Halt> {
-    let binding = text.binding.as_ref().map(Signed::digest);
-    let issued = GrantIssued { grant, grantee: text.grantee.clone(), not_after: text.not_after, binding };
+    let vouched = text.binding.as_ref().map(|binding| context.registry.verify_seen(binding)).transpose()?;
+    let tag = vouched.map(|key| grant_key_tag(&context.own.access, &grant, &key.get().key_digest()));
+    let issued = GrantIssued { grant, grantee: text.grantee.clone(), not_after: text.not_after, tag };
     say(context, turn, StatusFact::GrantIssued(issued))
 }
 
@@ -215,6 +221,14 @@ pub fn own_entry(turn: &mut Turn<'_>, fact: &StatusFact) {
     if let StatusFact::GrantIssued(issued) = fact {
         turn.put(&Key::grant(&issued.grant), &issued.grantee);
         turn.put(&Key::due(issued.not_after, &Work::ExpireGrant(issued.grant)), &());
+    }
+}
+
+/// Forgets, once they are told, whom a grant is for that is over: what is looked through when a key is withdrawn are the
+/// grants that stand.
+pub fn own_end(turn: &mut Turn<'_>, fact: &StatusFact) {
+    if let StatusFact::GrantRevoked(grant, _) | StatusFact::GrantExpired(grant) = fact {
+        turn.delete(&Key::grant(grant));
     }
 }
 
@@ -247,35 +261,51 @@ pub fn used(
 
 /// Says once more, as the outlet, what another platform has said about a grant that is used up: every question of a bank
 /// has come through here, and a bank keeps no copies of logs.
-pub fn pass_on(context: &Context, turn: &mut Turn<'_>, fact: &StatusFact) -> Result<(), Halt> {
+///
+/// What the outlet says counts as its own, so it repeats only a member that collects and answers, about a question that it
+/// has passed on to that member.
+pub fn pass_on(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    author: &MemberId,
+    fact: &StatusFact,
+) -> Result<(), Halt> {
     let StatusFact::GrantUsedUp(used) = fact else { return Ok(()) };
-    let own = &context.own.id;
-    let outlet = context.registry.outlet().is_some_and(|outlet| outlet.id == *own);
-    if !outlet || turn.row::<UsedUpRow>(&Key::used_up(&used.grant, own))?.is_some() {
+    let (own, registry) = (&context.own.id, &context.registry);
+    let outlet = registry.outlet().is_some_and(|outlet| outlet.id == *own);
+    let answers = registry.member(author).is_ok_and(|m| m.stated.role.collects());
+    if !outlet || !answers || turn.row::<UsedUpRow>(&Key::used_up(&used.grant, own))?.is_some() {
         return Ok(());
     }
-    say(context, turn, fact.clone())
+    match turn.row::<Vec<MemberId>>(&Key::relayed(&used.question))? {
+        Some(to) if to.contains(author) => say(context, turn, fact.clone()),
+        _ => Ok(()),
+    }
 }
 
 /// Who is told what a statement says about a grant, besides the public platforms: its grantee, of what its collector says;
-/// of a use-up grantee and a collector that keeps no copies, and the outlet tells them.
+/// of a use-up grantee and a collector that keeps no copies, and the outlet tells them. Of a withdrawn key the grantees of
+/// the grants that it has signed here and that stand, and every other collector that keeps no copies.
 pub fn concerned(context: &Context, turn: &Turn<'_>, fact: &StatusFact) -> Result<Vec<MemberId>, Fault> {
     let registry = &context.registry;
+    let copies = |m: &MemberId| registry.member(m).is_ok_and(|m| m.stated.role.mirrors_status());
     Ok(match fact {
         StatusFact::GrantUsedUp(used) => {
             let outlet = registry.outlet().is_some_and(|outlet| outlet.id == context.own.id);
-            let copies = |m: &MemberId| registry.member(m).is_ok_and(|m| m.stated.role.mirrors_status());
             let both = [&used.grantee, &used.collector].into_iter().filter(|m| outlet && !copies(m));
             both.cloned().collect()
         }
-        StatusFact::KeyWithdrawn(binding) => {
-            let mut signed_by_it = Vec::new();
+        StatusFact::KeyWithdrawn(key) => {
+            let others = registry.active().filter(|m| m.collector && !copies(&m.id));
+            let mut told: Vec<MemberId> = others.map(|m| m.id.clone()).collect();
             for (rest, grantee) in tables::rows::<MemberId>(turn.view(), &Key::grants(), usize::MAX)? {
                 let Ok(grant) = rest.try_into().map(Digest) else { continue };
-                let issue = own_life(context, turn, &grant)?.issued();
-                signed_by_it.extend(issue.filter(|i| i.binding.as_ref() == Some(binding)).map(|_| grantee));
+                let tag = own_life(context, turn, &grant)?.issued().and_then(|issue| issue.tag);
+                if tag.is_some_and(|tag| tag == grant_key_tag(&context.own.access, &grant, key)) {
+                    told.push(grantee);
+                }
             }
-            signed_by_it
+            told
         }
         other => match other.grant() {
             Some((grant, _)) => turn.row::<MemberId>(&Key::grant(grant))?.into_iter().collect(),
@@ -298,8 +328,8 @@ pub fn change(
 ) -> Result<(), Halt> {
     // 1
     let life = issued_here(context, turn, &digest)?;
-    if life.issued().is_some_and(|issue| issue.binding.is_some()) {
-        let why = "its subject has signed it, and signs the change: `grant order`; for a key that is lost or stolen withdraw the binding";
+    if life.issued().is_some_and(|issue| issue.tag.is_some()) {
+        let why = "its subject has signed it, and signs the change: `grant order`; a key that is lost or stolen is withdrawn: `subject withdraw`";
         return Halt::refuse(Code::GrantInvalid, why);
     }
     // 2
@@ -308,9 +338,10 @@ pub fn change(
 
 /// Pauses, resumes or revokes a grant that its subject has signed, by the subject's own order.
 ///
-/// 1. The grant was issued here: `not-found`. The key is the one that signed it: `grant.invalid`.
-/// 2. The order is not dated ahead, no newer one came before, and the key's time is not over: `grant.invalid`. A revocation
-///    is taken in any case.
+/// 1. This member vouches for the key: `grant.invalid`. The grant is lodged here: `not-found`; one that is to be revoked is
+///    written down now, because it may be asked on elsewhere.
+/// 2. The order is not dated ahead, no newer one came before, and the grant is not over: `grant.invalid`. A revocation is
+///    taken in any case.
 /// 3. As [`change`].
 pub fn order(
     context: &Context,
@@ -318,13 +349,18 @@ pub fn order(
     token: Token,
     order: &Verified<GrantOrder>,
 ) -> Result<(), Halt> {
-    let (said, digest) = (order.get(), order.signed().digest());
+    let said = order.get();
+    let (grant, digest) = (context.registry.verify_grant(&said.grant)?.into_inner(), said.grant.digest());
     // 1
-    let life = issued_here(context, turn, &said.grant)?;
-    if life.issued().and_then(|issue| issue.binding) != Some(said.binding.digest()) {
-        return Halt::refuse(Code::GrantInvalid, "another key has signed the grant, or its collector has");
-    }
-    let ordered = Ordered { at: said.at, order: digest };
+    answers_for(context, &grant)?;
+    let life = match own_life(context, turn, &digest)? {
+        life if life.issued().is_none() && said.change == GrantChange::Revoke => {
+            write_down(context, turn, digest, &grant)?;
+            life
+        }
+        _ => issued_here(context, turn, &digest)?,
+    };
+    let ordered = Ordered { at: said.at, order: order.signed().digest() };
     if said.change != GrantChange::Revoke {
         // 2
         if said.at > turn.now.plus_ms(CLOCK_SKEW_MS_MAX) {
@@ -333,9 +369,8 @@ pub fn order(
                 "the order is dated ahead; set the clock and sign it again",
             );
         }
-        let key_end = context.registry.verify_seen(&said.binding)?.get().not_after;
-        if turn.now >= key_end {
-            return Halt::refuse(Code::GrantInvalid, "the time of the key is over; the grant ends with it");
+        if turn.now >= grant.not_after {
+            return Halt::refuse(Code::GrantInvalid, "the grant is over; sign a new one");
         }
         match life.ordered() {
             Some(before) if before == ordered => {
@@ -352,15 +387,17 @@ pub fn order(
         }
     }
     // 3
-    put_through(context, turn, token, life, said.grant, said.change, Some(ordered))
+    put_through(context, turn, token, life, digest, said.change, Some(ordered))
 }
 
 /// What this collector has said of a grant that it has issued. Errors: it has not: `not-found`.
 fn issued_here(context: &Context, turn: &Turn<'_>, digest: &Digest) -> Result<GrantLife, Halt> {
-    if turn.row::<MemberId>(&Key::grant(digest))?.is_none() {
-        return Halt::refuse(Code::NotFound, "no grant with this digest was issued here");
+    let life = own_life(context, turn, digest)?;
+    // One of an older build has a row, and no entry that says that it was issued.
+    if life == GrantLife::default() && turn.row::<MemberId>(&Key::grant(digest))?.is_none() {
+        return Halt::refuse(Code::NotFound, "no grant with this digest was issued here; lodge it first");
     }
-    Ok(own_life(context, turn, digest)?)
+    Ok(life)
 }
 
 /// A status entry that every public platform receives and acts on from the next question on. An order is written down also
@@ -412,24 +449,38 @@ impl Known {
 
 /// What this member knows of a grant, when `question` rests on it: the one that a platform names as the last is answered
 /// by every member that has not counted as many itself. Only the word of a public platform counts.
+///
+/// Errors: what vouches for it is signed with a key that its collector no longer has, and a copy of the collector's log does
+/// not say that it was issued: whoever has that key could date it back: `grant.invalid`.
 pub fn known(
     context: &Context,
     view: &dyn View,
     grant: &Verified<Grant>,
     question: Option<&Digest>,
-) -> Result<Known, Fault> {
-    let digest = grant.signed().digest();
+) -> Result<Known, Halt> {
+    let (registry, digest) = (&context.registry, grant.signed().digest());
     let collector = &grant.get().collector;
     let mut life: GrantLife = tables::row(view, &Key::grant_life(collector, &digest))?.unwrap_or_default();
-    if let Some(binding) = &grant.get().binding {
-        // A key that is withdrawn revokes all that it has signed.
-        let key = Key::grant_life(collector, &binding.digest());
-        life = life.merge(tables::row(view, &key)?.unwrap_or_default());
+    let replaced = match &grant.get().binding {
+        Some(binding) => {
+            // A key that is withdrawn revokes all that it has signed.
+            let key = registry.verify_seen(binding)?.get().key_digest();
+            life = life.merge(withdrawn(context, view, &key)?);
+            registry.replaced(binding)
+        }
+        None => registry.replaced(grant.signed()),
+    };
+    // Who keeps no copies answers nothing, and cannot know.
+    if replaced.is_some() && life.issued().is_none() && context.role()?.mirrors_status() {
+        let why = format!(
+            "`{collector}` has another key since, and its log does not say that the grant was issued; lodge it or sign a new one"
+        );
+        return Halt::refuse(Code::GrantInvalid, why);
     }
     let uses = tables::row(view, &Key::grant_use(&digest))?.unwrap_or_default();
     let platform = |rest: &[u8]| {
         let author = tables::key_text(rest).and_then(MemberId::parse);
-        author.is_some_and(|id| context.registry.member(&id).is_ok_and(|m| m.stated.role.mirrors_status()))
+        author.is_some_and(|id| registry.member(&id).is_ok_and(|m| m.stated.role.mirrors_status()))
     };
     let mut said = tables::rows::<UsedUpRow>(view, &Key::used_up_by(&digest), usize::MAX)?;
     said.retain(|(rest, _)| platform(rest));
@@ -439,7 +490,7 @@ pub fn known(
 
 /// How a grant stands at this member, for its operator.
 ///
-/// Errors: those of [`Registry::verify_grant`].
+/// Errors: those of [`Registry::verify_grant`] and [`known`].
 ///
 /// [`Registry::verify_grant`]: crate::registry::Registry::verify_grant
 pub fn standing(
@@ -453,7 +504,11 @@ pub fn standing(
         Ok(grant) => grant,
         Err(refusal) => return Ok(Response::Refused(refusal)),
     };
-    let known = known(context, view, &grant, None)?;
+    let known = match known(context, view, &grant, None) {
+        Ok(known) => known,
+        Err(Halt::Refusal(refusal)) => return Ok(Response::Refused(refusal)),
+        Err(Halt::Fault(fault)) => return Err(fault),
+    };
     let text = grant.get();
     let own = &context.own.id;
     let role = registry.member(own).map(|own| own.stated.role);

@@ -75,6 +75,7 @@ pub fn own(
             match &fact {
                 fact if propagation::concerns_others(fact) => {
                     propagation::schedule(context, turn, index, entry.at, fact)?;
+                    grant::own_end(turn, fact);
                 }
                 StatusFact::Acknowledged(ack) => {
                     turn.put(

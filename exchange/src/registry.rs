@@ -519,9 +519,19 @@ impl Registry {
 
     /// Checks a grant: signed by its collector, or by its subject with a key that the collector vouches for.
     ///
-    /// What a subject signs lies within the time of its key, so that the end of the one is the end of the other.
-    /// Errors: `member.unknown`: the collector is not in the registry; `signature.invalid`: anything else, and what.
+    /// What a subject signs lies within the time of its key, so that the end of the one is the end of the other. Nobody may
+    /// have looked at its words before it is asked on, so every member does.
+    /// Errors: `member.unknown`: the collector is not in the registry; `grant.invalid`: its words are not sound;
+    /// `signature.invalid`: anything else, and what.
     pub fn verify_grant(&self, signed: &Signed<Grant>) -> Result<Verified<Grant>, Refusal> {
+        let grant = self.verify_signer(signed)?;
+        match grant.get().malformed() {
+            Some(why) => Err(Refusal::new(Code::GrantInvalid, format!("grant: {why}"))),
+            None => Ok(grant),
+        }
+    }
+
+    fn verify_signer(&self, signed: &Signed<Grant>) -> Result<Verified<Grant>, Refusal> {
         let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("grant: {why}"));
         let Some(Signer::Subject(collector)) = Signer::of(signed.issuer()) else {
             let grant = self.verify_seen(signed)?;
@@ -549,11 +559,27 @@ impl Registry {
         })
     }
 
-    /// Checks a subject's order about a grant: signed with the key in it, which a collector vouches for.
+    /// Checks a subject's order about a grant: signed with the key that has signed the grant in it.
+    ///
+    /// Errors: those of [`Registry::verify_grant`]; `signature.invalid`: the grant is a collector's, or another key's.
     pub fn verify_order(&self, signed: &Signed<GrantOrder>) -> Result<Verified<GrantOrder>, Refusal> {
-        let refuse = || Refusal::new(Code::SignatureInvalid, "order: its issuer is no collector's subject");
-        let Some(Signer::Subject(collector)) = Signer::of(signed.issuer()) else { return Err(refuse()) };
-        signed.verify_by(&self.seen, |order: &GrantOrder| Ok(self.vouched(&collector, &order.binding)?.1))
+        let refuse = |why: &str| Refusal::new(Code::SignatureInvalid, format!("order: {why}"));
+        signed.verify_by(&self.seen, |order: &GrantOrder| {
+            let grant = self.verify_grant(&order.grant)?;
+            let text = grant.get();
+            let binding = text.binding.as_ref().filter(|_| order.grant.issuer() == signed.issuer());
+            let binding = binding.ok_or_else(|| refuse("the grant in it is not its issuer's"))?;
+            Ok(self.vouched(&text.collector, binding)?.1)
+        })
+    }
+
+    /// Until when the key of its issuer that has signed this was good; `None` for one that is in force.
+    pub fn replaced<T>(&self, signed: &Signed<T>) -> Option<Timestamp>
+    where
+        T: Statement,
+    {
+        let entry = self.member(&MemberId::parse(signed.issuer())?).ok()?;
+        entry.past.iter().find(|p| KeyId::of(&p.sign.0) == signed.key_id()).map(|p| p.until)
     }
 
     /// A subject's key, by the word of this collector.

@@ -189,7 +189,7 @@ pub fn pulled(context: &Context, turn: &mut Turn<'_>, copy: &mut Log, pulled: Pu
             }
         } else {
             project::status(context, turn, &owner, &fact, Told { index, at: entry.at })?;
-            grant::pass_on(context, turn, &fact)?;
+            grant::pass_on(context, turn, &owner, &fact)?;
         }
     }
     propagation::schedule_late(context, turn, &disclosed)

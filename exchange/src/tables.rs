@@ -201,7 +201,7 @@ impl Key {
     pub fn grant_use(grant: &Digest) -> Self {
         key(Table::GrantUse, &[&grant.0])
     }
-    /// What a collector's status log says of a grant of its own: [`credit::grant::GrantLife`]; projected.
+    /// What a collector's status log says of a grant of its own, or of a subject's key: [`credit::grant::GrantLife`]; projected.
     pub fn grant_life(collector: &MemberId, grant: &Digest) -> Self {
         key(Table::GrantLife, &[&text(collector.as_str()), &grant.0])
     }
@@ -310,11 +310,11 @@ impl Key {
     pub fn handled(origin: &MemberId, index: u64) -> Self {
         key(Table::Handled, &[&text(origin.as_str()), &index.to_be_bytes()])
     }
-    /// Whom a grant that this collector issued is for: [`MemberId`]; projected. Not the grant itself, which names its subject.
+    /// Whom a grant is for that this collector issued and that is not over: [`MemberId`]; projected. Not the grant itself, which names its subject.
     pub fn grant(digest: &Digest) -> Self {
         key(Table::Grant, &[&digest.0])
     }
-    /// Every grant that this collector issued.
+    /// Every grant that this collector issued and that is not over.
     pub fn grants() -> Self {
         key(Table::Grant, &[])
     }

@@ -40,7 +40,7 @@ pub(crate) async fn run(verb: Grant) -> Result<Output, Problem> {
     match verb {
         Grant::Issue(args) => {
             let signed = issue(&args).await?;
-            Ok(written(&signed, &args.terms.out))
+            Ok(written(&signed, &args.terms.out, ("its collector", "采集机构")))
         }
         Grant::Sign(args) => sign(&args),
         Grant::Order { change, grant, key, out } => order(change, &grant, &key, &out),
@@ -70,11 +70,30 @@ async fn change(grant: &Path, dir: &Path, change: GrantChange) -> Result<Output,
     ))
 }
 
-fn written(signed: &Signed<Text>, out: &Path) -> Output {
+fn written(signed: &Signed<Text>, out: &Path, (by, by_zh): (&str, &str)) -> Output {
     Output::new(
         json!({ "grant": out, "digest": signed.digest().to_string() }),
-        format!("grant {} written to {} / 授权书已签发", signed.digest(), out.display()),
+        format!(
+            "grant {} signed by {by}, written to {} / 授权书已由{by_zh}签发",
+            signed.digest(),
+            out.display()
+        ),
     )
+}
+
+/// Who has signed a verified grant, in English and in Chinese.
+pub(crate) fn signer(text: &Text) -> (String, String) {
+    let collector = &text.collector;
+    match text.binding {
+        Some(_) => (
+            format!("its subject, whose key `{collector}` vouches for"),
+            format!("由主体签署，其密钥由`{collector}`作证"),
+        ),
+        None => (
+            format!("`{collector}`, from a letter that it keeps"),
+            format!("由`{collector}`依所存授权书原件签署"),
+        ),
+    }
 }
 
 /// Has the collector's node sign a grant, and writes it.
@@ -143,16 +162,23 @@ fn sign(args: &GrantSign) -> Result<Output, Problem> {
         collector: member_id(binding.issuer())?,
         binding: Some(binding),
     };
+    if let Some(why) = grant.malformed() {
+        return Err(Problem::new(
+            format!("nobody would answer on this grant: {why}"),
+            "give other --purpose, --item, --days, --uses, --keep-days or --period",
+            "请更改 --purpose、--item、--days、--uses、--keep-days 或 --period",
+        ));
+    }
     let signed = Signed::new(&key, &Signer::subject_of(&grant.collector), now, &grant);
     write(&terms.out, &codec::to_vec(&Artifact::Grant(signed.clone())))?;
-    Ok(written(&signed, &terms.out))
+    Ok(written(&signed, &terms.out, ("its subject", "主体")))
 }
 
 /// Signs, as a subject, what is to be done to a grant of its own.
 fn order(change: ChangeWord, grant: &Path, key: &SubjectKey, out: &Path) -> Result<Output, Problem> {
     let (key, signed, at) = (open(key)?, read_grant(grant)?, clock::now());
     let text = signed.verify(&key.verifying_key()).ok().map(Verified::into_inner);
-    let Some((binding, collector)) = text.and_then(|text| Some((text.binding?, text.collector))) else {
+    let Some(collector) = text.filter(|text| text.binding.is_some()).map(|text| text.collector) else {
         return Err(Problem::new(
             format!("{}: this key has not signed it", grant.display()),
             "give the key that signed the grant; one that a collector signed is changed at its node",
@@ -164,7 +190,7 @@ fn order(change: ChangeWord, grant: &Path, key: &SubjectKey, out: &Path) -> Resu
         ChangeWord::Resume => GrantChange::Resume,
         ChangeWord::Revoke => GrantChange::Revoke,
     };
-    let order = GrantOrder { grant: signed.digest(), change, at, binding };
+    let order = GrantOrder { grant: signed, change, at };
     let order = Signed::new(&key, &Signer::subject_of(&collector), at, &order);
     write(out, &codec::to_vec(&Artifact::Order(order.clone())))?;
     Ok(Output::new(
@@ -178,11 +204,14 @@ fn order(change: ChangeWord, grant: &Path, key: &SubjectKey, out: &Path) -> Resu
 
 /// Has the collector's node take what a subject has signed.
 async fn lodge(file: &Path, dir: &Path) -> Result<Output, Problem> {
-    let (lodged, grant) = match codec::from_slice::<Artifact>(&read(file)?) {
-        Ok(Artifact::Grant(signed)) => (Lodged::Grant(signed.clone()), signed.digest()),
+    let (lodged, digest, (what, zh)) = match codec::from_slice::<Artifact>(&read(file)?) {
+        Ok(Artifact::Grant(signed)) => {
+            let digest = signed.digest();
+            (Lodged::Grant(signed), digest, ("grant", "主体签署的授权书已登记"))
+        }
         Ok(Artifact::Order(signed)) => {
             let digest = signed.digest();
-            (Lodged::Order(signed), digest)
+            (Lodged::Order(signed), digest, ("order", "主体签署的指令已登记并执行"))
         }
         _ => {
             return Err(Problem::new(
@@ -195,8 +224,8 @@ async fn lodge(file: &Path, dir: &Path) -> Result<Output, Problem> {
     let response = Client::open(dir)?.operate(Operation::Lodge(lodged)).await?;
     let Response::Done = response else { return Err(unexpected(&response)) };
     Ok(Output::new(
-        json!({ "lodged": grant.to_string() }),
-        format!("{grant} is lodged; keep the file / 已登记，请保存该文件"),
+        json!({ "lodged": digest.to_string() }),
+        format!("{what} {digest}, signed by the subject, is lodged; keep the file / {zh}，请保存该文件"),
     ))
 }
 
@@ -256,13 +285,10 @@ async fn show(signed: &Signed<Text>, dir: Option<&Path>, registry: Option<&Path>
         "letter": text.letter.map(|letter| letter.to_string()), "signed_by": if text.binding.is_some() { "subject" } else { "collector" },
         "binding": text.binding.as_ref().map(|b| b.digest().to_string()), "standing": standing.map(standing_value),
     });
+    let (by, by_zh) = signer(text);
     let mut shown = format!(
-        "grant {} by {} of {}\n  `{}` may ask about {} for {}\n  {}\n  valid from {} until {}\n  {kind} / {kind_zh}: {} questions at each member",
+        "grant {} of {}\n  signed by {by} / {by_zh}\n  `{}` may ask about {} for {}\n  {}\n  valid from {} until {}\n  {kind} / {kind_zh}: {} questions at each member",
         signed.digest(),
-        match text.binding {
-            Some(_) => format!("its subject, whose key `{}` vouches for", text.collector),
-            None => format!("`{}`", text.collector),
-        },
         signed.issued_at().rfc3339(),
         text.grantee,
         text.subject.masked(),

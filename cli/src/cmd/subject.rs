@@ -49,13 +49,14 @@ pub(crate) async fn run(verb: Subject) -> Result<Output, Problem> {
         }
         Subject::Withdraw { binding, node } => {
             let signed = read_binding(&binding)?;
-            let digest = signed.digest();
-            let response = Client::open(&node.dir)?.operate(Operation::WithdrawKey(signed)).await?;
+            let client = Client::open(&node.dir)?;
+            let key = client.registry.verify(&signed)?.into_inner().key_digest();
+            let response = client.operate(Operation::WithdrawKey(signed)).await?;
             let Response::Done = response else { return Err(unexpected(&response)) };
             Ok(Output::new(
-                json!({ "withdrawn": digest.to_string() }),
+                json!({ "withdrawn": key.to_string() }),
                 format!(
-                    "key binding {digest} is withdrawn, and with it every grant of the key / 密钥已注销，其签署的授权一并失效"
+                    "key {key} of this subject is withdrawn, by whichever collector it was bound: no platform that has heard of it answers on a grant that the key has signed, and no collector binds it again / 该主体的此密钥已注销，无论由哪家采集机构绑定：平台获知后不再依其签署的授权作答，采集机构不再绑定此密钥"
                 ),
             ))
         }

@@ -24,7 +24,10 @@ use serde_json::json;
 
 use crate::{
     args::Verify,
-    cmd::{accesses, audit, bundle, certify, erase, kept, proof, propagated, read, read_passphrase},
+    cmd::{
+        accesses, audit, bundle, certify, erase, grant::signer, kept, proof, propagated, read,
+        read_passphrase,
+    },
     fetch::{Exported, Published},
     output::Output,
 };
@@ -312,12 +315,17 @@ pub(crate) fn artifact(
         }
         Artifact::Grant(signed) => {
             let grant = registry.verify_grant(signed)?.into_inner();
+            let (by, by_zh) = signer(&grant);
+            let (signed_by, lets) = match grant.binding {
+                Some(_) => ("subject", "its subject".to_owned()),
+                None => ("collector", format!("`{}`", grant.collector)),
+            };
             Ok(Output::new(
                 json!({ "ok": true, "kind": "grant", "collector": grant.collector.as_str(), "grantee": grant.grantee.as_str(),
-                        "subject": grant.subject.masked(), "not_after": grant.not_after.rfc3339(), "keep_days": grant.keep_days }),
+                        "subject": grant.subject.masked(), "not_after": grant.not_after.rfc3339(), "keep_days": grant.keep_days,
+                        "signed_by": signed_by }),
                 format!(
-                    "grant holds: `{}` lets `{}` ask about {} until {} / 授权书有效",
-                    grant.collector,
+                    "grant holds: {lets} lets `{}` ask about {} until {}; signed by {by} / 授权书有效，{by_zh}",
                     grant.grantee,
                     grant.subject.masked(),
                     grant.not_after.rfc3339()
@@ -339,10 +347,13 @@ pub(crate) fn artifact(
         }
         Artifact::Order(signed) => {
             let order = registry.verify_order(signed)?.into_inner();
-            let (news, zh) = order.change.words();
+            let ((news, zh), grant) = (order.change.words(), order.grant.digest());
             Ok(Output::new(
-                json!({ "ok": true, "kind": "grant-order", "grant": order.grant.to_string(), "change": news, "at": order.at.rfc3339() }),
-                format!("order holds: {news} {} of {} / 指令有效：{zh}", order.grant, order.at.rfc3339()),
+                json!({ "ok": true, "kind": "grant-order", "grant": grant.to_string(), "change": news, "at": order.at.rfc3339() }),
+                format!(
+                    "order holds, signed by the subject: {news} {grant} of {} / 指令有效，由主体签署：{zh}",
+                    order.at.rfc3339()
+                ),
             ))
         }
         Artifact::Answer { question, parts } => {

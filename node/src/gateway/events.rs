@@ -133,7 +133,7 @@ fn value(context: &Context, news: &News) -> Value {
             value["ground"] = json!(changed.rule);
         }
         Some(other) => match other.grant() {
-            Some((binding, GrantNews::KeyWithdrawn)) => value["binding_id"] = json!(binding.to_string()),
+            Some((key, GrantNews::KeyWithdrawn)) => value["key_id"] = json!(key.to_string()),
             Some((grant, _)) => value["grant_id"] = json!(grant.to_string()),
             None => {}
         },

@@ -100,7 +100,12 @@ async fn shown(server: &Server, grant: &Verified<Grant>) -> Result<Value, Troubl
         Reply::Refused(refusal) => return Err(refusal.into()),
         _ => return Err(Trouble::own("node.fault", "")),
     };
-    Ok(value(&server.shared.context().catalog, grant, standing))
+    let context = server.shared.context();
+    let mut value = value(&context.catalog, grant, standing);
+    if let Some(binding) = &grant.get().binding {
+        value["key_id"] = json!(context.registry.verify_seen(binding)?.get().key_digest().to_string());
+    }
+    Ok(value)
 }
 
 fn value(catalog: &Catalog, grant: &Verified<Grant>, standing: GrantStanding) -> Value {
@@ -123,9 +128,6 @@ fn value(catalog: &Catalog, grant: &Verified<Grant>, standing: GrantStanding) ->
     });
     if let Some(letter) = &text.letter {
         value["letter_sha256"] = json!(letter.to_string());
-    }
-    if let Some(binding) = &text.binding {
-        value["binding_id"] = json!(binding.digest().to_string());
     }
     if let Some(period) = text.period {
         value["period"] = json!({ "uses": period.uses, "days": period.days });
