@@ -182,7 +182,7 @@ impl Sim {
         // Its subject has signed it, and orders the change itself.
         let Some(key) = self.work.keys.iter().find(|key| key.binding == binding) else { return Ok(()) };
         let (now, key) = (self.clock(at), SigningKey::from_seed(&key.seed));
-        let order = GrantOrder { grant: grant.digest(), change, at: now, binding };
+        let order = GrantOrder { grant, change, at: now };
         let issuer = Signer::subject_of(&self.nodes[at].id);
         match registry.verify_order(&Signed::new(&key, &issuer, now, &order)) {
             Ok(order) => self.operator(at, Operation::Done, Input::OrderGrant(order)),
@@ -283,9 +283,12 @@ impl Checker {
         let origin = self.members.iter().position(|(id, _)| id == collector);
         let said = origin.map_or(Vec::new(), |origin| self.verified(at, origin, before));
         let revoked = said.iter().any(|fact| matches!(fact, StatusFact::GrantRevoked(d, _) if d == digest));
-        let key = grant.binding.as_ref().map(Signed::digest);
-        let withdrawn =
-            said.iter().any(|fact| matches!(fact, StatusFact::KeyWithdrawn(d) if Some(*d) == key));
+        let word = grant.binding.as_ref().and_then(|binding| self.registry.verify_logged(binding).ok());
+        let key = word.map(|word| word.get().key_digest());
+        // Whichever collector says it.
+        let withdrawn = (0..self.members.len())
+            .flat_map(|origin| self.verified(at, origin, before))
+            .any(|fact| matches!(fact, StatusFact::KeyWithdrawn(d) if Some(*d) == key));
         // In the order of the collector's log: its last word counts.
         let paused = said.iter().rev().find_map(|fact| match fact {
             StatusFact::GrantPaused(d, _) if d == digest => Some(true),
