@@ -82,6 +82,8 @@ pub enum Mutant {
 impl Mutant {
     /// All of them.
     pub const ALL: [Self; 27] = [
+        Self::ForgetTwins,
+        Self::ForgetRefusals,
         Self::AnswerBeforeCommit,
         Self::NoDuplicateCheck,
         Self::ForgetTombstones,
@@ -104,8 +106,6 @@ impl Mutant {
         Self::ReportAgain,
         Self::ForgetBans,
         Self::LoseBans,
-        Self::ForgetTwins,
-        Self::ForgetRefusals,
         Self::ForgetClerks,
         Self::ForgetKeys,
         Self::NeverCompare,
