@@ -42,19 +42,23 @@ impl Sim {
         let wanted = |row: &&Row| (all || !row.tax) && (!shared || row.shared);
         let rows: Vec<&Row> = self.work.rows.iter().filter(wanted).collect();
         let Some(row) = self.rng.pick(&rows).map(|row| (*row).clone()) else { return Ok(()) };
-        let at = self.rng.below(self.config.regions as u64 + 1) as usize;
-        let authority = if row.shared { self.rng.below(2) as usize } else { row.body };
-        let draft = ApplicationDraft {
-            authority: self.nodes[authority].id.clone(),
-            item: ItemId::parse(if row.tax { "NSXY" } else { "CF" }).expect("an item"),
-            document: row.document,
-            subject: row.subject,
-            materials: vec![Digest::of(b"paper")],
-            clerk: Some(clerk()),
-            matter,
-        };
-        let case = CaseId(self.rng.bytes());
-        self.operator(at, Operation::Done, Input::Apply { draft, case })
+        // Of a penalty that two hold, its subject asks each for the repair.
+        let authorities = if row.shared { vec![0, 1] } else { vec![row.body] };
+        for authority in authorities {
+            let at = self.rng.below(self.config.regions as u64 + 1) as usize;
+            let draft = ApplicationDraft {
+                authority: self.nodes[authority].id.clone(),
+                item: ItemId::parse(if row.tax { "NSXY" } else { "CF" }).expect("an item"),
+                document: row.document.clone(),
+                subject: row.subject.clone(),
+                materials: vec![Digest::of(b"paper")],
+                clerk: Some(clerk()),
+                matter,
+            };
+            let case = CaseId(self.rng.bytes());
+            self.operator(at, Operation::Done, Input::Apply { draft, case })?;
+        }
+        Ok(())
     }
 
     /// Authorities take their open cases one step on.

@@ -82,6 +82,8 @@ pub enum Mutant {
 impl Mutant {
     /// All of them.
     pub const ALL: [Self; 27] = [
+        Self::ForgetTwins,
+        Self::ForgetRefusals,
         Self::AnswerBeforeCommit,
         Self::NoDuplicateCheck,
         Self::ForgetTombstones,
@@ -104,8 +106,6 @@ impl Mutant {
         Self::ReportAgain,
         Self::ForgetBans,
         Self::LoseBans,
-        Self::ForgetTwins,
-        Self::ForgetRefusals,
         Self::ForgetClerks,
         Self::ForgetKeys,
         Self::NeverCompare,
@@ -116,6 +116,10 @@ impl Mutant {
         let config = |regions| Config { mutant: Some(self), ..Config::new(seed, regions) };
         match self {
             Self::SilentPeers | Self::SkipFrozenCheck => lying(config(3)),
+            // Every fourth history has two platforms that recognise each other's repair.
+            Self::ForgetTwins | Self::ForgetRefusals => {
+                run(Config { mutant: Some(self), ..Config::new(4 * seed + 1, 2) })
+            }
             _ => run(config(2)),
         }
     }

@@ -157,8 +157,8 @@ impl Sim {
     /// One deed.
     pub(super) fn work(&mut self) -> Result<(), Broken> {
         // Where two recognise each other's repair there is more to repair.
-        if self.recognises() && self.rng.one_in(5) {
-            return if self.rng.one_in(2) { self.apply() } else { self.handle_cases() };
+        if self.recognises() && self.rng.one_in(3) {
+            return if self.rng.one_in(3) { self.apply() } else { self.handle_cases() };
         }
         match self.rng.below(108) {
             0..=21 => self.hand_in(),
