@@ -343,6 +343,8 @@ fn a_subject_signs_with_its_own_key_and_changes_what_it_has_signed() {
     for file in [&binding, &signed] {
         plain(&["verify", file, "--registry", &registry]).done();
     }
+    let verified = plain(&["verify", &signed, "--registry", &registry]).done().json();
+    assert_eq!(verified["signed_by"], "subject", "{verified:#}");
     // Before its collector has heard of it.
     assert_eq!(verdict(&federation, &subject, &signed), "answered");
     let shown = federation.at("sh", &["grant", "show", &signed]).done().json();
