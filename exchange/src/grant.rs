@@ -450,13 +450,14 @@ impl Known {
 /// What this member knows of a grant, when `question` rests on it: the one that a platform names as the last is answered
 /// by every member that has not counted as many itself. Only the word of a public platform counts.
 ///
-/// Errors: what vouches for it is signed with a key that its collector no longer has, and a copy of the collector's log does
+/// Errors: what vouches for it is signed with a key of its collector whose time is over, and a copy of the collector's log does
 /// not say that it was issued: whoever has that key could date it back: `grant.invalid`.
 pub fn known(
     context: &Context,
     view: &dyn View,
     grant: &Verified<Grant>,
     question: Option<&Digest>,
+    now: Timestamp,
 ) -> Result<Known, Halt> {
     let (registry, digest) = (&context.registry, grant.signed().digest());
     let collector = &grant.get().collector;
@@ -471,7 +472,8 @@ pub fn known(
         None => registry.replaced(grant.signed()),
     };
     // Who keeps no copies answers nothing, and cannot know.
-    if replaced.is_some() && life.issued().is_none() && context.role()?.mirrors_status() {
+    let over = replaced.is_some_and(|until| now > until);
+    if over && life.issued().is_none() && context.role()?.mirrors_status() {
         let why = format!(
             "`{collector}` has another key since, and its log does not say that the grant was issued; lodge it or sign a new one"
         );
@@ -504,7 +506,7 @@ pub fn standing(
         Ok(grant) => grant,
         Err(refusal) => return Ok(Response::Refused(refusal)),
     };
-    let known = match known(context, view, &grant, None) {
+    let known = match known(context, view, &grant, None, now) {
         Ok(known) => known,
         Err(Halt::Refusal(refusal)) => return Ok(Response::Refused(refusal)),
         Err(Halt::Fault(fault)) => return Err(fault),

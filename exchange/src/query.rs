@@ -321,7 +321,7 @@ fn basis<'a>(
             let signer = Signer::of(grant.signed().issuer());
             let collector_registered = signer.is_some_and(|signer| signer.collector() == collector)
                 && context.registry.member(collector).is_ok_and(|m| m.stated.collector);
-            let known = grant::known(context, turn.view(), grant, Some(digest))?;
+            let known = grant::known(context, turn.view(), grant, Some(digest), turn.now)?;
             let status = known.status(grant.get(), turn.now);
             BasisFacts::Grant { grant: grant.get(), status, collector_registered }
         }
@@ -482,7 +482,7 @@ fn still_allowed(
     match grant {
         Some(grant) => {
             // The use that the retry is about is counted already: it may be the last one the grant allows.
-            let life = grant::known(context, turn.view(), grant, None)?.life;
+            let life = grant::known(context, turn.view(), grant, None, turn.now)?.life;
             let status = grant.get().status(&life, &Uses::default(), turn.now);
             let collector = context.registry.member(&grant.get().collector).is_ok();
             Ok(collector && status == GrantStatus::Active)

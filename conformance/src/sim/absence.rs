@@ -27,7 +27,9 @@ pub(super) struct Absence {
 impl Sim {
     /// One member goes away, others decide, days pass, and it comes back.
     pub(super) fn absence(&mut self) -> Result<(), Broken> {
-        let who = self.rng.below(self.nodes.len() as u64) as usize;
+        // Mostly one whose decisions others wait for.
+        let among = if self.rng.one_in(2) { self.nodes.len() } else { self.config.regions };
+        let who = self.rng.below(among as u64) as usize;
         let days = 1 + self.rng.below(DAYS_MAX);
         self.say(|| format!("node {who} is away for {days} days"));
         let heard = if who < self.config.regions { self.whisper(who)? } else { None };

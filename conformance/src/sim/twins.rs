@@ -129,7 +129,12 @@ impl Checker {
             let (recognised, broken) = (rule.starts_with(GROUND), |what: &str| {
                 Broken::new(Check::Recognised, format!("`{}` {what} `{record}`", node.id))
             });
-            if at == SECOND && !recognised && self.refused(FIRST, &first, self.pairs.heard) {
+            let heard = self.pairs.heard;
+            // Once the matter is over there, nothing prevails any more.
+            let over = self.statements(FIRST).take(heard).any(
+                |fact| matches!(fact, StatusFact::Changed(c) if c.record == first && Standing::of(c.change, 0).has_ended()),
+            );
+            if at == SECOND && !recognised && !over && self.refused(FIRST, &first, heard) {
                 return Err(broken("grants what it has seen the one that prevails refuse,"));
             }
             if at == FIRST && recognised && self.refused(FIRST, &first, index) {

@@ -160,7 +160,7 @@ impl Sim {
         if self.recognises() && self.rng.one_in(3) {
             return if self.rng.one_in(3) { self.apply() } else { self.handle_cases() };
         }
-        match self.rng.below(108) {
+        match self.rng.below(122) {
             0..=21 => self.hand_in(),
             22..=28 => self.sign_grant(),
             29..=46 => self.ask(),
@@ -173,7 +173,9 @@ impl Sim {
             98..=99 => self.erase(),
             100..=101 => self.bind_key(),
             102..=105 => self.sign_own_grant(),
-            _ => self.withdraw_key(),
+            106..=107 => self.withdraw_key(),
+            108..=113 => self.apply(),
+            _ => self.handle_cases(),
         }
     }
 
