@@ -182,7 +182,7 @@ fn the_word_of_a_member_that_is_suspended_ends_no_grant() {
     registry.members.iter_mut().find(|m| m.stated.id == sh).unwrap().suspended = true;
     let context = &world.nodes[JS].context;
     let verified = context.registry.verify_grant(&grant).unwrap();
-    assert!(!grant::known(context, &world.nodes[JS].disk, &verified, None).unwrap().used_up);
+    assert!(!grant::known(context, &world.nodes[JS].disk, &verified, None, world.now).unwrap().used_up);
 }
 
 /// A subject with a key of its own.
@@ -482,7 +482,7 @@ fn a_key_that_its_collector_no_longer_has_vouches_only_for_what_its_log_says_was
     let known = |at: usize, grant: &Signed<Grant>| {
         let node = &world.nodes[at];
         let verified = node.context.registry.verify_grant(grant).unwrap();
-        grant::known(&node.context, &node.disk, &verified, None)
+        grant::known(&node.context, &node.disk, &verified, None, world.now)
             .map(|known| known.status(verified.get(), world.now))
     };
     for grant in [&lodged_before, &letter] {
