@@ -20,7 +20,7 @@ fn a_penalty_reaches_the_place_of_registration_is_published_there_and_taken_down
     federation.ready("sh");
     federation.source("sh", "sh-scjg");
     // The official layout tells a market regulator by its name. The company is registered in Jiangsu.
-    let file = rows::numbered(1, 2).replace("示例市交通执法机构", "示例市市场监督管理机构");
+    let file = rows::numbered(1, 2).replace("示例市交通执法机构（虚构）", "示例市市场监督管理局");
     let file = federation.file("cf.csv", file);
     federation.submit("sh", "sh-scjg", &file).done();
     let at = |member: &str, args: &[&str]| federation.at(member, args).done().json();

@@ -23,7 +23,10 @@ use credit::{
     entry::{Entry, Fact, Recorded, StatusFact},
     grant::GrantLife,
     id::{MemberId, RecordId},
+    record::read_content,
     status::{Standing, Status},
+    subject::SubjectId,
+    value::Value,
 };
 use crypto::{Digest, Timestamp, codec, keytree::Slot, merkle, seal::RecordKey};
 use ledger::{
@@ -621,10 +624,16 @@ impl Check<'_> {
         }
         // A key that is missing was found with the record's row.
         let Some(key) = (self.tools.key)(slot) else { return Ok(None) };
-        match sealed.open(&[], &self.context.own.id, &key) {
-            Ok(_) => Ok(None),
-            Err(_) => Ok(Some((Wrong::PayloadBroken, "it does not open with the key of its slot"))),
-        }
+        let Ok(opened) = sealed.open(&[], &self.context.own.id, &key) else {
+            return Ok(Some((Wrong::PayloadBroken, "it does not open with the key of its slot")));
+        };
+        let naming = &self.context.own.naming;
+        let named = opened.openings.first().and_then(|(field, o)| match read_content(*field, &o.content)? {
+            Value::Text(text) => Some(naming.subject_pseudonym(&SubjectId::parse(&text).ok()?)),
+            _ => None,
+        });
+        let other = version == row.newest && row.subject.is_some() && row.subject != named;
+        Ok(other.then_some((Wrong::PayloadBroken, "the row names another subject")))
     }
 
     /// The `Recorded` entry at an index. Slots rise with entries, so the next one mostly lies in the same bundle.
