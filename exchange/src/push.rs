@@ -318,7 +318,9 @@ pub(crate) fn due(
         return Ok(Some(row.tries));
     }
     let Some(index) = row.index.filter(|_| row.waits()) else { return Ok(None) };
-    if pushed(turn.view(), index)?.0.version != held.newest.index {
+    // One that is not in the view was written in this very step, or comes back to an older copy of the disk: it is newest.
+    let written = index < log::size(turn.view(), LogName::Access.as_str())?.0;
+    if written && pushed(turn.view(), index)?.0.version != held.newest.index {
         return Ok(None);
     }
     let open = standing.status().disclosable();
