@@ -406,14 +406,13 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
 /// The own status entry by which this member has acknowledged another's; `None` when it has not.
 pub fn heard(view: &dyn View, origin: &MemberId, index: u64) -> Result<Option<Told>, Fault> {
     let handled: Option<HandledRow> = tables::row(view, &Key::handled(origin, index))?;
-    handled.map(|handled| own_entry(view, handled.ack)).transpose()
+    handled.map_or(Ok(None), |handled| own_entry(view, handled.ack))
 }
 
-/// An own status entry: its index and its time.
-pub fn own_entry(view: &dyn View, index: u64) -> Result<Told, Fault> {
-    let bytes = log::entry(view, LogName::Status.as_str(), LeafIndex(index))?
-        .ok_or_else(|| Fault(format!("entry {index} of `status` is missing")))?;
-    Ok(Told { index, at: Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?.at })
+/// An own status entry: its index and its time; `None` for one that this very step writes.
+pub fn own_entry(view: &dyn View, index: u64) -> Result<Option<Told>, Fault> {
+    let Some(bytes) = log::entry(view, LogName::Status.as_str(), LeafIndex(index))? else { return Ok(None) };
+    Ok(Some(Told { index, at: Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?.at }))
 }
 
 /// Keeps a recipient's acknowledgement for the certificate.

@@ -263,7 +263,9 @@ fn due_of(
                 from = from.max(Date::from_timestamp(row.since));
             }
             if let Some(index) = standing(view, own, &facts.record)?.unmasked() {
-                from = from.max(Date::from_timestamp(propagation::own_entry(view, index)?.at));
+                if let Some(told) = propagation::own_entry(view, index)? {
+                    from = from.max(Date::from_timestamp(told.at));
+                }
             }
         }
     }
