@@ -17,7 +17,9 @@ use exchange::{
     logs::LogName,
     member::Input,
     repair::Finding,
+    tables::Key,
 };
+use ledger::store::{Batch, Space, Store, View};
 use world::{JS, Penalty, SH, World, at, item, subject};
 
 /// `sh` is the region's site of 信用中国, `js` of the 公示系统, in one region.
@@ -188,4 +190,25 @@ fn a_record_that_comes_after_the_other_platforms_repair_is_repaired_at_once() {
     let [sh, _] = held(&mut none);
     decide(&mut none, JS, 1, true);
     assert_eq!(none.status_by(SH, SH, sh), Status::Active);
+}
+
+#[test]
+fn a_repair_that_was_acknowledged_on_a_disk_without_the_record_is_recognised_when_the_record_is_back() {
+    let mut world = world();
+    let [sh, js] = held(&mut world);
+    let key = Key::twin(&js);
+    let twin = world.nodes[SH].disk.get(Space::Row, key.as_bytes()).unwrap().unwrap();
+    // An older copy of the disk: it knows no twin.
+    let mut older = Batch::default();
+    older.delete(Space::Row, key.as_bytes());
+    world.nodes[SH].disk.apply(&older).unwrap();
+    decide(&mut world, JS, 1, true);
+    assert_eq!(world.status_by(SH, SH, sh), Status::Active);
+    // A newer one after it, and the log of this member says that the repair was acknowledged.
+    let mut newer = Batch::default();
+    newer.put(Space::Row, key.as_bytes(), twin);
+    world.nodes[SH].disk.apply(&newer).unwrap();
+    let (event, id) = (world.statements(JS).len() as u64 - 1, world.nodes[SH].id.clone());
+    world.deliver(JS, event, &id);
+    assert_eq!(world.status_by(SH, SH, sh), Status::Repaired);
 }

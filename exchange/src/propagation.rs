@@ -386,8 +386,9 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
             );
         }
         // Merged once more: after a restore the acknowledgement has come back with this member's own log, and the
-        // standing it was about has not.
+        // standing it was about has not; and it may have been acknowledged on a disk that did not know the record's twin.
         project::status(context, turn, &proven.member, fact, told)?;
+        recognise::repaired(context, turn, proven, fact)?;
         return Ok(handled.ack);
     }
     project::status(context, turn, &proven.member, fact, told)?;
@@ -397,9 +398,7 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
     if !context.role()?.mirrors_status() {
         turn.put(&Key::news(index), fact);
     }
-    if let StatusFact::Changed(changed) = fact {
-        recognise::repaired(context, turn, &proven.member, changed, proven.leaf)?;
-    }
+    recognise::repaired(context, turn, proven, fact)?;
     Ok(index)
 }
 

@@ -262,10 +262,10 @@ fn due_of(
             if tables::row::<PublishedRow>(view, &Key::published(&facts.record, own))?.is_some() {
                 from = from.max(Date::from_timestamp(row.since));
             }
-            if let Some(index) = standing(view, own, &facts.record)?.unmasked() {
-                if let Some(told) = propagation::own_entry(view, index)? {
-                    from = from.max(Date::from_timestamp(told.at));
-                }
+            if let Some(index) = standing(view, own, &facts.record)?.unmasked()
+                && let Some(told) = propagation::own_entry(view, index)?
+            {
+                from = from.max(Date::from_timestamp(told.at));
             }
         }
     }

@@ -23,6 +23,7 @@ use ledger::store::View;
 use crate::{
     context::Context,
     logs::LogName,
+    receipt::Proven,
     refusal::{Code, Fault, Halt},
     registry::MemberRequest,
     repair,
@@ -97,7 +98,7 @@ pub fn keep(
     Ok(())
 }
 
-/// Acts on a repair of `twin` by the member that decides it; `leaf` is the leaf hash of its entry, where it is at hand.
+/// Acts on another member's statement that it has repaired a record.
 ///
 /// 1. The record is a twin of an own one, and the rules of the day let these two systems recognise each other.
 /// 2. The own record has not ended. If this platform has refused its repair and prevails, its result stands, and people
@@ -106,13 +107,13 @@ pub fn keep(
 pub fn repaired(
     context: &Context,
     turn: &mut Turn<'_>,
-    author: &MemberId,
-    changed: &Changed,
-    leaf: Digest,
+    proven: &Proven,
+    fact: &StatusFact,
 ) -> Result<(), Halt> {
-    let twin: Option<TwinRow> = turn.row(&Key::twin(&changed.record))?;
-    if changed.change == Change::Repair && twin.is_some_and(|twin| twin.author == *author) {
-        recognise(context, turn, &changed.record, Some(leaf))?;
+    let StatusFact::Changed(Changed { record, change: Change::Repair, .. }) = fact else { return Ok(()) };
+    let twin: Option<TwinRow> = turn.row(&Key::twin(record))?;
+    if twin.is_some_and(|twin| twin.author == proven.member) {
+        recognise(context, turn, record, Some(proven.leaf))?;
     }
     Ok(())
 }

@@ -84,10 +84,6 @@ impl Sim {
 
     /// (l) What one of the two has repaired has ended at the other that holds it, unless the other prevails and had refused it.
     pub(super) fn recognised(&self) -> Result<(), Broken> {
-        // A repair is not always recognised that came around an older copy coming back: see docs/SECURITY.md.
-        if self.figures.restores > 0 {
-            return Ok(());
-        }
         for pair in &self.checker.pairs.ids {
             for (from, to) in [(FIRST, SECOND), (SECOND, FIRST)] {
                 let ended = |at: usize, by: fn(Change) -> bool| {
