@@ -37,7 +37,7 @@ pub(crate) fn print(value: &Value, text: &str, json: bool) {
     } else if text.is_empty() {
         String::new()
     } else {
-        format!("{text}\n")
+        plain(&format!("{text}\n"))
     };
     // A closed pipe is the reader's choice.
     let _ = std::io::stdout().write_all(shown.as_bytes());
@@ -81,5 +81,27 @@ pub(crate) fn counting() -> ProgressBar {
 
 /// Says something about progress on standard error.
 pub(crate) fn say(text: &str) {
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+    let _ = std::io::stderr().write_all(plain(&format!("{text}\n")).as_bytes());
+}
+
+/// Text as a terminal may see it. Reasons, refusals and values are what other members say: in none of them is a command to the
+/// terminal. (JSON escapes them by itself.)
+fn plain(text: &str) -> String {
+    let shown =
+        |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_others_say_commands_no_terminal() {
+        let said = "refused: \u{1b}]0;title\u{7}\u{1b}[2J\u{9b}1m 不予修复\r\n\tdone";
+        assert_eq!(
+            plain(said),
+            "refused: \u{fffd}]0;title\u{fffd}\u{fffd}[2J\u{fffd}1m 不予修复\u{fffd}\n\tdone"
+        );
+    }
 }

@@ -33,7 +33,8 @@ const VERSIONS_PER_ENTRY_MAX: usize = 1_000;
 /// 1. At most [`RECORDS_PER_ERASURE_MAX`] records: `frame.too-long`.
 /// 2. A legal reason is given: `case.denied`.
 /// 3. Each record is here, not erased, named once, and has exactly these versions: `record.unknown`.
-/// 4. Of an own record that has not ended, `Changed` with `expire` in the status log, for whoever was told of it; `Erased` entries, payload and index rows removed (by projection), the keys punctured after the batch is durable.
+/// 4. Of an own record that has not ended, `Changed` with `expire` in the status log, for whoever was told of it; `Erased`
+///    entries, payload and index rows removed (by projection), the keys punctured after the batch is durable.
 ///
 /// One record that is refused refuses all: the digests hold for the whole list only.
 pub fn erase(

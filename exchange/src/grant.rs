@@ -112,8 +112,8 @@ fn answers_for<'a>(context: &Context, text: &'a Grant) -> Result<&'a Signed<KeyB
 
 /// Whether this member, as a collector, may answer for a grant with these words.
 ///
-/// Errors: this member is no registered collector; the words are not sound ([`Grant::malformed`]): `grant.invalid`. Grantee, item or field are unknown: `member.unknown`, `item.unknown`,
-/// `field.unknown`.
+/// Errors: this member is no registered collector; the words are not sound ([`Grant::malformed`]): `grant.invalid`. Grantee,
+/// item or field are unknown: `member.unknown`, `item.unknown`, `field.unknown`.
 fn sound(context: &Context, text: &Grant) -> Result<(), Halt> {
     collects(context)?;
     context.registry.member(&text.grantee)?;

@@ -84,8 +84,8 @@ impl Quota {
 }
 
 impl Quota {
-    /// How many questions of `asker` that `caller` brought went over the quota, when that is to be written down: once in [`TURNED_AWAY_MS`], so
-    /// that a flood is turned away without work for the writer.
+    /// How many questions of `asker` that `caller` brought went over the quota, when that is to be written down: once in
+    /// [`TURNED_AWAY_MS`], so that a flood is turned away without work for the writer.
     pub fn to_note(&mut self, caller: &MemberId, asker: &MemberId, now: Timestamp) -> Option<u64> {
         let bucket = self.buckets.get_mut(&(caller.clone(), asker.clone()))?;
         let due = bucket.over > 0 && bucket.told.is_none_or(|told| now >= told.plus_ms(TURNED_AWAY_MS));

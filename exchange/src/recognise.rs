@@ -2,11 +2,11 @@
 //! authority, and recognise each other's repair.
 //!
 //! Where the registry gives a deciding body to one member there is one record and one status log, and nothing to
-//! recognise. Where it gives it to none, each of the region's two platforms names the record after itself ([`shares`]). A platform then keeps, with each own
-//! record, the ids under which the other platforms of its region know it. When one of them repairs it, this one writes a
-//! repair of its own, which rests on the other's entry and goes to its own recipients like any other. On conflict
-//! the rule data say which of the two prevails: one that has examined a repair and refused it keeps its result, and the other
-//! may not grant it from when it has heard.
+//! recognise. Where it gives it to none, each of the region's two platforms names the record after itself ([`shares`]). A
+//! platform then keeps, with each own record, the ids under which the other platforms of its region know it. When one of
+//! them repairs it, this one writes a repair of its own, which rests on the other's entry and goes to its own recipients
+//! like any other. On conflict the rule data say which of the two prevails: one that has examined a repair and refused it
+//! keeps its result, and the other may not grant it from when it has heard.
 
 use credit::{
     entry::{Changed, Fact, StatusFact},

@@ -310,7 +310,8 @@ impl Key {
     pub fn handled(origin: &MemberId, index: u64) -> Self {
         key(Table::Handled, &[&text(origin.as_str()), &index.to_be_bytes()])
     }
-    /// Whom a grant is for that this collector issued and that is not over: [`MemberId`]; projected. Not the grant itself, which names its subject.
+    /// Whom a grant is for that this collector issued and that is not over: [`MemberId`]; projected. Not the grant itself,
+    /// which names its subject.
     pub fn grant(digest: &Digest) -> Self {
         key(Table::Grant, &[&digest.0])
     }
