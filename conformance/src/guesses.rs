@@ -99,7 +99,7 @@ pub fn stage() -> Stage {
         source: source(),
         item: item(),
         file: Digest::of(b"a file"),
-        records: vec![SealedRow::new(FileRow::default(), sealed, own.naming.subject_tag(&plain.subject))],
+        records: vec![SealedRow::new(&sh.context, FileRow::default(), sealed, &plain.subject)],
         run: RunRows::default(),
         last: Some("UTF-8".into()),
     };

@@ -154,13 +154,12 @@ impl Stage {
             content: naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(first)).unwrap();
-        let tag = naming.subject_tag(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
         let run = Submission {
             source: source(),
             item: plain.item.clone(),
             file: Digest::of(document.as_bytes()),
-            records: vec![SealedRow::new(FileRow::default(), sealed, tag)],
+            records: vec![SealedRow::new(&node.context, FileRow::default(), sealed, &plain.subject)],
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };

@@ -297,13 +297,12 @@ impl Run {
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(first)).unwrap();
-        let tag = node.context.own.naming.subject_tag(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
         let run = Submission {
             source: source(),
             item: penalty_item(),
             file: Digest::of(&revision.to_be_bytes()),
-            records: vec![SealedRow::new(FileRow::default(), sealed, tag)],
+            records: vec![SealedRow::new(&node.context, FileRow::default(), sealed, &plain.subject)],
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };

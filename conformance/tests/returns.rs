@@ -11,7 +11,11 @@ use credit::{
     status::{Change, Status},
 };
 use crypto::Digest;
-use exchange::{kept, recognise, wire::SubmitReport};
+use exchange::{
+    kept, recognise,
+    tables::{self, DeliveryRow, Key},
+    wire::SubmitReport,
+};
 use ledger::store::Store;
 use world::{BANK, JS, OUTLET, Penalty, SH, World, at, item, subject};
 
@@ -212,4 +216,47 @@ fn a_marked_record_tells_its_correction_and_one_that_has_ended_does_not() {
         panic!("taken")
     };
     assert!(refusal.detail.contains("file"), "{refusal}");
+}
+
+/// The bank has an outcome told at the moment given, the disk is lost, and the file handed in again; whether the bank then
+/// has the end of the record, which is decided before or after the loss.
+fn hears_of_the_end(told_first: bool, ended_first: bool) -> bool {
+    let mut world = world();
+    let penalty = Penalty::general(FORMS[1], DAY);
+    let told = |world: &mut World| {
+        let question = world.asked(1, ("NSXY", &[6]), &["CF:none-since=2024-01-01"]);
+        world.answered(SH, &question);
+        world.now = world.now.plus_ms(60_000);
+    };
+    if told_first {
+        told(&mut world);
+    }
+    let record = world.collect(SH, &penalty);
+    world.now = world.now.plus_ms(60_000);
+    if !told_first {
+        told(&mut world);
+    }
+    if ended_first {
+        world.change(SH, record, Change::Expire, None);
+    }
+    world.pull_all();
+    world.lose_disk(SH);
+    world.collect(SH, &penalty);
+    if !ended_first {
+        world.change(SH, record, Change::Expire, None);
+    }
+    world.until(world.now.plus_ms(60_000));
+    let bank = &world.nodes[BANK].id;
+    let key = Key::delivery(world.statements(SH).len() as u64 - 1, bank);
+    let row = tables::row::<DeliveryRow>(&world.nodes[SH].disk, &key).unwrap();
+    row.is_some_and(|row| row.ack.is_some())
+}
+
+#[test]
+fn who_was_told_an_outcome_is_known_again_once_the_lost_record_is_handed_in() {
+    for ended_first in [false, true] {
+        assert!(hears_of_the_end(false, ended_first), "{ended_first}");
+        // What was told before there was a record rests on none, and the bank does not learn that there is one.
+        assert!(!hears_of_the_end(true, ended_first), "{ended_first}");
+    }
 }

@@ -11,9 +11,9 @@ use credit::{
     binding::Signer,
     catalog::Mode,
     disclosure::{self, CheckOpening, RestsOn},
-    entry::{DisclosedRecord, Judged, Version, Withheld},
+    entry::{DisclosedRecord, Fact, Judged, Version, Withheld},
     grant::Grant,
-    id::{FieldId, ItemId, MemberId},
+    id::{FieldId, ItemId, MemberId, RecordId},
     policy::{Asking, Role, RuleName, Verdict},
     predicate::{BUDGET_DAYS, Candidate, Check, Outcome, Seen},
     question::Question,
@@ -25,8 +25,9 @@ use crypto::{
     keytree::Slot,
     label::Label,
     merkle::leaf_hash,
-    pseudonym::{SubjectTag, keyed},
+    pseudonym::{SubjectTag, keyed, subject_link},
     seal::{AnswerCipher, RecordKey, SealError},
+    secret::Secret,
     sign::{Signed, Verified},
 };
 use ledger::{log, store::View, tree::LeafIndex};
@@ -36,6 +37,7 @@ use crate::{
     answer::PlanRecord,
     context::Context,
     logs::LogName,
+    propagation::{self, Disclosure},
     query::usable,
     refusal::{Code, Fault, Halt, Refusal},
     tables::{self, Key},
@@ -395,6 +397,34 @@ pub(crate) fn remember(turn: &mut Turn<'_>, asker: &MemberId, openings: &[CheckO
     for on in openings.iter().flat_map(CheckOpening::rests_on) {
         turn.put(&Key::judged(&on.record, asker), &now);
     }
+}
+
+/// Notes again, after a disk was lost, who was told something that may rest on these own records of one item, each with its
+/// first version and the key to the accesses about its subject: whoever was told an outcome about that subject and item since
+/// the record is there. Own status entries about the record go to them too.
+pub(crate) fn recall(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    item: &ItemId,
+    records: &[(RecordId, Version, Secret)],
+) -> Result<(), Halt> {
+    let mut told = Vec::new();
+    for (record, first, access) in records {
+        let recorded = LogName::Records.kept_entry(turn.view(), first.index)?;
+        for n in 0.. {
+            let Some(index) = turn.row::<u64>(&Key::link(&subject_link(access, n)))? else { break };
+            let entry = LogName::Access.kept_entry(turn.view(), index)?;
+            if let Fact::Disclosed(disclosed) = entry.fact
+                && entry.at >= recorded.at
+                && disclosed.checks.iter().any(|judged| judged.item == *item)
+            {
+                let asker = disclosed.asked.asker;
+                turn.put(&Key::judged(record, &asker), &entry.at);
+                told.push(Disclosure { record: *record, asker, at: entry.at });
+            }
+        }
+    }
+    propagation::schedule_late(context, turn, &told)
 }
 
 /// One sealed outcome.

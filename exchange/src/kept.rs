@@ -5,7 +5,7 @@
 //! it is asked again; answers and grants arrive sealed by the node, and leave with the time they may be kept.
 
 use credit::{
-    entry::{Entry, Fact, StatusFact},
+    entry::{Fact, StatusFact},
     grant::GrantLife,
     id::{MemberId, QuestionId, RecordId},
     question::Question,
@@ -15,7 +15,6 @@ use crypto::{Bytes, Digest, Timestamp, sign::Signed};
 use ledger::{
     log,
     store::{Space, View},
-    tree::LeafIndex,
 };
 use minicbor::{Decode, Encode};
 
@@ -231,9 +230,7 @@ pub fn news(context: &Context, view: &dyn View, after: u64, limit: usize) -> Res
     let mut at = after.min(size);
     let end = size.min(at.saturating_add(ENTRIES_PER_PAGE_MAX));
     while at < end && found.len() < limit {
-        let missing = || Fault(format!("entry {at} of `status` is missing"));
-        let bytes = log::entry(view, LogName::Status.as_str(), LeafIndex(at))?.ok_or_else(missing)?;
-        let entry = Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?;
+        let entry = LogName::Status.kept_entry(view, at)?;
         if let Fact::Status(signed) = &entry.fact {
             let fact = context.registry.verify_logged(signed).map_err(|e| Fault(e.to_string()))?.into_inner();
             let own = || context.own.id.clone();

@@ -1,9 +1,11 @@
 //! The three logs of a member and the names under which they are stored and signed.
 
-use credit::id::MemberId;
+use credit::{entry::Entry, id::MemberId};
 use crypto::sign::VerifyingKey;
-use ledger::note::NoteKey;
+use ledger::{log, note::NoteKey, store::View, tree::LeafIndex};
 use minicbor::{Decode, Encode};
+
+use crate::refusal::Fault;
 
 /// One of a member's logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -46,6 +48,18 @@ impl LogName {
     /// Origin line and key name of `owner`'s log: `xinqiao/<federation>/<member>/<log>`.
     pub fn origin(self, federation: &str, owner: &MemberId) -> String {
         format!("xinqiao/{federation}/{owner}/{}", self.as_str())
+    }
+
+    /// An entry of this member's own log.
+    pub fn entry(self, view: &dyn View, index: u64) -> Result<Option<Entry>, Fault> {
+        let bytes = log::entry(view, self.as_str(), LeafIndex(index))?;
+        let damaged = |e| Fault(format!("entry {index} of `{self}` is damaged: {e}"));
+        bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose().map_err(damaged)
+    }
+
+    /// An entry of this member's own log that must be there.
+    pub fn kept_entry(self, view: &dyn View, index: u64) -> Result<Entry, Fault> {
+        self.entry(view, index)?.ok_or_else(|| Fault(format!("entry {index} of `{self}` is missing")))
     }
 
     /// The key under which a checkpoint of `owner`'s log must verify.

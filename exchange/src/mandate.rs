@@ -3,7 +3,7 @@
 
 use credit::{
     catalog::Purpose,
-    entry::{Entry, Fact},
+    entry::Fact,
     id::MemberId,
     mandate::Mandate,
     policy::{Asking, BasisFacts, Role, Verdict},
@@ -16,7 +16,7 @@ use crypto::{
     seal::{open_box, seal_box},
     sign::Verified,
 };
-use ledger::{log, store::View, tree::LeafIndex};
+use ledger::store::View;
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -167,9 +167,7 @@ pub fn open(
 pub fn identities(context: &Context, view: &dyn View, mandate: &Mandate) -> Result<Response, Fault> {
     let mut found = Vec::new();
     for index in mandate.first..mandate.end {
-        let bytes = log::entry(view, LogName::Access.as_str(), LeafIndex(index))?;
-        let missing = || Fault(format!("entry {index} of `access` is missing"));
-        let entry = Entry::from_bytes(&bytes.ok_or_else(missing)?).map_err(|e| Fault(e.to_string()))?;
+        let entry = LogName::Access.kept_entry(view, index)?;
         let Some(asked) = entry.fact.asked_by() else { continue };
         let row: Option<QuestionRow> = tables::row(view, &Key::question(&asked.id))?;
         let subject =

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use credit::{
-    entry::{Acknowledged, Changed, Entry, Fact, Published, StatusFact},
+    entry::{Acknowledged, Changed, Fact, Published, StatusFact},
     id::{MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
@@ -94,7 +94,7 @@ fn deliver(turn: &mut Turn<'_>, event: u64, since: Timestamp, to: MemberId) {
 
 /// A disclosure read back from the member's own access log.
 pub struct Disclosure {
-    /// Of which record.
+    /// Of which record, or of an outcome that may rest on which.
     pub record: RecordId,
     /// To whom.
     pub asker: MemberId,
@@ -104,17 +104,14 @@ pub struct Disclosure {
 
 /// Adds the recipients that [`schedule`] could not know of. A member that takes its logs back may have its status log
 /// from one peer before another serves its access log; who was told of a record before the entry about it is then
-/// learnt last. The result is the same in either order.
+/// learnt last. The result is the same in either order. Who was told an outcome is learnt when the record is handed in again.
 pub fn schedule_late(context: &Context, turn: &mut Turn<'_>, disclosures: &[Disclosure]) -> Result<(), Halt> {
     if disclosures.is_empty() {
         return Ok(());
     }
-    let name = LogName::Status.as_str();
-    let size = log::size(turn.view(), name)?.0;
+    let size = log::size(turn.view(), LogName::Status.as_str())?.0;
     for event in 0..size {
-        let Some(bytes) = log::entry(turn.view(), name, LeafIndex(event))? else { continue };
-        let damaged = |e| Fault(format!("entry {event} of the status log is damaged: {e}"));
-        let entry = Entry::from_bytes(&bytes).map_err(damaged)?;
+        let Some(entry) = LogName::Status.entry(turn.view(), event)? else { continue };
         let Fact::Status(signed) = &entry.fact else { continue };
         let StatusFact::Changed(Changed { record, .. }) =
             context.registry.verify_logged(signed)?.into_inner()
@@ -123,8 +120,8 @@ pub fn schedule_late(context: &Context, turn: &mut Turn<'_>, disclosures: &[Disc
         };
         for told in disclosures.iter().filter(|told| told.record == record && told.at <= entry.at) {
             let row = turn.row::<RecipientRow>(&Key::recipient(&record, &told.asker))?;
-            let keeps = row.is_some_and(|row| row.keeps(entry.at));
-            if keeps
+            let judged = turn.row::<Timestamp>(&Key::judged(&record, &told.asker))?;
+            if (judged.is_some() || row.is_some_and(|row| row.keeps(entry.at)))
                 && told.asker != context.own.id
                 && turn.row::<DeliveryRow>(&Key::delivery(event, &told.asker))?.is_none()
             {
@@ -410,8 +407,7 @@ pub fn heard(view: &dyn View, origin: &MemberId, index: u64) -> Result<Option<To
 
 /// An own status entry: its index and its time; `None` for one that this very step writes.
 pub fn own_entry(view: &dyn View, index: u64) -> Result<Option<Told>, Fault> {
-    let Some(bytes) = log::entry(view, LogName::Status.as_str(), LeafIndex(index))? else { return Ok(None) };
-    Ok(Some(Told { index, at: Entry::from_bytes(&bytes).map_err(|e| Fault(e.to_string()))?.at }))
+    Ok(LogName::Status.entry(view, index)?.map(|entry| Told { index, at: entry.at }))
 }
 
 /// Keeps a recipient's acknowledgement for the certificate.

@@ -6,8 +6,8 @@ use credit::{
     binding::Signer,
     catalog::Mode,
     entry::{
-        Asked, AskedBy, Disclosed, DisclosedField, DisclosedRecord, Entry, Fact, Read, Received, Refused,
-        Relayed, Withheld,
+        Asked, AskedBy, Disclosed, DisclosedField, DisclosedRecord, Fact, Read, Received, Refused, Relayed,
+        Withheld,
     },
     grant::{Grant, GrantStatus, Uses},
     id::{FieldId, ItemId, MemberId, QuestionId, RecordId},
@@ -22,7 +22,7 @@ use crypto::{
     secret::Secret,
     sign::Verified,
 };
-use ledger::{log, store::Space, tree::LeafIndex};
+use ledger::store::Space;
 
 use crate::{
     answer::{self, Plan, PlanField, PlanRecord},
@@ -457,9 +457,8 @@ fn refused_then(turn: &Turn<'_>, plan: &Plan) -> Result<bool, Halt> {
     if !plan.records.is_empty() || !plan.checks.is_empty() {
         return Ok(false);
     }
-    let entry = log::entry(turn.view(), LogName::Access.as_str(), LeafIndex(plan.index))?;
-    let entry = entry.map(|bytes| Entry::from_bytes(&bytes)).transpose();
-    Ok(matches!(entry.map_err(|e| Fault(e.to_string()))?, Some(Entry { fact: Fact::Refused(_), .. })))
+    let entry = LogName::Access.entry(turn.view(), plan.index)?;
+    Ok(entry.is_some_and(|entry| matches!(entry.fact, Fact::Refused(_))))
 }
 
 /// Whether every record of a plan may still leave and its grant still stands.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
-    entry::{Entry, Fact, Version},
+    entry::{Fact, Version},
     id::{CaseId, MemberId, RecordId},
     repair::Case,
     status::Standing,
@@ -218,16 +218,12 @@ pub fn applications_overdue(context: &Context, view: &dyn View, today: Date) -> 
 /// When the newest version of a record was collected, by this member's log.
 pub(crate) fn version_time(view: &dyn View, record: &RecordId) -> Result<Option<Timestamp>, Fault> {
     let Some(row) = tables::row::<RecordRow>(view, &Key::record(record))? else { return Ok(None) };
-    let bytes = log::entry(view, LogName::Records.as_str(), LeafIndex(row.newest.index))?;
-    let entry = bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose();
-    Ok(entry.map_err(|e| Fault(e.to_string()))?.map(|entry| entry.at))
+    Ok(LogName::Records.entry(view, row.newest.index)?.map(|entry| entry.at))
 }
 
 /// The authority that a record's entry names.
 pub(crate) fn authority(view: &dyn View, row: &RecordRow) -> Result<Option<MemberId>, Fault> {
-    let bytes = log::entry(view, LogName::Records.as_str(), LeafIndex(row.newest.index))?;
-    let entry = bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose();
-    Ok(match entry.map_err(|e| Fault(e.to_string()))?.map(|entry| entry.fact) {
+    Ok(match LogName::Records.entry(view, row.newest.index)?.map(|entry| entry.fact) {
         Some(Fact::Recorded(recorded)) => Some(recorded.authority),
         _ => None,
     })

@@ -6,13 +6,16 @@ use credit::{
     id::{ItemId, MemberId, RecordId, SourceId},
     record::{RecordFacts, SealedRecord},
     status::{Change, Standing, Status},
+    subject::SubjectId,
 };
 use crypto::{
     Digest, Timestamp, codec, merkle,
-    pseudonym::{SubjectPseudonym, SubjectTag},
+    pseudonym::{SubjectPseudonym, SubjectTag, subject_access_key},
+    secret::Secret,
 };
 
 use crate::{
+    check,
     context::Context,
     ended,
     limits::{EARLIER_VERSIONS_MAX, RECORDS_PER_BATCH_MAX},
@@ -101,6 +104,8 @@ pub struct SealedRow {
     payload: Vec<u8>,
     /// Its subject among the public platforms, of an item that can be repaired.
     subject: Option<SubjectPseudonym>,
+    /// The key to the accesses about its subject.
+    access: Secret,
     /// Ids under which other platforms of the region know it.
     twins: Vec<(MemberId, RecordId)>,
     /// Where it is to be published, where a rule says so.
@@ -108,11 +113,13 @@ pub struct SealedRow {
 }
 
 impl SealedRow {
-    /// Encodes the sealed record of a file's row about the subject with this index key.
-    pub fn new(row: FileRow, sealed: SealedRecord, tag: SubjectTag) -> Self {
+    /// Encodes the sealed record of a file's row about this subject.
+    pub fn new(context: &Context, row: FileRow, sealed: SealedRecord, subject: &SubjectId) -> Self {
         let payload = codec::to_vec(&sealed);
+        let tag = context.own.naming.subject_tag(subject);
+        let access = subject_access_key(&context.own.access, subject.as_str());
         let (facts, fields_root) = (sealed.facts, sealed.fields_root);
-        Self { row, facts, fields_root, tag, payload, subject: None, twins: Vec::new(), place: None }
+        Self { row, facts, fields_root, tag, access, payload, subject: None, twins: Vec::new(), place: None }
     }
 
     /// The same about the subject with this pseudonym: a ban found elsewhere is held against it.
@@ -173,7 +180,8 @@ pub fn reserve_slots(turn: &mut Turn<'_>, token: Token, count: u64) -> Result<()
 ///    A record's standing belongs to its id, so a new version of a repaired record is as hidden as the old one.
 /// 4. One signed `Batched` entry over the run's entries.
 /// 5. Of an own record with other content than before, whoever was told that hears of it. What is to be published is on its way
-///    to who publishes it ([`crate::push`]).
+///    to who publishes it ([`crate::push`]). Of one that came back from a peer, without its subject, it is learnt again who
+///    was told an outcome that may rest on it.
 /// 6. How far the file is, in the same batch; with its last run the report, so that the same file handed in again
 ///    does nothing.
 pub fn submit(
@@ -205,7 +213,9 @@ pub fn submit(
         run;
     let mut counts = RowCounts { duplicate, rejected, ..RowCounts::default() };
     let mut leaves = Vec::with_capacity(records.len());
-    let (mut stored, mut corrected, mut published, mut older) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    let (mut stored, mut corrected, mut published, mut back) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut older = 0;
     let key_field = context.catalog.item(&item).and_then(|item| item.field(item.key));
     let column = || key_field.map_or_else(String::new, |field| field.column.clone());
     for row in records {
@@ -254,6 +264,8 @@ pub fn submit(
         let place = row.place.as_deref().cloned();
         let publish = (place.is_some() || known.is_some()) && !standing.has_ended();
         let publish = publish.then(|| (row.facts.clone(), row.tag, place));
+        let came_back = known.as_ref().filter(|known| known.tag.is_none());
+        back.extend(came_back.map(|known| (id, known.first(), row.access.clone())));
         let (index, leaf) = record(turn, row, known);
         published.extend(publish.map(|publish| (index, publish)));
         leaves.push(leaf);
@@ -281,6 +293,7 @@ pub fn submit(
     for (record, standing, leaf) in corrected {
         correct(context, turn, record, standing, leaf)?;
     }
+    check::recall(context, turn, &item, &back)?;
     // After the corrections, so that a push says that it is the corrected version.
     for (index, (facts, tag, place)) in published {
         push::recorded(context, turn, (&facts, index), &tag, place)?;

@@ -466,6 +466,11 @@ impl RecordRow {
         Self { newest, older, content: None, tag, erased, subject }
     }
 
+    /// The oldest version.
+    pub fn first(&self) -> Version {
+        self.older.first().copied().unwrap_or(self.newest)
+    }
+
     /// Every version, the newest last.
     pub fn versions(&self) -> Vec<Version> {
         self.older.iter().copied().chain([self.newest]).collect()

@@ -237,7 +237,7 @@ impl Writer {
         while !replies.is_empty() {
             let rest = replies.split_off(replies.len().min(COMPLETED_TOGETHER));
             let together = core::mem::replace(&mut replies, rest);
-            let (shared, sealing) = (self.shared.clone(), self.sealing.clone());
+            let shared = self.shared.clone();
             let again = self.again.clone();
             let complete = move || {
                 for (caller, reply) in together {
@@ -263,11 +263,21 @@ impl Writer {
                     drop(caller.send(response));
                 }
             };
-            self.runtime.spawn(async move {
-                let _place = sealing.acquire().await;
-                // A panic there has ended its callers' wait already, by dropping their replies.
-                let _ = tokio::task::spawn_blocking(complete).await;
-            });
+            // A panic in there has ended its callers' wait already, by dropping their replies.
+            match self.sealing.clone().try_acquire_owned() {
+                // Straight to its thread: who asks alone waits for one thread to wake up, not for two.
+                Ok(place) => drop(self.runtime.spawn_blocking(move || {
+                    complete();
+                    drop(place);
+                })),
+                Err(_) => {
+                    let sealing = self.sealing.clone();
+                    self.runtime.spawn(async move {
+                        let _place = sealing.acquire().await;
+                        let _ = tokio::task::spawn_blocking(complete).await;
+                    });
+                }
+            }
         }
     }
 

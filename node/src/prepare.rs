@@ -93,7 +93,6 @@ impl Prepare<'_> {
                 run.late += u64::from(row.late);
                 continue;
             }
-            let tag = context.own.naming.subject_tag(&plain.subject);
             // Slots are handed out once, and only what is in the log is erased.
             let key = key.ok_or_else(|| Fault(format!("key slot {slot} was handed out and is erased")))?;
             // Another's record has one authority for all; an own one may be another platform's own, too.
@@ -104,7 +103,8 @@ impl Prepare<'_> {
             };
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
             let place = push::place(context, &record, (&plain.subject, &plain.fields));
-            let row = SealedRow::new(row, record, tag).known_as(twins).published_at(place);
+            let row = SealedRow::new(context, row, record, &plain.subject);
+            let row = row.known_as(twins).published_at(place);
             let named = || context.own.naming.subject_pseudonym(&plain.subject);
             sealed.push(if self.item.repairable { row.about(named()) } else { row });
         }

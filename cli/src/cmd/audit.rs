@@ -12,7 +12,7 @@ use ::node::{
     run::choose,
 };
 use credit::{
-    entry::{AskedBy, Disclosed, Entry, Fact, Read, Refused, Withheld},
+    entry::{AskedBy, Disclosed, Entry, Fact, Read, Refused, TurnedAway, Withheld},
     id::MemberId,
     subject::SubjectId,
     value::Date,
@@ -114,18 +114,15 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
                 .filter(|(_, _, e)| {
                     from.is_none_or(|from| e.at >= from) && until.is_none_or(|until| e.at < until)
                 })
-                .filter_map(|(index, _, entry)| {
-                    if let Fact::Read(read) = &entry.fact {
-                        let any = wanted.is_none() && clerk.is_none() && rule.is_none();
-                        let by = any && asker.as_ref().is_none_or(|w| read.reader.as_str() == w);
-                        return by.then(|| reading(*index, entry, read));
-                    }
-                    let access = Access::of(entry)?;
-                    let fits = asker.as_ref().is_none_or(|w| access.asked.asker.as_str() == w)
-                        && wanted.is_none_or(|w| access.asked.purpose == w)
-                        && clerk.as_ref().is_none_or(|w| access.asked.clerk.as_str() == w)
-                        && rule.as_ref().is_none_or(|w| access.rules().contains(&w.as_str()));
-                    fits.then(|| access.value(*index, entry))
+                .filter_map(|(index, _, entry)| searched_value(*index, entry))
+                .filter(|line| {
+                    let is = |key: &str, wanted: &Option<String>| {
+                        wanted.as_ref().is_none_or(|wanted| line[key] == **wanted)
+                    };
+                    let purpose = wanted.is_none_or(|purpose| line["purpose"] == purpose.as_str());
+                    let rules = || line["rules"].as_array().into_iter().flatten();
+                    let rule = rule.as_ref().is_none_or(|rule| rules().any(|applied| applied == rule));
+                    is("asker", &asker) && purpose && is("clerk", &clerk) && rule
                 })
                 .collect();
             let next = found.get(limit).map(|value| value["index"].clone());
@@ -326,12 +323,19 @@ pub(crate) fn access_value(index: u64, entry: &Entry) -> Option<Value> {
     }
 }
 
-/// A line about somebody who read entries of a log.
-fn reading(index: u64, entry: &Entry, read: &Read) -> Value {
-    json!({
-        "index": index, "at": entry.at.rfc3339(), "outcome": "read", "asker": read.reader.as_str(),
-        "log": format!("{}/{}", read.owner, read.log), "size": read.size, "pass": read.pass.to_string(),
-    })
+/// What an auditor searches for, as JSON: accesses, refusals, and who has read entries of logs.
+fn searched_value(index: u64, entry: &Entry) -> Option<Value> {
+    match &entry.fact {
+        Fact::Read(Read { reader, owner, log, size, pass, .. }) => Some(json!({
+            "index": index, "at": entry.at.rfc3339(), "outcome": "read", "asker": reader.as_str(),
+            "log": format!("{owner}/{log}"), "size": size, "pass": pass.to_string(),
+        })),
+        Fact::TurnedAway(TurnedAway { question, asker, caller, code, count }) => Some(json!({
+            "index": index, "at": entry.at.rfc3339(), "outcome": "turned-away", "asker": asker.as_str(),
+            "caller": caller.as_str(), "code": code, "count": count, "question": question.to_string(),
+        })),
+        _ => access_value(index, entry),
+    }
 }
 
 pub(crate) fn access_line(value: &Value) -> String {
@@ -339,6 +343,13 @@ pub(crate) fn access_line(value: &Value) -> String {
     if value["outcome"] == "read" {
         let (index, size) = (&value["index"], &value["size"]);
         return format!("  #{index} {} {} read `{}`, {size} entries", text("at"), text("asker"), text("log"));
+    }
+    if value["outcome"] == "turned-away" {
+        let (index, count) = (&value["index"], &value["count"]);
+        let [at, asker, caller, code] = ["at", "asker", "caller", "code"].map(text);
+        return format!(
+            "  #{index} {at} {count} questions of {asker} turned away with {code}, brought by {caller}"
+        );
     }
     if value["outcome"] == "pushed" {
         let (index, rule) = (&value["index"], value["rules"][0].as_str().unwrap_or_default());

@@ -22,7 +22,7 @@ use credit::{
 use crypto::{
     Digest, Timestamp,
     keytree::{KeyTree, Slot},
-    pseudonym::{FileHasher, SubjectTag},
+    pseudonym::FileHasher,
     secret::Secret,
     sign::Signed,
 };
@@ -99,7 +99,6 @@ pub enum Operation {
 pub struct Fresh {
     plain: PlainRecord,
     facts: RecordFacts,
-    tag: SubjectTag,
 }
 
 /// What has been done so far, as far as later deeds refer to it.
@@ -222,7 +221,7 @@ impl Sim {
                 tables::row(&self.nodes[region].disk, &Key::record(&facts.record)).unwrap_or_default();
             if known.and_then(|row| row.content) != Some(facts.content) {
                 self.checker.sealed(&facts, &plain);
-                fresh.push(Fresh { tag: context.own.naming.subject_tag(&plain.subject), plain, facts });
+                fresh.push(Fresh { plain, facts });
             }
         }
         let count = fresh.len() as u64;
@@ -405,7 +404,7 @@ impl Sim {
                     let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
                     let place = push::place(&node.context, &sealed, (subject, &row.plain.fields));
                     let named = node.context.own.naming.subject_pseudonym(subject);
-                    let row = SealedRow::new(FileRow::default(), sealed, row.tag);
+                    let row = SealedRow::new(&node.context, FileRow::default(), sealed, subject);
                     let row = row.known_as(twins).published_at(place);
                     records.push(if repairable { row.about(named) } else { row });
                 }

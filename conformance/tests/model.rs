@@ -2,14 +2,18 @@
 //!
 //! One authority, a public platform that keeps a copy of its status log and can be restored, and an asker that is only
 //! pushed to; one record; a network that loses, doubles and reorders. The actions are named like the functions that
-//! they stand for, and standings are the code's own values, merged by the code. [`explore`] visits every state that any
-//! order of actions leads to, so what holds here holds in every history of this size, not in those of some seeds.
+//! they stand for, and standings are the code's own values, merged by the code. [Stateright](https://www.stateright.rs)
+//! visits every state that any order of actions leads to, so what holds here holds in every history of this size, not in
+//! those of some seeds.
 //!
 //! *Not here*: signatures, proofs, disks, time. The simulation (`sim`) has those, and not every order.
 
-use std::collections::HashSet;
+#![allow(clippy::print_stdout, reason = "the shortest ways are for people to read")]
+
+use std::collections::BTreeSet;
 
 use credit::status::{Change, Standing};
+use stateright::{Checker, HasDiscoveries, Model, Property};
 
 /// The platform: keeps a copy, answers from it, can be restored.
 const PLATFORM: usize = 0;
@@ -20,23 +24,31 @@ const RECIPIENTS: [usize; 2] = [PLATFORM, ASKER];
 /// What an authority decides in the model: a mark that can be lifted, an end, and a correction, which is neither.
 const CHANGES: [Change; 4] = [Change::Mask, Change::Unmask, Change::Repair, Change::Correct];
 
-/// Most entries of the authority's log in the model.
-pub const EVENTS_MAX: usize = 4;
+/// Entries of the authority's status log.
+const EVENTS: usize = 2;
+/// Times the platform may come back from an older copy.
+const RESTORES: u8 = 1;
 
-/// How much is explored, and with which mistake.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Entries of the authority's status log, at most [`EVENTS_MAX`].
-    pub events: usize,
-    /// Times the platform may come back from an older copy.
-    pub restores: u8,
-    /// A mistake built into the rules.
-    pub flaw: Option<Flaw>,
+// What must hold.
+
+/// A record is never answered after its end has been verified there, also not after a restore.
+const ENDED: &str = "Ended";
+/// Nobody acknowledges an entry twice.
+const ONCE: &str = "Once";
+/// A certificate is complete only if everybody has acknowledged.
+const CERTIFICATE: &str = "Certificate";
+/// Once nothing is lost any more everybody acknowledges everything, every certificate becomes complete, and the platform
+/// stands where the authority's log says.
+const CONVERGES: &str = "Converges";
+
+/// The federation, and a mistake built into its rules.
+struct Federation {
+    flaw: Option<Flaw>,
 }
 
-/// A mistake in the rules; every one must break a [`Property`].
+/// A mistake in the rules; every one must break a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+enum Flaw {
     /// `act` does not look whether the entry was handled.
     NoDuplicateCheck,
     /// `act` acknowledges and does not merge.
@@ -53,36 +65,9 @@ pub enum Flaw {
     CountsSent,
 }
 
-impl Flaw {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::NoDuplicateCheck,
-        Self::AcknowledgeOnly,
-        Self::AnswerBeforeCommit,
-        Self::NeverRetry,
-        Self::LastComesWins,
-        Self::SkipCatchUp,
-        Self::CountsSent,
-    ];
-}
-
-/// What must hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Property {
-    /// A record is never answered after its end has been verified there, also not after a restore.
-    Ended,
-    /// Nobody acknowledges an entry twice.
-    Once,
-    /// A certificate is complete only if everybody has acknowledged.
-    Certificate,
-    /// Once nothing is lost any more everybody acknowledges everything, every certificate becomes complete, and the
-    /// platform stands where the authority's log says.
-    Converges,
-}
-
 /// One step of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+enum Action {
     /// `repair::decide`, `change_standing`: the entry, its delivery rows and the first pushes; to whom these are not lost.
     Decide(Change, [bool; 2]),
     /// `propagation::due`: an unacknowledged delivery is sent again.
@@ -121,7 +106,7 @@ impl Message {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Restoring,
     Syncing,
@@ -129,7 +114,7 @@ enum Phase {
 }
 
 /// What a recipient has on its disk. Sets of entries are bits.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Disk {
     /// Entries its own status log acknowledges.
     acknowledged: u8,
@@ -140,10 +125,10 @@ struct Disk {
 }
 
 /// A state of the whole.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct State {
     /// The authority's status log.
-    log: [Option<Change>; EVENTS_MAX],
+    log: [Option<Change>; EVENTS],
     /// Receipts kept in its delivery rows, per recipient.
     kept: [u8; 2],
     network: u32,
@@ -160,7 +145,7 @@ struct State {
 impl State {
     fn first() -> Self {
         Self {
-            log: [None; EVENTS_MAX],
+            log: [None; EVENTS],
             kept: [0; 2],
             network: 0,
             disks: [Disk::default(); 2],
@@ -219,15 +204,12 @@ impl State {
     }
 
     /// The state after an action, or `None` when it cannot happen.
-    fn after(&self, action: Action, bounds: &Bounds) -> Option<Self> {
-        let (mut next, flaw) = (*self, bounds.flaw);
+    fn after(&self, action: Action, flaw: Option<Flaw>) -> Option<Self> {
+        let mut next = *self;
         match action {
             Action::Decide(change, arrives) => {
                 let event = self.size();
-                if usize::from(event) >= bounds.events.min(EVENTS_MAX) {
-                    return None;
-                }
-                next.log[usize::from(event)] = Some(change);
+                *next.log.get_mut(usize::from(event))? = Some(change);
                 for to in RECIPIENTS.into_iter().filter(|to| arrives[*to]) {
                     next.send(Message::Notice(event, to));
                 }
@@ -265,7 +247,7 @@ impl State {
                 next.kept[from] |= 1 << event;
             }
             Action::Backup => {
-                if self.backup.is_some() || self.restores >= bounds.restores || self.phase != Phase::Ready {
+                if self.backup.is_some() || self.restores >= RESTORES || self.phase != Phase::Ready {
                     return None;
                 }
                 next.backup = Some(self.disks[PLATFORM]);
@@ -315,26 +297,25 @@ impl State {
         progress.chain(CHANGES.into_iter().flat_map(decide)).chain([Action::Backup, Action::Restore])
     }
 
-    fn broken(&self, flaw: Option<Flaw>) -> Option<Property> {
+    /// Whether the platform answers with a record whose end its log acknowledges.
+    fn answers_what_has_ended(&self) -> bool {
         let ended = self
             .events()
             .any(|(event, c)| self.mirrored & (1 << event) != 0 && Standing::of(c, 0).has_ended());
         let answers = self.phase == Phase::Ready && self.disks[PLATFORM].standing.status().disclosable();
-        if answers && ended {
-            return Some(Property::Ended);
-        }
-        if self.twice {
-            return Some(Property::Once);
-        }
+        answers && ended
+    }
+
+    /// Whether a certificate names nobody as missing although somebody has not acknowledged.
+    fn certifies_early(&self, flaw: Option<Flaw>) -> bool {
         let has = [self.mirrored, self.disks[ASKER].acknowledged];
         let missing = |event: u8| has.iter().any(|has| has & (1 << event) == 0);
-        let early = self.events().any(|(event, _)| self.is_complete(event, flaw) && missing(event));
-        early.then_some(Property::Certificate)
+        self.events().any(|(event, _)| self.is_complete(event, flaw) && missing(event))
     }
 
     /// Nothing is lost any more and nothing new is decided: whatever can still happen does, once around and again, until
     /// nothing changes.
-    fn settles(&self, bounds: &Bounds) -> bool {
+    fn settles(&self, flaw: Option<Flaw>) -> bool {
         let (mut state, mut before) = (*self, None);
         while before != Some(state) {
             before = Some(state);
@@ -343,93 +324,77 @@ impl State {
                 !matches!(action, Decide(..) | Backup | Restore | Notice(_, _, false))
             };
             for action in state.actions().filter(fair) {
-                state = state.after(action, bounds).unwrap_or(state);
+                state = state.after(action, flaw).unwrap_or(state);
             }
         }
         let all = ((1_u16 << state.size()) - 1) as u8;
         let acknowledged = state.disks.iter().all(|disk| disk.acknowledged == all);
-        let complete = state.events().all(|(event, _)| state.is_complete(event, bounds.flaw));
+        let complete = state.events().all(|(event, _)| state.is_complete(event, flaw));
         let told = state.events().map(|(event, change)| Standing::of(change, u64::from(event)));
         let stands = state.disks[PLATFORM].standing == told.fold(Standing::default(), Standing::merge);
         acknowledged && complete && stands && state.phase == Phase::Ready
     }
 }
 
-/// A property that does not hold, and how to get there.
-#[derive(Debug)]
-pub struct Refuted {
-    /// Which.
-    pub property: Property,
-    /// A shortest way.
-    pub actions: Vec<Action>,
-}
+impl Model for Federation {
+    type State = State;
+    type Action = Action;
 
-/// Visits every state within the bounds, nearest first; returns how many there are.
-///
-/// Errors: a nearest state in which a property does not hold. What must come true in the end is looked at after what
-/// must hold always.
-pub fn explore(bounds: &Bounds) -> Result<usize, Refuted> {
-    let first = State::first();
-    let mut states = vec![first];
-    // Where each state was come to from: the number of the state before, and the action.
-    let mut ways: Vec<Option<(usize, Action)>> = vec![None];
-    let mut seen = HashSet::from([first]);
-    let mut at = 0;
-    while let Some(state) = states.get(at).copied() {
-        if let Some(property) = state.broken(bounds.flaw) {
-            return Err(Refuted { property, actions: way_to(at, &ways) });
-        }
-        for action in state.actions() {
-            let Some(next) = state.after(action, bounds) else { continue };
-            if seen.insert(next) {
-                ways.push(Some((at, action)));
-                states.push(next);
-            }
-        }
-        at += 1;
-    }
-    match states.iter().position(|state| !state.settles(bounds)) {
-        Some(at) => Err(Refuted { property: Property::Converges, actions: way_to(at, &ways) }),
-        None => Ok(states.len()),
-    }
-}
-
-fn way_to(mut at: usize, ways: &[Option<(usize, Action)>]) -> Vec<Action> {
-    let mut actions = Vec::new();
-    while let Some((before, action)) = ways[at] {
-        actions.push(action);
-        at = before;
-    }
-    actions.reverse();
-    actions
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds { events: 2, restores: 1, flaw: None };
-
-    #[test]
-    fn every_order_of_two_changes_and_a_restore_keeps_every_property() {
-        let states = explore(&BOUNDS).unwrap_or_else(|refuted| panic!("{refuted:#?}"));
-        // A model in which nothing can happen keeps every property too.
-        assert!(states > 10_000, "{states}");
-        eprintln!("{states} states");
+    fn init_states(&self) -> Vec<State> {
+        vec![State::first()]
     }
 
-    #[test]
-    fn every_mistake_in_the_rules_is_refuted() {
-        let expected = |flaw| match flaw {
-            Flaw::NoDuplicateCheck => Property::Once,
-            Flaw::AcknowledgeOnly | Flaw::LastComesWins | Flaw::SkipCatchUp => Property::Ended,
-            Flaw::AnswerBeforeCommit | Flaw::CountsSent => Property::Certificate,
-            Flaw::NeverRetry => Property::Converges,
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        actions.extend(state.actions());
+    }
+
+    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+        state.after(action, self.flaw)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let answered_again = |_: &Self, state: &State| {
+            let standing = state.disks[PLATFORM].standing.status();
+            state.restores > 0 && state.phase == Phase::Ready && standing.disclosable()
         };
-        for flaw in Flaw::ALL {
-            let refuted = explore(&Bounds { flaw: Some(flaw), ..BOUNDS });
-            let refuted = refuted.err().unwrap_or_else(|| panic!("{flaw:?} is not refuted"));
-            assert_eq!(refuted.property, expected(flaw), "{flaw:?}: {refuted:?}");
-        }
+        let ended_everywhere = |model: &Self, state: &State| {
+            state.size() as usize == EVENTS
+                && state.disks[PLATFORM].standing.has_ended()
+                && state.events().all(|(event, _)| state.is_complete(event, model.flaw))
+        };
+        vec![
+            Property::always(ENDED, |_, state: &State| !state.answers_what_has_ended()),
+            Property::always(ONCE, |_, state: &State| !state.twice),
+            Property::always(CERTIFICATE, |model: &Self, state: &State| !state.certifies_early(model.flaw)),
+            Property::always(CONVERGES, |model: &Self, state: &State| state.settles(model.flaw)),
+            // A model in which nothing can happen would keep all of these.
+            Property::sometimes("A record that stands is answered after a restore", answered_again),
+            Property::sometimes("A record has ended and every certificate is complete", ended_everywhere),
+        ]
+    }
+}
+
+#[test]
+fn every_order_of_two_changes_and_a_restore_keeps_every_property() {
+    let checker = Federation { flaw: None }.checker().spawn_bfs().join();
+    checker.assert_properties();
+    println!("{} states", checker.unique_state_count());
+}
+
+#[test]
+fn every_mistake_in_the_rules_is_refuted() {
+    for (flaw, property) in [
+        (Flaw::NoDuplicateCheck, ONCE),
+        (Flaw::AcknowledgeOnly, ENDED),
+        (Flaw::LastComesWins, ENDED),
+        (Flaw::SkipCatchUp, ENDED),
+        (Flaw::AnswerBeforeCommit, CERTIFICATE),
+        (Flaw::CountsSent, CERTIFICATE),
+        (Flaw::NeverRetry, CONVERGES),
+    ] {
+        let found = HasDiscoveries::AllOf(BTreeSet::from([property]));
+        let checker = Federation { flaw: Some(flaw) }.checker().finish_when(found).spawn_bfs().join();
+        let way = checker.discovery(property).unwrap_or_else(|| panic!("{flaw:?} does not break {property}"));
+        println!("{flaw:?} breaks {property}: {:?}", way.into_actions());
     }
 }
