@@ -526,6 +526,7 @@ fn news_about_a_record_counts_only_from_its_authority() {
             rule: "attack".into(),
             paper: None,
             clerk: None,
+            act: None,
         })
     };
     // js, xyd and a bank claim that a record of sh is repaired, withdrawn, masked.

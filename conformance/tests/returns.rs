@@ -12,7 +12,9 @@ use credit::{
 };
 use crypto::Digest;
 use exchange::{
-    kept, recognise,
+    kept,
+    logs::LogName,
+    recognise,
     tables::{self, DeliveryRow, Key},
     wire::SubmitReport,
 };
@@ -101,15 +103,58 @@ fn an_act_that_has_ended_is_not_taken_under_another_number_unless_somebody_says_
 }
 
 #[test]
-fn a_record_that_comes_after_its_end_leaves_the_mark_too() {
+fn who_has_heard_that_an_act_has_ended_knows_it_under_another_number_without_having_held_it() {
     let mut world = world();
     let record = world.collect(SH, &Penalty::general(FORMS[0], DAY));
     world.change(SH, record, Change::Expire, None);
-    // `js` has heard of the end of a record that it does not hold: it cannot know of another number.
     assert_eq!(world.status(JS, record), Status::Expired);
-    assert_eq!(fate(&world.hand_in(JS, SH, &Penalty::general("示罚字〔2026〕11号", DAY))).0, "accepted");
-    world.collect(JS, &Penalty::general(FORMS[0], DAY));
-    assert_eq!(fate(&world.hand_in(JS, SH, &Penalty::general(OTHER_WORD, DAY))).1, ["like_ended"]);
+    // Under any authority: also a platform that takes the act for its own.
+    for authority in [SH, JS] {
+        let report = world.hand_in(JS, authority, &Penalty::general(OTHER_WORD, DAY));
+        assert_eq!(fate(&report).1, ["like_ended"]);
+    }
+    // The record itself is taken, and as ended as it is where it was decided.
+    assert_eq!(fate(&world.hand_in(JS, SH, &Penalty::general(FORMS[0], DAY))).0, "accepted");
+    assert_eq!(world.status(JS, record), Status::Expired);
+}
+
+#[test]
+fn an_act_that_has_ended_is_known_again_after_the_disk_is_lost() {
+    for change in [Change::Expire, Change::Withdraw] {
+        let mut world = world();
+        let record = world.collect(SH, &Penalty::general(FORMS[0], DAY));
+        world.change(SH, record, change, None);
+        world.pull_all();
+        world.lose_disk(SH);
+        // The file that brought it is not needed for it.
+        let report = world.hand_in(SH, SH, &Penalty::general(OTHER_WORD, DAY));
+        assert_eq!(fate(&report), ("rejected", vec!["like_ended"]));
+    }
+}
+
+#[test]
+fn a_bank_that_has_lost_its_disk_knows_what_it_has_acknowledged() {
+    let mut world = world();
+    let record = world.collect(SH, &Penalty::general(FORMS[0], DAY));
+    assert_eq!(world.ask(1).len(), 1);
+    world.change(SH, record, Change::Expire, None);
+    let (bank, sh) = (world.nodes[BANK].id.clone(), world.nodes[SH].id.clone());
+    let known = |world: &World| {
+        let node = &world.nodes[BANK];
+        let (news, _) = kept::news(&node.context, &node.disk, 0, 99).unwrap();
+        let changes = news.iter().filter_map(|news| match &news.fact {
+            Some(StatusFact::Changed(changed)) => Some((changed.record, changed.change)),
+            Some(_) => None,
+            None => panic!("{news:?}"),
+        });
+        (kept::standing(&node.disk, &sh, &record).unwrap(), changes.collect::<Vec<_>>())
+    };
+    let before = known(&world);
+    assert_eq!(before, (Status::Expired, vec![(record, Change::Expire)]));
+    world.pull(JS, &bank, LogName::Status);
+    world.lose_disk(BANK);
+    assert_eq!(known(&world), before);
+    assert_eq!(world.fsck(BANK), Vec::<String>::new());
 }
 
 #[test]

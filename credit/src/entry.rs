@@ -407,6 +407,10 @@ pub struct Changed {
     /// Who granted the repair at the authority, a pseudonymous id; absent where nobody was named.
     #[n(5)]
     pub clerk: Option<ClerkId>,
+    /// Of a change that ends a record with a day of decision: the mark of the act ([`crypto::pseudonym::ended_mark`]), by which a
+    /// public platform knows it again under another number.
+    #[n(6)]
+    pub act: Option<Digest>,
 }
 
 /// An application as the authority took it into a case. With it the case comes back from the log alone.
@@ -517,6 +521,10 @@ pub struct Acknowledged {
     /// Leaf hash of the entry.
     #[n(2)]
     pub leaf: Digest,
+    /// The statement in it, encoded, from who keeps no copy of that log: so it comes back with this member's own. Absent from a
+    /// public platform.
+    #[n(3)]
+    pub said: Option<Bytes>,
 }
 
 /// What one permitted asker received. Source of the mandatory parts (time, who asked, who authorised, proof of

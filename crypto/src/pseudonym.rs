@@ -53,8 +53,9 @@ pub fn ban_mark(subject: &[u8; 32], case: &[u8]) -> Digest {
     Digest(keyed(&Secret::new(*subject), Label::BanMark, &[case]))
 }
 
-/// The mark of a record that has ended, by its subject, item and day of decision: tells nothing without all three.
-pub fn ended_mark(subject: &SubjectTag, item: &str, day: &[u8]) -> Digest {
+/// The mark of a record that has ended, by its subject, item and day of decision: tells nothing without all three. It is the
+/// same at every public platform, and nobody else can make it.
+pub fn ended_mark(subject: &SubjectPseudonym, item: &str, day: &[u8]) -> Digest {
     Digest(keyed(&Secret::new(subject.0), Label::EndedMark, &[item.as_bytes(), day]))
 }
 

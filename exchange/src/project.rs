@@ -7,7 +7,7 @@ use crate::{
     ended, grant,
     logs::LogName,
     propagation, push,
-    refusal::Halt,
+    refusal::{Fault, Halt},
     repair,
     step::Effect,
     summary,
@@ -16,11 +16,12 @@ use crate::{
     turn::Turn,
 };
 use credit::{
-    entry::{AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
+    entry::{Acknowledged, AskedBy, BasisRef, Entry, Fact, StatusFact, Version},
     grant::{GrantLife, Uses},
     id::MemberId,
     status::{Change, Standing},
 };
+use crypto::codec;
 
 /// A day, in milliseconds.
 const DAY_MS: u64 = 86_400_000;
@@ -77,12 +78,7 @@ pub fn own(
                     propagation::schedule(context, turn, index, entry.at, fact)?;
                     grant::own_end(turn, fact);
                 }
-                StatusFact::Acknowledged(ack) => {
-                    turn.put(
-                        &Key::handled(&ack.origin, ack.index),
-                        &HandledRow { ack: index, leaf: ack.leaf },
-                    );
-                }
+                StatusFact::Acknowledged(ack) => acknowledged(context, turn, told, ack)?,
                 StatusFact::RegistryAdopted(version, digest) => {
                     turn.put(&Key::registry(), version);
                     turn.put(&Key::adopted(index), &(*version, *digest));
@@ -148,8 +144,10 @@ pub fn status(
                 summary::put(turn, author, &changed.record, Some(&after))?;
             }
             if after.has_ended() && !before.is_some_and(|before| before.has_ended()) {
-                ended::keep(turn, author, &changed.record)?;
                 push::copy::ended(context, turn, author, &changed.record, told.at)?;
+            }
+            if let Some(act) = &changed.act {
+                ended::keep(turn, act);
             }
             if changed.change == Change::Unmask {
                 push::publish::shown_again(context, turn, author, &changed.record)?;
@@ -173,6 +171,18 @@ pub fn status(
                 turn.put(&key, &before.merge(life));
             }
         }
+    }
+    Ok(())
+}
+
+/// An own acknowledgement. One that repeats what it acknowledges is the only source of it that this member's disk has.
+fn acknowledged(context: &Context, turn: &mut Turn<'_>, own: Told, ack: &Acknowledged) -> Result<(), Halt> {
+    turn.put(&Key::handled(&ack.origin, ack.index), &HandledRow { ack: own.index, leaf: ack.leaf });
+    if let Some(said) = &ack.said {
+        let damaged = |e| Fault(format!("entry {} of the own status log repeats nothing readable: {e}", own.index));
+        let said: StatusFact = codec::from_slice(&said.0).map_err(damaged)?;
+        status(context, turn, &ack.origin, &said, Told { index: ack.index, at: own.at })?;
+        turn.put(&Key::news(own.index), &said);
     }
     Ok(())
 }

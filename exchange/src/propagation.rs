@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use credit::{
-    entry::{Acknowledged, Changed, Fact, Published, StatusFact},
+    entry::{Acknowledged, Changed, Entry, Fact, Published, StatusFact},
     id::{MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
@@ -389,12 +389,10 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
         return Ok(handled.ack);
     }
     project::status(context, turn, &proven.member, fact, told)?;
-    let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf };
+    let said = (!context.role()?.mirrors_status()).then(|| Bytes(codec::to_vec(fact)));
+    let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf, said };
     let signed = context.sign(turn.now, &StatusFact::Acknowledged(ack));
     let (index, _) = turn.append(context, LogName::Status, Fact::Status(signed))?;
-    if !context.role()?.mirrors_status() {
-        turn.put(&Key::news(index), fact);
-    }
     recognise::repaired(context, turn, proven, fact)?;
     Ok(index)
 }
@@ -427,9 +425,9 @@ pub fn acknowledgement(
     };
     let key = Key::delivery(event, &proven.member);
     let Some(mut row) = turn.row::<DeliveryRow>(&key)? else { return Ok(()) };
-    let entry = log::entry(turn.view(), LogName::Status.as_str(), LeafIndex(event))?;
-    let leaf = entry.map(|bytes| leaf_hash(&bytes));
-    if ack.origin != context.own.id || ack.index != event || Some(ack.leaf) != leaf {
+    let entry = log::entry(turn.view(), LogName::Status.as_str(), LeafIndex(event))?.unwrap_or_default();
+    let this = ack.origin == context.own.id && ack.index == event && ack.leaf == leaf_hash(&entry);
+    if !this || !repeats(context, ack, &entry)? {
         return Halt::refuse(
             Code::SignatureInvalid,
             format!("`{}` acknowledges another entry", proven.member),
@@ -440,6 +438,14 @@ pub fn acknowledgement(
         turn.put(&key, &row);
     }
     Ok(())
+}
+
+/// Whether what an acknowledgement repeats, if it does, is what the own entry says.
+fn repeats(context: &Context, ack: &Acknowledged, entry: &[u8]) -> Result<bool, Halt> {
+    let Some(said) = &ack.said else { return Ok(true) };
+    let entry = Entry::from_bytes(entry).map_err(|e| Fault(e.to_string()))?;
+    let Fact::Status(signed) = &entry.fact else { return Ok(false) };
+    Ok(said.0 == codec::to_vec(context.registry.verify_logged(signed)?.get()))
 }
 
 #[cfg(test)]

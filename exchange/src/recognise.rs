@@ -9,7 +9,7 @@
 //! keeps its result, and the other may not grant it from when it has heard.
 
 use credit::{
-    entry::{Changed, Fact, StatusFact},
+    entry::{Changed, StatusFact},
     id::{ItemId, MemberId, RecordId},
     repair::{Case, Matter},
     rules::Recognition,
@@ -22,7 +22,7 @@ use ledger::store::View;
 
 use crate::{
     context::Context,
-    logs::LogName,
+    ended,
     receipt::Proven,
     refusal::{Code, Fault, Halt},
     registry::MemberRequest,
@@ -180,8 +180,8 @@ fn recognise(
     let case = repair::newest(turn, &record, Matter::Repair)?;
     let case = case.filter(|case| !matches!(case, Case::Decided(_))).map(|case| case.id());
     let rule = format!("{GROUND}{}", rule.source);
-    let changed = Changed { record, change: Change::Repair, case, rule, paper: leaf, clerk: None };
-    let signed = context.sign(turn.now, &StatusFact::Changed(changed));
-    turn.append(context, LogName::Status, Fact::Status(signed))?;
+    let change = Change::Repair;
+    let changed = Changed { record, change, case, rule, paper: leaf, clerk: None, act: None };
+    ended::say(context, turn, changed)?;
     Ok(())
 }

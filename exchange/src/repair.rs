@@ -25,6 +25,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     ban,
     context::Context,
+    ended,
     limits::REASON_BYTES_MAX,
     logs::LogName,
     propagation::{backoff_ms, concerns_others},
@@ -222,8 +223,8 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
         let term = context.rules.term(Duty::MarkObjection, region, day);
         let rule = term.map_or("异议申请", |term| &term.source).to_owned();
         let (record, case) = (asked.record, Some(asked.case));
-        let mark = Changed { record, change: Change::Dispute, case, rule, paper: None, clerk: None };
-        say(context, turn, &StatusFact::Changed(mark))?;
+        let mark = Changed { record, change: Change::Dispute, case, rule, paper: None, clerk: None, act: None };
+        ended::say(context, turn, mark)?;
     }
     Ok(asked.case)
 }
@@ -493,7 +494,7 @@ pub fn decide(
             accepted.may_grant(turn.now, rule, day, published)?;
             recognise::may_grant(context, turn, &record)?;
             let (change, case, rule) = (Change::Repair, Some(id), rule.set_id.clone());
-            StatusFact::Changed(Changed { record, change, case, rule, paper: None, clerk })
+            StatusFact::Changed(Changed { record, change, case, rule, paper: None, clerk, act: None })
         }
         Decision::Refuse { reason, false_material } => {
             if let Case::Decided(_) = open {
@@ -517,8 +518,12 @@ pub fn decide(
         }
     };
     // 3
-    let index = say(context, turn, &fact)?;
-    reply_decided(turn, token, &id, concerns_others(&fact).then_some(index))
+    let tells = concerns_others(&fact);
+    let index = match fact {
+        StatusFact::Changed(changed) => ended::say(context, turn, changed)?.0,
+        fact => say(context, turn, &fact)?,
+    };
+    reply_decided(turn, token, &id, tells.then_some(index))
 }
 
 /// The statement that an application is not granted.
@@ -595,8 +600,8 @@ pub fn answer(
         }
     };
     // 3
-    let changed = Changed { record, change, case, rule, paper: None, clerk };
-    let index = say(context, turn, &StatusFact::Changed(changed))?;
+    let changed = Changed { record, change, case, rule, paper: None, clerk, act: None };
+    let (index, _) = ended::say(context, turn, changed)?;
     reply_decided(turn, token, &id, Some(index))
 }
 
@@ -633,8 +638,7 @@ pub fn change_standing(
     if changed.change == Change::Mask && changed.paper.is_none() {
         return Halt::refuse(Code::CaseDenied, "a mask rests on the court's ruling, and names its digest");
     }
-    let fact = StatusFact::Changed(changed);
-    let (index, _) = turn.append(context, LogName::Status, Fact::Status(context.sign(turn.now, &fact)))?;
+    let (index, _) = ended::say(context, turn, changed)?;
     turn.reply(token, Reply::Receipt(index));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use credit::{
     csv::error::RowError,
-    entry::{Batch, Changed, Fact, Recorded, RowCounts, StatusFact, Version},
+    entry::{Batch, Changed, Fact, Recorded, RowCounts, Version},
     id::{ItemId, MemberId, RecordId, SourceId},
     record::{RecordFacts, SealedRecord},
     status::{Change, Standing, Status},
@@ -102,8 +102,8 @@ pub struct SealedRow {
     tag: SubjectTag,
     /// The encoded [`SealedRecord`].
     payload: Vec<u8>,
-    /// Its subject among the public platforms, of an item that can be repaired.
-    subject: Option<SubjectPseudonym>,
+    /// Its subject among the public platforms.
+    subject: SubjectPseudonym,
     /// The key to the accesses about its subject.
     access: Secret,
     /// Ids under which other platforms of the region know it.
@@ -119,13 +119,8 @@ impl SealedRow {
         let tag = context.own.naming.subject_tag(subject);
         let access = subject_access_key(&context.own.access, subject.as_str());
         let (facts, fields_root) = (sealed.facts, sealed.fields_root);
-        Self { row, facts, fields_root, tag, access, payload, subject: None, twins: Vec::new(), place: None }
-    }
-
-    /// The same about the subject with this pseudonym: a ban found elsewhere is held against it.
-    #[must_use]
-    pub fn about(self, subject: SubjectPseudonym) -> Self {
-        Self { subject: Some(subject), ..self }
+        let subject = context.own.naming.subject_pseudonym(subject);
+        Self { row, facts, fields_root, tag, access, payload, subject, twins: Vec::new(), place: None }
     }
 
     /// The same with the ids under which other platforms of the region know it ([`crate::recognise::twins`]).
@@ -255,7 +250,7 @@ pub fn submit(
         normalised += u64::from(row.row.normalised);
         let standing = timer::of_version(context, turn, &row.facts)?;
         if standing.has_ended() {
-            ended::mark(turn, &row.tag, &row.facts);
+            ended::keep_of(turn, &row.subject, &row.facts);
         }
         // Of a version that came back from a peer the content is not known, nor whether this one differs.
         let differs = known.as_ref().is_some_and(|known| known.content.is_some());
@@ -349,7 +344,7 @@ enum Met {
 fn meet(turn: &Turn<'_>, row: &SealedRow, known: Option<&RecordRow>, since: u64) -> Result<Met, Fault> {
     let unless_confirmed = |met| if row.row.confirmed { Met::Confirmed } else { met };
     let Some(known) = known else {
-        let like_ended = ended::is_marked(turn, &row.tag, &row.facts)?;
+        let like_ended = ended::is_marked(turn, &row.subject, &row.facts)? && !follows(turn, row)?;
         return Ok(if like_ended { unless_confirmed(Met::LikeEnded) } else { Met::New });
     };
     if known.newest.index >= since {
@@ -371,6 +366,23 @@ fn meet(turn: &Turn<'_>, row: &SealedRow, known: Option<&RecordRow>, since: u64)
     Ok(Met::Other)
 }
 
+/// Whether a new record stands where the act stands that has ended: it is that record itself, or one that is repaired because
+/// another platform of the region has repaired it ([`recognise`]).
+fn follows(turn: &Turn<'_>, row: &SealedRow) -> Result<bool, Fault> {
+    let standing = |author: &MemberId, record: &RecordId| -> Result<Standing, Fault> {
+        Ok(turn.row(&Key::standing(author, record))?.unwrap_or_default())
+    };
+    if standing(&row.facts.authority, &row.facts.record)?.has_ended() {
+        return Ok(true);
+    }
+    for (author, twin) in &row.twins {
+        if standing(author, twin)?.status() == Status::Repaired {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Tells that an own record has other content: where its standing is marked, and where somebody was told the old content
 /// or an outcome that rests on it and may still keep it. Of other records nobody needs to hear, as files bring many.
 fn correct(
@@ -385,9 +397,8 @@ fn correct(
         || !tables::rows::<Timestamp>(turn.view(), &Key::judged_on(&record), 1)?.is_empty();
     if told || standing.status() != Status::Active {
         let (change, rule) = (Change::Correct, CORRECTED.to_owned());
-        let changed = Changed { record, change, case: None, rule, paper: Some(leaf), clerk: None };
-        let signed = context.sign(turn.now, &StatusFact::Changed(changed));
-        turn.append(context, LogName::Status, Fact::Status(signed))?;
+        let changed = Changed { record, change, case: None, rule, paper: Some(leaf), clerk: None, act: None };
+        ended::say(context, turn, changed)?;
     }
     Ok(())
 }
@@ -408,7 +419,7 @@ fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> (u64
     let (index, leaf, _) = turn.append_only(LogName::Records, Fact::Recorded(recorded));
     let newest = Version { index, slot: facts.slot };
     let row =
-        RecordRow { content: Some(facts.content), tag: Some(tag), subject, ..RecordRow::of(known, newest) };
+        RecordRow { content: Some(facts.content), tag: Some(tag), subject: Some(subject), ..RecordRow::of(known, newest) };
     turn.put(&Key::record(&facts.record), &row);
     turn.put_payload(facts.slot, payload);
     (index, leaf)

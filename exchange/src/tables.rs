@@ -449,8 +449,7 @@ pub struct RecordRow {
     /// The keys of all versions were destroyed.
     #[n(4)]
     pub erased: bool,
-    /// Its subject among the public platforms, of an item that can be repaired; absent where the tag is, and in rows of
-    /// builds that knew no bans of others.
+    /// Its subject among the public platforms; absent where the tag is.
     #[n(5)]
     pub subject: Option<SubjectPseudonym>,
 }

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
-    entry::{Changed, Fact, StatusFact},
+    entry::Changed,
     id::{CaseId, ClerkId, MemberId, RecordId},
     record::RecordFacts,
     repair::{Case, Deadline},
@@ -26,8 +26,8 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::Context,
+    ended,
     limits::RETRY_MS_MAX,
-    logs::LogName,
     push::publish,
     read,
     refusal::{Fault, Halt},
@@ -188,9 +188,8 @@ pub fn expire(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
 /// Says as its authority that a record's publicity has ended, by a rule or for another legal reason.
 fn expired(context: &Context, turn: &mut Turn<'_>, record: &RecordId, rule: String) -> Result<(), Halt> {
     let (record, change) = (*record, Change::Expire);
-    let changed = Changed { record, change, case: None, rule, paper: None, clerk: None };
-    let signed = context.sign(turn.now, &StatusFact::Changed(changed));
-    turn.append(context, LogName::Status, Fact::Status(signed))?;
+    let changed = Changed { record, change, case: None, rule, paper: None, clerk: None, act: None };
+    ended::say(context, turn, changed)?;
     Ok(())
 }
 

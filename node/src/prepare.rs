@@ -104,9 +104,7 @@ impl Prepare<'_> {
             let record = SealedRecord::seal(&contents, facts, &context.own.id, &key);
             let place = push::place(context, &record, (&plain.subject, &plain.fields));
             let row = SealedRow::new(context, row, record, &plain.subject);
-            let row = row.known_as(twins).published_at(place);
-            let named = || context.own.naming.subject_pseudonym(&plain.subject);
-            sealed.push(if self.item.repairable { row.about(named()) } else { row });
+            sealed.push(row.known_as(twins).published_at(place));
         }
         if look && run.duplicate == 0 {
             self.look.store(false, Ordering::Relaxed);

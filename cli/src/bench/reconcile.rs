@@ -159,6 +159,7 @@ fn fill(peer: (&Context, &DiskStore), here: (&Context, &DiskStore), records: u64
                 rule: "bench".into(),
                 paper: None,
                 clerk: None,
+                act: None,
             };
             let fact = StatusFact::Changed(changed);
             let now = clock::now();

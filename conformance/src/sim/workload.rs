@@ -391,7 +391,6 @@ impl Sim {
         match (operation, response) {
             (Operation::Slots(fresh, item, file), Response::Slots(first)) => {
                 let node = &self.nodes[at];
-                let repairable = node.context.catalog.item(&item).is_some_and(|item| item.repairable);
                 let mut records = Vec::new();
                 for (row, slot) in fresh.into_iter().zip(first..) {
                     let Some(key) = node.tree.key(Slot(slot)) else { return Ok(()) };
@@ -403,10 +402,8 @@ impl Sim {
                     };
                     let sealed = SealedRecord::seal(&Contents::of(&row.plain), facts, &node.id, &key);
                     let place = push::place(&node.context, &sealed, (subject, &row.plain.fields));
-                    let named = node.context.own.naming.subject_pseudonym(subject);
                     let row = SealedRow::new(&node.context, FileRow::default(), sealed, subject);
-                    let row = row.known_as(twins).published_at(place);
-                    records.push(if repairable { row.about(named) } else { row });
+                    records.push(row.known_as(twins).published_at(place));
                 }
                 let run = Submission {
                     source: source(),

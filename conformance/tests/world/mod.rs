@@ -614,7 +614,6 @@ impl World {
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),
         };
         let key = node.tree.key(Slot(slot)).unwrap();
-        let person = node.context.own.naming.subject_pseudonym(&plain.subject);
         let sealed = SealedRecord::seal(&Contents::of(&plain), facts, &node.id, &key);
         let place = push::place(&node.context, &sealed, (&plain.subject, &plain.fields));
         let row = FileRow { confirmed: penalty.confirmed, ..FileRow::default() };
@@ -623,7 +622,7 @@ impl World {
             source: source(),
             item: item(),
             file: Digest::of(format!("{}{}{slot}", penalty.document, penalty.decided).as_bytes()),
-            records: vec![row.about(person).published_at(place)],
+            records: vec![row.published_at(place)],
             run: RunRows::default(),
             last: Some("UTF-8".into()),
         };
