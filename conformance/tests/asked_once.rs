@@ -12,6 +12,7 @@ mod common;
 use std::{
     collections::BTreeMap,
     fs,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -114,19 +115,33 @@ impl Stage {
         entries.iter().map(|bytes| Entry::from_bytes(bytes).unwrap().fact).collect()
     }
 
+    /// Waits until a node has nothing more to write: what follows is then the question's.
+    fn settle(&self, member: &str) {
+        let mut before = self.federation.sizes(member);
+        until("a quiet log", Duration::from_millis(DEADLINE_MS), || {
+            thread::sleep(QUIET);
+            let now = self.federation.sizes(member);
+            (core::mem::replace(&mut before, now) == now).then_some(())
+        });
+    }
+
     /// Asks with `ask` while `member` dies after every change in turn, until it survives. `ask` must come back with an
-    /// answer once the node is there again; what it gives is handed to `check`.
+    /// answer once the node is there again; what it gives is handed to `check`. What `prepare` does is done before.
     fn kill_after_every_change<T: Send>(
         &self,
         member: &str,
+        prepare: impl Fn(u64),
         ask: impl Fn(u64) -> Option<T> + Sync,
         mut check: impl FnMut(u64, Option<T>),
     ) -> Kills {
         let mut kills = Kills::default();
-        self.federation.kill(member);
         for at in 1.. {
             assert!(at < CHANGES_MAX, "`{member}` dies again and again");
+            prepare(at);
+            self.settle(member);
+            self.federation.kill(member);
             self.start_to_die(member, at);
+            self.settle(member);
             let before = self.federation.sizes(member)[2];
             fs::write(self.armed(member), "").unwrap();
             let (answer, died) = thread::scope(|scope| {
@@ -152,7 +167,6 @@ impl Stage {
             if !died {
                 break;
             }
-            self.federation.kill(member);
         }
         println!("`{member}`: killed {} times, {} of them between line and reply", kills.all, kills.between);
         assert!(kills.between > 0, "no kill fell between line and reply");
@@ -199,13 +213,19 @@ impl<'a> System<'a> {
         }
     }
 
-    /// Asks under the idempotency key `once`, on a grant of one use that this key has for itself.
-    fn ask(&self, once: &str, deadline_ms: u64) -> Option<Got> {
+    /// The grant of one use under which the question with this idempotency key is asked.
+    fn grant(&self, once: &str) -> PathBuf {
         let name = format!("{once}.grant");
         let grant = self.stage.federation.path(&name);
         if !grant.exists() {
             self.stage.federation.grant(&name, &company(1), "bank-a", &["--uses", "1"]);
         }
+        grant
+    }
+
+    /// Asks under the idempotency key `once`, on a grant of one use that this key has for itself.
+    fn ask(&self, once: &str, deadline_ms: u64) -> Option<Got> {
+        let grant = self.grant(once);
         let body = json!({
             "purpose": "pre-loan", "clerk": "wang", "grant": base64(&fs::read(&grant).unwrap()),
             "deadline_ms": deadline_ms,
@@ -228,6 +248,8 @@ fn answered(got: &Got) -> Value {
 
 /// A process that is to end at a change it makes now has ended by then.
 const OVER: Duration = Duration::from_millis(300);
+/// A node that has written nothing for so long has nothing to write; it pulls every two seconds.
+const QUIET: Duration = Duration::from_millis(500);
 /// One federation after the other: each starts and kills nodes as fast as the machine allows.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -244,6 +266,7 @@ fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line
     for victim in ["bank-a", "xyd", "sh"] {
         stage.kill_after_every_change(
             victim,
+            |at| drop(system.grant(&format!("{victim}-{at}"))),
             |at| ask(&format!("{victim}-{at}")),
             |at, first| {
                 // Whatever became of the first try, the second gets the answer, and the third the same.
@@ -401,6 +424,7 @@ fn a_question_sent_again_over_quic_after_a_crash_is_one_access() {
         let questions = Mutex::new(questions);
         stage.kill_after_every_change(
             victim,
+            |_| (),
             |_| {
                 let signed = question();
                 questions.lock().unwrap().push(signed.clone());

@@ -508,6 +508,20 @@ fn a_mask_is_committed_to_as_well() {
 }
 
 #[test]
+fn a_record_without_the_fields_asked_for_is_not_taken_for_none() {
+    let mut stage = Stage::new();
+    stage.hand_in(1, "CF", "P-1", Date::new(2024, 6, 3).unwrap(), &[(14, Value::Text("P-1".into()))]);
+    let absent = Want { item: item("CF"), fields: vec![FieldId(20)] };
+    for (about, records) in [(1, 1), (2, 0)] {
+        let question = stage.question(about, &[], vec![absent.clone()]);
+        let plan = stage.plan(&question);
+        let answer = stage.open(&question, &stage.seal(&plan)).unwrap();
+        assert_eq!((answer.records.len(), answer.withheld.len()), (records, 0), "{about}");
+        assert!(answer.records.iter().all(|record| record.fields.is_empty()));
+    }
+}
+
+#[test]
 fn a_retry_is_told_the_same_and_a_repair_reaches_who_was_told() {
     let mut stage = Stage::new();
     stage.hand_in(1, "CF", "P-1", Date::new(2024, 6, 3).unwrap(), &[(14, Value::Text("P-1".into()))]);

@@ -394,12 +394,10 @@ fn find(
     let mut found = Vec::new();
     for (item, fields) in allowed {
         usable(context, turn, role, &tag, item, |row, sealed, status| {
-            // A field the record has not is neither disclosed nor listed.
+            // A field the record has not is neither disclosed nor listed. A record that has none of them is: who may read a
+            // field may know that there is a record without it, and must not take it for none.
             let has = |field: FieldId| sealed.fields.iter().any(|f| f.field == field);
             let present = || fields.iter().filter(|(field, ..)| has(*field));
-            if present().next().is_none() {
-                return;
-            }
             let plan = PlanRecord {
                 version: row.newest.index,
                 slot: row.newest.slot,
