@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -250,12 +250,9 @@ fn answered(got: &Got) -> Value {
 const OVER: Duration = Duration::from_millis(300);
 /// A node that has written nothing for so long has nothing to write; it pulls every two seconds.
 const QUIET: Duration = Duration::from_millis(500);
-/// One federation after the other: each starts and kills nodes as fast as the machine allows.
-static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let listen = free();
     let stage = Stage::start(Some(&listen));
     let system = System::of(&stage, &listen);
@@ -315,7 +312,6 @@ fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line
 
 #[test]
 fn a_node_that_stands_still_delays_an_answer_until_the_deadline_and_no_longer() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let listen = free();
     let stage = Stage::start(Some(&listen));
     let system = System::of(&stage, &listen);
@@ -375,7 +371,6 @@ fn a_node_that_stands_still_delays_an_answer_until_the_deadline_and_no_longer() 
 
 #[test]
 fn a_question_sent_again_over_quic_after_a_crash_is_one_access() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let stage = Stage::start(None);
     let registry: Registry = read_registry(&stage.federation.registry()).unwrap().accept(None).unwrap();
     let keys = Keys::open(&stage.federation.path("bank-a"), b"an example passphrase").unwrap();
