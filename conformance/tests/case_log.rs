@@ -12,7 +12,12 @@ use credit::{
     status::Status,
 };
 use crypto::{Digest, Timestamp};
-use exchange::{member::Input, refusal::Code, repair::Finding, wire::Response};
+use exchange::{
+    member::Input,
+    refusal::{Code, Refusal},
+    repair::Finding,
+    wire::Response,
+};
 use world::{JS, Penalty, SH, World, at, date};
 
 fn refused(response: Response) -> (Option<Code>, String) {
@@ -159,6 +164,33 @@ fn false_material_bars_the_subject_for_the_time_the_rule_set_says() {
     assert!(barred(world.apply(SH, "G-3", 5)));
     world.until(at("2029-03-03", 0));
     assert!(matches!(world.apply(SH, "G-3", 6), Response::Case(_)));
+}
+
+#[test]
+fn a_refusal_that_passes_leaves_the_application_due_and_any_other_is_told_to_people() {
+    let mut world = World::new(at("2026-05-06", 9));
+    world.collect(SH, &Penalty::general("G-1", "2026-01-05"));
+    world.cut.insert(SH);
+    for case in [1, 2] {
+        world.apply(JS, "G-1", case);
+    }
+    let refuse = |world: &mut World, case, refusal| {
+        world.step(JS, Input::Forwarded { case: CaseId([case; 16]), outcome: Err(refusal) });
+        let refused = world.cases(JS).0.iter().filter(|forwarded| forwarded.refused.is_some()).count();
+        (refused, world.alerts_of(JS, "was not taken"))
+    };
+    for code in [Code::MemberStarting, Code::MemberBehind, Code::MemberFrozen, Code::Busy] {
+        assert_eq!(refuse(&mut world, 1, Refusal::new(code, "")), (0, 0), "{code:?}");
+    }
+    let ahead = Refusal::new(Code::CaseDenied, "dated ahead");
+    assert_eq!(refuse(&mut world, 1, ahead.clone().retry_after(1_000)), (0, 0));
+    assert_eq!(refuse(&mut world, 2, ahead), (1, 1));
+    // What is still due is taken once the authority is there.
+    world.cut.clear();
+    world.until(at("2026-05-06", 10));
+    let mut taken: Vec<_> = world.cases(JS).0.iter().map(|forwarded| forwarded.case).collect();
+    taken.sort();
+    assert_eq!(taken, [None, Some(CaseId([1; 16]))]);
 }
 
 #[test]

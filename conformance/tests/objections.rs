@@ -126,6 +126,9 @@ fn an_application_that_is_dated_ahead_is_not_taken() {
         world.step(SH, Input::Application { caller, application }).unwrap()
     };
     assert!(why(send(&mut world, 86_400_000, 1)).contains("dated ahead"));
+    // A clock that is minutes ahead has dated one that is right soon: then it is asked for again.
+    let Response::Refused(soon) = send(&mut world, 300_000, 1) else { panic!("taken") };
+    assert_eq!(soon.retry_after_ms, Some(300_000));
     assert_eq!((world.decided_by(SH).len(), world.status(SH, record)), (0, Status::Active));
     // A clock that runs a little ahead is not held against the subject.
     assert!(matches!(send(&mut world, 5_000, 2), Response::Case(_)));

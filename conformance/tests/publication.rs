@@ -240,6 +240,25 @@ fn a_receiver_that_lost_its_disk_knows_what_it_has_published() {
     let copy = world.copy(JS, record);
     assert_eq!((copy.held, copy.published, copy.current), (false, Some(date("2026-01-05")), true));
     assert_eq!(copy.due, None);
+    // The values are at the authority. It is away at first, and has an acknowledgement of long ago.
+    world.cut.insert(SH);
+    world.until(at("2026-01-05", 10));
+    assert!(!world.copy(JS, record).held);
+    world.cut.clear();
+    // It asks, and is sent it with the next tick.
+    for hour in [11, 12] {
+        world.until(at("2026-01-05", hour));
+    }
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.held, copy.published, copy.due), (true, Some(date("2026-01-05")), None));
+    let line = world.publication(SH, record);
+    assert!(line.taken > Some(at("2026-01-05", 9)), "{line:?}");
+    // Nobody else is sent it, and nothing that was pushed to nobody.
+    let others = world.nodes[OUTLET].id.clone();
+    for (caller, asked) in [(others, record), (world.nodes[JS].id.clone(), RecordId([9; 32]))] {
+        let refused = world.step(SH, Input::PushAgain { caller, record: asked });
+        assert!(matches!(refused, Some(Response::Refused(r)) if r.known() == Some(Code::RecordUnknown)));
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub const PROOF_INTERVAL_MS: u64 = 1_000;
 pub const PROVERS_MAX: usize = 4;
 /// Most pieces of evidence told in one answer: with 64 hashes each they fit a frame beside the heads of every log.
 pub const EVIDENCE_PER_ANSWER_MAX: usize = 64;
+/// Most by which an application may be dated ahead and be asked for again: a counter's clock is wrong by minutes, or wrong.
+pub const AHEAD_MS_MAX: u64 = 60 * 60 * 1000;
 /// First wait before a delivery is tried again; doubles up to [`RETRY_MS_MAX`].
 pub const RETRY_MS_MIN: u64 = 500;
 /// Longest wait between two tries: a member that comes back is served within a minute.

@@ -253,6 +253,13 @@ pub enum Input {
         /// As it came: what is kept.
         sealed: Vec<u8>,
     },
+    /// The receiver of a push has lost the values.
+    PushAgain {
+        /// Who asks.
+        caller: MemberId,
+        /// The record.
+        record: RecordId,
+    },
     /// The receiver's acknowledgement of an own push.
     Taken {
         /// The receiver's entry, checked.
@@ -380,6 +387,7 @@ pub struct Member {
     mirrors: BTreeMap<(MemberId, LogName), Log>,
     pulls: sync::Schedule,
     asking: witness::Asking,
+    copies: push::copy::Asking,
     rounds: Rounds,
     refusals: Refusals,
     /// Owners that have not said, since the start, what this member has cosigned of their logs.
@@ -412,6 +420,7 @@ impl Member {
             mirrors,
             pulls: sync::Schedule::default(),
             asking: witness::Asking::default(),
+            copies: push::copy::Asking::default(),
             phase: Phase::Restoring,
             ready: Timestamp(0),
         })
@@ -559,7 +568,8 @@ impl Member {
                 repair::answer(context, turn, token, case, finding, ground, clerk)
             }
             Input::ChangeStanding { record, change, reason, paper } => {
-                let changed = Changed { record, change, case: None, rule: reason, paper, clerk: None, act: None };
+                let changed =
+                    Changed { record, change, case: None, rule: reason, paper, clerk: None, act: None };
                 repair::change_standing(context, turn, token, changed)
             }
             Input::Notice { caller, notice, fact } => {
@@ -576,6 +586,7 @@ impl Member {
             Input::Pushed { caller, arrived, sealed } => {
                 push::copy::take(context, turn, token, &caller, &arrived, sealed)
             }
+            Input::PushAgain { caller, record } => push::again(turn, token, &caller, &record),
             Input::Taken { proven, receipt } => push::taken(context, turn, &proven, receipt),
             Input::NotTaken { record, index, refusal } => push::not_taken(turn, &record, index, &refusal),
             Input::Placed { record, version, place } => push::placed(context, turn, &record, version, *place),
@@ -618,6 +629,7 @@ impl Member {
             }
             Input::Synced => {
                 (self.phase, self.ready) = (Phase::Ready, turn.now);
+                self.copies.begin(turn.now);
                 sync::adopt_registry(context, turn)?;
                 for (name, log) in &mut self.logs {
                     witness::renew(context, turn, *name, log)?;
@@ -669,6 +681,7 @@ impl Member {
                 self.pulls.due(turn, sizes)?;
                 self.refusals.due(context, turn)?;
                 self.rounds.due(context, turn);
+                self.copies.due(turn)?;
                 self.asking.due(context, turn)
             }
         }
@@ -731,6 +744,7 @@ fn speakers<'a>(input: &'a Input, own: &MemberId) -> Vec<&'a MemberId> {
         | Input::Relay { caller, .. }
         | Input::Mandated { caller, .. }
         | Input::Pushed { caller, .. }
+        | Input::PushAgain { caller, .. }
         | Input::Notice { caller, .. } => vec![caller],
         Input::Acknowledgement { proven, .. } | Input::Taken { proven, .. } => vec![&proven.member],
         Input::Pulled { owner, .. } if owner != own => vec![owner],

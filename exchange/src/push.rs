@@ -48,11 +48,11 @@ use crate::{
     refusal::{Code, Fault, Halt, Refusal},
     registry::{MemberRequest, Registry},
     repair,
-    step::Effect,
+    step::{Effect, Reply, Token},
     tables::{self, Key, RecipientRow, RecordRow, Work},
     timer,
     turn::Turn,
-    wire::PushLine,
+    wire::{PushLine, Response},
 };
 use publish::PublishedRow;
 
@@ -455,6 +455,22 @@ pub fn taken(context: &Context, turn: &mut Turn<'_>, proven: &Proven, receipt: V
         (row.ack, row.acked_at, row.refused) = (Some(Bytes(receipt)), Some(turn.now), None);
         turn.put(&key, &row);
     }
+    Ok(())
+}
+
+/// Pushes a record again to the member it was pushed to, which has lost its values: until the acknowledgement comes anew there
+/// is none. Errors: `record.unknown`, where the newest push is none to the caller.
+pub fn again(turn: &mut Turn<'_>, token: Token, caller: &MemberId, record: &RecordId) -> Result<(), Halt> {
+    let key = Key::push(record);
+    let to_caller = |row: &PushRow| row.to.as_ref() == Some(caller) && row.index.is_some();
+    let Some(row) = turn.row::<PushRow>(&key)?.filter(to_caller) else {
+        return Halt::refuse(Code::RecordUnknown, format!("{record} was not pushed to `{caller}`"));
+    };
+    if !row.waits() {
+        turn.put(&key, &PushRow { ack: None, acked_at: None, tries: 0, ..row });
+        turn.put(&Key::due(turn.now, &Work::Push(*record)), &());
+    }
+    turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }
 

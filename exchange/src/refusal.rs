@@ -118,6 +118,12 @@ impl Refusal {
         Self { retry_after_ms: Some(ms), ..self }
     }
 
+    /// Whether the same may be granted later although nobody asks otherwise.
+    pub fn passes(&self) -> bool {
+        let state = [Code::MemberStarting, Code::MemberBehind, Code::MemberFrozen];
+        self.retry_after_ms.is_some() || self.known().is_some_and(|code| state.contains(&code))
+    }
+
     /// The code, when this build knows it.
     pub fn known(&self) -> Option<Code> {
         Code::ALL.iter().copied().find(|c| c.as_str() == self.code)

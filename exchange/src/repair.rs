@@ -26,7 +26,7 @@ use crate::{
     ban,
     context::Context,
     ended,
-    limits::REASON_BYTES_MAX,
+    limits::{AHEAD_MS_MAX, REASON_BYTES_MAX},
     logs::LogName,
     propagation::{backoff_ms, concerns_others},
     push::publish,
@@ -159,7 +159,11 @@ pub fn application(
     within_limit(&asked.materials)?;
     // Days count from it, and a correction counts only after it.
     if asked.applied_at > turn.now.plus_ms(CLOCK_SKEW_MS_MAX) {
-        return Halt::refuse(Code::CaseDenied, "the application is dated ahead; look at the counter's clock");
+        let why = "the application is dated ahead; look at the counter's clock";
+        let ahead = asked.applied_at.0 - turn.now.0;
+        let refusal = Refusal::new(Code::CaseDenied, why);
+        // A clock that is minutes ahead has dated an application that is right soon.
+        return Err(if ahead <= AHEAD_MS_MAX { refusal.retry_after(ahead) } else { refusal }.into());
     }
     let case = open(context, turn, asked, application.signed().digest())?;
     turn.reply(token, Reply::ready(Response::Case(case)));
@@ -223,7 +227,8 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
         let term = context.rules.term(Duty::MarkObjection, region, day);
         let rule = term.map_or("异议申请", |term| &term.source).to_owned();
         let (record, case) = (asked.record, Some(asked.case));
-        let mark = Changed { record, change: Change::Dispute, case, rule, paper: None, clerk: None, act: None };
+        let mark =
+            Changed { record, change: Change::Dispute, case, rule, paper: None, clerk: None, act: None };
         ended::say(context, turn, mark)?;
     }
     Ok(asked.case)
@@ -408,18 +413,21 @@ fn forward(context: &Context, turn: &mut Turn<'_>, signed: &Signed<Application>)
     Ok(())
 }
 
-/// Keeps the authority's answer to a forwarded application.
+/// Keeps the authority's answer to a forwarded application. People are told of a refusal that stays: the subject thinks that
+/// it has applied.
 pub fn forwarded(turn: &mut Turn<'_>, case: CaseId, outcome: Result<CaseId, Refusal>) -> Result<(), Halt> {
     let Some(mut row) = turn.row::<ForwardRow>(&Key::forward(&case))? else { return Ok(()) };
     match outcome {
         Ok(joined) => row.case = Some(joined),
-        // Such a refusal passes by itself; the application stays due.
-        Err(refusal)
-            if matches!(refusal.known(), Some(Code::MemberStarting | Code::MemberBehind | Code::Busy)) =>
-        {
-            return Ok(());
+        // The application stays due.
+        Err(refusal) if refusal.passes() => return Ok(()),
+        Err(refusal) => {
+            turn.effect(Effect::Alert(format!(
+                "application {case} was not taken by `{}`: {refusal} / 申请未被受理单位接收，请告知申请人",
+                row.to
+            )));
+            row.refused = Some(refusal.to_string());
         }
-        Err(refusal) => row.refused = Some(refusal.to_string()),
     }
     turn.put(&Key::forward(&case), &row);
     Ok(())

@@ -30,6 +30,13 @@ pub enum Effect {
     },
     /// Push an own record to the member that publishes it.
     Push(RecordId),
+    /// Ask the authority of a copy whose values are lost to push the record again.
+    AskPush {
+        /// The authority.
+        to: MemberId,
+        /// The record.
+        record: RecordId,
+    },
     /// Find out who is to publish an own record now, with [`crate::push::place_again`], and hand that in.
     Place(RecordId),
     /// Send an application to its authority.

@@ -119,6 +119,9 @@ pub enum Request {
     /// A record that the receiver is to publish, by a duty of its authority; answered with the receiver's receipt.
     #[n(50)]
     Push(#[n(0)] Box<Answer>),
+    /// A record that was pushed to the caller, who has lost its values with a disk: it is pushed again.
+    #[n(51)]
+    PushAgain(#[n(0)] RecordId),
 }
 
 /// A verb of the node's own operator.

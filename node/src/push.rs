@@ -87,6 +87,20 @@ pub async fn receive(server: &Server, caller: &MemberId, answer: Answer) -> Resu
     Ok(server.core.ask(input).await)
 }
 
+/// Asks a record's authority to push it again. What comes of it is seen at the next look.
+pub async fn ask(server: &Server, to: &MemberId, record: RecordId) {
+    let Ok(peer) = server.shared.context().registry.member(to).map(|m| m.stated.clone()) else { return };
+    if let Err(refusal) = server.peers.ask(&peer, &Request::PushAgain(record), PEER_WAIT).await {
+        tracing::debug!(%to, %record, "not pushed again yet: {refusal}");
+    }
+}
+
+/// A receiver asks for a push again.
+pub async fn again(server: &Server, caller: &MemberId, record: RecordId) -> Result<Response, Refusal> {
+    server.pushes.lock().unwrap_or_else(PoisonError::into_inner).take(caller, caller, clock::now())?;
+    Ok(server.core.ask(Input::PushAgain { caller: caller.clone(), record }).await)
+}
+
 /// Records received to be published; with a record that one, with what it says.
 pub async fn received(shared: Arc<Shared>, record: Option<RecordId>) -> Result<Response, Refusal> {
     // What its authority has ended while this node was away is not known before it has caught up.

@@ -520,6 +520,7 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
             match effect {
                 Effect::Deliver { event, to } => deliver(&server, event, &to).await,
                 Effect::Push(record) => push::send(&server, record).await,
+                Effect::AskPush { to, record } => push::ask(&server, &to, record).await,
                 Effect::Place(record) => push::place(&server, record).await,
                 Effect::Forward { to, case, application } => {
                     let Ok(peer) = server.shared.context().registry.member(&to).map(|m| m.stated.clone())

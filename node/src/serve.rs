@@ -217,6 +217,7 @@ impl Server {
             }
             Request::Notice(receipt) => self.notice(caller, &receipt).await,
             Request::Push(answer) => push::receive(self, caller, *answer).await,
+            Request::PushAgain(record) => push::again(self, caller, record).await,
             Request::Apply(signed) => {
                 let application = registry.verify_new(&signed, clock::now())?;
                 Ok(self.core.ask(Input::Application { caller: caller.clone(), application }).await)

@@ -73,6 +73,8 @@ pub enum Call {
     },
     /// A record pushed to who publishes it.
     Push,
+    /// A record asked for again by who publishes it.
+    PushAgain,
     /// An application to its authority.
     Forward {
         /// Its id at the counter.

@@ -338,6 +338,11 @@ impl Sim {
             Effect::Deliver { event, to } => self.deliver(at, event, &to),
             Effect::Push(record) => self.push(at, &record),
             Effect::Place(record) => self.place(at, record),
+            Effect::AskPush { to, record } => {
+                let Some(to) = self.reach(at, &to) else { return Ok(()) };
+                self.call(at, to, &Request::PushAgain(record), Call::PushAgain, PEER_WAIT_MS)?;
+                Ok(())
+            }
             Effect::Forward { to, case, application } => {
                 let Some(to) = self.reach(at, &to) else { return Ok(()) };
                 self.call(at, to, &Request::Apply(application), Call::Forward { case }, PEER_WAIT_MS)?;
@@ -562,6 +567,9 @@ impl Sim {
             Request::Push(answer) => {
                 (Waiter::Peer { to: from, call, question: None }, self.pushed(at, caller, &answer)?)
             }
+            Request::PushAgain(record) => {
+                (Waiter::Peer { to: from, call, question: None }, Input::PushAgain { caller, record })
+            }
             Request::Apply(signed) => {
                 let application = registry.verify(&signed)?;
                 (Waiter::Peer { to: from, call, question: None }, Input::Application { caller, application })
@@ -621,6 +629,8 @@ impl Sim {
                 Response::Receipt(receipt) => self.taken(at, &receipt),
                 _ => Ok(()),
             },
+            // What comes of it is a push.
+            Call::PushAgain => Ok(()),
             Call::Forward { case } => {
                 let outcome = match response {
                     Response::Case(joined) => Ok(joined),
@@ -740,6 +750,7 @@ impl Sim {
             // What is due stays due on the disk.
             Call::Deliver { .. }
             | Call::Push
+            | Call::PushAgain
             | Call::Forward { .. }
             | Call::Witness { .. }
             | Call::Ask { .. } => Ok(()),

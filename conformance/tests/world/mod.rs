@@ -194,6 +194,13 @@ impl World {
                 Effect::Retire(records) => self.erase(at, records, timer::RETIRED),
                 Effect::Deliver { event, to } => self.deliver(at, event, &to),
                 Effect::Push(record) => self.push(at, record),
+                Effect::AskPush { to, record } => {
+                    let to = self.position(&to);
+                    if !self.cut.contains(&to) {
+                        let caller = self.nodes[at].id.clone();
+                        self.step(to, Input::PushAgain { caller, record });
+                    }
+                }
                 Effect::Place(record) => self.place(at, record),
                 Effect::Forward { to, case, application } => {
                     let to = self.position(&to);

@@ -24,10 +24,11 @@ use super::{is_public, publish::PublishedRow, standing};
 use crate::{
     answer::{self, Answer, OpenedField},
     context::Context,
+    limits::{PUSHES_BURST_MAX, RETRY_MS_MAX},
     logs::LogName,
     propagation,
     refusal::{Code, Fault, Halt, Refusal},
-    step::{Reply, Token},
+    step::{Effect, Reply, Token},
     tables::{self, Key, Told, Work},
     timer,
     turn::Turn,
@@ -306,6 +307,36 @@ pub(crate) fn forget(turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Fault
         turn.put(&Key::copy(record), &CopyRow { sealed: None, ..row });
     }
     Ok(())
+}
+
+/// When to ask next for the values that a lost disk held.
+#[derive(Debug, Default)]
+pub(crate) struct Asking(Option<Timestamp>);
+
+impl Asking {
+    /// After a start: whatever is missing is asked for.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        self.0 = Some(now);
+    }
+
+    /// Asks the authorities of copies without values, some at a time, until there are none.
+    pub(crate) fn due(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
+        if self.0.is_none_or(|next| next > turn.now) {
+            return Ok(());
+        }
+        let mut lost = Vec::new();
+        for (rest, row) in tables::rows::<CopyRow>(turn.view(), &Key::copies(), usize::MAX)? {
+            let Ok(record) = rest.try_into().map(RecordId) else { continue };
+            if row.sealed.is_none() && standing(turn.view(), &row.from, &record)?.status().disclosable() {
+                lost.push(Effect::AskPush { to: row.from, record });
+            }
+        }
+        self.0 = (!lost.is_empty()).then(|| turn.now.plus_ms(RETRY_MS_MAX));
+        for ask in lost.into_iter().take(PUSHES_BURST_MAX as usize) {
+            turn.effect(ask);
+        }
+        Ok(())
+    }
 }
 
 /// The sealed copy of a record; `None` when there is none, or its values are gone.
