@@ -388,8 +388,11 @@ pub fn act(context: &Context, turn: &mut Turn<'_>, proven: &Proven, fact: &Statu
         recognise::repaired(context, turn, proven, fact)?;
         return Ok(handled.ack);
     }
-    project::status(context, turn, &proven.member, fact, told)?;
+    // Who keeps no copy of the author's log repeats the statement, and merges it with its own entry.
     let said = (!context.role()?.mirrors_status()).then(|| Bytes(codec::to_vec(fact)));
+    if said.is_none() {
+        project::status(context, turn, &proven.member, fact, told)?;
+    }
     let ack = Acknowledged { origin: proven.member.clone(), index: proven.index, leaf: proven.leaf, said };
     let signed = context.sign(turn.now, &StatusFact::Acknowledged(ack));
     let (index, _) = turn.append(context, LogName::Status, Fact::Status(signed))?;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use credit::{
-    entry::{Fact, StatusFact},
+    entry::{Changed, Fact, StatusFact},
     id::{MemberId, RecordId},
     status::{Change, Standing, Status},
 };
@@ -218,9 +218,24 @@ impl Sim {
                         format!("`{recipient}` acknowledged event {event} of `{}` {times} times", node.id);
                     return Err(broken(what));
                 }
+                if let Some(StatusFact::Changed(changed)) = fact
+                    && !self.nodes[at].role.mirrors_status()
+                    && !self.knows(at, &node.id, changed, event)?
+                {
+                    let what =
+                        format!("`{recipient}` acknowledged event {event} of `{}`, and forgot it", node.id);
+                    return Err(broken(what));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether an asker, which keeps no copy of the author's log, stands where the change puts it or further.
+    fn knows(&self, at: usize, author: &MemberId, changed: &Changed, event: u64) -> Result<bool, Broken> {
+        let key = Key::standing(author, &changed.record);
+        let row = tables::row::<Standing>(&self.nodes[at].disk, &key).map_err(|e| broken(e.to_string()))?;
+        Ok(row.is_some_and(|row| row.merge(Standing::of(changed.change, event)) == row))
     }
 
     /// Members to which `origin` disclosed the record strictly before `at`.
