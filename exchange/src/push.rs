@@ -468,8 +468,9 @@ pub fn again(turn: &mut Turn<'_>, token: Token, caller: &MemberId, record: &Reco
     };
     if !row.waits() {
         turn.put(&key, &PushRow { ack: None, acked_at: None, tries: 0, ..row });
-        turn.put(&Key::due(turn.now, &Work::Push(*record)), &());
     }
+    // Also one that waits: a standing that a disk had damaged may have ended its way.
+    turn.put(&Key::due(turn.now, &Work::Push(*record)), &());
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }
