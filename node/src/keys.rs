@@ -164,11 +164,11 @@ impl Keys {
     /// Finishes what a crash left, and removes what it left over: for the process that holds the directory, before
     /// anything is written. A left-over file may hold a master key or a state that an erasure is to make unreadable.
     pub fn settle(&self) -> Result<(), Problem> {
-        let failed = |e: std::io::Error| Problem::fault(format!("{}: {e}", self.dir.display()));
+        let failed = |e: io::Error| Problem::fault(format!("{}: {e}", self.dir.display()));
         let _files = self.files();
         self.finish()?;
         match fs::remove_file(self.dir.join(KEYTREE_NEW)) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
             _ => {}
         }
         sweep(&self.dir, &KEY_FILES).and_then(|()| sync_dir(&self.dir)).map_err(failed)

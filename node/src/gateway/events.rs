@@ -16,7 +16,7 @@ use hyper::{HeaderMap, Response, body::Bytes, header};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Body, Call, PAGE, PAGE_MAX, json_body, reading, single, trouble::Trouble};
+use super::{Body, Call, PAGE, PAGE_MAX, decimal, json_body, reading, single, trouble::Trouble};
 use crate::serve::Server;
 
 /// Longest wait for an event: proxies cut connections that say nothing for a minute.
@@ -58,17 +58,11 @@ pub async fn get(server: &Server, call: &Call) -> Result<Response<Body>, Trouble
     let wait = call.number("wait", 0, 0..=WAIT_SECONDS_MAX)?;
     let after = call.number("after", 0, 0..=u64::MAX)?;
     // A browser's reader comes back with the last number it has seen.
-    let last = match single(&call.headers, "last-event-id")? {
-        None => None,
-        Some(value) => Some(
-            value
-                .to_str()
-                .ok()
-                .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(|| Trouble::malformed("`Last-Event-ID` is the `sequence` of an event"))?,
-        ),
-    };
+    let last = single(&call.headers, "last-event-id")?.map(|value| {
+        let number = value.to_str().ok().and_then(decimal);
+        number.ok_or_else(|| Trouble::malformed("`Last-Event-ID` is the `sequence` of an event"))
+    });
+    let last = last.transpose()?;
     // A client made from the document names every kind it has read of; it wants the page.
     if accepts(&call.headers, "text/event-stream") && !accepts(&call.headers, "application/json") {
         return Ok(stream(server.clone(), last.unwrap_or(after), call.stream()?));

@@ -214,7 +214,7 @@ impl Call {
         range: core::ops::RangeInclusive<u64>,
     ) -> Result<u64, Trouble> {
         let Some(text) = self.query.get(name) else { return Ok(default) };
-        text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+        decimal(text).filter(|n| range.contains(n)).ok_or_else(|| {
             let (from, to) = (range.start(), range.end());
             Trouble::malformed(format!("`{name}` is a number from {from} to {to}"))
         })
@@ -440,6 +440,11 @@ fn request_id(headers: &HeaderMap) -> String {
         Ok(Some(id)) => id,
         _ => hex(&clock::random::<16>()),
     }
+}
+
+/// A number as digits alone.
+fn decimal(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// A query string as names and values. Names occur once.
