@@ -695,7 +695,11 @@ fn refusals(sandbox: &Sandbox, caller: &mut Caller, key: &str, adverse: &Value) 
         (with("deadline_ms", Value::Null), 400, "request.malformed"),
         (with("deadline_ms", json!(1000.5)), 400, "request.malformed"),
         (with("items", json!([["CF", ["CF_WSH"]]])), 400, "request.malformed"),
-        (json!([null, "pre-loan", "wang", sound["grant"], null, [], [], null]).to_string(), 400, "request.malformed"),
+        (
+            json!([null, "pre-loan", "wang", sound["grant"], null, [], [], null]).to_string(),
+            400,
+            "request.malformed",
+        ),
         (with("checks", json!(vec!["CF:none-since=2024-01-01"; 17])), 422, "question.malformed"),
         (with("subject", json!("91320505Y0LXM9KP2X")), 400, "request.malformed"),
         (with("deadline_ms", json!(300_001)), 400, "request.malformed"),
@@ -727,15 +731,15 @@ fn refusals(sandbox: &Sandbox, caller: &mut Caller, key: &str, adverse: &Value) 
         let headers = format!("{stream}Last-Event-ID: {last}\r\n");
         refused("GET", "/v1/events", Some(key), &headers, "", 400, "request.malformed");
     }
+    // A revoked key opens nothing from the next request on.
+    let bank = sandbox.member("bank-a");
+    run(&["gateway", "key", "revoke", "limited", "--dir", &bank]).done();
+    refused("GET", "/v1/queries", Some(&limited), "", "", 401, "key.invalid");
     // A number without a fraction is an integer, however it is written.
     let whole = with("deadline_ms", json!(10_000.0));
     assert!(whole.contains("10000.0"));
     let (got, answer) = caller.send("POST", "/v1/queries", Some(key), json_type, &whole);
     assert_eq!(got.status, 201, "{answer}");
-    // A revoked key opens nothing from the next request on.
-    let bank = sandbox.member("bank-a");
-    run(&["gateway", "key", "revoke", "limited", "--dir", &bank]).done();
-    refused("GET", "/v1/queries", Some(&limited), "", "", 401, "key.invalid");
 }
 
 /// A member that is away is named, and without the outlet there is no answer but a time to come again.

@@ -162,7 +162,8 @@ fn does_not_start(
     fs::copy(&strange, &own_key).unwrap();
     let port = base.rsplit(':').next().unwrap();
     let listen = format!("127.0.0.1:{port}");
-    let mut relative = command(&["gateway", "enable", "--listen", &listen, "--certificate", "own.pem", "--key", "own.key"]);
+    let mut relative =
+        command(&["gateway", "enable", "--listen", &listen, "--certificate", "own.pem", "--key", "own.key"]);
     relative.args(["--dir", &federation.text("bank-a")]).current_dir(Path::new(&own).parent().unwrap());
     finish(relative).done();
     assert!(fs::read_to_string(&settings).unwrap().contains(&own));

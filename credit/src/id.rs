@@ -161,7 +161,17 @@ mod tests {
         assert!(ItemId::parse("cf").is_none() && ItemId::parse("").is_none());
         assert!(ClerkId::parse("王五 (信贷部)").is_some());
         let long = "字".repeat(65);
-        let bad = ["", "a\nb", "a\u{202e}b", "wang\u{200b}", "a\u{2028}b", "a\u{2029}b", " wang", "wang\u{3000}", "\u{a0}"];
+        let bad = [
+            "",
+            "a\nb",
+            "a\u{202e}b",
+            "wang\u{200b}",
+            "a\u{2028}b",
+            "a\u{2029}b",
+            " wang",
+            "wang\u{3000}",
+            "\u{a0}",
+        ];
         for bad in bad.into_iter().chain([&*long]) {
             assert!(ClerkId::parse(bad).is_none(), "{bad:?}");
         }

@@ -17,7 +17,12 @@ const COLUMNS: [&str; 10] =
 /// Rule, column, word more or less, why that changes no verdict.
 const SAME: [(&str, &str, &str, &str); 2] = [
     ("bank-granted", "classes", "government", "`bank-government` comes before it and denies them"),
-    ("bank-granted", "classes", "identity", "a grant is about a subject, and this question names none: `grant-other-subject`"),
+    (
+        "bank-granted",
+        "classes",
+        "identity",
+        "a grant is about a subject, and this question names none: `grant-other-subject`",
+    ),
 ];
 
 /// A rule's cells with one of them replaced, the column, and the word by which it differs.
@@ -47,7 +52,9 @@ fn mutants(cells: &[&str], items: &[String]) -> Vec<Mutant> {
             }
         }
     }
-    for basis in ["any", "own", "duty", "grant", "mandate"].iter().filter(|basis| **basis != cells[at("basis")]) {
+    for basis in
+        ["any", "own", "duty", "grant", "mandate"].iter().filter(|basis| **basis != cells[at("basis")])
+    {
         put("basis", basis, basis);
     }
     // Of what is denied no mode is told.
@@ -92,5 +99,8 @@ fn the_table_of_cases_notices_every_word_of_the_rules() {
     }
     assert!(tried > 150, "{tried}");
     let same = SAME.map(|(rule, column, word, _)| (rule.to_owned(), column, word.to_owned()));
-    assert_eq!(unnoticed, same, "changes that no case notices: add the refusal beside the rule to 2026-cases.csv");
+    assert_eq!(
+        unnoticed, same,
+        "changes that no case notices: add the refusal beside the rule to 2026-cases.csv"
+    );
 }

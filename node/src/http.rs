@@ -416,7 +416,9 @@ mod tests {
         }
         assert_eq!(noted, 200);
         let read = |path: &str, noted| within(&store, "access", &Tile::parse(path).unwrap(), noted).unwrap();
-        for (path, end) in [("tile/entries/000.p/200", 200), ("tile/entries/000.p/201", 201), ("tile/entries/000", 256)] {
+        for (path, end) in
+            [("tile/entries/000.p/200", 200), ("tile/entries/000.p/201", 201), ("tile/entries/000", 256)]
+        {
             assert!(read(path, end).is_some(), "{path} is in the log");
             assert_eq!(read(path, noted).is_some(), end <= noted, "{path}");
             assert!(read(path, end - 1).is_none(), "{path}");

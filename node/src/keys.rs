@@ -504,7 +504,7 @@ mod tests {
 
     /// Everything in `dir`, by name.
     fn contents(dir: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
-        let read = |e: std::io::Result<fs::DirEntry>| {
+        let read = |e: io::Result<fs::DirEntry>| {
             let path = e.unwrap().path();
             (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         };

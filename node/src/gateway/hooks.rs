@@ -24,7 +24,12 @@ use super::{
     events::{LOOK, page},
     settings::{Hook, Settings},
 };
-use crate::{Problem, clock, keys::{sweep, write_private}, serve::Server, tls};
+use crate::{
+    Problem, clock,
+    keys::{sweep, write_private},
+    serve::Server,
+    tls,
+};
 
 /// Time between two looks at the settings.
 const SETTINGS: Duration = Duration::from_secs(1);
@@ -96,7 +101,12 @@ async fn deliver(server: &Server, dir: &Path, hook: &Hook) {
             let Some(kept) = event["sequence"].as_u64() else { continue };
             // It was taken and is not sent again, unless the process ends before this is written.
             while let Err(problem) = set_place(dir, hook, kept) {
-                attempts.failed(&format!("event {kept} is delivered, which cannot be written down: {}", problem.what)).await;
+                attempts
+                    .failed(&format!(
+                        "event {kept} is delivered, which cannot be written down: {}",
+                        problem.what
+                    ))
+                    .await;
             }
             attempts.over();
         }

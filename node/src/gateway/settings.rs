@@ -117,10 +117,7 @@ impl Settings {
 
     /// Changes the file of a member's directory; whoever changes it at the same time waits. What was changed is read back
     /// before it is said to be done.
-    pub fn change<T>(
-        dir: &Path,
-        change: impl FnOnce(&mut Self) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
+    pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Self) -> Result<T, Problem>) -> Result<T, Problem> {
         let _lock = lock(dir)?;
         sweep(dir, &[FILE]).map_err(|e| Problem::fault(format!("{}: {e}", dir.display())))?;
         let mut settings = Self::read(dir)?;
@@ -178,7 +175,7 @@ impl Settings {
         let long = clerk_prefix.chars().count() > CLERK_PREFIX_CHARS_MAX;
         if long || !clerk_prefix.is_empty() && ClerkId::parse(clerk_prefix).is_none() || per_minute == 0 {
             return Err(Problem::new(
-                "a clerk's prefix has at most 32 printable characters, and a key allows at least one question a minute",
+                "a clerk's prefix has at most 32 visible characters without a blank at either end, and a key allows at least one question a minute",
                 "give another --clerk-prefix or --per-minute",
                 "请更换 --clerk-prefix 或 --per-minute",
             ));
@@ -190,7 +187,10 @@ impl Settings {
         };
         if let Some(other) = self.in_force().filter(|_| !clerk_prefix.is_empty()).find(overlaps) {
             return Err(Problem::new(
-                format!("`{clerk_prefix}` and the prefix `{}` of key `{}` begin alike", other.clerk_prefix, other.name),
+                format!(
+                    "`{clerk_prefix}` and the prefix `{}` of key `{}` begin alike",
+                    other.clerk_prefix, other.name
+                ),
                 "give another --clerk-prefix, of which none begins with the other, or revoke that key first",
                 "请更换 --clerk-prefix，使任何前缀都不以另一前缀开头；或先吊销该密钥",
             ));
@@ -338,23 +338,25 @@ mod tests {
 
     #[test]
     fn changes_at_once_are_all_made() {
-        let dir = tempfile::tempdir().unwrap();
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path();
         let names: Vec<String> = (0..8).map(|n| format!("system-{n}")).collect();
         std::thread::scope(|scope| {
             for name in &names {
-                scope.spawn(|| {
-                    let token = Settings::change(dir.path(), |s| s.add_key(name, "", 1, Scope::default())).unwrap();
-                    Settings::change(dir.path(), |s| s.revoke_key(name, Timestamp(1))).unwrap();
-                    assert!(Settings::read(dir.path()).unwrap().key(&token).is_none(), "{name} was revoked");
+                scope.spawn(move || {
+                    let add = |s: &mut Settings| s.add_key(name, "", 1, Scope::default());
+                    let token = Settings::change(dir, add).unwrap();
+                    Settings::change(dir, |s| s.revoke_key(name, Timestamp(1))).unwrap();
+                    assert!(Settings::read(dir).unwrap().key(&token).is_none(), "{name} was revoked");
                 });
             }
         });
-        let settings = Settings::read(dir.path()).unwrap();
+        let settings = Settings::read(dir).unwrap();
         assert_eq!((settings.keys.len(), settings.in_force().count()), (names.len(), 0));
         // What a killed change left behind is gone with the next one.
-        let left = dir.path().join(format!("{FILE}.0123456789abcdef.tmp"));
+        let left = dir.join(format!("{FILE}.0123456789abcdef.tmp"));
         fs::write(&left, "{}").unwrap();
-        Settings::change(dir.path(), |_| Ok(())).unwrap();
+        Settings::change(dir, |_| Ok(())).unwrap();
         assert!(!left.exists());
     }
 

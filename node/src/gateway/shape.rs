@@ -109,9 +109,14 @@ mod tests {
     #[test]
     fn an_integer_is_one_however_it_is_written() {
         for text in ["1000", "1000.0", "1e3", "1.0E+3"] {
-            assert_eq!(read(&format!(r#"{{"deadline_ms":{text}}}"#)).unwrap().deadline_ms, Some(1000), "{text}");
+            assert_eq!(
+                read(&format!(r#"{{"deadline_ms":{text}}}"#)).unwrap().deadline_ms,
+                Some(1000),
+                "{text}"
+            );
         }
-        for text in ["1000.5", "-1", "-1.0", "1e300", "1e400", "\"1000\"", "true", "99999999999999999999999"] {
+        for text in ["1000.5", "-1", "-1.0", "1e300", "1e400", "\"1000\"", "true", "99999999999999999999999"]
+        {
             assert!(read(&format!(r#"{{"deadline_ms":{text}}}"#)).is_err(), "{text}");
         }
     }
