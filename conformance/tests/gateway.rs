@@ -471,6 +471,14 @@ fn roles(sandbox: &Sandbox, caller: &mut Caller, key: &str, adverse: &Value) {
     let (got, problem) = caller.json("POST", "/v1/queries", &values, "", &with(json!({ "checks": checks })));
     assert_eq!((got.status, problem["code"].as_str()), (403, Some("key.not-allowed")));
     assert!(problem["detail"].as_str().unwrap().contains("`verify` for `checks`"), "{problem}");
+    // No key names a clerk as if another had vouched for the person, nor is there a key that could.
+    let foreign = with(json!({ "checks": checks, "clerk": "loans/wang" }));
+    let (got, problem) = caller.json("POST", "/v1/queries", &values, "", &foreign);
+    assert_eq!((got.status, problem["code"].as_str()), (403, Some("key.not-allowed")), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("`loans/`"), "{problem}");
+    for prefix in ["lo", "loans/", "loans/east/"] {
+        gateway(&["add", "--name", "x", "--clerk-prefix", prefix]).fails(1, &["`loans`", prefix]);
+    }
     // The operator sees it; a word that is not known makes no key; and what a key has asked stays its own.
     let listed = gateway(&["list"]).done().json();
     let scope = |name: &str| {
@@ -529,6 +537,22 @@ fn hooks(sandbox: &Sandbox, caller: &mut Caller, key: &str) {
     let after = (last["sequence"].as_u64().unwrap() - 1).to_string();
     gateway(&["hook", "replay", "risk", "--after", &after]).done();
     assert_eq!(serde_json::from_str::<Value>(&next().1).unwrap(), *last);
+    let shown = || gateway(&["hook", "list"]).done().json()["hooks"][0].clone();
+    until("the place is written", LONG, || (shown()["told"] == last["sequence"]).then_some(()));
+    assert_eq!(shown()["trouble"], Value::Null);
+    // A place that cannot be written is told, keeps no event back, and is written once it can be.
+    let place = Path::new(&bank).join("hooks/risk.place");
+    fs::remove_file(&place).unwrap();
+    fs::create_dir(&place).unwrap();
+    gateway(&["hook", "replay", "risk", "--after", &after]).done();
+    assert_eq!(serde_json::from_str::<Value>(&next().1).unwrap(), *last);
+    let trouble = until("the trouble is shown", LONG, || {
+        shown()["trouble"].as_str().filter(|why| why.contains("cannot be written down")).map(str::to_owned)
+    });
+    assert!(trouble.contains("risk.place") && trouble.contains(&last["sequence"].to_string()), "{trouble}");
+    fs::remove_dir(&place).unwrap();
+    until("the place is written", LONG, || (shown()["told"] == last["sequence"]).then_some(()));
+    until("the trouble is over", LONG, || shown()["trouble"].is_null().then_some(()));
     gateway(&["hook", "remove", "risk"]).done();
 }
 
@@ -665,6 +689,18 @@ fn refusals(sandbox: &Sandbox, caller: &mut Caller, key: &str, adverse: &Value) 
         (with("purpose", json!("curiosity")), 400, "request.malformed"),
         (with("clerk", json!("")), 400, "request.malformed"),
         (with("clerk", json!("a\nb")), 400, "request.malformed"),
+        (with("clerk", json!("wang\u{200b}")), 400, "request.malformed"),
+        (with("clerk", json!(" wang")), 400, "request.malformed"),
+        (with("subject", Value::Null), 400, "request.malformed"),
+        (with("deadline_ms", Value::Null), 400, "request.malformed"),
+        (with("deadline_ms", json!(1000.5)), 400, "request.malformed"),
+        (with("items", json!([["CF", ["CF_WSH"]]])), 400, "request.malformed"),
+        (
+            json!([null, "pre-loan", "wang", sound["grant"], null, [], [], null]).to_string(),
+            400,
+            "request.malformed",
+        ),
+        (with("checks", json!(vec!["CF:none-since=2024-01-01"; 17])), 422, "question.malformed"),
         (with("subject", json!("91320505Y0LXM9KP2X")), 400, "request.malformed"),
         (with("deadline_ms", json!(300_001)), 400, "request.malformed"),
         (with("deadline_ms", json!(-1)), 400, "request.malformed"),
@@ -682,10 +718,28 @@ fn refusals(sandbox: &Sandbox, caller: &mut Caller, key: &str, adverse: &Value) 
     refused("POST", "/v1/queries", Some(key), json_type, &unknown, 404, "not-found");
     let long = format!("{json_type}Idempotency-Key: {}\r\n", "k".repeat(129));
     refused("POST", "/v1/queries", Some(key), &long, &sound.to_string(), 400, "request.malformed");
+    let upload = json!([sound["grant"]]).to_string();
+    refused("POST", "/v1/grants", Some(key), json_type, &upload, 400, "request.malformed");
+    // Of a header that is given twice everybody on the way could take another one.
+    let auth = format!("Authorization: Bearer {key}\r\n");
+    for twice in ["Idempotency-Key: a\r\nIdempotency-Key: b\r\n", json_type, &auth] {
+        let headers = format!("{json_type}{twice}");
+        refused("POST", "/v1/queries", Some(key), &headers, &sound.to_string(), 400, "request.malformed");
+    }
+    let stream = "Accept: Text/Event-Stream\r\n";
+    for last in ["abc", "-1", ""] {
+        let headers = format!("{stream}Last-Event-ID: {last}\r\n");
+        refused("GET", "/v1/events", Some(key), &headers, "", 400, "request.malformed");
+    }
     // A revoked key opens nothing from the next request on.
     let bank = sandbox.member("bank-a");
     run(&["gateway", "key", "revoke", "limited", "--dir", &bank]).done();
     refused("GET", "/v1/queries", Some(&limited), "", "", 401, "key.invalid");
+    // A number without a fraction is an integer, however it is written.
+    let whole = with("deadline_ms", json!(10_000.0));
+    assert!(whole.contains("10000.0"));
+    let (got, answer) = caller.send("POST", "/v1/queries", Some(key), json_type, &whole);
+    assert_eq!(got.status, 201, "{answer}");
 }
 
 /// A member that is away is named, and without the outlet there is no answer but a time to come again.

@@ -19,7 +19,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{
-    Federation, Ran,
+    Federation, Ran, command,
     federation::{FIVE, free},
     finish, http,
     rows::{company, numbered},
@@ -125,7 +125,8 @@ fn a_bank_s_system_asks_over_https_and_whoever_is_not_the_bank_is_not_spoken_to(
     does_not_start(&federation, &enable, &ask, &base);
 }
 
-/// Settings under which a node does not start: it says which file or address, and what to do.
+/// Settings under which a node would not start are not written, and each refusal names the file or address; a node does not
+/// start either when a file goes bad afterwards.
 fn does_not_start(
     federation: &Federation,
     enable: &dyn Fn(&[&str]) -> Ran,
@@ -134,34 +135,48 @@ fn does_not_start(
 ) {
     let [certificate, key, strange] = ["localhost.pem", "localhost.key", "stranger.key"].map(vector);
     federation.stop("bank-a");
-    enable(&["--certificate", &certificate])
-        .code
-        .filter(|code| *code == 2)
-        .expect("a certificate alone is refused");
-    let says = |places: &[&str]| {
-        let from = federation.said("bank-a", 0).len();
-        federation.spawn("bank-a");
-        assert_eq!(federation.ended("bank-a"), Some(1));
-        let said = federation.said("bank-a", from);
-        for place in places {
-            assert!(said.contains(place), "`{place}` is not in {said}");
-        }
-        assert!(said.contains("what to do: ") && said.contains("处理办法："), "{said}");
-    };
-    // Another certificate's key, a file that is none, and none at all.
-    enable(&["--certificate", &certificate, "--key", &strange]).done();
-    says(&[&certificate]);
-    enable(&["--certificate", &key, "--key", &certificate]).done();
-    says(&["gateway"]);
-    let nowhere = federation.text("nowhere.pem");
-    enable(&["--certificate", &nowhere, "--key", &key]).done();
-    says(&[&nowhere]);
-    // Plain HTTP beyond this machine.
+    let settings = federation.path("bank-a").join("node.toml");
+    let before = fs::read_to_string(&settings).unwrap();
+    let (text, nowhere) = (federation.file("text.pem", "no certificate"), federation.text("nowhere.pem"));
+    assert_eq!(enable(&["--certificate", &certificate]).code, Some(2), "a certificate alone is refused");
+    // Another certificate's key, files that are none, and none at all.
+    for (certificate, key, place) in [
+        (&certificate, &strange, &certificate),
+        (&key, &certificate, &certificate),
+        (&text, &key, &text),
+        (&nowhere, &key, &nowhere),
+        (&certificate, &nowhere, &nowhere),
+    ] {
+        enable(&["--certificate", certificate, "--key", key]).fails(1, &[place]);
+    }
+    // No address, one of another machine, and plain HTTP beyond this machine.
     let open = format!("0.0.0.0:{}", free().rsplit(':').next().unwrap());
-    federation.at("bank-a", &["gateway", "enable", "--listen", &open]).done();
-    says(&[&open, "loopback"]);
+    for listen in ["nonsense", "127.0.0.1", "127.0.0.1:99999", "192.0.2.1:7480", &open] {
+        federation.at("bank-a", &["gateway", "enable", "--listen", listen]).fails(1, &[listen]);
+    }
+    assert_eq!(fs::read_to_string(&settings).unwrap(), before);
+
+    // Files that were sound and are not any more, named from another directory than the node's.
+    let [own, own_key] = ["own.pem", "own.key"].map(|name| federation.text(name));
+    fs::copy(vector("stranger.pem"), &own).unwrap();
+    fs::copy(&strange, &own_key).unwrap();
+    let port = base.rsplit(':').next().unwrap();
+    let listen = format!("127.0.0.1:{port}");
+    let mut relative =
+        command(&["gateway", "enable", "--listen", &listen, "--certificate", "own.pem", "--key", "own.key"]);
+    relative.args(["--dir", &federation.text("bank-a")]).current_dir(Path::new(&own).parent().unwrap());
+    finish(relative).done();
+    assert!(fs::read_to_string(&settings).unwrap().contains(&own));
+    fs::write(&own, "no certificate").unwrap();
+    let from = federation.said("bank-a", 0).len();
+    federation.spawn("bank-a");
+    assert_eq!(federation.ended("bank-a"), Some(1));
+    let said = federation.said("bank-a", from);
+    for word in [&own, "what to do: ", "处理办法："] {
+        assert!(said.contains(word), "`{word}` is not in {said}");
+    }
     // Put right, it is as before; a certificate that was replaced is another one for its clients.
-    enable(&["--certificate", &vector("stranger.pem"), "--key", &strange]).done();
+    fs::copy(vector("stranger.pem"), &own).unwrap();
     federation.spawn("bank-a");
     federation.ready("bank-a");
     let said: Value = ask(base, &vector("stranger.pem")).done().json();

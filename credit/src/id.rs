@@ -8,9 +8,14 @@ use core::fmt;
 
 use crypto::codec::{Decode, Encode};
 
-/// Declares text identifiers. `$ok` is the whole shape: a value exists only if it returned true.
+use crate::normalize::is_invisible;
+
+/// Declares text identifiers. `$ok` is the whole shape: a value exists only if it returned true. Where a shape was wider
+/// once, `$read` is that shape, for what is decoded: entries of a log stay, and must stay readable.
 macro_rules! text_id {
-    ($($(#[$doc:meta])* pub struct $name:ident($ok:expr);)*) => {$(
+    (@read $ok:expr) => { $ok };
+    (@read $ok:expr, $read:expr) => { $read };
+    ($($(#[$doc:meta])* pub struct $name:ident($ok:expr $(, decoded: $read:expr)?);)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -52,8 +57,9 @@ macro_rules! text_id {
 
         impl<'b, C> Decode<'b, C> for $name {
             fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-                Self::parse(d.str()?)
-                    .ok_or_else(|| minicbor::decode::Error::message(concat!("not a ", stringify!($name))))
+                let (text, ok): (&str, fn(&str) -> bool) = (d.str()?, text_id!(@read $ok $(, $read)?));
+                let found = ok(text).then(|| Self(text.to_owned()));
+                found.ok_or_else(|| minicbor::decode::Error::message(concat!("not a ", stringify!($name))))
             }
         }
     )*};
@@ -78,9 +84,11 @@ text_id! {
 
     /// The person at an asking member in whose name a question is put (经办人). Named by the member as it likes.
     ///
-    /// Shape: 1 to 64 characters, none a control character: it is shown in audit reports, where a line break or an
-    /// escape sequence could forge a line.
-    pub struct ClerkId(|text| (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control));
+    /// Shape: 1 to 64 characters, none a control character, invisible, or a separator of lines, and no blank at either end:
+    /// it is shown in audit reports, where a line break or an escape sequence could forge a line, and a mark that nobody
+    /// sees could make two clerks look like one. Older entries hold names of which only control characters are missing;
+    /// they are read as they stand.
+    pub struct ClerkId(is_clerk, decoded: is_printable);
 }
 
 /// A field of a catalog item, by number. 0 is the subject itself; the catalog's columns count from 1 in the order of
@@ -117,6 +125,15 @@ fn is_label(text: &str) -> bool {
     (1..=32).contains(&text.len()) && text.as_bytes()[0].is_ascii_lowercase() && text.bytes().all(label)
 }
 
+fn is_printable(text: &str) -> bool {
+    (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+fn is_clerk(text: &str) -> bool {
+    let separates = |c| matches!(c, '\u{2028}' | '\u{2029}');
+    is_printable(text) && text.trim() == text && !text.chars().any(|c| separates(c) || is_invisible(c))
+}
+
 fn is_item(text: &str) -> bool {
     let letter = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     (1..=16).contains(&text.len()) && text.bytes().all(letter)
@@ -143,7 +160,21 @@ mod tests {
         assert!(ItemId::parse("NSXY").is_some() && ItemId::parse("A_1").is_some());
         assert!(ItemId::parse("cf").is_none() && ItemId::parse("").is_none());
         assert!(ClerkId::parse("王五 (信贷部)").is_some());
-        assert!(ClerkId::parse("a\nb").is_none() && ClerkId::parse(&"字".repeat(65)).is_none());
+        let long = "字".repeat(65);
+        let bad = [
+            "",
+            "a\nb",
+            "a\u{202e}b",
+            "wang\u{200b}",
+            "a\u{2028}b",
+            "a\u{2029}b",
+            " wang",
+            "wang\u{3000}",
+            "\u{a0}",
+        ];
+        for bad in bad.into_iter().chain([&*long]) {
+            assert!(ClerkId::parse(bad).is_none(), "{bad:?}");
+        }
     }
 
     #[test]
@@ -152,5 +183,9 @@ mod tests {
         assert_eq!(from_slice::<MemberId>(&to_vec(&id)).unwrap(), id);
         assert!(from_slice::<MemberId>(&to_vec(&"NOT OK")).is_err());
         assert_eq!(to_vec(&FieldId(3)), [3]);
+        // A clerk as older entries may name it is read and comes out as it was; a control character never was one.
+        let old = to_vec(&"wang\u{200b} ");
+        assert_eq!(to_vec(&from_slice::<ClerkId>(&old).unwrap()), old);
+        assert!(from_slice::<ClerkId>(&to_vec(&"a\nb")).is_err());
     }
 }

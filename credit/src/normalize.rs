@@ -169,7 +169,7 @@ fn nfkc(text: &str) -> Cow<'_, str> {
 }
 
 /// Characters that cannot be seen: a number with one inside looks right and compares unequal.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     // Nearly every character is an ASCII or a Han one.
     match c {
         ' '..='~' | '\u{4e00}'..='\u{9fff}' => false,

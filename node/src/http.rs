@@ -32,6 +32,7 @@ use exchange::{
 use ledger::{
     add_checkpoint::BODY_BYTES_MAX,
     log,
+    store::{StoreError, View},
     tile::{TILE_WIDTH, Tile, TileKind},
 };
 use tokio::{net::TcpListener, sync::Mutex};
@@ -264,6 +265,8 @@ impl Reading {
             return plain(StatusCode::NOT_FOUND, "not a tile path\n");
         };
         let entries = tile.kind() == TileKind::Entries;
+        // Hashes are open to everybody.
+        let mut noted = u64::MAX;
         if entries {
             let pass = match allowed(&self.shared, headers, served) {
                 Ok(pass) => pass,
@@ -275,11 +278,12 @@ impl Reading {
                     return response;
                 }
             };
-            if let Err(response) = self.note(served, &tile, &pass).await {
-                return response;
-            }
+            noted = match self.note(served, &tile, &pass).await {
+                Ok(noted) => noted,
+                Err(response) => return response,
+            };
         }
-        match log::resource(&self.shared.store, &served.stored, &tile) {
+        match within(&self.shared.store, &served.stored, &tile, noted) {
             Ok(Some(bytes)) => {
                 typed("application/octet-stream", if entries { PRIVATE } else { IMMUTABLE }, bytes)
             }
@@ -288,23 +292,24 @@ impl Reading {
         }
     }
 
-    /// Writes down that these entries are read, unless a line says so already; the member itself may read its own.
-    async fn note(&self, served: &Served, tile: &Tile, pass: &Signed<Pass>) -> Result<(), Response<Body>> {
+    /// Writes down that these entries are read, unless a line says so already; the member itself may read its own. Returns
+    /// up to which size of the log this reader may read now.
+    async fn note(&self, served: &Served, tile: &Tile, pass: &Signed<Pass>) -> Result<u64, Response<Body>> {
         let now = clock::now();
         let context = self.shared.context();
         let Some(reader) = MemberId::parse(pass.issuer()).filter(|reader| *reader != context.own.id) else {
-            return Ok(());
+            return Ok(u64::MAX);
         };
         let size = log::size(&self.shared.store, &served.stored).map_err(|e| failed(&e))?.0;
-        let end = tile.index().saturating_mul(TILE_WIDTH).saturating_add(u64::from(tile.width()));
+        let end = end_of(tile);
         if end > size {
-            // Not in the log: nothing will be read.
-            return Ok(());
+            // Nothing is read, and nothing is written down.
+            return Ok(size);
         }
         let key = (reader.clone(), pass.digest(), served.owner.clone(), served.log);
         let mut noted = self.noted.lock().await;
-        if noted.get(&key).is_some_and(|(size, _)| *size >= end) {
-            return Ok(());
+        if let Some((size, _)) = noted.get(&key).filter(|(size, _)| *size >= end) {
+            return Ok(*size);
         }
         noted.retain(|_, (_, until)| *until > now);
         if noted.keys().filter(|(by, ..)| *by == reader).count() >= PASSES_MAX && !noted.contains_key(&key) {
@@ -321,7 +326,7 @@ impl Reading {
                 // The line covers itself, see `query::read`.
                 let size = if own { size.max(index + 1) } else { size };
                 noted.insert(key, (size, now.plus_ms(pass::PASS_MS_MAX)));
-                Ok(())
+                Ok(size)
             }
             Reply::Refused(refusal) => Err(plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -330,6 +335,20 @@ impl Reading {
             _ => Err(plain(StatusCode::INTERNAL_SERVER_ERROR, "the node has a fault; see its log\n")),
         }
     }
+}
+
+/// How many entries a log has at least that has this bundle.
+fn end_of(tile: &Tile) -> u64 {
+    tile.index().saturating_mul(TILE_WIDTH).saturating_add(u64::from(tile.width()))
+}
+
+/// A tile or bundle of a log, unless it is one of entries and reaches beyond `noted`: what has come into the log since
+/// that was written down, no line says that it is read.
+fn within(store: &dyn View, log: &str, tile: &Tile, noted: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    if tile.kind() == TileKind::Entries && end_of(tile) > noted {
+        return Ok(None);
+    }
+    log::resource(store, log, tile)
 }
 
 /// The pass that lets a reader read these entries.
@@ -365,7 +384,46 @@ fn plain(status: StatusCode, text: &str) -> Response<Body> {
     response
 }
 
-fn failed(e: &ledger::store::StoreError) -> Response<Body> {
+fn failed(e: &StoreError) -> Response<Body> {
     tracing::error!("a read failed: {e}");
     plain(StatusCode::INTERNAL_SERVER_ERROR, "the node has a fault; see its log\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use crypto::{secret::Secret, sign::SigningKey};
+    use ledger::{
+        log::Log,
+        store::{Batch, Store, memory::MemoryStore},
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_comes_into_a_log_after_a_read_was_noted_is_not_read_under_that_line() {
+        let (store, key) = (MemoryStore::default(), SigningKey::from_seed(&Secret::new([7; 32])));
+        let mut log = Log::open("access", "test/access", &store).unwrap();
+        let mut noted = 0;
+        for round in 0..2 {
+            // Noted between the two rounds.
+            noted = log::size(&store, "access").unwrap().0;
+            for n in 0..200u8 {
+                log.append(vec![round, n]).unwrap();
+            }
+            let mut batch = Batch::default();
+            log.seal(&key, &store, &mut batch).unwrap();
+            store.apply(&batch).unwrap();
+        }
+        assert_eq!(noted, 200);
+        let read = |path: &str, noted| within(&store, "access", &Tile::parse(path).unwrap(), noted).unwrap();
+        for (path, end) in
+            [("tile/entries/000.p/200", 200), ("tile/entries/000.p/201", 201), ("tile/entries/000", 256)]
+        {
+            assert!(read(path, end).is_some(), "{path} is in the log");
+            assert_eq!(read(path, noted).is_some(), end <= noted, "{path}");
+            assert!(read(path, end - 1).is_none(), "{path}");
+        }
+        assert!(read("tile/0/000", 0).is_some(), "hashes are open");
+        assert!(read("tile/entries/001.p/145", u64::MAX).is_none(), "beyond the log");
+    }
 }

@@ -16,7 +16,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
@@ -48,6 +48,8 @@ pub type NamedFile = (&'static str, zeroize::Zeroizing<Vec<u8>>);
 
 /// The files that make a member's keys, as a backup takes them.
 pub const KEY_FILES: [&str; 3] = [KEYSTORE, KEYTREE, OPERATOR];
+/// What the name of a file ends with while it is being written.
+const TEMPORARY: &str = ".tmp";
 /// How often a reader looks again when the files were exchanged under its eyes; an erasure takes longer than one look.
 const LOOKS: usize = 3;
 
@@ -162,16 +164,14 @@ impl Keys {
     /// Finishes what a crash left, and removes what it left over: for the process that holds the directory, before
     /// anything is written. A left-over file may hold a master key or a state that an erasure is to make unreadable.
     pub fn settle(&self) -> Result<(), Problem> {
-        let failed = |e: std::io::Error| Problem::fault(format!("{}: {e}", self.dir.display()));
+        let failed = |e: io::Error| Problem::fault(format!("{}: {e}", self.dir.display()));
         let _files = self.files();
         self.finish()?;
-        for name in [KEYTREE_NEW, "keystore.tmp", "keytree.tmp", "operator.tmp"] {
-            match fs::remove_file(self.dir.join(name)) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-                _ => {}
-            }
+        match fs::remove_file(self.dir.join(KEYTREE_NEW)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {}
         }
-        sync_dir(&self.dir).map_err(failed)
+        sweep(&self.dir, &KEY_FILES).and_then(|()| sync_dir(&self.dir)).map_err(failed)
     }
 
     /// Finishes a rename that a crash prevented. Until then `keytree.new` is the only state that opens, and must not be
@@ -423,25 +423,50 @@ pub fn operator_seed(dir: &Path) -> Result<Secret, Problem> {
     Ok(Secret::new(bytes))
 }
 
-/// Writes a file that only its owner may read: to a temporary name, flushed, then renamed.
+/// Writes a file that only its owner may read: under a fresh name beside it, flushed, then renamed over it. What lies
+/// under another name there is nobody's to write over, and a link that waits under it leads nowhere. Of several writers at
+/// once the last one's file stands, whole.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    let write = || -> std::io::Result<()> {
-        let temporary = path.with_extension("tmp");
+    let write = || -> io::Result<()> {
+        let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+        name.push(format!(".{}{TEMPORARY}", codec::hex(&clock::random::<8>())));
+        let temporary = path.with_file_name(name);
         let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
+        let written =
+            file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // What failed may have been the disk itself; the next sweep looks again.
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
         path.parent().map_or(Ok(()), sync_dir)
     };
     write().map_err(|e| Problem::fault(format!("cannot write {}: {e}", path.display())))
 }
 
+/// Removes what [`write_private`] left of these files when its process was killed. For whoever holds the lock under which
+/// they are written.
+pub fn sweep(dir: &Path, names: &[impl AsRef<str>]) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let left = name.to_str().is_some_and(|found| {
+            let of = |name: &str| found.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+            found.ends_with(TEMPORARY) && names.iter().any(|name| of(name.as_ref()))
+        });
+        if left {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Flushes a directory: what was created, renamed or removed in it is there after a crash.
-pub fn sync_dir(dir: &Path) -> std::io::Result<()> {
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
     fs::File::open(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })?.sync_all()
 }
 
@@ -479,7 +504,7 @@ mod tests {
 
     /// Everything in `dir`, by name.
     fn contents(dir: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
-        let read = |e: std::io::Result<fs::DirEntry>| {
+        let read = |e: io::Result<fs::DirEntry>| {
             let path = e.unwrap().path();
             (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
         };
@@ -494,16 +519,19 @@ mod tests {
         keys.puncture(&[Slot(4)]).unwrap();
         let after = contents(dir.path());
         drop(keys);
+        // Under names of this build and of those before.
+        const TREE_LEFT: &str = "keytree.new.0123456789abcdef.tmp";
+        const STORE_LEFT: &str = "keystore.tmp";
         // (file, its content): what is on the disk when the machine stops, after each step of the write.
         let (old, new) = (&before, &after);
         let moments: [&[(&str, &[u8])]; 6] = [
-            &[(KEYSTORE, &old[KEYSTORE]), (KEYTREE, &old[KEYTREE]), ("keytree.tmp", &new[KEYTREE][..9])],
+            &[(KEYSTORE, &old[KEYSTORE]), (KEYTREE, &old[KEYTREE]), (TREE_LEFT, &new[KEYTREE][..9])],
             &[(KEYSTORE, &old[KEYSTORE]), (KEYTREE, &old[KEYTREE]), (KEYTREE_NEW, &new[KEYTREE])],
             &[
                 (KEYSTORE, &old[KEYSTORE]),
                 (KEYTREE, &old[KEYTREE]),
                 (KEYTREE_NEW, &new[KEYTREE]),
-                ("keystore.tmp", &new[KEYSTORE]),
+                (STORE_LEFT, &new[KEYSTORE]),
             ],
             &[(KEYSTORE, &new[KEYSTORE]), (KEYTREE, &old[KEYTREE]), (KEYTREE_NEW, &new[KEYTREE])],
             &[(KEYSTORE, &new[KEYSTORE]), (KEYTREE, &new[KEYTREE])],
@@ -544,8 +572,12 @@ mod tests {
         fs::rename(dir.path().join(KEYTREE), dir.path().join(KEYTREE_NEW)).unwrap();
         fs::write(dir.path().join(KEYTREE), &before[KEYTREE]).unwrap();
         let keys = Keys::open(dir.path(), b"pass").unwrap();
-        fs::create_dir(dir.path().join("keystore.tmp")).unwrap();
+        let (keystore, bytes) = (dir.path().join(KEYSTORE), fs::read(dir.path().join(KEYSTORE)).unwrap());
+        fs::remove_file(&keystore).unwrap();
+        fs::create_dir(&keystore).unwrap();
         assert!(keys.puncture(&[Slot(5)]).is_err());
+        fs::remove_dir(&keystore).unwrap();
+        fs::write(&keystore, bytes).unwrap();
         let keys = Keys::open(dir.path(), b"pass").unwrap();
         assert!(keys.record_key(Slot(4)).is_none() && keys.record_key(Slot(5)).is_some());
     }
@@ -572,6 +604,36 @@ mod tests {
         let path = dir.path().join(OPERATOR);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(operator_seed(dir.path()).unwrap_err().next.contains("chmod 600"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_file_is_private_and_harms_nothing_that_lies_beside_it() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        // A neighbour that everybody may read, and a link that waits where an older build would have written.
+        fs::write(at("notes.tmp"), "mine").unwrap();
+        fs::set_permissions(at("notes.tmp"), fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(at("elsewhere"), "theirs").unwrap();
+        symlink(at("elsewhere"), at("secret.tmp")).unwrap();
+        write_private(&at("notes.key"), b"one").unwrap();
+        write_private(&at("secret.key"), b"two").unwrap();
+        write_private(&at("secret.key"), b"three").unwrap();
+        for (name, text) in
+            [("notes.tmp", "mine"), ("elsewhere", "theirs"), ("notes.key", "one"), ("secret.key", "three")]
+        {
+            assert_eq!(fs::read_to_string(at(name)).unwrap(), text, "{name}");
+        }
+        for name in ["notes.key", "secret.key"] {
+            let found = fs::symlink_metadata(at(name)).unwrap();
+            assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{name}");
+        }
+        // A write that fails takes its own away again.
+        fs::create_dir(at("taken")).unwrap();
+        let failed = write_private(&at("taken"), b"x").unwrap_err();
+        assert!(failed.what.contains("taken"), "{}", failed.what);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 6);
     }
 
     #[test]

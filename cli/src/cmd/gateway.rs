@@ -1,12 +1,14 @@
 //! The gateway's settings: whether it listens, who may use it, who is called.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::node::{
     Problem, clock,
     gateway::{
+        self,
+        hooks::{Standing, standing},
         scope::{Scope, listed},
-        settings::Settings,
+        settings::{ApiKey, Hook as HookSettings, Settings, absolute, lock},
     },
     home::{GatewayConfig, Home},
 };
@@ -20,11 +22,17 @@ use crate::{
 pub(crate) fn run(verb: Gateway) -> Result<Output, Problem> {
     match verb {
         Gateway::Enable { listen, certificate, key, node } => {
+            let path = |file: Option<PathBuf>| file.map(|file| absolute(&file)).transpose();
+            let config = GatewayConfig { listen, certificate: path(certificate)?, key: path(key)? };
+            // Before the file is written: under settings that do not hold the node would not start.
+            gateway::check(&config)?;
             let text = format!(
-                "the gateway listens on {listen} from the node's next start on / 节点下次启动后网关将监听"
+                "the gateway listens on {} from the node's next start on / 节点下次启动后网关将监听",
+                config.listen
             );
-            let value = json!({ "listen": listen });
-            configure(&node.dir, Some(GatewayConfig { listen, certificate, key }))?;
+            let value =
+                json!({ "listen": config.listen, "certificate": config.certificate, "key": config.key });
+            configure(&node.dir, Some(config))?;
             Ok(Output::new(value, text))
         }
         Gateway::Disable(node) => {
@@ -39,6 +47,7 @@ pub(crate) fn run(verb: Gateway) -> Result<Output, Problem> {
 
 fn configure(dir: &Path, gateway: Option<GatewayConfig>) -> Result<(), Problem> {
     let home = Home::open(dir)?;
+    let _lock = lock(dir)?;
     let mut config = home.config()?;
     config.gateway = gateway;
     home.set_config(&config)
@@ -47,10 +56,7 @@ fn configure(dir: &Path, gateway: Option<GatewayConfig>) -> Result<(), Problem> 
 /// Changes the settings of a member's directory. The running node reads them at its next request.
 fn change<T>(dir: &Path, change: impl FnOnce(&mut Settings) -> Result<T, Problem>) -> Result<T, Problem> {
     Home::open(dir)?;
-    let mut settings = Settings::read(dir)?;
-    let made = change(&mut settings)?;
-    settings.write(dir)?;
-    Ok(made)
+    Settings::change(dir, change)
 }
 
 fn key(verb: Key) -> Result<Output, Problem> {
@@ -68,7 +74,7 @@ fn key(verb: Key) -> Result<Output, Problem> {
         }
         Key::List(node) => {
             let keys = Settings::read(&node.dir)?.keys;
-            let line = |key: &::node::gateway::settings::ApiKey| {
+            let line = |key: &ApiKey| {
                 let end = key.revoked.as_ref().map(|at| format!(", revoked {at}")).unwrap_or_default();
                 format!(
                     "{:<16} clerks `{}…`, {} a minute, made {}{end}{}",
@@ -80,7 +86,7 @@ fn key(verb: Key) -> Result<Output, Problem> {
                 )
             };
             let text = keys.iter().map(line).collect::<Vec<_>>().join("\n");
-            let value = |key: &::node::gateway::settings::ApiKey| {
+            let value = |key: &ApiKey| {
                 json!({
                     "name": key.name, "clerk_prefix": key.clerk_prefix, "per_minute": key.per_minute, "made": key.made,
                     "revoked": key.revoked, "scope": scope_value(&key.scope),
@@ -115,10 +121,20 @@ fn hook(verb: Hook) -> Result<Output, Problem> {
         }
         Hook::List(node) => {
             let hooks = Settings::read(&node.dir)?.hooks;
-            let text =
-                hooks.iter().map(|h| format!("{:<16} {}", h.name, h.url)).collect::<Vec<_>>().join("\n");
-            let value = |h: &::node::gateway::settings::Hook| json!({ "name": h.name, "url": h.url });
-            Ok(Output::new(json!({ "hooks": hooks.iter().map(value).collect::<Vec<Value>>() }), text))
+            let all: Vec<(HookSettings, Standing)> =
+                hooks.into_iter().map(|hook| (hook.clone(), standing(&node.dir, &hook))).collect();
+            let line = |(hook, standing): &(HookSettings, Standing)| {
+                let trouble = standing.trouble.as_ref().map(|why| format!("\n  trouble / 故障: {why}"));
+                let trouble = trouble.unwrap_or_default();
+                format!("{:<16} {}, told up to {}{trouble}", hook.name, hook.url, standing.told)
+            };
+            let value = |(hook, standing): &(HookSettings, Standing)| {
+                json!({
+                    "name": hook.name, "url": hook.url, "told": standing.told, "trouble": standing.trouble,
+                })
+            };
+            let text = all.iter().map(line).collect::<Vec<_>>().join("\n");
+            Ok(Output::new(json!({ "hooks": all.iter().map(value).collect::<Vec<Value>>() }), text))
         }
         Hook::Remove { name, node } => {
             change(&node.dir, |s| s.remove_hook(&name))?;

@@ -119,10 +119,12 @@ async fn build(args: &Sandbox, fed: &mut Federation) -> Result<Value, Problem> {
     let mut config = home.config()?;
     config.gateway = Some(GatewayConfig { listen: args.listen.clone(), certificate: None, key: None });
     home.set_config(&config)?;
-    let mut settings = Settings::read(&bank)?;
-    let key = settings.add_key("loans", "loans/", PER_MINUTE, Scope::default())?;
-    let limited = settings.add_key("limited", "limited/", 1, Scope::default())?;
-    settings.write(&bank)?;
+    let (key, limited) = Settings::change(&bank, |settings| {
+        Ok((
+            settings.add_key("loans", "loans/", PER_MINUTE, Scope::default())?,
+            settings.add_key("limited", "limited/", 1, Scope::default())?,
+        ))
+    })?;
     for (member, ..) in SANDBOX {
         fed.start(member)?;
     }

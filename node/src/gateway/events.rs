@@ -12,11 +12,11 @@ use exchange::{
     kept::{self, News},
 };
 use http_body_util::{BodyExt, channel::Channel};
-use hyper::{Response, body::Bytes, header};
+use hyper::{HeaderMap, Response, body::Bytes, header};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Body, Call, PAGE, PAGE_MAX, json_body, reading, trouble::Trouble};
+use super::{Body, Call, PAGE, PAGE_MAX, decimal, json_body, reading, single, trouble::Trouble};
 use crate::serve::Server;
 
 /// Longest wait for an event: proxies cut connections that say nothing for a minute.
@@ -57,13 +57,14 @@ pub async fn get(server: &Server, call: &Call) -> Result<Response<Body>, Trouble
     let limit = call.number("limit", PAGE as u64, 1..=PAGE_MAX as u64)? as usize;
     let wait = call.number("wait", 0, 0..=WAIT_SECONDS_MAX)?;
     let after = call.number("after", 0, 0..=u64::MAX)?;
-    let accept = call.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let accepts =
-        |kind: &str| accept.split(',').any(|a| a.split(';').next().is_some_and(|k| k.trim() == kind));
+    // A browser's reader comes back with the last number it has seen.
+    let last = single(&call.headers, "last-event-id")?.map(|value| {
+        let number = value.to_str().ok().and_then(decimal);
+        number.ok_or_else(|| Trouble::malformed("`Last-Event-ID` is the `sequence` of an event"))
+    });
+    let last = last.transpose()?;
     // A client made from the document names every kind it has read of; it wants the page.
-    if accepts("text/event-stream") && !accepts("application/json") {
-        // A browser's reader comes back with the last number it has seen.
-        let last = call.headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok());
+    if accepts(&call.headers, "text/event-stream") && !accepts(&call.headers, "application/json") {
         return Ok(stream(server.clone(), last.unwrap_or(after), call.stream()?));
     }
     let _place = if wait > 0 { Some(call.stream()?) } else { None };
@@ -76,6 +77,13 @@ pub async fn get(server: &Server, call: &Call) -> Result<Response<Body>, Trouble
         found = page(server, found.next, limit).await?;
     }
     Ok(json_body(&json!({ "events": found.events, "next": found.next, "more": found.more })))
+}
+
+/// Whether a request names this kind of answer. Kinds have no case (RFC 9110 §8.3.1).
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let listed = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let mut kinds = listed.flat_map(|v| v.split(',')).filter_map(|one| one.split(';').next());
+    kinds.any(|one| one.trim().eq_ignore_ascii_case(kind))
 }
 
 fn stream(server: Server, after: u64, place: OwnedSemaphorePermit) -> Response<Body> {
@@ -167,5 +175,22 @@ fn kind(fact: Option<&StatusFact>) -> &'static str {
             None => OTHER,
         },
         None => OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_of_answer_is_named_in_any_case_and_in_any_of_several_headers() {
+        let mut headers = HeaderMap::new();
+        assert!(!accepts(&headers, "text/event-stream"));
+        headers.append(header::ACCEPT, HeaderValue::from_static("text/html, Text/Event-Stream;q=0.9"));
+        assert!(accepts(&headers, "text/event-stream") && !accepts(&headers, "application/json"));
+        headers.append(header::ACCEPT, HeaderValue::from_static("application/JSON"));
+        assert!(accepts(&headers, "application/json") && !accepts(&headers, "text/event"));
     }
 }

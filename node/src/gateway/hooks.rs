@@ -1,11 +1,12 @@
 //! Webhooks: every event to every hook, at least once and in order, signed as Standard Webhooks says.
 //!
 //! A hook's place is a file, written after the receiver has said 2xx. A crash in between calls it twice with the same
-//! `webhook-id`. Nothing is skipped: a receiver that is away is tried again, with growing waits, until it is back.
+//! `webhook-id`. Nothing is skipped: a receiver that is away is tried again, with growing waits, until it is back, and so is
+//! a place that cannot be written. What fails stands in a file beside the place, for `gateway hook list`.
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,7 +24,12 @@ use super::{
     events::{LOOK, page},
     settings::{Hook, Settings},
 };
-use crate::{Problem, clock, keys::write_private, serve::Server, tls};
+use crate::{
+    Problem, clock,
+    keys::{sweep, write_private},
+    serve::Server,
+    tls,
+};
 
 /// Time between two looks at the settings.
 const SETTINGS: Duration = Duration::from_secs(1);
@@ -39,6 +45,10 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Directory of the hooks' places.
 const PLACES: &str = "hooks";
+/// What the file of a hook's place is called after its name.
+const PLACE: &str = "place";
+/// As above: what fails.
+const TROUBLE: &str = "trouble";
 
 /// Keeps one task running for every hook of the settings.
 pub async fn run(server: Server) {
@@ -57,17 +67,13 @@ pub async fn run(server: Server) {
             if !stays {
                 task.abort();
             }
-            stays
+            // One that has ended, by a fault of ours, begins anew.
+            stays && !task.is_finished()
         });
         for hook in hooks {
             running.entry(hook.name.clone()).or_insert_with(|| {
                 let (server, dir, own) = (server.clone(), dir.clone(), hook.clone());
-                let task = tokio::spawn(async move {
-                    if let Err(problem) = deliver(&server, &dir, &own).await {
-                        tracing::error!(hook = %own.name, %problem, "a hook's place cannot be kept");
-                    }
-                });
-                (hook, task)
+                (hook, tokio::spawn(async move { deliver(&server, &dir, &own).await }))
             });
         }
         tokio::time::sleep(SETTINGS).await;
@@ -75,25 +81,36 @@ pub async fn run(server: Server) {
 }
 
 /// Sends one hook everything after its place, for good.
-async fn deliver(server: &Server, dir: &Path, hook: &Hook) -> Result<(), Problem> {
+async fn deliver(server: &Server, dir: &Path, hook: &Hook) {
+    // What a killed process left there is in nobody's way.
+    let _ = sweep(&dir.join(PLACES), &[PLACE, TROUBLE].map(|kind| name(hook, kind)));
     let mut at = place(dir, hook);
-    let mut kept = at;
-    let mut wait = RETRY_MIN;
+    let mut attempts = Attempts::new(dir, hook);
     loop {
-        let Ok(found) = page(server, at, PAGE_MAX).await else {
-            tokio::time::sleep(RETRY_MAX).await;
-            continue;
+        let found = match page(server, at, PAGE_MAX).await {
+            Ok(found) => found,
+            Err(trouble) => {
+                attempts.failed(&format!("events cannot be read: {}", trouble.code)).await;
+                continue;
+            }
         };
         for event in &found.events {
             while let Err(why) = send(hook, event).await {
-                tracing::warn!(hook = %hook.name, sequence = %event["sequence"], "not delivered: {why}");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY_MAX);
+                attempts.failed(&format!("event {} is not delivered: {why}", event["sequence"])).await;
             }
-            wait = RETRY_MIN;
-            kept = event["sequence"].as_u64().unwrap_or(kept);
-            set_place(dir, hook, kept)?;
+            let Some(kept) = event["sequence"].as_u64() else { continue };
+            // It was taken and is not sent again, unless the process ends before this is written.
+            while let Err(problem) = set_place(dir, hook, kept) {
+                attempts
+                    .failed(&format!(
+                        "event {kept} is delivered, which cannot be written down: {}",
+                        problem.what
+                    ))
+                    .await;
+            }
+            attempts.over();
         }
+        attempts.over();
         at = found.next;
         if !found.more {
             tokio::time::sleep(LOOK).await;
@@ -101,24 +118,100 @@ async fn deliver(server: &Server, dir: &Path, hook: &Hook) -> Result<(), Problem
     }
 }
 
-fn path(dir: &Path, hook: &Hook) -> PathBuf {
-    dir.join(PLACES).join(format!("{}.place", hook.name))
+/// What is tried again: the wait before the next attempt, and the trouble where `gateway hook list` finds it.
+struct Attempts<'a> {
+    dir: &'a Path,
+    hook: &'a Hook,
+    wait: Duration,
+    /// There may be a file that tells of trouble; at first what the last process has left.
+    said: bool,
+}
+
+impl<'a> Attempts<'a> {
+    fn new(dir: &'a Path, hook: &'a Hook) -> Self {
+        Self { dir, hook, wait: RETRY_MIN, said: true }
+    }
+
+    async fn failed(&mut self, why: &str) {
+        self.say(why);
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(RETRY_MAX);
+    }
+
+    fn say(&mut self, why: &str) {
+        self.said = true;
+        tracing::warn!(hook = %self.hook.name, "{why}");
+        let text = format!("{} {} {why}\n", self.hook.epoch, clock::now().rfc3339());
+        if let Err(problem) = write(self.dir, &file(self.dir, self.hook, TROUBLE), &text) {
+            // Nothing can be written there; the log has it.
+            tracing::error!(hook = %self.hook.name, %problem, "its trouble cannot be written down");
+        }
+    }
+
+    /// What was tried has succeeded.
+    fn over(&mut self) {
+        self.wait = RETRY_MIN;
+        if !std::mem::take(&mut self.said) {
+            return;
+        }
+        let path = file(self.dir, self.hook, TROUBLE);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(hook = %self.hook.name, "{}: {e}", path.display());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How far a hook is, for `gateway hook list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The receiver has taken every event up to this number, and nothing of what comes after is known to be taken.
+    pub told: u64,
+    /// What fails since then, after the moment at which it failed last.
+    pub trouble: Option<String>,
+}
+
+/// How far a hook of the directory is. Its trouble is what the running node has written down, or that nobody can read
+/// how far it is.
+pub fn standing(dir: &Path, hook: &Hook) -> Standing {
+    let unread = |path: PathBuf| match fs::read_to_string(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Some(format!("{}: {e}", path.display())),
+        _ => None,
+    };
+    let written = of_epoch(&file(dir, hook, TROUBLE), hook).filter(|text| !text.is_empty());
+    Standing { told: place(dir, hook), trouble: written.or_else(|| unread(file(dir, hook, PLACE))) }
+}
+
+fn file(dir: &Path, hook: &Hook, kind: &str) -> PathBuf {
+    dir.join(PLACES).join(name(hook, kind))
+}
+
+fn name(hook: &Hook, kind: &str) -> String {
+    format!("{}.{kind}", hook.name)
+}
+
+/// What one of a hook's files says after the epoch, while that is the hook's.
+fn of_epoch(path: &Path, hook: &Hook) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let (epoch, rest) = text.trim_end().split_once(' ')?;
+    (epoch.parse() == Ok(hook.epoch)).then(|| rest.to_owned())
 }
 
 /// How far a hook was told: its file, unless the settings have set it anew since.
 fn place(dir: &Path, hook: &Hook) -> u64 {
-    let text = fs::read_to_string(path(dir, hook)).unwrap_or_default();
-    let mut words = text.split_whitespace().map(|word| word.parse().ok());
-    match (words.next().flatten(), words.next().flatten()) {
-        (Some(epoch), Some(at)) if epoch == hook.epoch => at,
-        _ => hook.after,
-    }
+    of_epoch(&file(dir, hook, PLACE), hook).and_then(|at| at.parse().ok()).unwrap_or(hook.after)
 }
 
 fn set_place(dir: &Path, hook: &Hook, at: u64) -> Result<(), Problem> {
+    write(dir, &file(dir, hook, PLACE), &format!("{} {at}\n", hook.epoch))
+}
+
+fn write(dir: &Path, path: &Path, text: &str) -> Result<(), Problem> {
     let places = dir.join(PLACES);
     fs::create_dir_all(&places).map_err(|e| Problem::fault(format!("{}: {e}", places.display())))?;
-    write_private(&path(dir, hook), format!("{} {at}\n", hook.epoch).as_bytes())
+    write_private(path, text.as_bytes())
 }
 
 /// Where a URL leads: host, port, and whether under TLS. Plain HTTP on loopback only.
@@ -212,6 +305,28 @@ mod tests {
         assert_eq!(place(dir.path(), &hook), 9);
         settings.replay_hook("a", 5).unwrap();
         assert_eq!(place(dir.path(), &settings.hooks[0]), 5);
+    }
+
+    #[test]
+    fn trouble_is_shown_until_it_is_over_or_the_hook_is_set_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.add_hook("a", "http://localhost:9/", None, 3).unwrap();
+        let hook = settings.hooks[0].clone();
+        let mut attempts = Attempts::new(dir.path(), &hook);
+        assert_eq!(standing(dir.path(), &hook), Standing { told: 3, trouble: None });
+        attempts.say("event 4 is not delivered: HTTP status 500");
+        let trouble = standing(dir.path(), &hook).trouble.unwrap();
+        assert!(trouble.ends_with(" event 4 is not delivered: HTTP status 500"), "{trouble}");
+        settings.replay_hook("a", 3).unwrap();
+        assert_eq!(standing(dir.path(), &settings.hooks[0]).trouble, None);
+        attempts.over();
+        attempts.over();
+        assert_eq!(standing(dir.path(), &hook).trouble, None);
+        // A place that cannot be read is trouble, whether or not a node runs.
+        fs::create_dir(file(dir.path(), &hook, PLACE)).unwrap();
+        assert!(set_place(dir.path(), &hook, 4).is_err());
+        assert!(standing(dir.path(), &hook).trouble.unwrap().contains("a.place"));
     }
 
     #[test]

@@ -8,7 +8,9 @@
 //! |---|---|
 //! | [`settings`] | API keys and webhooks, in a file |
 //! | [`scope`] | what one key may do |
+//! | [`connections`] | who keeps a connection when there are too many |
 //! | [`route`] | every address |
+//! | [`shape`] | what a body must look like |
 //! | [`trouble`] | errors |
 //! | [`queries`], [`view`] | questions and answers, and their JSON |
 //! | [`grants`] | grants handed in |
@@ -16,6 +18,7 @@
 //! | [`events`], [`hooks`] | the stream, read and delivered |
 
 pub mod catalog;
+pub mod connections;
 pub mod events;
 pub mod grants;
 pub mod hooks;
@@ -23,12 +26,15 @@ pub mod queries;
 pub mod route;
 pub mod scope;
 pub mod settings;
+pub mod shape;
 pub mod trouble;
 pub mod view;
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -45,13 +51,15 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
 use self::{
+    connections::Connection,
     route::Route,
     settings::{ApiKey, Settings},
+    shape::Object,
     trouble::Trouble,
 };
 use crate::{
@@ -93,34 +101,63 @@ pub struct Listening {
     tls: Option<TlsAcceptor>,
 }
 
-/// Opens the gateway's port.
-pub async fn listen(config: &GatewayConfig) -> Result<Listening, Problem> {
-    let address = &config.listen;
-    let tls = match (&config.certificate, &config.key) {
-        (Some(certificate), Some(key)) => Some(tls::https_server(certificate, key)?),
-        (None, None) => None,
-        _ => {
-            return Err(Problem::new(
-                "[gateway] names a certificate without its key, or a key without its certificate",
-                "give both, or neither on a loopback address",
-                "请同时提供证书与私钥；仅在回环地址上可都不提供",
-            ));
-        }
-    };
-    let listener = TcpListener::bind(address).await.map_err(|e| {
-        Problem::new(
-            format!("the gateway cannot listen on {address}: {e}"),
-            "stop what uses the port, or set another one under [gateway] in node.toml",
-            "请停止占用该端口的程序，或在 node.toml 的 [gateway] 中更换端口",
-        )
-    })?;
-    if tls.is_none() && !listener.local_addr().is_ok_and(|a| a.ip().is_loopback()) {
+/// Certificate and key as the settings name them; `None` where plain HTTP is spoken.
+fn secured(config: &GatewayConfig) -> Result<Option<TlsAcceptor>, Problem> {
+    match (&config.certificate, &config.key) {
+        (Some(certificate), Some(key)) => Ok(Some(tls::https_server(certificate, key)?)),
+        (None, None) => Ok(None),
+        _ => Err(Problem::new(
+            "[gateway] names a certificate without its key, or a key without its certificate",
+            "give both, or neither on a loopback address",
+            "请同时提供证书与私钥；仅在回环地址上可都不提供",
+        )),
+    }
+}
+
+/// What `address` leads to, and whether it may be spoken to as is.
+fn bound(address: &str, secured: bool) -> Result<Vec<SocketAddr>, Problem> {
+    let found: Vec<SocketAddr> = address.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+    if found.is_empty() {
         return Err(Problem::new(
-            format!("{address} is not a loopback address, and the gateway has no certificate"),
-            "give certificate and key under [gateway] in node.toml, or listen on 127.0.0.1",
-            "请在 node.toml 的 [gateway] 中提供证书与私钥，或监听 127.0.0.1",
+            format!("the gateway cannot listen on `{address}`: that is no address and port"),
+            "give one of this machine's addresses and a port, as 127.0.0.1:7480 or [::1]:7480",
+            "请提供本机的地址与端口，例如 127.0.0.1:7480 或 [::1]:7480",
         ));
     }
+    if !secured && !found.iter().all(|address| address.ip().is_loopback()) {
+        return Err(Problem::new(
+            format!("{address} is not a loopback address, and the gateway has no certificate"),
+            "give a certificate and its key with `xinqiao gateway enable`, or listen on 127.0.0.1",
+            "请用 `xinqiao gateway enable` 提供证书与私钥，或监听 127.0.0.1",
+        ));
+    }
+    Ok(found)
+}
+
+fn cannot_listen(address: &str, why: &io::Error) -> Problem {
+    Problem::new(
+        format!("the gateway cannot listen on {address}: {why}"),
+        "stop what uses the port, or set another one with `xinqiao gateway enable`",
+        "请停止占用该端口的程序，或用 `xinqiao gateway enable` 更换端口",
+    )
+}
+
+/// Tries settings out before they are written: a node does not start under those that do not hold.
+///
+/// Errors: what [`listen`] would say, but for a port that is in use, most likely by the node that runs.
+pub fn check(config: &GatewayConfig) -> Result<(), Problem> {
+    let addresses = bound(&config.listen, secured(config)?.is_some())?;
+    match std::net::TcpListener::bind(&*addresses) {
+        Err(e) if e.kind() != io::ErrorKind::AddrInUse => Err(cannot_listen(&config.listen, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the gateway's port.
+pub async fn listen(config: &GatewayConfig) -> Result<Listening, Problem> {
+    let tls = secured(config)?;
+    let addresses = bound(&config.listen, tls.is_some())?;
+    let listener = TcpListener::bind(&*addresses).await.map_err(|e| cannot_listen(&config.listen, &e))?;
     Ok(Listening { listener, tls })
 }
 
@@ -144,6 +181,8 @@ struct Bucket {
 pub struct Call {
     /// Whose key it carries.
     pub key: ApiKey,
+    /// What no clerk that it names may begin with.
+    pub foreign_prefixes: Vec<String>,
     /// The `{id}` of its address.
     pub id: String,
     /// Its query string, decoded.
@@ -159,11 +198,12 @@ pub struct Call {
 impl Call {
     /// The body as a JSON object.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, Trouble> {
-        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let kind = single(&self.headers, "content-type")?.and_then(|v| v.to_str().ok()).unwrap_or_default();
         if kind.split(';').next().is_none_or(|k| !k.trim().eq_ignore_ascii_case("application/json")) {
             return Err(Trouble::own("request.media-type", format!("Content-Type is `{kind}`")));
         }
-        serde_json::from_slice(&self.body).map_err(|e| Trouble::malformed(e.to_string()))
+        let read = serde_json::from_slice(&self.body).map(|Object(value)| value);
+        read.map_err(|e| Trouble::malformed(e.to_string()))
     }
 
     /// A number of the query string.
@@ -174,7 +214,7 @@ impl Call {
         range: core::ops::RangeInclusive<u64>,
     ) -> Result<u64, Trouble> {
         let Some(text) = self.query.get(name) else { return Ok(default) };
-        text.parse().ok().filter(|n| range.contains(n)).ok_or_else(|| {
+        decimal(text).filter(|n| range.contains(n)).ok_or_else(|| {
             let (from, to) = (range.start(), range.end());
             Trouble::malformed(format!("`{name}` is a number from {from} to {to}"))
         })
@@ -209,43 +249,33 @@ impl Gateway {
 
     /// Serves until the process ends.
     pub async fn serve(self: Arc<Self>, listening: Listening) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            // Beyond the bound callers wait in the system's queue.
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let stream = match listening.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(e) => {
-                    // Out of file descriptors, most likely: others give theirs back.
-                    tracing::warn!("the gateway cannot accept: {e}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
+        let Listening { listener, tls } = listening;
+        let serve = |stream: TcpStream, connection| {
             // Answers are small and somebody waits for each.
             let _ = stream.set_nodelay(true);
-            let (gateway, tls) = (self.clone(), listening.tls.clone());
-            tokio::spawn(async move {
+            let (gateway, tls) = (self.clone(), tls.clone());
+            async move {
                 match tls {
-                    None => gateway.connection(stream).await,
+                    None => gateway.connection(stream, connection).await,
                     Some(tls) => {
                         if let Ok(Ok(stream)) = tokio::time::timeout(ARRIVE, tls.accept(stream)).await {
-                            gateway.connection(stream).await;
+                            gateway.connection(stream, connection).await;
                         }
                     }
                 }
-                drop(place);
-            });
-        }
+            }
+        };
+        connections::accept(listener, CONNECTIONS_MAX, serve).await;
     }
 
-    async fn connection<S>(self: Arc<Self>, stream: S)
+    async fn connection<S>(self: Arc<Self>, stream: S, connection: Connection)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
+        let connection = Arc::new(connection);
         let service = service_fn(move |request| {
-            let gateway = self.clone();
-            async move { Ok::<_, Infallible>(gateway.respond(request).await) }
+            let (gateway, connection) = (self.clone(), connection.clone());
+            async move { Ok::<_, Infallible>(gateway.respond(request, &connection).await) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(ARRIVE);
@@ -253,9 +283,9 @@ impl Gateway {
         let _ = http.serve_connection(TokioIo::new(stream), service).await;
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>, connection: &Connection) -> Response<Body> {
         let id = request_id(request.headers());
-        let mut response = match self.answer(request).await {
+        let mut response = match self.answer(request, connection).await {
             Ok(response) => response,
             Err(trouble) => trouble.response(&id),
         };
@@ -266,14 +296,19 @@ impl Gateway {
         response
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Trouble> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Result<Response<Body>, Trouble> {
         let (route, id) = route::find(request.method().as_str(), request.uri().path())?;
         match route {
             Route::Document => return Ok(full(DOCUMENT, "application/json")),
             Route::Health => return Ok(self.health()),
             _ => {}
         }
-        let key = self.authorize(request.headers())?;
+        let (key, foreign_prefixes) = self.authorize(request.headers())?;
+        connection.known();
         key.scope.admits(route)?;
         let place = self.requests.clone().try_acquire_owned();
         let place =
@@ -290,7 +325,8 @@ impl Gateway {
             Ok(Err(e)) => return Err(Trouble::malformed(e.to_string())),
             Err(_) => return Err(Trouble::own("request.timeout", "")),
         };
-        let call = Call { key, id, query, headers: head.headers, body, streams: self.streams.clone() };
+        let (headers, streams) = (head.headers, self.streams.clone());
+        let call = Call { key, foreign_prefixes, id, query, headers, body, streams };
         match route {
             Route::Ask => {
                 self.take(&call.key)?;
@@ -334,9 +370,9 @@ impl Gateway {
         response
     }
 
-    /// Whose key a request carries.
-    fn authorize(&self, headers: &HeaderMap) -> Result<ApiKey, Trouble> {
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    /// Whose key a request carries, and what no clerk of that key may begin with.
+    fn authorize(&self, headers: &HeaderMap) -> Result<(ApiKey, Vec<String>), Trouble> {
+        let bearer = single(headers, "authorization")?.and_then(|v| v.to_str().ok());
         // The scheme's name has no case (RFC 9110 §11.1).
         let token =
             bearer.and_then(|v| v.split_once(' ')).filter(|(name, _)| name.eq_ignore_ascii_case("bearer"));
@@ -348,7 +384,8 @@ impl Gateway {
             tracing::error!(%problem, "the gateway's settings cannot be read");
             Trouble::own("node.fault", "")
         })?;
-        settings.key(token).cloned().ok_or_else(|| Trouble::own("key.invalid", ""))
+        let key = settings.key(token).ok_or_else(|| Trouble::own("key.invalid", ""))?;
+        Ok((key.clone(), settings.foreign_prefixes(key)))
     }
 
     /// Counts a question against its key.
@@ -376,24 +413,38 @@ impl Gateway {
     }
 }
 
+/// A header that is given once or not at all: of two, everybody on the way may take another.
+pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a HeaderValue>, Trouble> {
+    let mut found = headers.get_all(name).iter();
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(Trouble::malformed(format!("the header `{name}` is given twice"))),
+        (first, None) => Ok(first),
+    }
+}
+
 /// A header's text when it has the shape of a name for a request: visible ASCII, not long.
-fn visible(headers: &HeaderMap, name: &str) -> Option<Result<String, Trouble>> {
-    let value = headers.get(name)?;
+fn visible(headers: &HeaderMap, name: &str) -> Result<Option<String>, Trouble> {
+    let Some(value) = single(headers, name)? else { return Ok(None) };
     let text = value
         .to_str()
         .ok()
         .filter(|t| (1..=HEADER_CHARS_MAX).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic()));
-    Some(text.map(str::to_owned).ok_or_else(|| {
+    text.map(|text| Some(text.to_owned())).ok_or_else(|| {
         Trouble::malformed(format!("`{name}` has 1 to {HEADER_CHARS_MAX} visible ASCII characters"))
-    }))
+    })
 }
 
 /// The request's own id, or a fresh one.
 fn request_id(headers: &HeaderMap) -> String {
     match visible(headers, "x-request-id") {
-        Some(Ok(id)) => id,
+        Ok(Some(id)) => id,
         _ => hex(&clock::random::<16>()),
     }
+}
+
+/// A number as digits alone.
+fn decimal(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// A query string as names and values. Names occur once.
@@ -483,8 +534,22 @@ mod tests {
         assert_eq!(request_id(&headers).len(), 32);
         headers.insert("x-request-id", HeaderValue::from_static("loan-7"));
         assert_eq!(request_id(&headers), "loan-7");
+        headers.append("x-request-id", HeaderValue::from_static("loan-8"));
+        assert_eq!(request_id(&headers).len(), 32);
         headers.insert("x-request-id", HeaderValue::from_static("two words"));
         assert_eq!(request_id(&headers).len(), 32);
+    }
+
+    #[test]
+    fn a_header_that_is_given_twice_is_refused() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(visible(&headers, "idempotency-key"), Ok(None));
+        headers.insert("idempotency-key", HeaderValue::from_static("a"));
+        assert_eq!(visible(&headers, "idempotency-key"), Ok(Some("a".into())));
+        // Also when both say the same.
+        headers.append("idempotency-key", HeaderValue::from_static("a"));
+        let refused = visible(&headers, "idempotency-key").unwrap_err();
+        assert!(refused.status == 400 && refused.detail.contains("idempotency-key"), "{}", refused.detail);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use credit::{
     grant::Grant,
     id::{ClerkId, ItemId, QuestionId},
     predicate::Check,
-    question::{Basis, DEADLINE_MS_MAX, Want},
+    question::{Basis, CHECKS_PER_QUESTION_MAX, DEADLINE_MS_MAX, Want},
     subject::SubjectId,
 };
 use crypto::{Timestamp, codec, label::Label, pseudonym, sign::Verified};
@@ -26,7 +26,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Body, Call, PAGE, PAGE_MAX, full, grants, insert, json_body, reading, trouble::Trouble, view, visible,
+    Body, Call, PAGE, PAGE_MAX, full, grants, insert, json_body, reading,
+    shape::{Object, given, integer},
+    trouble::Trouble,
+    view, visible,
 };
 use crate::{clock, operate, serve::Server};
 
@@ -38,15 +41,19 @@ const DEADLINE_MS_MIN: u64 = 500;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ask {
+    #[serde(default, deserialize_with = "given")]
     subject: Option<String>,
     purpose: String,
     clerk: String,
+    #[serde(default, deserialize_with = "given")]
     grant: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     grant_id: Option<String>,
     #[serde(default)]
-    items: Vec<AskItem>,
+    items: Vec<Object<AskItem>>,
     #[serde(default)]
     checks: Vec<String>,
+    #[serde(default, deserialize_with = "integer")]
     deadline_ms: Option<u64>,
 }
 
@@ -61,7 +68,7 @@ struct AskItem {
 /// `POST /v1/queries`.
 pub async fn ask(server: &Server, call: &Call) -> Result<Response<Body>, Trouble> {
     call.only(&[])?;
-    let id = match visible(&call.headers, "idempotency-key").transpose()? {
+    let id = match visible(&call.headers, "idempotency-key")? {
         None => QuestionId(clock::random()),
         Some(key) => {
             let parts = [call.key.name.as_bytes(), key.as_bytes()];
@@ -172,9 +179,15 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
         Trouble::malformed(format!("`purpose` is one of {}", known.join(", ")))
     })?;
     let clerk = format!("{}{}", call.key.clerk_prefix, ask.clerk);
-    let clerk = ClerkId::parse(&clerk).filter(|_| !ask.clerk.is_empty()).ok_or_else(|| {
-        Trouble::malformed("`clerk` with the key's prefix has 1 to 64 printable characters")
+    let clerk = ClerkId::parse(&clerk).filter(|_| ClerkId::parse(&ask.clerk).is_some()).ok_or_else(|| {
+        Trouble::malformed(
+            "`clerk` with the key's prefix has 1 to 64 visible characters, and no blank at either end",
+        )
     })?;
+    if let Some(prefix) = call.foreign_prefixes.iter().find(|prefix| clerk.as_str().starts_with(*prefix)) {
+        let why = format!("`clerk` begins with `{prefix}`, which another key stands for");
+        return Err(Trouble::own("key.not-allowed", why));
+    }
     let wait_ms = ask.deadline_ms.unwrap_or(DEADLINE_MS);
     if !(DEADLINE_MS_MIN..=DEADLINE_MS_MAX).contains(&wait_ms) {
         return Err(Trouble::malformed(format!(
@@ -185,6 +198,10 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
     let check = |text: &String| {
         Check::parse(catalog, text).map_err(|why| Trouble::malformed(format!("`checks`: {why}")))
     };
+    if ask.checks.len() > CHECKS_PER_QUESTION_MAX {
+        let why = format!("`checks` are at most {CHECKS_PER_QUESTION_MAX}");
+        return Err(Refusal::new(Code::QuestionMalformed, why).into());
+    }
     // Ascending and each once, as a question carries them.
     let checks: BTreeSet<Check> = ask.checks.iter().map(check).collect::<Result<_, _>>()?;
     let wants = match ask.items.is_empty() && !checks.is_empty() {
@@ -208,7 +225,7 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
 /// Items and fields; without any those of the grant, and of an item without fields all.
 fn wants(
     catalog: &Catalog,
-    items: &[AskItem],
+    items: &[Object<AskItem>],
     grant: Option<&Verified<Grant>>,
 ) -> Result<Vec<Want>, Trouble> {
     let refuse = |code, what: &str| Trouble::from(Refusal::new(code, format!("`{what}`")));
@@ -217,7 +234,7 @@ fn wants(
         return Ok(Want::granted(catalog, grant.get()));
     }
     let mut wants = Vec::new();
-    for AskItem { item: id, fields } in items {
+    for Object(AskItem { item: id, fields }) in items {
         let item = ItemId::parse(id).and_then(|id| catalog.item(&id));
         let item = item.ok_or_else(|| refuse(Code::ItemUnknown, id))?;
         if fields.is_empty() {

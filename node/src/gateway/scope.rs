@@ -56,7 +56,9 @@ impl Scope {
         if clerks.clone().count() > CLERKS_MAX || clerks.clone().any(|clerk| ClerkId::parse(clerk).is_none())
         {
             return Err(Problem::new(
-                format!("a key has at most {CLERKS_MAX} clerks, each of 1 to 64 printable characters"),
+                format!(
+                    "a key has at most {CLERKS_MAX} clerks, each of 1 to 64 visible characters without a blank at either end"
+                ),
                 "give another --clerk, or none, and let the system name whom it vouches for",
                 "请更换 --clerk；或不限定经办人，由系统自行填报",
             ));

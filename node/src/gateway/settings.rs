@@ -20,10 +20,12 @@ use serde::{Deserialize, Serialize};
 use super::scope::Scope;
 use crate::{
     Problem, clock,
-    keys::{check_private, write_private},
+    keys::{check_private, sweep, write_private},
 };
 
 const FILE: &str = "gateway.json";
+/// Held while the file is changed; the system releases it when the process ends, however it ends.
+const LOCK: &str = "gateway.lock";
 /// What every API key begins with, so that a scanner for leaked secrets finds it.
 const KEY_PREFIX: &str = "xqk_";
 /// What every webhook secret begins with (Standard Webhooks).
@@ -113,8 +115,25 @@ impl Settings {
         }
     }
 
-    /// Writes the file.
-    pub fn write(&self, dir: &Path) -> Result<(), Problem> {
+    /// Changes the file of a member's directory; whoever changes it at the same time waits. What was changed is read back
+    /// before it is said to be done.
+    pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Self) -> Result<T, Problem>) -> Result<T, Problem> {
+        let _lock = lock(dir)?;
+        sweep(dir, &[FILE]).map_err(|e| Problem::fault(format!("{}: {e}", dir.display())))?;
+        let mut settings = Self::read(dir)?;
+        let made = change(&mut settings)?;
+        settings.write(dir)?;
+        if Self::read(dir)? != settings {
+            return Err(Problem::new(
+                format!("{}: something else has changed it at the same moment", dir.join(FILE).display()),
+                "see what stands there with `xinqiao gateway key list` and `hook list`, and do it again; only `xinqiao` may write this file",
+                "请用 `xinqiao gateway key list`、`hook list` 查看现状后重试；该文件只能由 `xinqiao` 写入",
+            ));
+        }
+        Ok(made)
+    }
+
+    fn write(&self, dir: &Path) -> Result<(), Problem> {
         let text = serde_json::to_vec_pretty(self).map_err(|e| Problem::fault(e.to_string()))?;
         write_private(&dir.join(FILE), &text)
     }
@@ -122,7 +141,18 @@ impl Settings {
     /// The key that `token` is, while it is not revoked.
     pub fn key(&self, token: &str) -> Option<&ApiKey> {
         let hash = Digest::of(token.as_bytes()).to_string();
-        self.keys.iter().find(|key| key.revoked.is_none() && key.sha256 == hash)
+        self.in_force().find(|key| key.sha256 == hash)
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = &ApiKey> {
+        self.keys.iter().filter(|key| key.revoked.is_none())
+    }
+
+    /// What no clerk of this key may begin with: the longer prefixes of other keys. Its own stands before every clerk, so
+    /// that a shorter one cannot be meant.
+    pub fn foreign_prefixes(&self, key: &ApiKey) -> Vec<String> {
+        let longer = |other: &&ApiKey| other.clerk_prefix.len() > key.clerk_prefix.len();
+        self.in_force().filter(longer).map(|other| other.clerk_prefix.clone()).collect()
     }
 
     /// Makes a key; returns it. It is shown once and kept by nobody here.
@@ -135,7 +165,7 @@ impl Settings {
     ) -> Result<String, Problem> {
         named(name)?;
         let scope = scope.checked()?;
-        if self.keys.iter().any(|key| key.name == name && key.revoked.is_none()) {
+        if self.in_force().any(|key| key.name == name) {
             return Err(Problem::new(
                 format!("there is a key `{name}` already"),
                 "revoke it with `xinqiao gateway key revoke`, or take another --name",
@@ -145,9 +175,24 @@ impl Settings {
         let long = clerk_prefix.chars().count() > CLERK_PREFIX_CHARS_MAX;
         if long || !clerk_prefix.is_empty() && ClerkId::parse(clerk_prefix).is_none() || per_minute == 0 {
             return Err(Problem::new(
-                "a clerk's prefix has at most 32 printable characters, and a key allows at least one question a minute",
+                "a clerk's prefix has at most 32 visible characters without a blank at either end, and a key allows at least one question a minute",
                 "give another --clerk-prefix or --per-minute",
                 "请更换 --clerk-prefix 或 --per-minute",
+            ));
+        }
+        // Either system could name clerks as if the other had vouched for them.
+        let overlaps = |key: &&ApiKey| {
+            let other = key.clerk_prefix.as_str();
+            !other.is_empty() && (other.starts_with(clerk_prefix) || clerk_prefix.starts_with(other))
+        };
+        if let Some(other) = self.in_force().filter(|_| !clerk_prefix.is_empty()).find(overlaps) {
+            return Err(Problem::new(
+                format!(
+                    "`{clerk_prefix}` and the prefix `{}` of key `{}` begin alike",
+                    other.clerk_prefix, other.name
+                ),
+                "give another --clerk-prefix, of which none begins with the other, or revoke that key first",
+                "请更换 --clerk-prefix，使任何前缀都不以另一前缀开头；或先吊销该密钥",
             ));
         }
         let token = format!("{KEY_PREFIX}{}", URL_SAFE_NO_PAD.encode(clock::random::<32>()));
@@ -197,6 +242,16 @@ impl Settings {
                 "请提供 https 地址，或 127.0.0.1、[::1]、localhost 上的 http 地址",
             )
         })?;
+        let authorities = authorities.map(|file| absolute(&file)).transpose()?;
+        if let Some(file) = &authorities {
+            crate::tls::https_client(file).map_err(|why| {
+                Problem::new(
+                    why,
+                    "give --authorities a PEM file of certificates, or leave it out for the system's",
+                    "请为 --authorities 提供 PEM 格式的证书文件；或省略，使用系统的证书机构",
+                )
+            })?;
+        }
         let secret = format!("{SECRET_PREFIX}{}", STANDARD.encode(clock::random::<32>()));
         let (name, url) = (name.to_owned(), url.to_owned());
         // A hook of the same name that was removed may have left its place behind.
@@ -222,6 +277,20 @@ impl Settings {
             None => Err(unknown("hook", name)),
         }
     }
+}
+
+/// Waits until nobody else changes the gateway's settings in `dir`.
+pub fn lock(dir: &Path) -> Result<fs::File, Problem> {
+    let path = dir.join(LOCK);
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let locked = file.and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|e| Problem::fault(format!("{}: {e}", path.display())))
+}
+
+/// A path that means the same file from whatever directory the node is started. Links stay: what renews certificates moves
+/// them.
+pub fn absolute(path: &Path) -> Result<PathBuf, Problem> {
+    std::path::absolute(path).map_err(|e| Problem::fault(format!("{}: {e}", path.display())))
 }
 
 fn named(name: &str) -> Result<(), Problem> {
@@ -265,6 +334,56 @@ mod tests {
         assert!(read.key(&token).is_none() && read.revoke_key("loans", Timestamp(2)).is_err());
         let again = read.add_key("loans", "loans/", 60, Scope::default()).unwrap();
         assert!(read.key(&again).is_some() && read.key(&token).is_none());
+    }
+
+    #[test]
+    fn changes_at_once_are_all_made() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path();
+        let names: Vec<String> = (0..8).map(|n| format!("system-{n}")).collect();
+        std::thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(move || {
+                    let add = |s: &mut Settings| s.add_key(name, "", 1, Scope::default());
+                    let token = Settings::change(dir, add).unwrap();
+                    Settings::change(dir, |s| s.revoke_key(name, Timestamp(1))).unwrap();
+                    assert!(Settings::read(dir).unwrap().key(&token).is_none(), "{name} was revoked");
+                });
+            }
+        });
+        let settings = Settings::read(dir).unwrap();
+        assert_eq!((settings.keys.len(), settings.in_force().count()), (names.len(), 0));
+        // What a killed change left behind is gone with the next one.
+        let left = dir.join(format!("{FILE}.0123456789abcdef.tmp"));
+        fs::write(&left, "{}").unwrap();
+        Settings::change(dir, |_| Ok(())).unwrap();
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_change_that_is_refused_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        Settings::change(dir.path(), |s| s.add_key("loans", "loans/", 1, Scope::default())).unwrap();
+        let before = fs::read(dir.path().join(FILE)).unwrap();
+        assert!(Settings::change(dir.path(), |s| s.revoke_key("cards", Timestamp(1))).is_err());
+        assert_eq!(fs::read(dir.path().join(FILE)).unwrap(), before);
+    }
+
+    #[test]
+    fn no_system_can_name_another_ones_clerks() {
+        let mut settings = Settings::default();
+        let mut add = |name: &str, prefix: &str| settings.add_key(name, prefix, 1, Scope::default());
+        let (plain, loans) = (add("plain", "").unwrap(), add("loans", "loans/").unwrap());
+        for prefix in ["l", "loans/", "loans/east/"] {
+            assert!(add("other", prefix).unwrap_err().what.contains("`loans`"), "{prefix}");
+        }
+        add("cards", "loans2/").unwrap();
+        let foreign = |token: &str| settings.foreign_prefixes(settings.key(token).unwrap());
+        assert_eq!(foreign(&plain), ["loans/", "loans2/"]);
+        assert_eq!(foreign(&loans), ["loans2/"]);
+        // Under a prefix that is no longer in use another system may come.
+        settings.revoke_key("loans", Timestamp(1)).unwrap();
+        settings.add_key("lending", "loans/", 1, Scope::default()).unwrap();
     }
 
     #[test]
