@@ -76,10 +76,16 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     let outlet = export(&federation, "xyd", "x2", &[]);
     let value = cross(&late_bank, &late, &["--outlet", &outlet]).done().json();
     assert_eq!((&value["equal"], &value["words"], &value["unanswered"]), (&2.into(), &json!([]), &json!([])));
-    assert_eq!(value["outlet"], json!({ "member": "xyd", "unheard": [], "unasked": [], "unrelayed": [], "unlogged": [] }));
+    assert_eq!(
+        value["outlet"],
+        json!({ "member": "xyd", "unheard": [], "unasked": [], "unrelayed": [], "unlogged": [] })
+    );
     compares_only_what_can_be_compared(&cross, [&late_bank, &late, &outlet]);
-    for (log, asker, outcome) in [(&outlet, "bank-a", "relayed"), (&late_bank, "bank-a", "asked"), (&late_bank, "bank-a", "received")] {
-        assert_eq!(lines(log, registry, &["--asker", asker], outcome).len(), 2, "{outcome}");
+    // Both regions have answered both questions.
+    for (log, outcome, count) in
+        [(&outlet, "relayed", 2), (&late_bank, "asked", 2), (&late_bank, "received", 4)]
+    {
+        assert_eq!(lines(log, registry, &["--asker", "bank-a"], outcome).len(), count, "{outcome}");
     }
     copies(&federation, &early, &late_bank);
     refuses_a_changed_export(&late_bank, &late, registry);
@@ -117,7 +123,8 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     again(&["--limit", "0"]).fails(1, &["--limit"]);
     assert!(!fs::exists(&bundle).unwrap());
     // This federation has no witnesses: what demands them fails, and says of which part.
-    let witnessed = |file: &str| run(&["verify", file, "--registry", registry, "--require-witnesses", "--json"]);
+    let witnessed =
+        |file: &str| run(&["verify", file, "--registry", registry, "--require-witnesses", "--json"]);
     federation.unlocked(&args, "auditor").done();
     witnessed(&bundle).fails(1, &["sh/", "cosigned by 0"]);
     witnessed(&grant).fails(1, &["a grant carries no cosignatures"]);
@@ -144,7 +151,8 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     assert_eq!(hidden.code, Some(1), "{hidden:?}");
     assert!(hidden.json()["copy"]["beyond"].as_u64().unwrap() > 0, "{hidden:?}");
     // An old copy alone: complete as far as it goes, and the member's node says what it lacks.
-    let old = federation.at("sh", &["audit", "subject", "--subject", &subject, "--log", &early]).done().json();
+    let old =
+        federation.at("sh", &["audit", "subject", "--subject", &subject, "--log", &early]).done().json();
     assert_eq!((&old["count"], &old["beyond"]["accesses"], &old["ok"]), (&1.into(), &1.into(), &true.into()));
     assert_eq!(old["last"].as_u64(), old["size"].as_u64().map(|size| size - 1));
     assert!(old["last_at"].is_string(), "{old:#}");
@@ -335,7 +343,8 @@ fn compares_only_what_can_be_compared(
 /// A copy is brought up to date in its place; what is not its continuation never takes the place.
 fn copies(federation: &Federation, early: &str, bank: &str) {
     let again = |out: &str| {
-        federation.unlocked(&["audit", "export", "--member", "sh", "--log", "access", "--out", out], "auditor")
+        federation
+            .unlocked(&["audit", "export", "--member", "sh", "--log", "access", "--out", out], "auditor")
     };
     let grown = federation.text("grown");
     common::copy(Path::new(early), Path::new(&grown));
@@ -378,7 +387,8 @@ fn id(text: &str) -> MemberId {
 
 /// An access log that `sh` has signed and does not have, as a copy of it would be.
 fn another_history(federation: &Federation, dir: &Path) {
-    let fact = Fact::Relayed(Relayed { question: Digest::of(b"example"), asker: id("bank-a"), to: Vec::new() });
+    let fact =
+        Fact::Relayed(Relayed { question: Digest::of(b"example"), asker: id("bank-a"), to: Vec::new() });
     let entry = Entry { prev: Digest::ZERO, at: Timestamp(0), fact }.to_bytes();
     let root = merkle::leaf_hash(&entry);
     let origin = LogName::Access.origin("e2e", &id("sh"));
@@ -415,7 +425,8 @@ fn turned_away(federation: &Federation, registry: &str) {
     let sh = &known.member(&id("sh")).unwrap().stated;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let refusal = runtime.block_on(async {
-        let line = quic::connect(&quic::caller().unwrap(), &bank.tls_seed(), &sh.quic, &[sh.tls]).await.unwrap();
+        let line =
+            quic::connect(&quic::caller().unwrap(), &bank.tls_seed(), &sh.quic, &[sh.tls]).await.unwrap();
         quic::call(&line, &Request::Ask(signed), FRAME_BYTES_MAX).await.unwrap_err()
     });
     assert_eq!(refusal.known(), Some(Code::CallerNotAllowed), "{refusal}");

@@ -193,14 +193,16 @@ fn an_answer_is_not_lost_with_its_file(federation: &Federation, subject: &str) {
         let args = ["grant", "issue", "--subject", subject, "--grantee", "bank-a", "--purpose", "pre-loan"];
         federation.at("js", &[&args[..], &["--item", "CF", "--letter", letter, "--out", out]].concat())
     };
-    let bytes = issue(&letter, "/dev/full").fails(1, &["/dev/full"]).json()["bytes"].as_str().unwrap().to_owned();
+    let bytes =
+        issue(&letter, "/dev/full").fails(1, &["/dev/full"]).json()["bytes"].as_str().unwrap().to_owned();
     let again = federation.file("again.grant", crypto::codec::unhex(&bytes).unwrap());
     assert_eq!(standing(federation, "js", &again), "active");
     issue(&letter, &grant).fails(1, &[&grant, "exists already"]);
     issue("/dev/null", &federation.text("never")).fails(1, &["/dev/null", "empty"]);
 
     // One that names more fields than a question may have says that the question is to name some.
-    let wide: Vec<&str> = ["XK", "ZX", "PJ", "NSXY", "SBJN"].iter().flat_map(|item| ["--item", *item]).collect();
+    let wide: Vec<&str> =
+        ["XK", "ZX", "PJ", "NSXY", "SBJN"].iter().flat_map(|item| ["--item", *item]).collect();
     let wide = federation.grant("wide", subject, "bank-a", &wide);
     let ask = ["query", "--grant", &wide, "--purpose", "pre-loan", "--wait", "60"];
     federation.at("bank-a", &ask).fails(1, &["fields of 6 items", "64"]);

@@ -288,7 +288,8 @@ impl AuditBundle {
         if heads.iter().any(|(log, head, _)| *log == LogName::Access && !same(head)) {
             return Err(refuse("its entries are under another head".to_owned()));
         }
-        let discloses = |proven: &Proven| matches!(&proven.entry.fact, Fact::Disclosed(d) if !d.records.is_empty());
+        let discloses =
+            |proven: &Proven| matches!(&proven.entry.fact, Fact::Disclosed(d) if !d.records.is_empty());
         let records = !self.erasures.is_empty() || access.iter().any(discloses);
         let needed = [(LogName::Access, true), (LogName::Status, true), (LogName::Records, records)];
         if let Some((log, _)) = needed.into_iter().find(|(log, needed)| *needed && !logs.contains(log)) {

@@ -157,7 +157,10 @@ fn collects(context: &Context) -> Result<(), Halt> {
 pub fn bind(context: &Context, turn: &mut Turn<'_>, token: Token, draft: KeyDraft) -> Result<(), Halt> {
     collects(context)?;
     if VerifyingKey::from_bytes(draft.key.0).is_none() {
-        return Halt::refuse(Code::GrantInvalid, "it is no Ed25519 key that can sign; `subject key` prints one");
+        return Halt::refuse(
+            Code::GrantInvalid,
+            "it is no Ed25519 key that can sign; `subject key` prints one",
+        );
     }
     let now = turn.now;
     let days = now..=now.plus_ms(u64::from(KEY_DAYS_MAX) * DAY_MS);
@@ -385,7 +388,10 @@ pub fn order(
         }
         let key = context.registry.verify_seen(binding)?.get().key_digest();
         if withdrawn(context, turn.view(), &key)?.revoked() {
-            return Halt::refuse(Code::GrantInvalid, "the key that has signed it is withdrawn, and the grant with it");
+            return Halt::refuse(
+                Code::GrantInvalid,
+                "the key that has signed it is withdrawn, and the grant with it",
+            );
         }
         match life.ordered() {
             Some(before) if before == ordered && !life.revoked() => {

@@ -163,7 +163,8 @@ pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output,
             "the list is complete up to {until}, by the key that the member has signed / 访问记录截至该条完整（以该成员签署的密钥为准）"
         ),
         (false, true) => {
-            "the log given ends before the list was made; export it again / 所给日志早于该说明，请重新导出".to_owned()
+            "the log given ends before the list was made; export it again / 所给日志早于该说明，请重新导出"
+                .to_owned()
         }
         (false, false) => format!("the list up to {until} is NOT complete / 访问记录不完整"),
     };

@@ -69,7 +69,8 @@ pub(crate) async fn run(verb: Audit) -> Result<Output, Problem> {
             ))
         }
         Audit::Search { log, registry, asker, purpose, clerk, rule, from, to, start, limit } => {
-            let wanted = search::Wanted { log, registry, asker, purpose, clerk, rule, from, to, start, limit };
+            let wanted =
+                search::Wanted { log, registry, asker, purpose, clerk, rule, from, to, start, limit };
             search::run(&wanted)
         }
         Audit::Evidence { out, node } => evidence(out.as_deref(), &node.dir).await,

@@ -238,7 +238,10 @@ fn earlier(out: &Path, there: &Exported, registry: &Registry) -> Result<Verified
 fn merge(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
-        let (path, at) = { let entry = entry?; (entry.path(), to.join(entry.file_name())) };
+        let (path, at) = {
+            let entry = entry?;
+            (entry.path(), to.join(entry.file_name()))
+        };
         if path.is_dir() {
             merge(&path, &at)?;
         } else if path.file_name().is_none_or(|name| name != CHECKPOINT) {

@@ -199,7 +199,11 @@ fn sign(args: &GrantSign) -> Result<Output, Problem> {
     let rules = Policy::builtin();
     if let Some(purpose) = grant.purposes.iter().find(|purpose| !rules.grants(grantee.role, **purpose)) {
         return Err(Problem::new(
-            format!("no rule lets `{}`, as a {}, be answered on a grant for {purpose}", grantee.id, grantee.role.as_str()),
+            format!(
+                "no rule lets `{}`, as a {}, be answered on a grant for {purpose}",
+                grantee.id,
+                grantee.role.as_str()
+            ),
             "give another --purpose; `xinqiao policy explain` tells what would be answered",
             "请更改 --purpose；可用 `xinqiao policy explain` 查看可获答复的用途",
         ));
@@ -246,7 +250,8 @@ async fn lodge(file: &Path, dir: &Path) -> Result<Output, Problem> {
             (Lodged::Grant(signed.clone()), signed, digest, ("grant", "主体签署的授权书已登记"))
         }
         Ok(Artifact::Order(signed)) => {
-            let (digest, grant) = (signed.digest(), client.registry.verify_order(&signed)?.into_inner().grant);
+            let (digest, grant) =
+                (signed.digest(), client.registry.verify_order(&signed)?.into_inner().grant);
             (Lodged::Order(signed), grant, digest, ("order", "主体签署的指令已登记并执行"))
         }
         _ => {

@@ -36,12 +36,18 @@ pub(crate) fn run(log: &Path, certificates: &[PathBuf], registry: &Path) -> Resu
         };
         let checked = certificate.verify(&registry)?;
         let since = checked.bound_since(&verified.member);
-        let later = verified.entries.iter().filter(|(_, _, entry)| since.is_some_and(|since| entry.at > since)).count();
+        let later = verified
+            .entries
+            .iter()
+            .filter(|(_, _, entry)| since.is_some_and(|since| entry.at > since))
+            .count();
         if later == 0 {
             let (why, zh) = match (checked.ended(), since) {
                 (None, _) => ("is about no end of a record", "不涉及记录的终止"),
                 (_, None) => ("does not say that this member has acknowledged it", "未载明该成员已确认"),
-                (_, Some(_)) => ("is acknowledged after the last entry of this log", "确认时间晚于该日志最后一条"),
+                (_, Some(_)) => {
+                    ("is acknowledged after the last entry of this log", "确认时间晚于该日志最后一条")
+                }
             };
             lines.push(format!("\n  {} {why}: nothing was held against it / {zh}，未作比对", path.display()));
             idle.push(json!({ "certificate": path.display().to_string(), "why": why }));
@@ -73,6 +79,7 @@ pub(crate) fn run(log: &Path, certificates: &[PathBuf], registry: &Path) -> Resu
         verified.entries.len(),
         lines.concat()
     );
-    let value = json!({ "ok": ok, "member": member.as_str(), "held": held, "misuses": found, "not_held": idle });
+    let value =
+        json!({ "ok": ok, "member": member.as_str(), "held": held, "misuses": found, "not_held": idle });
     Ok(Output::judged(value, text, ok))
 }

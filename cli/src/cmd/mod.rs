@@ -277,7 +277,10 @@ pub(crate) fn item_fields<'a>(catalog: &'a Catalog, text: &str) -> Result<(&'a I
                     "write `{id}:FIELD,FIELD`, or `{id}` for every field; see `xinqiao catalog {id}`",
                     id = item.id
                 ),
-                format!("请写成 `{id}:数据项,数据项`，或以 `{id}` 表示全部数据项；见 `xinqiao catalog {id}`", id = item.id),
+                format!(
+                    "请写成 `{id}:数据项,数据项`，或以 `{id}` 表示全部数据项；见 `xinqiao catalog {id}`",
+                    id = item.id
+                ),
             ));
         }
         let by_number = word.parse().ok().map(FieldId).and_then(|id| item.field(id));

@@ -417,9 +417,7 @@ pub(crate) fn artifact(
                 ),
             ))
         }
-        Artifact::Answer { question, parts } => {
-            kept::verify(question, parts, registry, keys)
-        }
+        Artifact::Answer { question, parts } => kept::verify(question, parts, registry, keys),
         Artifact::Erasure(certificate) => {
             for receipt in &certificate.entries {
                 demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
@@ -456,5 +454,22 @@ pub(crate) fn artifact(
                 format!("{accepted}: enough governors have approved it / 登记表有效"),
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_past_its_time_is_signed_and_no_success() {
+        let over = dated(json!({ "kind": "grant" }), "holds".to_owned(), Timestamp(1));
+        assert_eq!(
+            (over.ok, &over.json["signature"], &over.json["expired"]),
+            (false, &json!(true), &json!(true))
+        );
+        assert!(over.text.contains("its time is over"), "{}", over.text);
+        let good = dated(json!({ "kind": "grant" }), "holds".to_owned(), clock::now().plus_ms(60_000));
+        assert_eq!((good.ok, good.text.as_str()), (true, "holds"));
     }
 }
