@@ -101,7 +101,7 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
         let shown = run(&["verify", file, "--registry", registry, "--json"]).done().json();
         assert_eq!((&shown["kind"], &shown["entry"]), (&"discrepancy".into(), &value[side][0]["entry"]));
         // The other log was copied before the access, so it cannot be missed in it yet.
-        assert_eq!((&shown["conclusive"], &shown["differs"]), (&false.into(), &serde_json::Value::Null));
+        assert_eq!((&shown["conclusive"], &shown["differs"]), (&false.into(), &Value::Null));
         refuses_changed(file, &["--registry", registry]);
     }
 
@@ -281,7 +281,7 @@ fn identities(federation: &Federation, log: &str, subject: &str) {
     }
     // Neither the log nor the store has a subject in clear.
     for dir in [log, &federation.text("sh")] {
-        for (path, bytes) in common::files(std::path::Path::new(dir)) {
+        for (path, bytes) in common::files(Path::new(dir)) {
             assert!(!contains(&bytes, subject.as_bytes()), "{}", path.display());
         }
     }
@@ -443,7 +443,7 @@ fn turned_away(federation: &Federation, registry: &str) {
 /// One byte of any file of an exported log, and neither command reads on: the directory and the log are named.
 fn refuses_a_changed_export(asker: &str, member: &str, registry: &str) {
     // The key beside a log is for other people's programs: trust comes from the registry.
-    let parts = common::files(std::path::Path::new(member)).into_iter().filter(|(p, _)| !p.ends_with("vkey"));
+    let parts = common::files(Path::new(member)).into_iter().filter(|(p, _)| !p.ends_with("vkey"));
     let mut changed = 0;
     for (path, bytes) in parts {
         // In a checkpoint the middle may be a line of somebody whom the registry does not know, which says nothing.

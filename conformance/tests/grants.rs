@@ -154,6 +154,12 @@ fn a_grant_is_paused_while_a_node_is_down_and_obeyed_after_it_is_back() {
         "{explained:#}"
     );
     assert_eq!(federation.sizes("sh")[2], entries);
+    // The role is that of whom the grant names.
+    let other = ["policy", "explain", "--grant", &once, "--purpose", "pre-loan", "--role", "region"];
+    assert_eq!(federation.at("sh", &other).code, Some(2));
+    federation
+        .at("sh", &["policy", "explain", "--grant", &once, "--purpose", "pre-loan", "--fields", "CF:"])
+        .fails(1, &["`CF:` names no field"]);
 }
 
 /// What `sh` makes of a question that rests on no grant: how many records it tells, and the rules by which it withholds.
