@@ -153,20 +153,22 @@ pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output,
     let told = list.get();
     let last = told.size.checked_sub(1);
     let last_at = last.and_then(|last| entry(&last)).map(|entry| entry.at.rfc3339());
-    let until = match (last, &last_at) {
-        (Some(last), Some(at)) => format!("entry {last}, of {at}"),
-        (Some(last), None) => format!("entry {last}"),
-        (None, _) => "the beginning of an empty log".to_owned(),
+    let (until, until_zh) = match (last, &last_at) {
+        (Some(last), Some(at)) => (format!("entry {last}, of {at}"), format!("第 {last} 条（{at}）")),
+        (Some(last), None) => (format!("entry {last}"), format!("第 {last} 条")),
+        (None, _) => ("the beginning of an empty log".to_owned(), "空日志起点".to_owned()),
     };
     let verdict = match (ok, held.short) {
         (true, _) => format!(
-            "the list is complete up to {until}, by the key that the member has signed / 访问记录截至该条完整（以该成员签署的密钥为准）"
+            "the list is complete up to {until}, by the key that the member has signed / 截至{until_zh}的访问记录完整（以该成员签署的密钥为准）"
         ),
         (false, true) => {
             "the log given ends before the list was made; export it again / 所给日志早于该说明，请重新导出"
                 .to_owned()
         }
-        (false, false) => format!("the list up to {until} is NOT complete / 访问记录不完整"),
+        (false, false) => {
+            format!("the list up to {until} is NOT complete / 截至{until_zh}的访问记录不完整")
+        }
     };
     let subject = told.subject.masked();
     let text = format!(
@@ -178,8 +180,8 @@ pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output,
         lines("\nsince then / 其后的访问：", &since),
     );
     let value = json!({
-        "member": by, "subject": subject, "count": told.count, "size": told.size, "last": last, "last_at": last_at, "found": found, "missing": held.missing,
-        "uncounted": uncounted, "since": since, "short": held.short, "ok": ok
+        "member": by, "subject": subject, "count": told.count, "size": told.size, "last": last, "last_at": last_at,
+        "found": found, "missing": held.missing, "uncounted": uncounted, "since": since, "short": held.short, "ok": ok
     });
     Ok(Output::judged(value, &text, ok))
 }
