@@ -390,14 +390,15 @@ fn a_subject_signs_with_its_own_key_and_changes_what_it_has_signed() {
         plain(&[&of[..], &unlock, &terms, more].concat())
     };
     sign(&["--days", "31"]).fails(1, &["vouched for until"]);
-    sign(&["--item", "CF:CF_WSH"]).fails(1, &["`CF` twice"]);
-    sign(&["--item", "NSXY:"]).fails(1, &["`NSXY:` names no field"]);
-    sign(&["--purpose", "audit"]).fails(1, &["`bank-a`", "audit"]);
+    sign(&["--item", "CF:CF_WSH", "--days", "20"]).fails(1, &["`CF` twice"]);
+    sign(&["--item", "NSXY:", "--days", "20"]).fails(1, &["`NSXY:` names no field"]);
+    sign(&["--purpose", "audit", "--days", "20"]).fails(1, &["`bank-a`", "audit"]);
     sign(&["--days", "20"]).done();
     // What was signed stays, and so does the key beside it.
     let secret = std::fs::read(&key).unwrap();
     sign(&["--days", "20"]).fails(1, &[&signed, "exists already"]);
-    let over_the_key = ["--grantee", "bank-a", "--purpose", "pre-loan", "--item", "CF", "--out", &key];
+    let over_the_key =
+        ["--grantee", "bank-a", "--purpose", "pre-loan", "--item", "CF", "--days", "20", "--out", &key];
     let of = ["grant", "sign", "--binding", &binding, "--registry", &registry];
     plain(&[&of[..], &unlock, &over_the_key].concat()).fails(1, &[&key, "exists already"]);
     assert_eq!(std::fs::read(&key).unwrap(), secret);

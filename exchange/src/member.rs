@@ -559,7 +559,8 @@ impl Member {
                 repair::answer(context, turn, token, case, finding, ground, clerk)
             }
             Input::ChangeStanding { record, change, reason, paper } => {
-                let changed = Changed { record, change, case: None, rule: reason, paper, clerk: None, act: None };
+                let changed =
+                    Changed { record, change, case: None, rule: reason, paper, clerk: None, act: None };
                 repair::change_standing(context, turn, token, changed)
             }
             Input::Notice { caller, notice, fact } => {

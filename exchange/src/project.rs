@@ -179,7 +179,8 @@ pub fn status(
 fn acknowledged(context: &Context, turn: &mut Turn<'_>, own: Told, ack: &Acknowledged) -> Result<(), Halt> {
     turn.put(&Key::handled(&ack.origin, ack.index), &HandledRow { ack: own.index, leaf: ack.leaf });
     if let Some(said) = &ack.said {
-        let damaged = |e| Fault(format!("entry {} of the own status log repeats nothing readable: {e}", own.index));
+        let damaged =
+            |e| Fault(format!("entry {} of the own status log repeats nothing readable: {e}", own.index));
         let said: StatusFact = codec::from_slice(&said.0).map_err(damaged)?;
         status(context, turn, &ack.origin, &said, Told { index: ack.index, at: own.at })?;
         turn.put(&Key::news(own.index), &said);

@@ -223,7 +223,8 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
         let term = context.rules.term(Duty::MarkObjection, region, day);
         let rule = term.map_or("异议申请", |term| &term.source).to_owned();
         let (record, case) = (asked.record, Some(asked.case));
-        let mark = Changed { record, change: Change::Dispute, case, rule, paper: None, clerk: None, act: None };
+        let mark =
+            Changed { record, change: Change::Dispute, case, rule, paper: None, clerk: None, act: None };
         ended::say(context, turn, mark)?;
     }
     Ok(asked.case)

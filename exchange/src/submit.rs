@@ -418,8 +418,12 @@ fn record(turn: &mut Turn<'_>, row: SealedRow, known: Option<RecordRow>) -> (u64
     // The slot was handed out before, so the counter is past it; and the row holds what no entry does.
     let (index, leaf, _) = turn.append_only(LogName::Records, Fact::Recorded(recorded));
     let newest = Version { index, slot: facts.slot };
-    let row =
-        RecordRow { content: Some(facts.content), tag: Some(tag), subject: Some(subject), ..RecordRow::of(known, newest) };
+    let row = RecordRow {
+        content: Some(facts.content),
+        tag: Some(tag),
+        subject: Some(subject),
+        ..RecordRow::of(known, newest)
+    };
     turn.put(&Key::record(&facts.record), &row);
     turn.put_payload(facts.slot, payload);
     (index, leaf)

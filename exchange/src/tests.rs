@@ -138,8 +138,15 @@ impl Authority {
         for (record, change) in changes {
             self.now += 1_000;
             let at = Timestamp(self.now);
-            let changed =
-                Changed { record, change, case: None, rule: "a ground".into(), paper: None, clerk: None, act: None };
+            let changed = Changed {
+                record,
+                change,
+                case: None,
+                rule: "a ground".into(),
+                paper: None,
+                clerk: None,
+                act: None,
+            };
             let fact = StatusFact::Changed(changed);
             let signed = self.context.sign(at, &fact);
             let entry = Entry { prev: self.log.last_leaf(), at, fact: Fact::Status(signed) };

@@ -358,8 +358,15 @@ fn who_was_told_anything_of_a_record_is_told_of_its_end_as_long_as_it_may_keep_i
         let context = place.context();
         place.damage(|turn| {
             let (record, change) = (record(n), Change::Repair);
-            let changed =
-                Changed { record, change, case: None, rule: "a ground".into(), paper: None, clerk: None, act: None };
+            let changed = Changed {
+                record,
+                change,
+                case: None,
+                rule: "a ground".into(),
+                paper: None,
+                clerk: None,
+                act: None,
+            };
             let fact = StatusFact::Changed(changed);
             schedule(&context, turn, 100 + n, Timestamp(day * DAY), &fact).unwrap();
         });
