@@ -113,27 +113,3 @@ impl LogSource for Exported {
         }
     }
 }
-
-/// A source that keeps a copy of everything that passes through it.
-pub(crate) struct Keeping<'a> {
-    /// Where it comes from.
-    pub(crate) from: &'a dyn LogSource,
-    /// Where it goes.
-    pub(crate) dir: &'a Path,
-}
-
-impl LogSource for Keeping<'_> {
-    fn checkpoint(&self) -> String {
-        self.from.checkpoint()
-    }
-
-    fn resource(&self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        let found = self.from.resource(path)?;
-        if let Some(bytes) = &found {
-            let at = self.dir.join(path);
-            let written = at.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&at, bytes));
-            written.map_err(|e| format!("{}: {e}", at.display()))?;
-        }
-        Ok(found)
-    }
-}

@@ -28,6 +28,15 @@ impl Output {
     pub(crate) fn judged(json: Value, text: impl Into<String>, ok: bool) -> Self {
         Self { json, text: text.into(), ok, shown: false }
     }
+
+    /// The same result, which `problem` kept from the file that was named: it is shown all the same, for it may be had only
+    /// once, and the command has failed.
+    pub(crate) fn unwritten(mut self, problem: &Problem) -> Self {
+        (self.json["ok"], self.json["error"]) = (json!(false), error(problem));
+        say(&remedy(problem));
+        self.ok = false;
+        self
+    }
 }
 
 /// Prints a result to standard output.
@@ -46,14 +55,14 @@ pub(crate) fn print(value: &Value, text: &str, json: bool) {
 /// Prints what went wrong and what to do, in both languages; returns the exit code.
 pub(crate) fn problem(problem: &Problem, json: bool) -> ExitCode {
     if json {
-        let value = json!({
-            "ok": false,
-            "error": { "what": problem.what, "next": problem.next, "next_zh": problem.next_zh },
-        });
-        print(&value, "", true);
+        print(&json!({ "ok": false, "error": error(problem) }), "", true);
     }
     say(&remedy(problem));
     ExitCode::from(if problem.fault { 3 } else { 1 })
+}
+
+fn error(Problem { what, next, next_zh, .. }: &Problem) -> Value {
+    json!({ "what": what, "next": next, "next_zh": next_zh })
 }
 
 /// A progress bar over bytes, on a terminal only.

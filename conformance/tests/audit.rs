@@ -5,15 +5,26 @@
 
 mod common;
 
-use std::{fs, time::Duration};
+use std::{cell::Cell, fs, path::Path, time::Duration};
 
 use common::{
-    Federation, contains,
+    Federation, Ran, contains,
     federation::Cast,
     rows::{company, numbered},
     run, until,
 };
-use serde_json::json;
+use credit::{
+    catalog::Purpose,
+    entry::{Entry, Fact, Relayed},
+    id::{ClerkId, FieldId, ItemId, MemberId, QuestionId},
+    question::{Basis, Question, Want},
+    subject::SubjectId,
+};
+use crypto::{Digest, Timestamp, merkle, sign::Signed};
+use exchange::{limits::FRAME_BYTES_MAX, logs::LogName, refusal::Code, wire::Request};
+use ledger::{checkpoint::Checkpoint, tree::TreeSize};
+use node::{clock, home::read_registry, keys::Keys, quic};
+use serde_json::{Value, json};
 
 /// A region, its mirror, the outlet, a bank and an auditor, each with a node.
 const CAST: [Cast; 5] = [
@@ -65,7 +76,18 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     let outlet = export(&federation, "xyd", "x2", &[]);
     let value = cross(&late_bank, &late, &["--outlet", &outlet]).done().json();
     assert_eq!((&value["equal"], &value["words"], &value["unanswered"]), (&2.into(), &json!([]), &json!([])));
-    assert_eq!(value["outlet"], json!({ "member": "xyd", "unheard": [], "unasked": [], "unrelayed": [] }));
+    assert_eq!(
+        value["outlet"],
+        json!({ "member": "xyd", "unheard": [], "unasked": [], "unrelayed": [], "unlogged": [] })
+    );
+    compares_only_what_can_be_compared(&cross, [&late_bank, &late, &outlet]);
+    // Both regions have answered both questions.
+    for (log, outcome, count) in
+        [(&outlet, "relayed", 2), (&late_bank, "asked", 2), (&late_bank, "received", 4)]
+    {
+        assert_eq!(lines(log, registry, &["--asker", "bank-a"], outcome).len(), count, "{outcome}");
+    }
+    copies(&federation, &early, &late_bank);
     refuses_a_changed_export(&late_bank, &late, registry);
     for (asker, member, side, out) in
         [(&early_bank, &late, "only_member", "m"), (&late_bank, &early, "only_asker", "a")]
@@ -79,7 +101,7 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
         let shown = run(&["verify", file, "--registry", registry, "--json"]).done().json();
         assert_eq!((&shown["kind"], &shown["entry"]), (&"discrepancy".into(), &value[side][0]["entry"]));
         // The other log was copied before the access, so it cannot be missed in it yet.
-        assert_eq!((&shown["conclusive"], &shown["differs"]), (&false.into(), &serde_json::Value::Null));
+        assert_eq!((&shown["conclusive"], &shown["differs"]), (&false.into(), &Value::Null));
         refuses_changed(file, &["--registry", registry]);
     }
 
@@ -94,9 +116,21 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     run(&["verify", &bundle, "--registry", registry]).done();
     assert!(!contains(&fs::read(&bundle).unwrap(), subject.as_bytes()));
     refuses_changed(&bundle, &[]);
-    federation.unlocked(&[&args[..], &["--first", "999"]].concat(), "auditor").fails(1, &["999"]);
+    let again = |more: &[&str]| federation.unlocked(&[&args[..], more].concat(), "auditor");
+    again(&[]).fails(1, &[&bundle, "exists already"]);
+    fs::remove_file(&bundle).unwrap();
+    again(&["--first", "999"]).fails(1, &["999"]);
+    again(&["--limit", "0"]).fails(1, &["--limit"]);
+    assert!(!fs::exists(&bundle).unwrap());
+    // This federation has no witnesses: what demands them fails, and says of which part.
+    let witnessed =
+        |file: &str| run(&["verify", file, "--registry", registry, "--require-witnesses", "--json"]);
+    federation.unlocked(&args, "auditor").done();
+    witnessed(&bundle).fails(1, &["sh/", "cosigned by 0"]);
+    witnessed(&grant).fails(1, &["a grant carries no cosignatures"]);
 
     identities(&federation, &late, &subject);
+    turned_away(&federation, registry);
 
     // The subject's list, held against what the mirror has.
     let size = federation.sizes("sh")[2];
@@ -112,14 +146,24 @@ fn an_auditor_reads_compares_and_takes_evidence_away() {
     };
     let complete = list(&copy, &late).done().json();
     assert_eq!((&complete["count"], &complete["copy"]["same"]), (&2.into(), &true.into()), "{complete:#}");
+    assert_eq!((&complete["member"], &complete["beyond"]["accesses"]), (&"sh".into(), &0.into()));
     let hidden = list(&early, &copy);
     assert_eq!(hidden.code, Some(1), "{hidden:?}");
     assert!(hidden.json()["copy"]["beyond"].as_u64().unwrap() > 0, "{hidden:?}");
+    // An old copy alone: complete as far as it goes, and the member's node says what it lacks.
+    let old =
+        federation.at("sh", &["audit", "subject", "--subject", &subject, "--log", &early]).done().json();
+    assert_eq!((&old["count"], &old["beyond"]["accesses"], &old["ok"]), (&1.into(), &1.into(), &true.into()));
+    assert_eq!(old["last"].as_u64(), old["size"].as_u64().map(|size| size - 1));
+    assert!(old["last_at"].is_string(), "{old:#}");
     // What `sh` has signed goes with the subject: files alone tell whether a log is complete.
     let paper = federation.text("accesses");
     let said =
         federation.at("sh", &["audit", "subject", "--subject", &subject, "--out", &paper]).done().json();
     assert_eq!((&said["count"], &said["ok"]), (&2.into(), &true.into()), "{said:#}");
+    federation
+        .at("sh", &["audit", "subject", "--subject", &subject, "--out", &paper])
+        .fails(1, &[&paper, "exists already"]);
     let files = |log: &str, more: &[&str]| {
         let args = ["audit", "subject", "--paper", &paper, "--registry", registry, "--log", log, "--json"];
         run(&[&args[..], more].concat())
@@ -155,8 +199,10 @@ fn certificates(federation: &Federation, registry: &str, grant: &str, subject: &
         let missing = |at: &str| federation.status(at)["pending"].as_u64() == Some(0);
         (missing("sh") && missing("js")).then_some(())
     });
+    let count = Cell::new(0);
     let written = |member: &str, more: &[&str]| {
-        let out = federation.text(&format!("{member}.bundle"));
+        let number = count.replace(count.get() + 1);
+        let out = federation.text(&format!("{member}.bundle-{number}"));
         let args = ["audit", "bundle", "--member", member, "--out", &out];
         let said = federation.unlocked(&[&args[..], more].concat(), "auditor").done().json();
         (run(&["verify", &out, "--registry", registry, "--json"]).done().json(), said, out)
@@ -186,6 +232,14 @@ fn certificates(federation: &Federation, registry: &str, grant: &str, subject: &
     let certificate = federation.text("mask.certificate");
     let event_text = event.to_string();
     federation.at("sh", &["repair", "certificate", &event_text, "--out", &certificate]).done();
+    // A mask can be taken off again: it is about no end of a record, and so nothing is held against it.
+    let log = export(federation, "sh", "misuse", &[]);
+    let misuse = ["audit", "misuse", &log, "--certificate", &certificate, "--registry", registry, "--json"];
+    let found = run(&misuse);
+    assert_eq!(found.code, Some(1), "{found:?}");
+    let found = found.json();
+    assert_eq!((&found["held"], &found["misuses"], &found["ok"]), (&0.into(), &json!([]), &false.into()));
+    assert!(found["not_held"][0]["why"].as_str().unwrap().contains("no end of a record"), "{found:#}");
     federation.stop("auditor");
     let (shown, said, _) = written("sh", &[]);
     assert_eq!(shown["certificates"], json!([]));
@@ -216,9 +270,18 @@ fn identities(federation: &Federation, log: &str, subject: &str) {
     ask("auditor", &["--first", "0", "--last", "0", "--hours", "9999"])
         .fails(1, &["question.malformed", "31 days"]);
     assert_eq!(size("sh"), before[0] + 1, "what is refused leaves no line at the member");
+    // Whoever looks for the auditor in either log finds that it has opened identities, and why.
+    let registry = federation.text("gov/registry");
+    for (member, rules) in [("sh", json!(["audit-mandate"])), ("auditor", json!([]))] {
+        let opened = export(federation, member, &format!("{member}.opened"), &[]);
+        let found = lines(&opened, &registry, &["--asker", "auditor", "--purpose", "audit"], "mandated");
+        let line = found.first().unwrap();
+        assert_eq!((&line["member"], &line["first"], &line["rules"]), (&"sh".into(), &0.into(), &rules));
+        assert_eq!(line["reason"], "example inspection");
+    }
     // Neither the log nor the store has a subject in clear.
     for dir in [log, &federation.text("sh")] {
-        for (path, bytes) in common::files(std::path::Path::new(dir)) {
+        for (path, bytes) in common::files(Path::new(dir)) {
             assert!(!contains(&bytes, subject.as_bytes()), "{}", path.display());
         }
     }
@@ -245,13 +308,142 @@ fn searches(log: &str, registry: &str) {
     let (page, next) = found(&["--asker", "bank-a", "--limit", "1"]);
     assert_eq!(page, ["c-1"]);
     assert_eq!(found(&["--asker", "bank-a", "--start", &next.unwrap().to_string()]), all(&["c-2"]));
-    run(&[&args[..], &["--from", "yesterday"]].concat()).fails(1, &["yesterday"]);
+    for (more, said) in [
+        (&["--from", "yesterday"][..], "yesterday"),
+        (&["--from", "2026-06-02", "--to", "2026-06-01"], "is after"),
+        (&["--limit", "0"], "--limit"),
+        (&["--asker", "bank-z"], "`bank-z` is no member"),
+        (&["--rule", "bank-grant"], "`bank-grant` is no rule"),
+    ] {
+        run(&[&args[..], more].concat()).fails(1, &[said]);
+    }
+}
+
+/// The lines of one kind that a search of an exported log gives.
+fn lines(log: &str, registry: &str, more: &[&str], outcome: &str) -> Vec<Value> {
+    let args = ["audit", "search", log, "--registry", registry, "--json"];
+    let found = run(&[&args[..], more].concat()).done().json();
+    let entries = found["entries"].as_array().unwrap().iter();
+    entries.filter(|line| line["outcome"] == outcome).cloned().collect()
+}
+
+/// Logs in the wrong places, one log twice, or logs of members that have had nothing to do with each other agree on
+/// nothing: that is no success.
+fn compares_only_what_can_be_compared(
+    cross: &impl Fn(&str, &str, &[&str]) -> Ran,
+    [bank, sh, outlet]: [&String; 3],
+) {
+    cross(sh, bank, &[]).fails(1, &["--member", "`bank-a`", "answers nobody"]);
+    cross(bank, outlet, &[]).fails(1, &["--member", "`xyd`"]);
+    cross(sh, sh, &[]).fails(1, &["--asker", "`sh`"]);
+    cross(bank, sh, &["--outlet", sh]).fails(1, &["--outlet", "`sh`", "no outlet"]);
+    cross(outlet, sh, &[]).fails(1, &["nothing was compared"]);
+}
+
+/// A copy is brought up to date in its place; what is not its continuation never takes the place.
+fn copies(federation: &Federation, early: &str, bank: &str) {
+    let again = |out: &str| {
+        federation
+            .unlocked(&["audit", "export", "--member", "sh", "--log", "access", "--out", out], "auditor")
+    };
+    let grown = federation.text("grown");
+    common::copy(Path::new(early), Path::new(&grown));
+    let old = fs::read(federation.path("grown/checkpoint")).unwrap();
+    again(&grown).done();
+    assert_ne!(fs::read(federation.path("grown/checkpoint")).unwrap(), old);
+    let registry = federation.text("gov/registry");
+    run(&["verify", &grown, "--registry", &registry]).done();
+
+    // Another member's log stays, and so does what is no log.
+    let kept = fs::read(Path::new(bank).join("checkpoint")).unwrap();
+    again(bank).fails(1, &[bank, "bank-a/access"]);
+    assert_eq!(fs::read(Path::new(bank).join("checkpoint")).unwrap(), kept);
+    again(&federation.text("gov")).fails(1, &["something else than a copy"]);
+    again(&registry).fails(1, &[&registry]);
+
+    // `sh` has shown somebody another history, of one entry, which it does not show now.
+    let other = federation.text("forked");
+    another_history(federation, Path::new(&other));
+    run(&["verify", &other, "--registry", &registry]).done();
+    let beside = format!("{other}.other-1");
+    again(&other).fails(1, &["TWO HISTORIES", &other, &beside]);
+    for copy in [&other, &beside] {
+        run(&["verify", copy, "--registry", &registry]).done();
+    }
+    let sizes = [&other, &beside].map(|copy| {
+        let note = fs::read_to_string(Path::new(copy).join("checkpoint")).unwrap();
+        note.lines().nth(1).unwrap().parse::<u64>().unwrap()
+    });
+    assert!(sizes[0] == 1 && sizes[1] > 1, "{sizes:?}");
+}
+
+fn keys(federation: &Federation, member: &str) -> Keys {
+    Keys::open(&federation.path(member), b"an example passphrase").unwrap()
+}
+
+fn id(text: &str) -> MemberId {
+    MemberId::parse(text).unwrap()
+}
+
+/// An access log that `sh` has signed and does not have, as a copy of it would be.
+fn another_history(federation: &Federation, dir: &Path) {
+    let fact =
+        Fact::Relayed(Relayed { question: Digest::of(b"example"), asker: id("bank-a"), to: Vec::new() });
+    let entry = Entry { prev: Digest::ZERO, at: Timestamp(0), fact }.to_bytes();
+    let root = merkle::leaf_hash(&entry);
+    let origin = LogName::Access.origin("e2e", &id("sh"));
+    let note = Checkpoint { origin, size: TreeSize(1), root }.sign(&keys(federation, "sh").signing());
+    let bundle = [&(entry.len() as u16).to_be_bytes()[..], &entry].concat();
+    for (name, bytes) in [
+        ("checkpoint", note.as_str().as_bytes()),
+        ("tile/0/000.p/1", &root.0),
+        ("tile/entries/000.p/1", &bundle),
+    ] {
+        fs::create_dir_all(dir.join(name).parent().unwrap()).unwrap();
+        fs::write(dir.join(name), bytes).unwrap();
+    }
+}
+
+/// A bank that goes past the outlet is turned away with a code; the line about it is found under its name.
+fn turned_away(federation: &Federation, registry: &str) {
+    let known = read_registry(Path::new(registry)).unwrap().accept(None).unwrap();
+    let (bank, now) = (keys(federation, "bank-a"), clock::now());
+    let question = Question {
+        id: QuestionId(clock::random()),
+        asker: id("bank-a"),
+        clerk: ClerkId::parse("c-9").unwrap(),
+        purpose: Purpose::LoanReview,
+        subject: SubjectId::parse(&company(1)).unwrap(),
+        wants: vec![Want { item: ItemId::parse("CF").unwrap(), fields: vec![FieldId(14)] }],
+        basis: Basis::None,
+        asked_at: now,
+        deadline: now.plus_ms(60_000),
+        checks: Vec::new(),
+    };
+    let signed = Signed::new(&bank.signing(), "bank-a", now, &question);
+    let digest = signed.digest();
+    let sh = &known.member(&id("sh")).unwrap().stated;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refusal = runtime.block_on(async {
+        let line =
+            quic::connect(&quic::caller().unwrap(), &bank.tls_seed(), &sh.quic, &[sh.tls]).await.unwrap();
+        quic::call(&line, &Request::Ask(signed), FRAME_BYTES_MAX).await.unwrap_err()
+    });
+    assert_eq!(refusal.known(), Some(Code::CallerNotAllowed), "{refusal}");
+    let log = export(federation, "sh", "turned-away", &[]);
+    let found = lines(&log, registry, &["--asker", "bank-a"], "turned-away");
+    let [line] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(
+        (&line["code"], &line["caller"], &line["count"], &line["question"]),
+        (&"caller.not-allowed".into(), &"bank-a".into(), &1.into(), &digest.to_string().into())
+    );
+    assert!(lines(&log, registry, &["--asker", "xyd"], "turned-away").is_empty());
 }
 
 /// One byte of any file of an exported log, and neither command reads on: the directory and the log are named.
 fn refuses_a_changed_export(asker: &str, member: &str, registry: &str) {
     // The key beside a log is for other people's programs: trust comes from the registry.
-    let parts = common::files(std::path::Path::new(member)).into_iter().filter(|(p, _)| !p.ends_with("vkey"));
+    let parts = common::files(Path::new(member)).into_iter().filter(|(p, _)| !p.ends_with("vkey"));
     let mut changed = 0;
     for (path, bytes) in parts {
         // In a checkpoint the middle may be a line of somebody whom the registry does not know, which says nothing.

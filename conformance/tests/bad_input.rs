@@ -120,6 +120,11 @@ fn questions_that_are_wrong_leave_no_entry() {
     unchanged(federation, "bank-a", || {
         ask(&subject, "CF:CF_NOPE", &[]).fails(1, &["`CF_NOPE`", "`CF`"]);
         ask(&subject, "CF:999", &[]).fails(1, &["`999`"]);
+        // A field that is left out is not the whole item.
+        for open in ["CF:", "CF:CF_WSH,", "CF:,CF_WSH"] {
+            ask(&subject, open, &[]).fails(1, &[&format!("`{open}` names no field")]);
+        }
+        ask(&subject, "CF", &["--wait", "0"]).fails(1, &["--wait"]);
         ask(&subject, "NOPE", &[]).fails(1, &["`NOPE`", "catalog"]);
         for bad in ["", "91", "九一三二", "91320102Y00007UP0A", "110105194912310021", "00000000000000000X"]
         {

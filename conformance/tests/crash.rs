@@ -16,6 +16,7 @@ use credit::{
     entry::{Entry, Fact, StatusFact},
     grant::{GrantChange, Scope},
     id::{CaseId, ClerkId, FieldId, GrantId, ItemId, QuestionId, RecordId},
+    policy::Role,
     question::{Basis, Question, Want},
     record::{Contents, RecordFacts, SealedRecord},
     repair::{Case, Matter},
@@ -365,7 +366,7 @@ fn revocation(outlet: &mut Node) -> Receipt {
     outlet.open().unwrap();
     let draft = GrantDraft {
         subject: subject(),
-        grantee: outlet.context.registry.active().next().unwrap().id.clone(),
+        grantee: outlet.context.registry.active().find(|m| m.role == Role::Bank).unwrap().id.clone(),
         purposes: vec![Purpose::LoanReview],
         scope: vec![Scope { item: penalty_item(), fields: Vec::new() }],
         not_before: now(),

@@ -10,7 +10,7 @@ use credit::{
     catalog::Purpose,
     entry::{Entry, Fact, StatusFact},
     grant::{Grant, GrantChange, GrantNews, GrantStatus, Scope},
-    id::{GrantId, MemberId},
+    id::{FieldId, GrantId, MemberId},
     policy::Role,
     question::Question,
     subject::SubjectId,
@@ -27,7 +27,7 @@ use exchange::{
     refusal::{Code, Halt, Refusal},
     registry::PastKeys,
     tables::Key,
-    wire::{KeyDraft, Response},
+    wire::{GrantDraft, KeyDraft, Response},
 };
 use ledger::{log, tree::LeafIndex};
 use world::{BANK, JS, OUTLET, Penalty, SH, World, at, item, subject};
@@ -294,8 +294,43 @@ fn a_subject_signs_its_grant_and_orders_what_becomes_of_it() {
     // A revocation is taken whatever its date.
     done(ordered(&mut world, &person.orders(&grant, GrantChange::Revoke, Timestamp(0))));
     assert_eq!(asked(&mut world, SH, &grant, 6), "grant-revoked");
-    let again = person.orders(&grant, resume, later.plus_ms(9));
-    refused(ordered(&mut world, &again), Code::GrantInvalid, "no way back");
+    // A new order to resume it, and the one that was carried out before: neither is said to be carried out now.
+    for order in [person.orders(&grant, resume, later.plus_ms(9)), resumed] {
+        refused(ordered(&mut world, &order), Code::GrantInvalid, "no way back");
+    }
+}
+
+#[test]
+fn a_collector_takes_no_grant_on_which_nobody_could_answer_or_that_names_an_item_twice() {
+    let mut world = world();
+    let person = Person::new(&mut world, 9, subject());
+    let words = person.words(&world, 1);
+    let one = |field| Scope { item: item(), fields: vec![FieldId(field)] };
+    let written = news(&world, OUTLET, GrantNews::Issued);
+    for (changed, why) in [
+        (Grant { purposes: vec![Purpose::LoanReview, Purpose::Audit], ..words.clone() }, "for audit"),
+        (Grant { purposes: vec![Purpose::Administration], ..words.clone() }, "as a bank"),
+        (Grant { grantee: world.nodes[JS].id.clone(), ..words.clone() }, "as a region"),
+        (Grant { scope: vec![one(14), one(19)], ..words.clone() }, "`CF` twice"),
+    ] {
+        let signed = person.signs(&world, &changed);
+        refused(lodged(&mut world, &signed), Code::GrantInvalid, why);
+        let draft = GrantDraft {
+            subject: changed.subject,
+            grantee: changed.grantee,
+            purposes: changed.purposes,
+            scope: changed.scope,
+            not_before: changed.not_before,
+            not_after: changed.not_after,
+            uses_max: changed.uses_max,
+            keep_days: changed.keep_days,
+            letter: Digest::of(b"a letter"),
+            period: changed.period,
+        };
+        let issue = Input::IssueGrant { draft, id: GrantId([7; 16]) };
+        refused(world.step(OUTLET, issue), Code::GrantInvalid, why);
+    }
+    assert_eq!(news(&world, OUTLET, GrantNews::Issued), written);
 }
 
 #[test]
@@ -592,6 +627,9 @@ fn a_grant_holds_by_the_right_key_for_the_right_subject_in_the_right_time_only()
     let days = u64::from(KEY_DAYS_MAX) * DAY;
     for (draft, text) in [
         (draft(PublicKey([2; 32]), now.plus_ms(DAY)), "no Ed25519 key"),
+        // Points of small order, with which nobody can sign.
+        (draft(PublicKey([0; 32]), now.plus_ms(DAY)), "no Ed25519 key"),
+        (draft(PublicKey(core::array::from_fn(|n| u8::from(n == 0))), now.plus_ms(DAY)), "no Ed25519 key"),
         (draft(key, now), "1 to"),
         (draft(key, now.plus_ms(days + 1)), "1 to"),
     ] {

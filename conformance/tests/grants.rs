@@ -129,7 +129,9 @@ fn a_grant_is_paused_while_a_node_is_down_and_obeyed_after_it_is_back() {
     let (registry, bank) = (federation.registry(), federation.text("bank-a"));
     let args = ["verify", &kept, "--json", "--registry", registry.to_str().unwrap()];
     let open = ["--open-with", &bank, "--passphrase-file", &federation.text("pass")];
-    let parts = run(&[&args[..], &open].concat()).done().json()["parts"].clone();
+    let opened = run(&[&args[..], &open].concat()).done().json();
+    assert_eq!(opened["told"], serde_json::json!({ "values": 0, "masks": 0, "outcomes": 2 }));
+    let parts = opened["parts"].clone();
     assert_eq!([told(&parts, 0), told(&parts, 1)], both, "{parts:#}");
     ask("CF:CF_WSH=1", &[]).fails(1, &["`equals` cannot be asked of `CF_WSH`"]);
     for day in 2..=5 {
@@ -141,6 +143,7 @@ fn a_grant_is_paused_while_a_node_is_down_and_obeyed_after_it_is_back() {
     }
     ask(since, &[]).done();
 
+    an_answer_is_not_lost_with_its_file(&federation, &subject);
     other_bases(&federation, &subject);
     // What a question would get, told without asking it: no entry is written.
     let entries = federation.sizes("sh")[2];
@@ -151,6 +154,12 @@ fn a_grant_is_paused_while_a_node_is_down_and_obeyed_after_it_is_back() {
         "{explained:#}"
     );
     assert_eq!(federation.sizes("sh")[2], entries);
+    // The role is that of whom the grant names.
+    let other = ["policy", "explain", "--grant", &once, "--purpose", "pre-loan", "--role", "region"];
+    assert_eq!(federation.at("sh", &other).code, Some(2));
+    federation
+        .at("sh", &["policy", "explain", "--grant", &once, "--purpose", "pre-loan", "--fields", "CF:"])
+        .fails(1, &["`CF:` names no field"]);
 }
 
 /// What `sh` makes of a question that rests on no grant: how many records it tells, and the rules by which it withholds.
@@ -168,6 +177,42 @@ fn without_grant(
     rules.sort();
     rules.dedup();
     (part["records"].as_array().unwrap().len(), rules)
+}
+
+/// A one-time grant is not used up by a question whose answer cannot be kept; where the writing fails all the same, the answer
+/// is shown.
+fn an_answer_is_not_lost_with_its_file(federation: &Federation, subject: &str) {
+    let grant = federation.grant("one-time", subject, "bank-a", &[]);
+    let ask = |more: &[&str]| federation.query("bank-a", subject, &[&["--grant", &grant], more].concat());
+    ask(&["--out", &federation.text("no/such/place")]).fails(1, &["no/such/place"]);
+    ask(&["--out", &grant]).fails(1, &[&grant, "exists already"]);
+    ask(&["--wait", "0"]).fails(1, &["--wait"]);
+    assert_eq!(standing(federation, "sh", &grant), "active");
+    let shown = ask(&["--out", "/dev/full"]).fails(1, &["/dev/full"]).json();
+    let part = shown["members"].as_array().unwrap().iter().find(|m| m["member"] == "sh").unwrap();
+    assert_eq!(part["records"].as_array().unwrap().len(), 1, "{shown:#}");
+    assert_eq!(standing(federation, "sh", &grant), "used-up");
+
+    // A grant is shown where its file cannot be written: its collector keeps none.
+    let letter = federation.file("full.letter", "a letter (example)\n");
+    let issue = |letter: &str, out: &str| {
+        let args = ["grant", "issue", "--subject", subject, "--grantee", "bank-a", "--purpose", "pre-loan"];
+        federation.at("js", &[&args[..], &["--item", "CF", "--letter", letter, "--out", out]].concat())
+    };
+    let bytes =
+        issue(&letter, "/dev/full").fails(1, &["/dev/full"]).json()["bytes"].as_str().unwrap().to_owned();
+    let again = federation.file("again.grant", crypto::codec::unhex(&bytes).unwrap());
+    assert_eq!(standing(federation, "js", &again), "active");
+    issue(&letter, &grant).fails(1, &[&grant, "exists already"]);
+    issue("/dev/null", &federation.text("never")).fails(1, &["/dev/null", "empty"]);
+
+    // One that names more fields than a question may have says that the question is to name some.
+    let wide: Vec<&str> =
+        ["XK", "ZX", "PJ", "NSXY", "SBJN"].iter().flat_map(|item| ["--item", *item]).collect();
+    let wide = federation.grant("wide", subject, "bank-a", &wide);
+    let ask = ["query", "--grant", &wide, "--purpose", "pre-loan", "--wait", "60"];
+    federation.at("bank-a", &ask).fails(1, &["fields of 6 items", "64"]);
+    federation.at("bank-a", &[&ask[..], &["--fields", "CF"]].concat()).done();
 }
 
 /// An authority asks under a duty, and for a subject that stands at its counter; a bank can do neither.
@@ -330,8 +375,14 @@ fn a_subject_signs_with_its_own_key_and_changes_what_it_has_signed() {
         ["subject", "bind", "--subject", &subject, "--key", &public, "--paper", &paper, "--days", "30"];
     federation.at("js", &[&bind[..], &["--out", &binding]].concat()).done();
     federation
-        .at("sh", &[&bind[..], &["--out", &binding]].concat())
+        .at("sh", &[&bind[..], &["--out", &federation.text("sh.binding")]].concat())
         .fails(1, &["grant.invalid", "collector"]);
+    federation.at("js", &[&bind[..], &["--out", &key]].concat()).fails(1, &[&key, "exists already"]);
+    // Nobody can sign with a point of small order.
+    let weak = ["subject", "bind", "--subject", &subject, "--key", &"00".repeat(32), "--paper", &paper];
+    let nothing = federation.text("weak.binding");
+    federation.at("js", &[&weak[..], &["--out", &nothing]].concat()).fails(1, &["grant.invalid", "can sign"]);
+    assert!(!std::fs::exists(&nothing).unwrap());
     let terms =
         ["--grantee", "bank-a", "--purpose", "pre-loan", "--item", "CF", "--uses", "9", "--out", &signed];
     let sign = |more: &[&str]| {
@@ -339,12 +390,24 @@ fn a_subject_signs_with_its_own_key_and_changes_what_it_has_signed() {
         plain(&[&of[..], &unlock, &terms, more].concat())
     };
     sign(&["--days", "31"]).fails(1, &["vouched for until"]);
+    sign(&["--item", "CF:CF_WSH", "--days", "20"]).fails(1, &["`CF` twice"]);
+    sign(&["--item", "NSXY:", "--days", "20"]).fails(1, &["`NSXY:` names no field"]);
+    sign(&["--purpose", "audit", "--days", "20"]).fails(1, &["`bank-a`", "audit"]);
     sign(&["--days", "20"]).done();
+    // What was signed stays, and so does the key beside it.
+    let secret = std::fs::read(&key).unwrap();
+    sign(&["--days", "20"]).fails(1, &[&signed, "exists already"]);
+    let over_the_key =
+        ["--grantee", "bank-a", "--purpose", "pre-loan", "--item", "CF", "--days", "20", "--out", &key];
+    let of = ["grant", "sign", "--binding", &binding, "--registry", &registry];
+    plain(&[&of[..], &unlock, &over_the_key].concat()).fails(1, &[&key, "exists already"]);
+    assert_eq!(std::fs::read(&key).unwrap(), secret);
     for file in [&binding, &signed] {
         plain(&["verify", file, "--registry", &registry]).done();
     }
     let verified = plain(&["verify", &signed, "--registry", &registry]).done().json();
     assert_eq!(verified["signed_by"], "subject", "{verified:#}");
+    assert!(verified["not_checked"].as_array().unwrap().contains(&"revoked".into()), "{verified:#}");
     // Before its collector has heard of it.
     assert_eq!(verdict(&federation, &subject, &signed), "answered");
     let shown = federation.at("sh", &["grant", "show", &signed]).done().json();
@@ -368,7 +431,8 @@ fn a_subject_signs_with_its_own_key_and_changes_what_it_has_signed() {
     federation.spawn("sh");
     federation.ready("sh");
     assert_eq!(verdict(&federation, &subject, &signed), "grant-paused");
-    lodge(&order("resume")).done();
+    let resume = order("resume");
+    assert_eq!(lodge(&resume).done().json()["standing"]["status"], "active");
     lodge(&pause).fails(1, &["grant.invalid", "newer order"]);
     until("the grant is active at sh", NEWS, || {
         (standing(&federation, "sh", &signed) == "active").then_some(())
@@ -377,6 +441,8 @@ fn a_subject_signs_with_its_own_key_and_changes_what_it_has_signed() {
 
     federation.stop("sh");
     federation.at("js", &["subject", "withdraw", &binding]).done();
+    // The order that was carried out before is not carried out now.
+    lodge(&resume).fails(1, &["grant.invalid", "withdrawn"]);
     federation.spawn("sh");
     federation.ready("sh");
     assert_eq!(verdict(&federation, &subject, &signed), "grant-revoked");

@@ -41,7 +41,7 @@ const SAID: [&str; 41] = [
     "1 accepted, 0 amended, 0 duplicate, 1 rejected",
     "row 3 `CF_XDR_SHXYM` uscc_check_digit",
     "1 accepted, 0 amended, 1 duplicate, 0 rejected",
-    "grant holds: `js` lets `bank` ask",
+    "grant's signature holds: `js` lets `bank` ask",
     "`sh` answered / 已提供, access entry 0, 1 records",
     "行政处罚决定书文号: 示沪交罚〔2026〕1号",
     "1 records with 3 fields and 0 outcomes stay sealed",

@@ -148,6 +148,13 @@ impl Grant {
         rules.into_iter().find_map(|(broken, rule)| broken.then_some(rule))
     }
 
+    /// The first item that stands in the scope twice: what a question on it may name by default could not be told.
+    pub fn twice(&self) -> Option<&ItemId> {
+        let before = |at: usize| self.scope.iter().take(at);
+        let again = |(at, scope): &(usize, &Scope)| before(*at).any(|earlier| earlier.item == scope.item);
+        self.scope.iter().enumerate().find(again).map(|(_, scope)| &scope.item)
+    }
+
     /// Until when the asker may keep what was answered at `at`.
     pub fn keep_until(&self, at: Timestamp) -> Timestamp {
         at.plus_ms(u64::from(self.keep_days) * DAY_MS)

@@ -401,6 +401,18 @@ impl Policy {
         self.rules.iter().find(|r| r.name == *name)
     }
 
+    /// Whether any rule, on whatever day, lets an asker of this role learn some field on a grant for this purpose. A grant for
+    /// another opens nothing.
+    pub fn grants(&self, role: Role, purpose: Purpose) -> bool {
+        let allows = |rule: &Applies| {
+            rule.allow
+                && rule.roles.contains(&role)
+                && rule.purposes.contains(&purpose)
+                && rule.basis.is_none_or(|basis| basis == Word::Grant)
+        };
+        self.rules.iter().filter_map(|rule| rule.applies.as_ref()).any(allows)
+    }
+
     /// Decides about one field.
     ///
     /// Shape: pure; default deny. Time enters as the status of the grant, [`Grant::status`].

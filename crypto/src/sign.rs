@@ -62,9 +62,10 @@ impl fmt::Debug for SigningKey {
 pub struct VerifyingKey(ed25519_dalek::VerifyingKey);
 
 impl VerifyingKey {
-    /// Reads a compressed point; `None` when it is not on the curve.
+    /// Reads a compressed point; `None` when it is not on the curve, or of small order: no signature of such a key holds
+    /// ([`VerifyingKey::verify`]), so it is nobody's.
     pub fn from_bytes(bytes: [u8; 32]) -> Option<Self> {
-        ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok().map(Self)
+        ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok().filter(|key| !key.is_weak()).map(Self)
     }
 
     /// The compressed point.
@@ -460,6 +461,17 @@ mod tests {
             assert_eq!(signed.verify_seen(&one, &seen).unwrap().get(), &Note(7));
             assert_eq!(signed.verify_seen(&two, &seen).unwrap_err(), SignError::WrongKey);
         }
+    }
+
+    #[test]
+    fn a_point_of_small_order_is_nobodys_key() {
+        for first in [0, 1] {
+            let mut point = [0; 32];
+            point[0] = first;
+            assert_eq!(VerifyingKey::from_bytes(point), None);
+        }
+        let key = key(1).verifying_key();
+        assert_eq!(VerifyingKey::from_bytes(key.to_bytes()), Some(key));
     }
 
     #[test]

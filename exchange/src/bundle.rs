@@ -245,9 +245,21 @@ pub struct CheckedBundle {
 }
 
 impl AuditBundle {
+    /// Every checkpoint that the bundle rests on, with whose log it is of: of its logs' heads, its entries, and the entries that
+    /// its certificates prove.
+    pub fn checkpoints(&self) -> impl Iterator<Item = (&MemberId, &SignedCheckpoint)> {
+        let own = self.heads.iter().chain([&self.access.checkpoint]).map(|note| (&self.member, note));
+        let receipts = self.certificates.iter().flat_map(|c| c.acknowledged.iter().chain([&c.event]));
+        let receipts = receipts.chain(self.erasures.iter().flat_map(|c| &c.entries));
+        own.chain(receipts.map(|receipt| (&receipt.member, &receipt.checkpoint)))
+    }
+
     /// Checks everything under the registry inside, which must be `trusted` where the reader has one of its own.
     ///
-    /// Without one, what holds is as good as the governors named in the bundle: compare the registry's digest.
+    /// Without one, what holds is as good as the governors named in the bundle: compare the registry's digest. The heads of
+    /// the access and status logs must be there, and that of the records log where something in the bundle shows that it has
+    /// an entry: who is a member has written into the first two. Nobody has signed that there are no other certificates, nor
+    /// when it was put together; only a time before its newest entry is refused.
     pub fn verify(&self, trusted: Option<&Registry>) -> Result<CheckedBundle, Refusal> {
         let refuse = |why: String| Refusal::new(Code::SignatureInvalid, format!("audit bundle: {why}"));
         let registry = self.registry.accept(None)?;
@@ -275,6 +287,16 @@ impl AuditBundle {
         let same = |head: &Checkpoint| access.iter().all(|e| e.checkpoint == *head);
         if heads.iter().any(|(log, head, _)| *log == LogName::Access && !same(head)) {
             return Err(refuse("its entries are under another head".to_owned()));
+        }
+        let discloses =
+            |proven: &Proven| matches!(&proven.entry.fact, Fact::Disclosed(d) if !d.records.is_empty());
+        let records = !self.erasures.is_empty() || access.iter().any(discloses);
+        let needed = [(LogName::Access, true), (LogName::Status, true), (LogName::Records, records)];
+        if let Some((log, _)) = needed.into_iter().find(|(log, needed)| *needed && !logs.contains(log)) {
+            return Err(refuse(format!("the head of `{log}` is cut out")));
+        }
+        if access.iter().any(|proven| proven.entry.at > self.at.plus_ms(CLOCK_SKEW_MS_MAX)) {
+            return Err(refuse("it is dated before its newest entry".to_owned()));
         }
         let certificates: Vec<CheckedCertificate> =
             self.certificates.iter().map(|c| c.verify(&registry)).collect::<Result<_, _>>()?;

@@ -112,13 +112,23 @@ fn answers_for<'a>(context: &Context, text: &'a Grant) -> Result<&'a Signed<KeyB
 
 /// Whether this member, as a collector, may answer for a grant with these words.
 ///
-/// Errors: this member is no registered collector; the words are not sound ([`Grant::malformed`]): `grant.invalid`. Grantee,
-/// item or field are unknown: `member.unknown`, `item.unknown`, `field.unknown`.
+/// Errors: this member is no registered collector; the words are not sound ([`Grant::malformed`]); no rule lets the grantee
+/// be answered on a grant for one of the purposes; an item stands twice: `grant.invalid`. Grantee, item or field are unknown:
+/// `member.unknown`, `item.unknown`, `field.unknown`.
 fn sound(context: &Context, text: &Grant) -> Result<(), Halt> {
     collects(context)?;
-    context.registry.member(&text.grantee)?;
+    let role = context.registry.member(&text.grantee)?.stated.role;
     if let Some(why) = text.malformed() {
         return Halt::refuse(Code::GrantInvalid, format!("grant: {why}"));
+    }
+    if let Some(purpose) = text.purposes.iter().find(|purpose| !context.policy.grants(role, **purpose)) {
+        let (to, role) = (&text.grantee, role.as_str());
+        let why = format!("grant: no rule lets `{to}`, as a {role}, be answered on a grant for {purpose}");
+        return Halt::refuse(Code::GrantInvalid, why);
+    }
+    if let Some(item) = text.twice() {
+        let why = format!("grant: it names `{item}` twice; name an item once, with all its fields");
+        return Halt::refuse(Code::GrantInvalid, why);
     }
     for scope in &text.scope {
         let Some(item) = context.catalog.item(&scope.item) else {
@@ -142,12 +152,15 @@ fn collects(context: &Context) -> Result<(), Halt> {
 
 /// Signs, as a collector, that a key is a subject's own. It stands in no log: what the key signs does.
 ///
-/// Errors: this member is no registered collector; the key is no Ed25519 key, or withdrawn as this subject's; the time is
+/// Errors: this member is no registered collector; the key is no Ed25519 key that can sign, or withdrawn as this subject's; the time is
 /// empty, or longer than [`KEY_DAYS_MAX`]: `grant.invalid`.
 pub fn bind(context: &Context, turn: &mut Turn<'_>, token: Token, draft: KeyDraft) -> Result<(), Halt> {
     collects(context)?;
     if VerifyingKey::from_bytes(draft.key.0).is_none() {
-        return Halt::refuse(Code::GrantInvalid, "it is no Ed25519 key; `subject key` prints one");
+        return Halt::refuse(
+            Code::GrantInvalid,
+            "it is no Ed25519 key that can sign; `subject key` prints one",
+        );
     }
     let now = turn.now;
     let days = now..=now.plus_ms(u64::from(KEY_DAYS_MAX) * DAY_MS);
@@ -340,8 +353,9 @@ pub fn change(
 ///
 /// 1. This member vouches for the key: `grant.invalid`. The grant is lodged here: `not-found`; one that is to be revoked is
 ///    written down now, because it may be asked on elsewhere.
-/// 2. The order is not dated ahead, no newer one came before, and the grant is not over: `grant.invalid`. A revocation is
-///    taken in any case.
+/// 2. The order is not dated ahead, no newer one came before, the grant is not over, and the key that has signed it is not
+///    withdrawn: `grant.invalid`. A revocation is taken in any case. An order that comes again is carried out already, unless
+///    the grant was revoked since.
 /// 3. As [`change`].
 pub fn order(
     context: &Context,
@@ -352,7 +366,7 @@ pub fn order(
     let said = order.get();
     let (grant, digest) = (context.registry.verify_grant(&said.grant)?.into_inner(), said.grant.digest());
     // 1
-    answers_for(context, &grant)?;
+    let binding = answers_for(context, &grant)?;
     let life = match own_life(context, turn, &digest)? {
         life if life.issued().is_none() && said.change == GrantChange::Revoke => {
             write_down(context, turn, digest, &grant)?;
@@ -372,12 +386,19 @@ pub fn order(
         if turn.now >= grant.not_after {
             return Halt::refuse(Code::GrantInvalid, "the grant is over; sign a new one");
         }
+        let key = context.registry.verify_seen(binding)?.get().key_digest();
+        if withdrawn(context, turn.view(), &key)?.revoked() {
+            return Halt::refuse(
+                Code::GrantInvalid,
+                "the key that has signed it is withdrawn, and the grant with it",
+            );
+        }
         match life.ordered() {
-            Some(before) if before == ordered => {
+            Some(before) if before == ordered && !life.revoked() => {
                 turn.reply(token, Reply::ready(Response::Done));
                 return Ok(());
             }
-            Some(before) if before.at >= said.at => {
+            Some(before) if before.at >= said.at && !life.revoked() => {
                 return Halt::refuse(
                     Code::GrantInvalid,
                     "a newer order of its subject is there; sign a new one",

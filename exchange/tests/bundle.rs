@@ -3,8 +3,8 @@
 
 use credit::{
     catalog::Purpose,
-    entry::{AskedBy, BasisRef, Disclosed, Entry, Fact, Received, Relayed},
-    id::{ClerkId, MemberId, QuestionId},
+    entry::{AskedBy, BasisRef, Disclosed, DisclosedRecord, Entry, Fact, Received, Relayed},
+    id::{ClerkId, MemberId, QuestionId, RecordId},
     policy::Role,
 };
 use crypto::{
@@ -14,10 +14,10 @@ use crypto::{
     sign::{PublicKey, Seen, SigningKey},
 };
 use exchange::{
-    bundle::{APART_MS_MAX, Discrepancy, Run},
+    bundle::{APART_MS_MAX, AuditBundle, Discrepancy, Run},
     logs::LogName,
     receipt::Receipt,
-    registry::{MemberEntry, MemberRequest, Registry},
+    registry::{Governor, MemberEntry, MemberRequest, Registry, SignedRegistry},
 };
 use ledger::{Checkpoint, TreeSize};
 
@@ -57,7 +57,7 @@ fn registry() -> Registry {
         federation: "test".into(),
         version: 1,
         previous: Digest::ZERO,
-        governors: Vec::new(),
+        governors: vec![Governor { name: "g1".into(), key: PublicKey(key(1).verifying_key().to_bytes()) }],
         threshold: 1,
         members: vec![member("bank", Role::Bank, 10), member("sh", Role::Region, 20)],
         catalog: Digest::ZERO,
@@ -233,4 +233,49 @@ fn an_access_that_the_other_log_has_not_is_told_from_one_that_it_has() {
     let short = Log::new("bank", &[(minutes(-60), other()), (minutes(1), other())]);
     assert!(!about(&sh, 1, &short).verify(&registry).unwrap().conclusive);
     const { assert!(APART_MS_MAX < 20 * 60_000, "the times above lie beyond it") };
+}
+
+/// A head of a log of `sh` with one entry.
+fn head(log: LogName) -> ledger::SignedCheckpoint {
+    Checkpoint { origin: log.origin("test", &id("sh")), size: TreeSize(1), root: Digest::of(b"a leaf") }
+        .sign(&key(20))
+}
+
+/// What an auditor puts together of a log of `sh`, with the heads of these logs besides that of the access log.
+fn bundle(log: &Log, heads: &[LogName]) -> AuditBundle {
+    let mut signed = SignedRegistry::unsigned(&registry());
+    signed.approve("g1", &key(1), NOON).unwrap();
+    AuditBundle {
+        registry: signed,
+        member: id("sh"),
+        heads: heads.iter().map(|log| head(*log)).chain([log.checkpoint()]).collect(),
+        access: log.run(0, log.entries.len()),
+        certificates: Vec::new(),
+        erasures: Vec::new(),
+        at: *log.times.last().unwrap(),
+    }
+}
+
+#[test]
+fn a_bundle_from_which_a_head_was_cut_or_that_is_dated_before_its_entries_does_not_hold() {
+    let why = |bundle: &AuditBundle| bundle.verify(Some(&registry())).unwrap_err().detail;
+    let log = Log::new("sh", &[(minutes(0), other()), (minutes(1), disclosed())]);
+    // A member that has collected nothing has no head of `records`: nothing in the bundle speaks against it.
+    assert_eq!(bundle(&log, &[LogName::Status]).verify(None).unwrap().heads.len(), 2);
+    assert!(why(&bundle(&log, &[LogName::Records])).contains("`status` is cut out"));
+    let mut headless = bundle(&log, &[LogName::Status]);
+    headless.heads.pop();
+    assert!(why(&headless).contains("`access` is cut out"));
+    headless.heads.clear();
+    assert!(why(&headless).contains("cut out"));
+
+    // One that has told of a record has collected it.
+    let Fact::Disclosed(mut told) = disclosed() else { panic!() };
+    let record = RecordId([1; 32]);
+    told.records = vec![DisclosedRecord { version: 0, disputed: false, fields: Vec::new(), record }];
+    let log = Log::new("sh", &[(minutes(0), Fact::Disclosed(told))]);
+    assert!(why(&bundle(&log, &[LogName::Status])).contains("`records` is cut out"));
+    let whole = bundle(&log, &[LogName::Records, LogName::Status]);
+    assert_eq!(whole.verify(None).unwrap().heads.len(), 3);
+    assert!(why(&AuditBundle { at: Timestamp(0), ..whole }).contains("dated before"));
 }

@@ -20,7 +20,7 @@ pub(crate) enum Grant {
         grant: PathBuf,
         #[command(flatten)]
         key: SubjectKey,
-        /// Where to write the order.
+        /// Where to write the order; a new file.
         #[arg(long)]
         out: PathBuf,
     },
@@ -72,7 +72,7 @@ pub(crate) struct GrantIssue {
     pub(crate) subject: String,
     #[command(flatten)]
     pub(crate) terms: GrantTerms,
-    /// The signed letter; its digest enters the grant.
+    /// The signed letter, which the collector keeps; its digest enters the grant.
     #[arg(long)]
     pub(crate) letter: PathBuf,
     #[command(flatten)]
@@ -113,7 +113,7 @@ pub(crate) struct GrantTerms {
     /// pre-loan, approval, post-loan, guarantee …; may be repeated.
     #[arg(long = "purpose", required = true)]
     pub(crate) purposes: Vec<String>,
-    /// ITEM, or ITEM:FIELD,FIELD with column names or numbers; may be repeated.
+    /// ITEM, or ITEM:FIELD,FIELD with column names or numbers; may be repeated, each item once.
     #[arg(long = "item", required = true)]
     pub(crate) items: Vec<String>,
     /// Valid for so many days from now.
@@ -128,7 +128,7 @@ pub(crate) struct GrantTerms {
     /// Days the asker may keep what it receives.
     #[arg(long, default_value_t = 180)]
     pub(crate) keep_days: u32,
-    /// Where to write the grant.
+    /// Where to write the grant; a new file.
     #[arg(long)]
     pub(crate) out: PathBuf,
 }
@@ -164,7 +164,7 @@ pub(crate) struct Query {
     /// Seconds to wait for members.
     #[arg(long, default_value_t = 10)]
     pub(crate) wait: u64,
-    /// Keep the sealed answer in this file, for `verify`.
+    /// Keep the sealed answer in this new file, for `verify`.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]

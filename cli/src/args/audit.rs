@@ -16,7 +16,8 @@ pub(crate) enum Audit {
         #[command(flatten)]
         at: Unlock,
     },
-    /// Copy a member's published log into a directory and verify it.
+    /// Copy a member's published log into a directory and verify it. An earlier copy of it there is brought up to date; one that
+    /// what is shown now does not continue is kept, and the new one beside it.
     Export {
         /// The member.
         #[arg(long)]
@@ -27,7 +28,7 @@ pub(crate) enum Audit {
         /// Fetch the copy that this mirror keeps, instead of what the member itself shows.
         #[arg(long, value_name = "MIRROR")]
         from: Option<String>,
-        /// Where to write it.
+        /// Where to write it: a new directory, or one with an earlier copy.
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
@@ -48,7 +49,7 @@ pub(crate) enum Audit {
         /// became of the records and grants in the entries are fetched by this directory's node where it runs.
         #[arg(long = "with", value_name = "FILE")]
         with: Vec<PathBuf>,
-        /// Where to write it.
+        /// Where to write it; a new file.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         #[command(flatten)]
@@ -107,7 +108,7 @@ pub(crate) enum Audit {
         /// The registry to trust.
         #[arg(long)]
         registry: PathBuf,
-        /// Only this asker.
+        /// Only this member's questions, readings and mandates.
         #[arg(long)]
         asker: Option<String>,
         /// Only this purpose.
@@ -230,7 +231,8 @@ pub(crate) struct Verify {
     /// Authorization header for entries behind a URL, as `audit pass` prints it.
     #[arg(long)]
     pub(crate) auth: Option<String>,
-    /// Fail when fewer witnesses have cosigned than the registry's policy demands.
+    /// Fail when fewer witnesses have cosigned than the registry's policy demands, any part of an audit bundle too. What
+    /// witnesses do not cosign (grants, orders, answers) is refused.
     #[arg(long)]
     pub(crate) require_witnesses: bool,
     /// With a repair certificate: what is printed on it, to be held against what is signed.

@@ -21,8 +21,9 @@ pub(crate) enum Policy {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Explain {
-    /// Role of the asker: region, district, platform, bank or auditor. With --grant: the role of whom it names.
-    #[arg(long, required_unless_present_any = ["grant", "mandate"])]
+    /// Role of the asker: region, district, platform, bank or auditor. With --grant it is the role of whom that names, or of
+    /// --asker.
+    #[arg(long, conflicts_with = "grant", required_unless_present_any = ["grant", "mandate"])]
     pub(crate) role: Option<String>,
     /// For what: pre-loan, approval, post-loan, guarantee, administration, self, audit.
     #[arg(long, required_unless_present = "mandate")]

@@ -30,7 +30,7 @@ pub(crate) enum Subject {
         /// Grants that the key signs may be valid for so many days from now.
         #[arg(long, default_value_t = 366)]
         days: u32,
-        /// Where to write the binding.
+        /// Where to write the binding; a new file.
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]

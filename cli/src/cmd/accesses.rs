@@ -6,9 +6,8 @@ use ::node::{
     Problem,
     client::{Client, unexpected},
     home::read_registry,
-    keys::write_private,
 };
-use credit::entry::Entry;
+use credit::{entry::Entry, subject::SubjectId};
 use crypto::{
     codec,
     sign::{Signed, Verified as Checked},
@@ -24,8 +23,10 @@ use serde_json::{Value, json};
 use crate::{
     args::OfSubject,
     cmd::{
-        audit::{access_line, access_value},
-        read, subject,
+        new_file::NewFile,
+        read,
+        search::{access_line, access_value},
+        subject,
         verify::{self, Verified},
     },
     fetch::Exported,
@@ -42,14 +43,19 @@ pub(crate) async fn run(wanted: OfSubject) -> Result<Output, Problem> {
     let registry = registry.ok_or_else(|| Problem::fault("no registry was given"))?;
     let copied = |dir: &Path| verify::log(&Exported::open(dir)?, &registry);
     let log = wanted.log.as_deref().map(copied).transpose()?;
-    let signed = match (&wanted.paper, &wanted.subject, &client) {
-        (Some(paper), ..) => read_paper(paper)?,
+    let out = wanted.out.as_deref().map(NewFile::private).transpose()?;
+    let (signed, now) = match (&wanted.paper, &wanted.subject, &client) {
+        (Some(paper), ..) => (read_paper(paper)?, None),
         (None, Some(who), Some(client)) => {
-            // As far as the copy goes: the log has grown since, if only by the line about the copying.
-            let size = log.as_ref().map(|log| log.checkpoint.size.0);
-            let response = client.operate(Operation::SubjectAccess(subject(who)?, size)).await?;
-            let Response::SubjectAccess(signed) = response else { return Err(unexpected(&response)) };
-            signed
+            // As far as the copy goes: the log has grown since, if only by the line about the copying. And as far as the log
+            // goes, so that an old copy is not taken for all there is.
+            let (who, size) = (subject(who)?, log.as_ref().map(|log| log.checkpoint.size.0));
+            let signed = listed(client, &who, size).await?;
+            let now = match size {
+                Some(_) => Some(registry.verify(&listed(client, &who, None).await?)?),
+                None => None,
+            };
+            (signed, now)
         }
         _ => return Err(Problem::fault("neither a subject nor its paper was given")),
     };
@@ -61,8 +67,13 @@ pub(crate) async fn run(wanted: OfSubject) -> Result<Output, Problem> {
     if let (Some(log), Some(copy)) = (&log, &wanted.copy) {
         against_copy(&mut output, log, &copied(copy)?);
     }
-    if let Some(out) = &wanted.out {
-        write_private(out, &codec::to_vec(&Artifact::Accesses(signed)))?;
+    if let (Some(log), Some(now)) = (&log, &now) {
+        beyond(&mut output, list.get(), log, now.get());
+    }
+    if let (Some(file), Some(out)) = (out, &wanted.out) {
+        if let Err(problem) = file.write(&codec::to_vec(&Artifact::Accesses(signed))) {
+            return Ok(output.unwritten(&problem));
+        }
         output.json["out"] = json!(out);
         output.text.push_str(&format!(
             "\n  what the member has signed is in {}; keep it to yourself / 成员签署的说明已写入，请妥善保管",
@@ -70,6 +81,14 @@ pub(crate) async fn run(wanted: OfSubject) -> Result<Output, Problem> {
         ));
     }
     Ok(output)
+}
+
+/// What the member signs about a subject's accesses among the first so many entries of its log.
+async fn listed(client: &Client, who: &SubjectId, size: Option<u64>) -> Result<Signed<AccessList>, Problem> {
+    match client.operate(Operation::SubjectAccess(who.clone(), size)).await? {
+        Response::SubjectAccess(signed) => Ok(signed),
+        other => Err(unexpected(&other)),
+    }
 }
 
 fn read_paper(path: &Path) -> Result<Signed<AccessList>, Problem> {
@@ -131,18 +150,29 @@ pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output,
         format!("{title}{lines}")
     };
     let ok = held.complete();
+    let told = list.get();
+    let last = told.size.checked_sub(1);
+    let last_at = last.and_then(|last| entry(&last)).map(|entry| entry.at.rfc3339());
+    let (until, until_zh) = match (last, &last_at) {
+        (Some(last), Some(at)) => (format!("entry {last}, of {at}"), format!("第 {last} 条（{at}）")),
+        (Some(last), None) => (format!("entry {last}"), format!("第 {last} 条")),
+        (None, _) => ("the beginning of an empty log".to_owned(), "空日志起点".to_owned()),
+    };
     let verdict = match (ok, held.short) {
-        (true, _) => {
-            "the list is complete, by the key that the member has signed / 访问记录完整（以该成员签署的密钥为准）"
-        }
+        (true, _) => format!(
+            "the list is complete up to {until}, by the key that the member has signed / 截至{until_zh}的访问记录完整（以该成员签署的密钥为准）"
+        ),
         (false, true) => {
             "the log given ends before the list was made; export it again / 所给日志早于该说明，请重新导出"
+                .to_owned()
         }
-        (false, false) => "the list is NOT complete / 访问记录不完整",
+        (false, false) => {
+            format!("the list up to {until} is NOT complete / 截至{until_zh}的访问记录不完整")
+        }
     };
-    let told = list.get();
+    let subject = told.subject.masked();
     let text = format!(
-        "{} accesses by the member's count, {} in the log: {verdict}{}{}{}",
+        "about {subject} at `{by}`: {} accesses by the member's count, {} in the log: {verdict}{}{}{}",
         told.count,
         found.len(),
         lines("", &found),
@@ -150,10 +180,22 @@ pub(crate) fn held(list: &Checked<AccessList>, log: &Verified) -> Result<Output,
         lines("\nsince then / 其后的访问：", &since),
     );
     let value = json!({
-        "member": by, "count": told.count, "size": told.size, "found": found, "missing": held.missing,
-        "uncounted": uncounted, "since": since, "short": held.short, "ok": ok
+        "member": by, "subject": subject, "count": told.count, "size": told.size, "last": last, "last_at": last_at,
+        "found": found, "missing": held.missing, "uncounted": uncounted, "since": since, "short": held.short, "ok": ok
     });
     Ok(Output::judged(value, &text, ok))
+}
+
+/// Says how far the member's log goes beyond the copy that was given, and how many more accesses stand there.
+fn beyond(output: &mut Output, list: &AccessList, log: &Verified, now: &AccessList) {
+    let entries = now.size.saturating_sub(log.checkpoint.size.0);
+    let accesses = now.count.saturating_sub(list.count);
+    output.json["beyond"] = json!({ "entries": entries, "accesses": accesses });
+    if entries > 0 {
+        output.text.push_str(&format!(
+            "\n  the member's log goes on beyond this copy: {entries} entries, {accesses} accesses about the subject; export it again to see them / 该成员日志在此副本之后另有 {entries} 条，其中涉及该主体的访问 {accesses} 条，请重新导出后查看"
+        ));
+    }
 }
 
 /// Holds a member's log against a mirror's copy of it: a copy that goes further, or otherwise, shows what the member hides.

@@ -30,7 +30,12 @@ use serde_json::json;
 
 use crate::{
     args::Unlock,
-    cmd::{audit, read, verify, verify::Verified, write},
+    cmd::{
+        audit,
+        new_file::{NewFile, write_once},
+        positive, read, verify,
+        verify::Verified,
+    },
     fetch::{self, Published},
     output::Output,
 };
@@ -85,7 +90,7 @@ pub(crate) fn discrepancy(
     let Some(run) = other.run(first, end) else { return Ok(None) };
     let file = out.join(format!("{}-{index}-{}.discrepancy", one.member, other.member));
     let artifact = Artifact::Discrepancy(Box::new(Discrepancy { entry, other: run }));
-    write(&file, &codec::to_vec(&artifact))?;
+    write_once(&file, &codec::to_vec(&artifact))?;
     Ok(Some(file))
 }
 
@@ -127,6 +132,9 @@ pub(crate) struct Wanted {
 
 /// Reads a member's logs, and writes what proves its accesses into one file.
 pub(crate) async fn write_bundle(wanted: Wanted, out: &Path, at: &Unlock) -> Result<Output, Problem> {
+    let limit = positive("--limit", wanted.limit)?;
+    // Reading leaves lines in logs: that what is read can be kept is made sure of first.
+    let file = NewFile::ready(out)?;
     let header = audit::pass(at, 30)?;
     let (signed, registry) = Home::open(&at.dir)?.registry()?;
     let member = member_id(&wanted.member)?;
@@ -137,7 +145,7 @@ pub(crate) async fn write_bundle(wanted: Wanted, out: &Path, at: &Unlock) -> Res
     let provable = Provable { member: &member, entries: &verified.entries, checkpoint: checkpoint.clone() };
     let size = verified.entries.len();
     let first = usize::try_from(wanted.first).unwrap_or(usize::MAX);
-    let end = first.saturating_add(wanted.limit.clamp(1, RUN_ENTRIES_MAX)).min(size);
+    let end = first.saturating_add(limit.min(RUN_ENTRIES_MAX)).min(size);
     let access = provable.run(first, end).filter(|_| first < end).ok_or_else(|| {
         Problem::new(
             format!("the access log of `{member}` has {size} entries, and none from {} on", wanted.first),
@@ -191,7 +199,7 @@ pub(crate) async fn write_bundle(wanted: Wanted, out: &Path, at: &Unlock) -> Res
     // What is handed on holds, or it is not written.
     let checked = bundle.verify(Some(&registry))?;
     let Output { mut json, mut text, .. } = bundle_shown(&bundle, &checked);
-    write(out, &codec::to_vec(&Artifact::Bundle(Box::new(bundle))))?;
+    file.write(&codec::to_vec(&Artifact::Bundle(Box::new(bundle))))?;
     for (event, why) in &lacking {
         text.push_str(&format!(
             "\n  no certificate of entry {event} of `status`: {}; {} / 缺少该条状态的传播证明：{}",
@@ -295,6 +303,17 @@ pub(crate) fn bundle_shown(bundle: &AuditBundle, checked: &CheckedBundle) -> Out
     for e in erasures {
         text.push_str(&format!("\n  record {} erased at {}", e.record, e.at.rfc3339()));
     }
+    let headless: Vec<LogName> =
+        LogName::ALL.into_iter().filter(|log| heads.iter().all(|(of, ..)| of != log)).collect();
+    for log in &headless {
+        text.push_str(&format!(
+            "\n  no head of `{log}`: that this log is empty is nobody's signed word / 无 {log} 日志的检查点：该日志为空一事无人签署"
+        ));
+    }
+    text.push_str(&format!(
+        "\n  put together at {}; that time, and that there are no other certificates, is nobody's signed word / 汇编时间与证明是否齐全均无人签署",
+        bundle.at.rfc3339()
+    ));
     let heads: Vec<_> = heads
         .iter()
         .map(|(log, head, (found, needed))| {
@@ -315,6 +334,7 @@ pub(crate) fn bundle_shown(bundle: &AuditBundle, checked: &CheckedBundle) -> Out
                           "policy": policy.to_string(), "rules": rules.to_string() },
             "access": { "first": first, "last": last, "entries": kinds, "cosigned": witnessed.0, "cosignatures_needed": witnessed.1 },
             "heads": heads, "certificates": propagation, "erasures": erased,
+            "unsigned": { "heads": headless.iter().map(|log| log.as_str()).collect::<Vec<_>>(), "at": true, "all_certificates": true },
         }),
         text,
     )

@@ -8,8 +8,9 @@ use std::{
 
 use ::node::Problem;
 use credit::{
-    entry::{Asked, Disclosed, Entry, Fact, Received},
+    entry::{Asked, AskedBy, Disclosed, Entry, Fact, Received},
     id::MemberId,
+    policy::Role,
 };
 use crypto::Digest;
 use exchange::{logs::LogName, registry::Registry};
@@ -17,7 +18,7 @@ use ledger::{audit::LogSource, checkpoint::SignedCheckpoint};
 use serde_json::{Value, json};
 
 use crate::{
-    cmd::{bundle, bundle::Provable, verify},
+    cmd::{bundle, bundle::Provable, new_file::directory, verify},
     fetch::Exported,
     output::Output,
 };
@@ -51,7 +52,7 @@ pub(crate) fn side(dir: &Path, registry: &Registry) -> Result<Side, Problem> {
 /// Two logs laid beside each other: by question, the entry of each. An asker's line names the member's entry.
 #[derive(Default)]
 struct Compared {
-    equal: u64,
+    equal: usize,
     /// Question and index in the asker's log.
     only_asker: Vec<(Digest, u64)>,
     /// Question and index in the member's log.
@@ -140,10 +141,68 @@ fn compare(asker: &Side, member: &Side) -> Compared {
     compared
 }
 
+/// Lays an asker's log beside a member's, and beside the outlet's where that is given.
+///
+/// Errors: who is said to be the member does not answer by the registry, or the outlet is none; two of the logs are one
+/// member's; nothing was compared, because no log holds an access of this asker at this member.
+pub(crate) fn cross_check(
+    asker: &Side,
+    member: &Side,
+    outlet: Option<&Side>,
+    registry: &Registry,
+) -> Result<Output, Problem> {
+    roles(asker, member, outlet, registry)?;
+    let (mut output, mut compared) = lay(asker, member);
+    if let Some(outlet) = outlet {
+        compared += against_outlet(&mut output, asker, member, outlet);
+    }
+    if compared == 0 {
+        return Err(Problem::new(
+            format!("nothing was compared: neither log holds an access of `{}` at `{}`", asker.0, member.0),
+            "give the access logs of an asker and of a member that has answered it, exported after the questions",
+            "未比对任何访问：请提供查询方与应答成员在查询之后导出的访问日志",
+        ));
+    }
+    Ok(output)
+}
+
+/// Whether each log is of a member that can have this part.
+fn roles(asker: &Side, member: &Side, outlet: Option<&Side>, registry: &Registry) -> Result<(), Problem> {
+    // A suspended member has a role, too: its log says what was before.
+    let role = |side: &Side| {
+        let entry = registry.members.iter().find(|entry| entry.stated.id == side.0);
+        entry.map(|entry| entry.stated.role)
+    };
+    let wrong = |option: &str, side: &Side, why: &str| {
+        Err(Problem::new(
+            format!("{option} is the log of `{}`, {why}", side.0),
+            "give --asker the log of who asked, --member that of who answered, --outlet that of the federation's outlet",
+            "--asker 为查询方日志，--member 为应答成员日志，--outlet 为数据出口日志",
+        ))
+    };
+    if !role(member).is_some_and(Role::collects) {
+        return wrong("--member", member, "which collects no records and answers nobody");
+    }
+    if asker.0 == member.0 {
+        return wrong("--asker", asker, "and so is --member");
+    }
+    if role(asker) == Some(Role::Auditor) {
+        return wrong("--asker", asker, "an auditor, which asks no questions about subjects");
+    }
+    match outlet {
+        Some(outlet) if role(outlet) != Some(Role::Platform) => {
+            wrong("--outlet", outlet, "which is no outlet by the registry")
+        }
+        Some(outlet) if outlet.0 == asker.0 => wrong("--outlet", outlet, "and so is --asker"),
+        _ => Ok(()),
+    }
+}
+
 /// Lays an asker's log beside a member's: every access must stand on both sides, with the same entry and words. A question
-/// that nobody has answered is named.
-pub(crate) fn cross_check(asker: &Side, member: &Side) -> Result<Output, Problem> {
+/// that nobody has answered is named. Gives also how many accesses were looked at.
+fn lay(asker: &Side, member: &Side) -> (Output, usize) {
     let Compared { equal, only_asker, only_member, differing, words } = compare(asker, member);
+    let looked_at = only_asker.len() + only_member.len() + differing.len() + equal;
     let questions = own(asker);
     let unanswered: Vec<(Digest, u64)> = questions
         .iter()
@@ -190,12 +249,13 @@ pub(crate) fn cross_check(asker: &Side, member: &Side) -> Result<Output, Problem
         "only_member": named(&only_member), "differing": differing, "words": words, "unanswered": named(&unanswered),
         "ok": ok,
     });
-    Ok(Output::judged(value, text, ok))
+    (Output::judged(value, text, ok), looked_at)
 }
 
-/// Adds what the outlet's log says of the asker's questions: whom it passed each on to of whom the asker has nothing, and
-/// questions that only one of the two logs has.
-pub(crate) fn against_outlet(output: &mut Output, asker: &Side, outlet: &Side) {
+/// Adds what the outlet's log says of the asker's questions: whom it passed each on to of whom the asker has nothing,
+/// questions that only one of the two logs has, and those that the member says came through the outlet and its log has not.
+/// Gives how many questions were looked at.
+fn against_outlet(output: &mut Output, asker: &Side, member: &Side, outlet: &Side) -> usize {
     let questions = own(asker);
     let (mut relayed, mut unheard, mut unasked) = (BTreeSet::new(), Vec::new(), Vec::new());
     for (index, _, entry) in &outlet.1 {
@@ -226,6 +286,13 @@ pub(crate) fn against_outlet(output: &mut Output, asker: &Side, outlet: &Side) {
             (asked.outlet == outlet.0).then_some((*question, index))
         })
         .collect();
+    let through = |by: &&AskedBy| by.asker == asker.0 && by.via.as_ref() == Some(&outlet.0);
+    let unlogged: Vec<(Digest, u64)> = member
+        .1
+        .iter()
+        .filter_map(|(index, _, entry)| Some((entry.fact.asked_by().filter(through)?.question, *index)))
+        .filter(|(question, _)| !relayed.contains(question))
+        .collect();
     output.text.push_str(&format!(
         "\n  outlet `{}`: {} questions passed on; {} that the asker's log has not, {} that only the asker's log has",
         outlet.0,
@@ -233,15 +300,27 @@ pub(crate) fn against_outlet(output: &mut Output, asker: &Side, outlet: &Side) {
         unasked.len(),
         unrelayed.len()
     ));
+    for (question, entry) in &unlogged {
+        output.text.push_str(&format!(
+            "\n  question {question}: came through the outlet by the member's entry {entry}, and the outlet's log has it not / 成员记载经该出口转送，出口日志无此条"
+        ));
+    }
     let named = |found: &[(Digest, u64)]| -> Vec<Value> {
         found.iter().map(|(q, entry)| json!({ "question": q.to_string(), "entry": entry })).collect()
     };
     output.json["outlet"] = json!({
         "member": outlet.0.as_str(), "unheard": unheard, "unasked": named(&unasked), "unrelayed": named(&unrelayed),
+        "unlogged": named(&unlogged),
     });
-    // The asker writes its line before a question leaves: one that the outlet has and the asker has not was hidden.
-    output.ok &= unasked.is_empty();
+    // The asker writes its line before a question leaves, and the outlet before it passes it on: what another log has and
+    // these have not was hidden. A question that only the asker has may never have left.
+    let ok = unasked.is_empty() && unlogged.is_empty();
+    if !ok {
+        output.text.push_str("\n  the outlet's log does not agree / 与出口日志不一致");
+    }
+    output.ok &= ok;
     output.json["ok"] = json!(output.ok);
+    relayed.len() + unrelayed.len() + unlogged.len()
 }
 
 /// A file for each access that the two logs do not hold alike, beside the index of its entry; `None` where none can be made.
@@ -259,7 +338,7 @@ pub(crate) fn discrepancies(
     };
     let asking = Provable { member: &asker.0, entries: &asker.1, checkpoint: provable(a, asker)? };
     let answering = Provable { member: &member.0, entries: &member.1, checkpoint: provable(m, member)? };
-    std::fs::create_dir_all(out).map_err(|e| Problem::fault(format!("{}: {e}", out.display())))?;
+    directory(out)?;
     let Compared { only_asker, only_member, differing, .. } = compare(asker, member);
     let mut files = Vec::new();
     for index in only_asker.iter().map(|(_, index)| *index).chain(differing.iter().map(|(_, own, _)| *own)) {
@@ -275,7 +354,7 @@ pub(crate) fn discrepancies(
 mod tests {
     use credit::{
         catalog::Purpose,
-        entry::{AskedBy, BasisRef, Refused, Relayed},
+        entry::{BasisRef, Refused, Relayed},
         id::{ClerkId, QuestionId, RecordId},
     };
     use crypto::{Timestamp, pseudonym::SubjectLink};
@@ -327,7 +406,7 @@ mod tests {
     fn two_lines_about_one_access_must_say_the_same_in_every_word() {
         let bank = side("bank", vec![asked(1), received(1, "sh", 0, Vec::new())]);
         let told = |fact| {
-            let value = cross_check(&bank, &side("sh", vec![fact])).unwrap();
+            let (value, _) = lay(&bank, &side("sh", vec![fact]));
             let words = value.json["words"].as_array().unwrap().iter();
             let words: Vec<String> = words.map(|w| w["what"].as_str().unwrap().to_owned()).collect();
             (value.ok, value.json["equal"].as_u64(), words)
@@ -343,21 +422,23 @@ mod tests {
         }
         // The asker says that it got a record, and the member that it refused.
         let bank = side("bank", vec![asked(1), received(1, "sh", 0, vec![RecordId([1; 32])])]);
-        let found = cross_check(&bank, &side("sh", vec![refused(1, |_| {})])).unwrap();
+        let (found, _) = lay(&bank, &side("sh", vec![refused(1, |_| {})]));
         assert_eq!((found.ok, &found.json["words"][0]["what"]), (false, &json!("records")));
     }
 
     #[test]
     fn a_question_without_an_answer_and_who_was_not_heard_are_named() {
         let bank = side("bank", vec![asked(1), received(1, "sh", 0, Vec::new()), asked(2), asked(3)]);
-        let mut found = cross_check(&bank, &side("sh", vec![refused(1, |_| {})])).unwrap();
+        let sh = side("sh", vec![refused(1, |_| {})]);
+        let (mut found, looked_at) = lay(&bank, &sh);
+        assert_eq!(looked_at, 1);
         let unanswered = found.json["unanswered"].as_array().unwrap().iter();
         assert_eq!(unanswered.map(|u| u["entry"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 3]);
         let relayed = |n| {
             let to = vec![id("js"), id("sh")];
             Fact::Relayed(Relayed { question: question(n), asker: id("bank"), to })
         };
-        against_outlet(&mut found, &bank, &side("xyd", vec![relayed(1), relayed(2)]));
+        assert_eq!(against_outlet(&mut found, &bank, &sh, &side("xyd", vec![relayed(1), relayed(2)])), 3);
         let outlet = &found.json["outlet"];
         let unheard = outlet["unheard"].as_array().unwrap().iter();
         let unheard: Vec<_> = unheard.map(|u| (&u["question"], u["member"].as_str().unwrap())).collect();
@@ -365,7 +446,13 @@ mod tests {
         assert_eq!(unheard, [(&one, "js"), (&two, "js"), (&two, "sh")]);
         assert_eq!((outlet["unrelayed"][0]["entry"].as_u64(), found.ok), (Some(3), true));
         // A question that the asker's log does not hold.
-        against_outlet(&mut found, &bank, &side("xyd", vec![relayed(9)]));
-        assert_eq!((found.json["outlet"]["unasked"].as_array().unwrap().len(), found.ok), (1, false));
+        let outlet = |found: &mut Output, facts| {
+            against_outlet(found, &bank, &sh, &side("xyd", facts));
+            let count = |key: &str| found.json["outlet"][key].as_array().unwrap().len();
+            (count("unasked"), count("unlogged"), found.ok)
+        };
+        assert_eq!(outlet(&mut lay(&bank, &sh).0, vec![relayed(1), relayed(9)]), (1, 0, false));
+        // One that the member says came through the outlet, of which the outlet's log knows nothing.
+        assert_eq!(outlet(&mut lay(&bank, &sh).0, vec![relayed(2)]), (0, 1, false));
     }
 }

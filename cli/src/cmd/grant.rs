@@ -10,12 +10,13 @@ use ::node::{
 };
 use credit::{
     binding::{GrantOrder, Signer},
-    catalog::Catalog,
+    catalog::{Catalog, Item},
     grant::{Frequency, Grant as Text, GrantChange, Scope},
     id::GrantId,
+    policy::Policy,
 };
 use crypto::{
-    Digest, codec,
+    codec,
     sign::{Signed, Verified},
 };
 use exchange::{
@@ -27,9 +28,10 @@ use serde_json::{Value, json};
 use crate::{
     args::{ChangeWord, Grant, GrantIssue, GrantSign, SubjectKey},
     cmd::{
-        item_fields, purpose, read, subject,
+        item_fields,
+        new_file::{NewFile, write_new},
+        paper_digest, purpose, read, subject,
         subject::{open, read_binding},
-        write,
     },
     output::Output,
 };
@@ -39,8 +41,17 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) async fn run(verb: Grant) -> Result<Output, Problem> {
     match verb {
         Grant::Issue(args) => {
-            let signed = issue(&args).await?;
-            Ok(written(&signed, &args.terms.out, ("its collector", "采集机构")))
+            let (signed, kept) = issue(&args).await?;
+            let Err(problem) = kept else {
+                return Ok(written(&signed, &args.terms.out, ("its collector", "采集机构")));
+            };
+            // The node keeps no grant: this is the only copy of one that it has written down.
+            let (digest, bytes) = (signed.digest(), codec::hex(&file(&signed)));
+            Ok(Output::new(
+                json!({ "digest": digest.to_string(), "bytes": bytes }),
+                format!("grant {digest} is signed, and its file in hexadecimal is / 授权书已签发，其文件内容（十六进制）为\n{bytes}"),
+            )
+            .unwritten(&problem))
         }
         Grant::Sign(args) => sign(&args),
         Grant::Order { change, grant, key, out } => order(change, &grant, &key, &out),
@@ -70,6 +81,11 @@ async fn change(grant: &Path, dir: &Path, change: GrantChange) -> Result<Output,
     ))
 }
 
+/// A grant as a file.
+fn file(signed: &Signed<Text>) -> Vec<u8> {
+    codec::to_vec(&Artifact::Grant(signed.clone()))
+}
+
 fn written(signed: &Signed<Text>, out: &Path, (by, by_zh): (&str, &str)) -> Output {
     Output::new(
         json!({ "grant": out, "digest": signed.digest().to_string() }),
@@ -96,8 +112,8 @@ pub(crate) fn signer(text: &Text) -> (String, String) {
     }
 }
 
-/// Has the collector's node sign a grant, and writes it.
-pub(crate) async fn issue(args: &GrantIssue) -> Result<Signed<Text>, Problem> {
+/// Has the collector's node sign a grant, and writes it; what kept it from being written stands beside it.
+pub(crate) async fn issue(args: &GrantIssue) -> Result<(Signed<Text>, Result<(), Problem>), Problem> {
     let (terms, now) = (&args.terms, clock::now());
     let draft = GrantDraft {
         subject: subject(&args.subject)?,
@@ -108,22 +124,32 @@ pub(crate) async fn issue(args: &GrantIssue) -> Result<Signed<Text>, Problem> {
         not_after: now.plus_ms(u64::from(terms.days) * DAY_MS),
         uses_max: terms.uses,
         keep_days: terms.keep_days,
-        letter: Digest::of(&read(&args.letter)?),
+        letter: paper_digest(&args.letter)?,
         period: terms.period.as_deref().map(frequency).transpose()?,
     };
+    let out = NewFile::ready(&terms.out)?;
     let response = Client::open(&args.node.dir)?.operate(Operation::IssueGrant(draft)).await?;
     let Response::Grant(signed) = response else { return Err(unexpected(&response)) };
-    write(&terms.out, &codec::to_vec(&Artifact::Grant(signed.clone())))?;
-    Ok(signed)
+    let kept = out.write(&file(&signed));
+    Ok((signed, kept))
 }
 
+/// What a grant is to name, each item once: of two that say different things about one item nobody can tell which is meant.
 fn scope(items: &[String]) -> Result<Vec<Scope>, Problem> {
     let catalog = Catalog::builtin();
-    let scope = |text: &String| {
-        let (item, fields) = item_fields(&catalog, text)?;
-        Ok(Scope { item: item.id.clone(), fields })
-    };
-    items.iter().map(scope).collect()
+    let mut scope: Vec<Scope> = Vec::new();
+    for text in items {
+        let (Item { id, .. }, fields) = item_fields(&catalog, text)?;
+        if scope.iter().any(|earlier| earlier.item == *id) {
+            return Err(Problem::new(
+                format!("--item names `{id}` twice"),
+                format!("name it once, with all its fields: --item {id}:FIELD,FIELD"),
+                format!("请只写一次，并列出全部数据项：--item {id}:数据项,数据项"),
+            ));
+        }
+        scope.push(Scope { item: id.clone(), fields });
+    }
+    Ok(scope)
 }
 
 /// Signs a grant as its subject, whose key the collector vouches for.
@@ -147,10 +173,11 @@ fn sign(args: &GrantSign) -> Result<Output, Problem> {
             "请减少 --days，或用 `xinqiao subject bind` 重新绑定密钥",
         ));
     }
+    let grantee = &registry.member(&member_id(&terms.grantee)?)?.stated;
     let grant = Text {
         id: GrantId(clock::random()),
         subject: vouched.subject,
-        grantee: registry.member(&member_id(&terms.grantee)?)?.stated.id.clone(),
+        grantee: grantee.id.clone(),
         purposes: terms.purposes.iter().map(|p| purpose(p)).collect::<Result<_, _>>()?,
         scope: scope(&terms.items)?,
         not_before: now,
@@ -169,8 +196,20 @@ fn sign(args: &GrantSign) -> Result<Output, Problem> {
             "请更改 --purpose、--item、--days、--uses、--keep-days 或 --period",
         ));
     }
+    let rules = Policy::builtin();
+    if let Some(purpose) = grant.purposes.iter().find(|purpose| !rules.grants(grantee.role, **purpose)) {
+        return Err(Problem::new(
+            format!(
+                "no rule lets `{}`, as a {}, be answered on a grant for {purpose}",
+                grantee.id,
+                grantee.role.as_str()
+            ),
+            "give another --purpose; `xinqiao policy explain` tells what would be answered",
+            "请更改 --purpose；可用 `xinqiao policy explain` 查看可获答复的用途",
+        ));
+    }
     let signed = Signed::new(&key, &Signer::subject_of(&grant.collector), now, &grant);
-    write(&terms.out, &codec::to_vec(&Artifact::Grant(signed.clone())))?;
+    write_new(&terms.out, &file(&signed))?;
     Ok(written(&signed, &terms.out, ("its subject", "主体")))
 }
 
@@ -192,7 +231,7 @@ fn order(change: ChangeWord, grant: &Path, key: &SubjectKey, out: &Path) -> Resu
     };
     let order = GrantOrder { grant: signed, change, at };
     let order = Signed::new(&key, &Signer::subject_of(&collector), at, &order);
-    write(out, &codec::to_vec(&Artifact::Order(order.clone())))?;
+    write_new(out, &codec::to_vec(&Artifact::Order(order.clone())))?;
     Ok(Output::new(
         json!({ "order": out, "digest": order.digest().to_string(), "collector": collector.as_str() }),
         format!(
@@ -202,16 +241,18 @@ fn order(change: ChangeWord, grant: &Path, key: &SubjectKey, out: &Path) -> Resu
     ))
 }
 
-/// Has the collector's node take what a subject has signed.
+/// Has the collector's node take what a subject has signed, and says where the grant stands then.
 async fn lodge(file: &Path, dir: &Path) -> Result<Output, Problem> {
-    let (lodged, digest, (what, zh)) = match codec::from_slice::<Artifact>(&read(file)?) {
+    let client = Client::open(dir)?;
+    let (lodged, grant, digest, (what, zh)) = match codec::from_slice::<Artifact>(&read(file)?) {
         Ok(Artifact::Grant(signed)) => {
             let digest = signed.digest();
-            (Lodged::Grant(signed), digest, ("grant", "主体签署的授权书已登记"))
+            (Lodged::Grant(signed.clone()), signed, digest, ("grant", "主体签署的授权书已登记"))
         }
         Ok(Artifact::Order(signed)) => {
-            let digest = signed.digest();
-            (Lodged::Order(signed), digest, ("order", "主体签署的指令已登记并执行"))
+            let (digest, grant) =
+                (signed.digest(), client.registry.verify_order(&signed)?.into_inner().grant);
+            (Lodged::Order(signed), grant, digest, ("order", "主体签署的指令已登记并执行"))
         }
         _ => {
             return Err(Problem::new(
@@ -221,12 +262,24 @@ async fn lodge(file: &Path, dir: &Path) -> Result<Output, Problem> {
             ));
         }
     };
-    let response = Client::open(dir)?.operate(Operation::Lodge(lodged)).await?;
+    let response = client.operate(Operation::Lodge(lodged)).await?;
     let Response::Done = response else { return Err(unexpected(&response)) };
+    let standing = standing(&client, grant).await?;
     Ok(Output::new(
-        json!({ "lodged": digest.to_string() }),
-        format!("{what} {digest}, signed by the subject, is lodged; keep the file / {zh}，请保存该文件"),
+        json!({ "lodged": digest.to_string(), "standing": standing_value(standing) }),
+        format!(
+            "{what} {digest}, signed by the subject, is lodged; keep the file / {zh}，请保存该文件\n  the grant is now / 授权状态：{}",
+            standing_text(standing)
+        ),
     ))
+}
+
+/// Where a grant stands at the member of this node.
+async fn standing(client: &Client, grant: Signed<Text>) -> Result<GrantStanding, Problem> {
+    match client.operate(Operation::GrantStanding(grant)).await? {
+        Response::GrantStanding(standing) => Ok(standing),
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// Reads a grant file.
@@ -254,17 +307,13 @@ fn frequency(text: &str) -> Result<Frequency, Problem> {
 
 /// What a grant says, once its signature is verified, and where it stands at the member whose node is asked.
 async fn show(signed: &Signed<Text>, dir: Option<&Path>, registry: Option<&Path>) -> Result<Output, Problem> {
-    let mut standing = None;
-    let registry = match (dir, registry) {
+    let (registry, standing) = match (dir, registry) {
         (Some(dir), _) => {
             let client = Client::open(dir)?;
-            standing = match client.operate(Operation::GrantStanding(signed.clone())).await? {
-                Response::GrantStanding(standing) => Some(standing),
-                other => return Err(unexpected(&other)),
-            };
-            client.registry
+            let standing = standing(&client, signed.clone()).await?;
+            (client.registry, Some(standing))
         }
-        (None, Some(path)) => read_registry(path)?.accept(None)?,
+        (None, Some(path)) => (read_registry(path)?.accept(None)?, None),
         (None, None) => return Ok(claims(signed)),
     };
     let text = &registry.verify_grant(signed)?.into_inner();

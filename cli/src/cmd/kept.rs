@@ -2,10 +2,13 @@
 //! against the values.
 
 use ::node::{Problem, keys::Keys};
-use credit::{catalog::Catalog, question::Question};
+use credit::{
+    catalog::{Catalog, Mode},
+    question::Question,
+};
 use crypto::sign::{Signed, Verified};
 use exchange::{
-    answer::{self, Answer},
+    answer::{self, Answer, OpenedAnswer},
     parts::{self, Said},
     refusal::Refusal,
     registry::Registry,
@@ -22,28 +25,59 @@ use crate::{
 struct Found {
     refused: bool,
     more: bool,
+    told: Told,
     text: String,
     value: Value,
 }
 
+/// How many things of each kind were told; each kind is proven by something else.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    values: usize,
+    masks: usize,
+    outcomes: usize,
+}
+
+impl Told {
+    fn of(answer: &OpenedAnswer) -> Self {
+        let modes = || answer.records.iter().flat_map(|record| &record.fields).map(|field| field.mode);
+        let masks = modes().filter(|mode| *mode == Mode::Mask).count();
+        Self { values: modes().count() - masks, masks, outcomes: answer.checks.len() }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.values += other.values;
+        self.masks += other.masks;
+        self.outcomes += other.outcomes;
+    }
+
+    /// What holds of an opened answer, and on whose word.
+    fn words(self) -> String {
+        let Self { values, masks, outcomes } = self;
+        let mut text = "\nthe answer holds / 回答有效".to_owned();
+        if values > 0 {
+            text.push_str(&format!(
+                "\n  {values} values, each against its record's root / 数值 {values} 项，均已按记录根验证"
+            ));
+        }
+        if masks + outcomes > 0 {
+            text.push_str(&format!(
+                "\n  {masks} masked forms and {outcomes} outcomes, as the members' access entries commit to them: the members' word, not held against a record's root / 掩码 {masks} 项、核验结果 {outcomes} 项：与成员访问记录中的承诺一致，属成员所述，未按记录根验证"
+            ));
+        }
+        text
+    }
+}
+
 /// Verifies a kept answer. With keys every value is proven; without them everything but the values, and the text says so.
 ///
-/// Errors: a part that does not hold, which is named; no answer that proves anything; witnesses demanded, of which
-/// answers carry none.
+/// Errors: a part that does not hold, which is named; no answer that proves anything.
 pub(crate) fn verify(
     signed: &Signed<Question>,
     parts: &[Part],
     registry: &Registry,
     keys: Option<&Keys>,
-    require_witnesses: bool,
 ) -> Result<Output, Problem> {
-    if require_witnesses {
-        return Err(Problem::new(
-            "an answer carries no cosignatures",
-            "leave --require-witnesses out, and demand them of the members' published logs",
-            "请去掉 --require-witnesses，并在验证各成员公布的日志时使用该选项",
-        ));
-    }
     let question = registry.verify(signed)?;
     let asked_of = parts::asked_of(registry, &question.get().asker);
     let read = |sealed: &Answer| match keys {
@@ -52,13 +86,14 @@ pub(crate) fn verify(
     };
     let (mut values, mut text) =
         (Vec::new(), format!("question {} by `{}`", signed.digest(), signed.issuer()));
-    let (mut proven, mut complete) = (0, true);
+    let (mut proven, mut complete, mut told) = (0, true, Told::default());
     for (member, found) in parts::each(&asked_of, parts, read) {
         let said = Said::of(found.as_ref().map(|found| found.refused));
         match found {
             Ok(found) => {
                 proven += 1;
                 complete &= !found.more;
+                told.add(found.told);
                 text.push_str(&found.text);
                 let mut value = found.value;
                 (value["member"], value["said"]) = (json!(member.as_str()), json!(said.as_str()));
@@ -82,16 +117,18 @@ pub(crate) fn verify(
     if !complete {
         text.push_str(incomplete());
     }
-    text.push_str(match keys {
-        Some(_) => "\nall of it holds, every value against its record's root / 回答有效，各值均已按记录根验证",
+    text.push_str(&match keys {
+        Some(_) => told.words(),
         None => {
             "\nproven: who asked, that each member has logged this question so, which records it then disclosed, and that they stand in its log. \
              Not proven: the values and outcomes, which stay sealed; give --open-with / 已证明查询、各成员的访问记录及所披露的记录；数据项的值仍为密封，未验证：请给出 --open-with"
+                .to_owned()
         }
     });
     let value = json!({
         "ok": true, "kind": "answer", "question": signed.digest().to_string(), "registry": registry.version,
         "opened": keys.is_some(), "complete": complete, "parts": values,
+        "told": keys.map(|_| json!({ "values": told.values, "masks": told.masks, "outcomes": told.outcomes })),
     });
     Ok(Output::new(value, text))
 }
@@ -114,7 +151,7 @@ fn opened(
     let catalog = Catalog::builtin();
     let opened = answer::open_any(registry, question, keys.opening(), sealed)?;
     let (text, value) = (answer_text(&catalog, &opened), answer_value(&catalog, &opened));
-    Ok(Found { refused: opened.refused, more: opened.more, text, value })
+    Ok(Found { refused: opened.refused, more: opened.more, told: Told::of(&opened), text, value })
 }
 
 /// One answer without them.
@@ -139,5 +176,5 @@ fn traced(registry: &Registry, question: &Verified<Question>, sealed: &Answer) -
         "access_entry": index, "at": at, "sealed_records": records.len(), "records": named, "sealed_checks": checks,
         "withheld": traced.withheld().len(), "more": more,
     });
-    Ok(Found { refused: disclosed.is_none(), more, text, value })
+    Ok(Found { refused: disclosed.is_none(), more, told: Told::default(), text, value })
 }

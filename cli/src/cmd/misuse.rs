@@ -13,7 +13,8 @@ use crate::{
     output::Output,
 };
 
-/// Every use in the exported access log that a certificate speaks against; nothing found is good.
+/// Every use in the exported access log that a certificate speaks against; nothing found is good, where anything was held
+/// against a certificate at all.
 pub(crate) fn run(log: &Path, certificates: &[PathBuf], registry: &Path) -> Result<Output, Problem> {
     let registry = read_registry(registry)?.accept(None)?;
     let verified = verify::log(&Exported::open(log)?, &registry)?;
@@ -24,7 +25,7 @@ pub(crate) fn run(log: &Path, certificates: &[PathBuf], registry: &Path) -> Resu
             "请给出 audit export --log access 导出的目录",
         ));
     }
-    let (mut found, mut lines) = (Vec::new(), Vec::new());
+    let (mut found, mut lines, mut idle, mut held) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for path in certificates {
         let Ok(Artifact::Certificate(certificate)) = codec::from_slice(&read(path)?) else {
             return Err(Problem::new(
@@ -34,6 +35,25 @@ pub(crate) fn run(log: &Path, certificates: &[PathBuf], registry: &Path) -> Resu
             ));
         };
         let checked = certificate.verify(&registry)?;
+        let since = checked.bound_since(&verified.member);
+        let later = verified
+            .entries
+            .iter()
+            .filter(|(_, _, entry)| since.is_some_and(|since| entry.at > since))
+            .count();
+        if later == 0 {
+            let (why, zh) = match (checked.ended(), since) {
+                (None, _) => ("is about no end of a record", "不涉及记录的终止"),
+                (_, None) => ("does not say that this member has acknowledged it", "未载明该成员已确认"),
+                (_, Some(_)) => {
+                    ("is acknowledged after the last entry of this log", "确认时间晚于该日志最后一条")
+                }
+            };
+            lines.push(format!("\n  {} {why}: nothing was held against it / {zh}，未作比对", path.display()));
+            idle.push(json!({ "certificate": path.display().to_string(), "why": why }));
+            continue;
+        }
+        held += later;
         for (index, leaf, entry) in &verified.entries {
             let Some(misuse) = checked.misused(&verified.member, entry) else { continue };
             let (known, used) = (misuse.acknowledged.rfc3339(), misuse.used.rfc3339());
@@ -48,14 +68,18 @@ pub(crate) fn run(log: &Path, certificates: &[PathBuf], registry: &Path) -> Resu
         }
     }
     let (member, count) = (&verified.member, found.len());
+    // Nothing found among nothing looked at says nothing.
+    let ok = count == 0 && held > 0;
+    let verdict = match (count, held) {
+        (0, 0) => "nothing was held against any certificate / 未作任何比对".to_owned(),
+        _ => format!("违规使用 {count} 次"),
+    };
     let text = format!(
-        "`{member}`: {count} uses after an acknowledged end in {} entries / 违规使用 {count} 次{}",
+        "`{member}`: {count} uses after an acknowledged end in {} entries, {held} of them later than one / {verdict}{}",
         verified.entries.len(),
         lines.concat()
     );
-    Ok(Output::judged(
-        json!({ "ok": count == 0, "member": member.as_str(), "misuses": found }),
-        text,
-        count == 0,
-    ))
+    let value =
+        json!({ "ok": ok, "member": member.as_str(), "held": held, "misuses": found, "not_held": idle });
+    Ok(Output::judged(value, text, ok))
 }

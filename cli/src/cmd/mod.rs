@@ -10,12 +10,14 @@ pub(crate) mod collect;
 pub(crate) mod cross_check;
 pub(crate) mod doctor;
 pub(crate) mod erase;
+pub(crate) mod export;
 pub(crate) mod federation;
 pub(crate) mod gateway;
 pub(crate) mod grant;
 mod kept;
 pub(crate) mod member;
 mod misuse;
+mod new_file;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod proof;
@@ -24,6 +26,7 @@ mod publication;
 pub(crate) mod query;
 mod reconcile;
 pub(crate) mod repair;
+mod search;
 mod subject;
 pub(crate) mod verify;
 
@@ -39,7 +42,7 @@ use credit::{
     subject::SubjectId,
     value::Date,
 };
-use crypto::{keystore::Credential, secret::Secret};
+use crypto::{Digest, keystore::Credential, secret::Secret};
 use exchange::logs::LogName;
 use zeroize::Zeroizing;
 
@@ -143,13 +146,32 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
 
 /// Writes a file the operator named.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    fs::write(path, bytes).map_err(|e| {
-        Problem::new(
-            format!("{}: {e}", path.display()),
-            "check path, permissions and free space",
-            "请检查路径、权限与剩余空间",
-        )
-    })
+    fs::write(path, bytes).map_err(|e| new_file::unwritable(path, &e))
+}
+
+/// The digest of a paper that the operator keeps. Errors: it cannot be read; there is nothing in it.
+pub(crate) fn paper_digest(path: &Path) -> Result<Digest, Problem> {
+    let bytes = read(path)?;
+    if bytes.is_empty() {
+        return Err(Problem::new(
+            format!("{} is empty, and nobody has signed nothing", path.display()),
+            "give the file of the signed paper that is kept",
+            "请提供所存的已签署文书文件",
+        ));
+    }
+    Ok(Digest::of(&bytes))
+}
+
+/// A number of an option that asks for nothing when it is 0.
+pub(crate) fn positive<T: Default + PartialEq>(option: &str, number: T) -> Result<T, Problem> {
+    if number == T::default() {
+        return Err(Problem::new(
+            format!("{option} is 0"),
+            format!("give {option} 1 or more"),
+            format!("请将 {option} 设为 1 或以上"),
+        ));
+    }
+    Ok(number)
 }
 
 /// Reads a subject's identifier.
@@ -239,12 +261,28 @@ pub(crate) fn item<'a>(catalog: &'a Catalog, text: &str) -> Result<&'a Item, Pro
     })
 }
 
-/// `ITEM` or `ITEM:FIELD,FIELD`: the item and the fields named; no field named means none.
+/// `ITEM` or `ITEM:FIELD,FIELD`: the item and the fields named; none of an item alone, which means all of it.
+///
+/// Errors: unknown names; nothing where the colon or a comma says that a field comes: who has left a field out has not
+/// meant the whole item.
 pub(crate) fn item_fields<'a>(catalog: &'a Catalog, text: &str) -> Result<(&'a Item, Vec<FieldId>), Problem> {
-    let (name, fields) = text.split_once(':').unwrap_or((text, ""));
+    let (name, fields) = text.split_once(':').map_or((text, None), |(name, fields)| (name, Some(fields)));
     let item = item(catalog, name)?;
     let mut ids = Vec::new();
-    for word in fields.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+    for word in fields.into_iter().flat_map(|fields| fields.split(',')).map(str::trim) {
+        if word.is_empty() {
+            return Err(Problem::new(
+                format!("`{text}` names no field where one is to stand"),
+                format!(
+                    "write `{id}:FIELD,FIELD`, or `{id}` for every field; see `xinqiao catalog {id}`",
+                    id = item.id
+                ),
+                format!(
+                    "请写成 `{id}:数据项,数据项`，或以 `{id}` 表示全部数据项；见 `xinqiao catalog {id}`",
+                    id = item.id
+                ),
+            ));
+        }
         let by_number = word.parse().ok().map(FieldId).and_then(|id| item.field(id));
         let by_name = || item.fields.iter().find(|f| f.name == word);
         let field = by_number.or_else(|| item.field_by_column(word)).or_else(by_name);
@@ -260,4 +298,19 @@ pub(crate) fn item_fields<'a>(catalog: &'a Catalog, text: &str) -> Result<(&'a I
     ids.sort_unstable();
     ids.dedup();
     Ok((item, ids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_alone_means_all_of_it_and_a_colon_with_nothing_behind_it_means_nothing() {
+        let catalog = Catalog::builtin();
+        let fields = |text: &str| item_fields(&catalog, text).map(|(_, fields)| fields.len());
+        assert_eq!([fields("CF").unwrap(), fields("CF: CF_WSH , CF_CFLB").unwrap()], [0, 2]);
+        for text in ["CF:", "CF: ", "CF:,", "CF:CF_WSH,", "CF:,CF_WSH", "CF:CF_WSH,,CF_CFLB"] {
+            assert!(fields(text).unwrap_err().what.contains("names no field"), "{text}");
+        }
+    }
 }

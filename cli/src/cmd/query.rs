@@ -6,9 +6,9 @@ use ::node::{Problem, client::Client};
 use credit::{
     catalog::{Catalog, Purpose},
     predicate::Check,
-    question::{Basis, Want},
+    question::{Basis, FIELDS_PER_QUESTION_MAX, ITEMS_PER_QUESTION_MAX, Want},
 };
-use crypto::{Digest, codec};
+use crypto::codec;
 use exchange::{
     answer::OpenedAnswer,
     artifact::Artifact,
@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Query,
-    cmd::{clerk, grant::read_grant, item_fields, purpose, read, subject, write},
+    cmd::{
+        clerk, grant::read_grant, item_fields, new_file::NewFile, paper_digest, positive, purpose, subject,
+    },
     output::Output,
 };
 
@@ -39,11 +41,22 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
         (None, Some(words)) => words.get().subject.clone(),
         (text, _) => subject(text.as_deref().unwrap_or_default())?,
     };
+    let fields: usize = wants.iter().map(|want| want.fields.len()).sum();
+    if args.fields.is_empty() && (fields > FIELDS_PER_QUESTION_MAX || wants.len() > ITEMS_PER_QUESTION_MAX) {
+        return Err(Problem::new(
+            format!(
+                "the grant names {fields} fields of {} items; one question asks for {FIELDS_PER_QUESTION_MAX} of {ITEMS_PER_QUESTION_MAX} at most",
+                wants.len()
+            ),
+            "name some of them with --fields, and ask for the others in another question",
+            "请用 --fields 指定其中一部分，其余另行查询",
+        ));
+    }
     let clerk = clerk(&args.clerk)?;
     let (basis, usual) = match (grant, args.duty, &args.own) {
         (Some(grant), ..) => (Basis::Grant(grant), ""),
         (None, Some(article), _) => (Basis::Duty(article), Purpose::Administration.as_str()),
-        (None, None, Some(paper)) => (Basis::Own(Digest::of(&read(paper)?)), Purpose::Self_.as_str()),
+        (None, None, Some(paper)) => (Basis::Own(paper_digest(paper)?), Purpose::Self_.as_str()),
         (None, None, None) => (Basis::None, ""),
     };
     let draft = AskDraft {
@@ -52,13 +65,13 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
         subject,
         wants,
         basis,
-        wait_ms: args.wait.saturating_mul(1000),
+        wait_ms: positive("--wait", args.wait)?.saturating_mul(1000),
         checks,
     };
+    // A question may use up its grant: that its answer can be kept is made sure of first.
+    let out = args.out.as_deref().map(NewFile::ready).transpose()?;
     let result = ask(&args.node.dir, draft).await?;
-    if let Some(out) = &args.out {
-        write(out, &kept(&result))?;
-    }
+    let unwritten = out.and_then(|out| out.write(&kept(&result)).err());
     let (mut value, mut text) = (value(&catalog, &result), text(&catalog, &result));
     // The members' clocks differ a little: the earliest binds.
     let gives = |a: &&OpenedAnswer| !a.records.is_empty() || !a.checks.is_empty();
@@ -70,7 +83,11 @@ pub(crate) async fn run(args: Query) -> Result<Output, Problem> {
         ));
         value["keep_until"] = json!(until);
     }
-    Ok(Output::judged(value, text, granted(&result)))
+    let output = Output::judged(value, text, granted(&result));
+    Ok(match unwritten {
+        Some(problem) => output.unwritten(&problem),
+        None => output,
+    })
 }
 
 /// The sealed answer as a file.

@@ -6,11 +6,10 @@ use ::node::{
     Problem,
     client::{Client, unexpected},
     clock,
-    keys::write_private,
 };
 use credit::binding::KeyBinding;
 use crypto::{
-    Digest, codec,
+    codec,
     keystore::{Credential, Unlocked},
     secret::Secret,
     sign::{PublicKey, Signed, SigningKey},
@@ -23,7 +22,7 @@ use serde_json::json;
 
 use crate::{
     args::{Subject, SubjectKey},
-    cmd::{passphrase, read, subject, write},
+    cmd::{new_file::NewFile, paper_digest, passphrase, read, subject},
     output::Output,
 };
 
@@ -37,11 +36,12 @@ pub(crate) async fn run(verb: Subject) -> Result<Output, Problem> {
                 subject: subject(&of)?,
                 key: public(&key)?,
                 not_after: clock::now().plus_ms(u64::from(days) * DAY_MS),
-                paper: Digest::of(&read(&paper)?),
+                paper: paper_digest(&paper)?,
             };
+            let file = NewFile::ready(&out)?;
             let response = Client::open(&node.dir)?.operate(Operation::BindKey(draft)).await?;
             let Response::Binding(signed) = response else { return Err(unexpected(&response)) };
-            write(&out, &codec::to_vec(&Artifact::Binding(signed.clone())))?;
+            file.write(&codec::to_vec(&Artifact::Binding(signed.clone())))?;
             Ok(Output::new(
                 json!({ "binding": out, "digest": signed.digest().to_string() }),
                 format!("key binding {} written to {} / 密钥绑定已签发", signed.digest(), out.display()),
@@ -65,16 +65,10 @@ pub(crate) async fn run(verb: Subject) -> Result<Output, Problem> {
 
 /// Makes a key. One that is there already is not replaced: grants rest on it.
 fn make(out: &Path, pass: &Credential) -> Result<Output, Problem> {
-    if out.exists() {
-        return Err(Problem::new(
-            format!("{} exists already", out.display()),
-            "name another file, or keep the key that is there",
-            "请另指定文件，或保留已有的密钥",
-        ));
-    }
+    let file = NewFile::private(out)?;
     let secret = clock::secret();
     let unlocked = Unlocked::new(pass, clock::random()).map_err(|e| Problem::fault(e.to_string()))?;
-    write_private(out, &unlocked.seal(clock::random(), secret.expose()))?;
+    file.write(&unlocked.seal(clock::random(), secret.expose()))?;
     let key = PublicKey(SigningKey::from_seed(&secret).verifying_key().to_bytes());
     Ok(Output::new(
         json!({ "key": out, "public": key.to_string() }),

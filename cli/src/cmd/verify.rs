@@ -3,14 +3,15 @@
 
 use std::{collections::VecDeque, path::Path};
 
-use ::node::{Problem, home::read_registry, keys::Keys};
+use ::node::{Problem, clock, home::read_registry, keys::Keys};
 use credit::{
     entry::{Entry, Fact},
     id::MemberId,
 };
-use crypto::{Digest, codec, merkle};
+use crypto::{Digest, Timestamp, codec, merkle};
 use exchange::{
     artifact::{Artifact, status_fact},
+    bundle::AuditBundle,
     limits::RECORDS_PER_BATCH_MAX,
     logs::LogName,
     registry::Registry,
@@ -18,9 +19,9 @@ use exchange::{
 use ledger::{
     audit::{LogSource, audit},
     checkpoint::{Checkpoint, SignedCheckpoint},
-    tree::LeafIndex,
+    tree::{Frontier, LeafIndex},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::Verify,
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
     // A bundle brings its registry; without one of the reader's own it is judged by that, and says so.
     if let (Some(Ok(Artifact::Bundle(bundle))), None, None) = (&kind, &args.registry, &args.policy) {
         let checked = bundle.verify(None)?;
-        demand(checked.witnessed, args.require_witnesses)?;
+        demand_all(bundle, &checked.registry, args.require_witnesses)?;
         let mut shown = bundle::bundle_shown(bundle, &checked);
         shown.text.push_str(
             "\n  judged by the registry inside: compare its digest with one you trust, or give --registry / 依据包内登记表验证：请核对其摘要，或给出 --registry",
@@ -159,6 +160,42 @@ pub(crate) fn demand((found, needed): (usize, usize), required: bool) -> Result<
     Ok(())
 }
 
+/// As [`demand`], of every checkpoint on which a bundle rests.
+fn demand_all(bundle: &AuditBundle, registry: &Registry, required: bool) -> Result<(), Problem> {
+    for (member, note) in bundle.checkpoints() {
+        let Checkpoint { origin, size, .. } = note.claimed();
+        demand(registry.witnessed(member, note)?, required).map_err(|problem| {
+            let what = format!("`{origin}` at {size} entries: {}", problem.what);
+            Problem { what, ..problem }
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses a demand for cosignatures where there can be none: witnesses cosign checkpoints, and this has none.
+fn cosigned(artifact: &Artifact) -> Result<(), Problem> {
+    let what = match artifact {
+        Artifact::Grant(_) => "a grant",
+        Artifact::Binding(_) => "a key binding",
+        Artifact::Order(_) => "an order",
+        Artifact::Answer { .. } => "an answer",
+        Artifact::Accesses(_) => "a subject's list of accesses",
+        Artifact::Evidence(_) => "evidence of two histories",
+        Artifact::Registry(_) => "a registry",
+        Artifact::Receipt(_)
+        | Artifact::Certificate(_)
+        | Artifact::Erasure(_)
+        | Artifact::Repair(_)
+        | Artifact::Discrepancy(_)
+        | Artifact::Bundle(_) => return Ok(()),
+    };
+    Err(Problem::new(
+        format!("{what} carries no cosignatures that could make it believable"),
+        "leave --require-witnesses out, and demand them of the members' published logs",
+        "请去掉 --require-witnesses，并在验证各成员公布的日志时使用该选项",
+    ))
+}
+
 /// A log that was verified from its first entry to its checkpoint.
 pub(crate) struct Verified {
     pub(crate) member: MemberId,
@@ -174,6 +211,16 @@ pub(crate) struct Verified {
 
 /// Verifies a whole log: checkpoint signature, every tile, every chain link, every statement.
 pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verified, Problem> {
+    log_and_root_at(source, registry, 0).map(|(verified, _)| verified)
+}
+
+/// As [`log`], with the root over its first `size` entries, which an earlier checkpoint of that size must have; `None` where it
+/// has fewer.
+pub(crate) fn log_and_root_at(
+    source: &dyn LogSource,
+    registry: &Registry,
+    size: u64,
+) -> Result<(Verified, Option<Digest>), Problem> {
     let fails = |what: String| {
         Problem::new(
             what,
@@ -188,16 +235,17 @@ pub(crate) fn log(source: &dyn LogSource, registry: &Registry) -> Result<Verifie
     let key = registry.key_of(&member, name, &claimed)?;
     let witnesses = registry.witnessed(&member, &claimed)?;
     let mut chain = Chain::new(registry, member.clone(), name);
-    let mut visit = |index: LeafIndex, bytes: &[u8], leaf: &Digest| chain.visit(index, bytes, leaf);
+    let mut earlier = Frontier::default();
+    let mut visit = |index: LeafIndex, bytes: &[u8], leaf: &Digest| {
+        if index.0 < size {
+            earlier.append(*leaf);
+        }
+        chain.visit(index, bytes, leaf)
+    };
     let checkpoint = audit(source, &key, &mut visit).map_err(|e| fails(format!("{member}/{name}: {e}")))?;
-    Ok(Verified {
-        member,
-        log: name,
-        checkpoint,
-        signatures: chain.signatures,
-        witnesses,
-        entries: chain.entries,
-    })
+    let root = (earlier.size().0 == size).then(|| earlier.root());
+    let Chain { signatures, entries, .. } = chain;
+    Ok((Verified { member, log: name, checkpoint, signatures, witnesses, entries }, root))
 }
 
 pub(crate) fn owner(registry: &Registry, origin: &str) -> Option<(MemberId, LogName)> {
@@ -267,6 +315,16 @@ impl<'a> Chain<'a> {
     }
 }
 
+/// What is signed and was good until a time: past it the signature holds, and nothing rests on it any more.
+fn dated(mut value: Value, mut text: String, not_after: Timestamp) -> Output {
+    let expired = clock::now() >= not_after;
+    if expired {
+        text.push_str("\n  its time is over: nobody acts on it any more / 已过有效期，不再具有效力");
+    }
+    (value["ok"], value["signature"], value["expired"]) = (json!(!expired), json!(true), json!(expired));
+    Output::judged(value, text, !expired)
+}
+
 /// Verifies a file of this system.
 pub(crate) fn artifact(
     artifact: &Artifact,
@@ -275,6 +333,9 @@ pub(crate) fn artifact(
     args: &Verify,
 ) -> Result<Output, Problem> {
     let require_witnesses = args.require_witnesses;
+    if require_witnesses {
+        cosigned(artifact)?;
+    }
     match artifact {
         Artifact::Receipt(receipt) => {
             let proven = receipt.verify(registry)?;
@@ -320,30 +381,30 @@ pub(crate) fn artifact(
                 Some(_) => ("subject", "its subject".to_owned()),
                 None => ("collector", format!("`{}`", grant.collector)),
             };
-            Ok(Output::new(
-                json!({ "ok": true, "kind": "grant", "collector": grant.collector.as_str(), "grantee": grant.grantee.as_str(),
-                        "subject": grant.subject.masked(), "not_after": grant.not_after.rfc3339(), "keep_days": grant.keep_days,
-                        "signed_by": signed_by }),
-                format!(
-                    "grant holds: {lets} lets `{}` ask about {} until {}; signed by {by} / 授权书有效，{by_zh}",
-                    grant.grantee,
-                    grant.subject.masked(),
-                    grant.not_after.rfc3339()
-                ),
-            ))
+            let until = grant.not_after.rfc3339();
+            let value = json!({ "kind": "grant", "collector": grant.collector.as_str(), "grantee": grant.grantee.as_str(),
+                        "subject": grant.subject.masked(), "not_after": until, "keep_days": grant.keep_days, "signed_by": signed_by,
+                        "not_checked": ["paused", "revoked", "uses", "key-withdrawn"] });
+            let text = format!(
+                "grant's signature holds: {lets} lets `{}` ask about {} until {until}; signed by {by} / 授权书签名有效，{by_zh}\n  \
+                 not checked, for only a node knows it: whether it is paused, revoked or used up, or its key withdrawn; see `grant show --dir` / 未核对是否已暂停、撤回、用完或密钥已注销：请用 `grant show --dir` 查询",
+                grant.grantee,
+                grant.subject.masked(),
+            );
+            Ok(dated(value, text, grant.not_after))
         }
         Artifact::Binding(signed) => {
             let binding = registry.verify(signed)?.into_inner();
             let (subject, until) = (binding.subject.masked(), binding.not_after.rfc3339());
-            Ok(Output::new(
-                json!({ "ok": true, "kind": "key-binding", "collector": signed.issuer(), "subject": subject,
-                        "key": binding.key.to_string(), "not_after": until }),
-                format!(
-                    "key binding holds: `{}` vouches that key {} is of {subject}, until {until} / 密钥绑定有效",
-                    signed.issuer(),
-                    binding.key
-                ),
-            ))
+            let value = json!({ "kind": "key-binding", "collector": signed.issuer(), "subject": subject,
+                        "key": binding.key.to_string(), "not_after": until, "not_checked": ["key-withdrawn"] });
+            let text = format!(
+                "key binding holds: `{}` vouches that key {} is of {subject}, until {until} / 密钥绑定签名有效\n  \
+                 not checked, for only a node knows it: whether the key is withdrawn / 未核对该密钥是否已注销",
+                signed.issuer(),
+                binding.key
+            );
+            Ok(dated(value, text, binding.not_after))
         }
         Artifact::Order(signed) => {
             let order = registry.verify_order(signed)?.into_inner();
@@ -356,9 +417,7 @@ pub(crate) fn artifact(
                 ),
             ))
         }
-        Artifact::Answer { question, parts } => {
-            kept::verify(question, parts, registry, keys, require_witnesses)
-        }
+        Artifact::Answer { question, parts } => kept::verify(question, parts, registry, keys),
         Artifact::Erasure(certificate) => {
             for receipt in &certificate.entries {
                 demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
@@ -383,7 +442,7 @@ pub(crate) fn artifact(
         }
         Artifact::Bundle(bundle) => {
             let checked = bundle.verify(Some(registry))?;
-            demand(checked.witnessed, require_witnesses)?;
+            demand_all(bundle, registry, require_witnesses)?;
             Ok(bundle::bundle_shown(bundle, &checked))
         }
         Artifact::Accesses(list) => Ok(accesses::said(&registry.verify(list)?)),
@@ -395,5 +454,22 @@ pub(crate) fn artifact(
                 format!("{accepted}: enough governors have approved it / 登记表有效"),
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_past_its_time_is_signed_and_no_success() {
+        let over = dated(json!({ "kind": "grant" }), "holds".to_owned(), Timestamp(1));
+        assert_eq!(
+            (over.ok, &over.json["signature"], &over.json["expired"]),
+            (false, &json!(true), &json!(true))
+        );
+        assert!(over.text.contains("its time is over"), "{}", over.text);
+        let good = dated(json!({ "kind": "grant" }), "holds".to_owned(), clock::now().plus_ms(60_000));
+        assert_eq!((good.ok, good.text.as_str()), (true, "holds"));
     }
 }

@@ -183,7 +183,7 @@ async fn issue(
     at: usize,
     letter: &Path,
 ) -> Result<crypto::sign::Signed<credit::grant::Grant>, Problem> {
-    grant::issue(&GrantIssue {
+    let (signed, kept) = grant::issue(&GrantIssue {
         subject: subject(at).as_str().to_owned(),
         terms: GrantTerms {
             grantee: "bank-a".into(),
@@ -198,7 +198,8 @@ async fn issue(
         letter: letter.to_owned(),
         node: Dir { dir: fed.dir("js") },
     })
-    .await
+    .await?;
+    kept.map(|()| signed)
 }
 
 /// Repairs, disputes and masks what the bank has received, and revokes a grant.

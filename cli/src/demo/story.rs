@@ -22,7 +22,7 @@ use ::node::client::{Client, member_id, unexpected};
 
 use crate::{
     args::{Demo, Dir, GrantIssue, GrantTerms},
-    cmd::{accesses, audit, collect, cross_check, grant, passphrase, query, repair, verify},
+    cmd::{accesses, audit, collect, cross_check, export, grant, passphrase, query, repair, verify},
     demo::{
         Teller,
         federation::{COLLECTING, Federation, copy_dir, with_node},
@@ -172,7 +172,7 @@ async fn issue_grant(
         story.name
     );
     crate::cmd::write(&letter, text.as_bytes())?;
-    let issued = grant::issue(&GrantIssue {
+    let (issued, kept) = grant::issue(&GrantIssue {
         subject: story.subject.as_str().to_owned(),
         terms: GrantTerms {
             grantee: "bank-a".into(),
@@ -188,6 +188,7 @@ async fn issue_grant(
         node: Dir { dir: fed.dir("js") },
     })
     .await?;
+    kept?;
     let verified = fed.registry()?.verify(&issued)?;
     teller.expect(
         "grant",
@@ -512,7 +513,7 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
     for member in ["sh", "js", "bank-a"] {
         witnessed(fed, member).await?;
         let out = fed.file(&format!("{member}-access"));
-        let verified = audit::export(registry, &member_id(member)?, LogName::Access, &out, &header).await?;
+        let verified = export::export(registry, &member_id(member)?, LogName::Access, &out, &header).await?;
         entries += verified.checkpoint.size.0;
         cosigned = cosigned.min(verified.witnesses.0);
         needed = needed.max(verified.witnesses.1);
@@ -532,7 +533,7 @@ async fn audit_logs(fed: &Federation, teller: &mut Teller, story: &Story) -> Res
     let mut equal = 0;
     let mut ok = true;
     for member in &sides[..2] {
-        let checked = cross_check::cross_check(&sides[2], member)?;
+        let checked = cross_check::cross_check(&sides[2], member, None, registry)?;
         teller.tell(&format!("  {}", checked.text));
         equal += checked.json["equal"].as_u64().unwrap_or(0);
         ok &= checked.ok;
