@@ -83,6 +83,9 @@ pub struct Forwarded {
     /// How the record has ended at its authority, with whatever outcome.
     #[n(9)]
     pub ended: Option<Status>,
+    /// The record that it names.
+    #[n(10)]
+    pub record: RecordId,
 }
 
 /// The last day for an application to reach its authority, by the rules of that member's region: an objection is to have
