@@ -603,5 +603,8 @@ fn a_day_that_ends_a_record_or_lies_before_it_came_is_asked_about_first() {
     assert_eq!(doubt("2030-01-07"), None);
     // At a member that is not its authority, of which one is this, nothing is known of it.
     let node = &world.nodes[JS];
-    assert_eq!(doubt::doubt(&node.context, &node.disk, &record, date("2026-02-01"), world.now).unwrap(), None);
+    assert_eq!(
+        doubt::doubt(&node.context, &node.disk, &record, date("2026-02-01"), world.now).unwrap(),
+        None
+    );
 }

@@ -814,7 +814,10 @@ mod tests {
         }
         // The day is the first one, and not the last one of something.
         let early = Denial::TooEarly { earliest: until, rule: "ndrc-36".to_owned() }.to_string();
-        assert!(early.contains("2026-07-10 is the first day on which") && early.contains("自2026-07-10（含当日）起"));
+        assert!(
+            early.contains("2026-07-10 is the first day on which")
+                && early.contains("自2026-07-10（含当日）起")
+        );
         assert!(Denial::NotAccepted.remedy().0.contains("`xinqiao repair accept CASE` first"));
     }
 }

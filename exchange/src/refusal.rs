@@ -249,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_remedy_takes_the_place_of_what_the_code_says() {
-        let refusal = Refusal::new(Code::CaseDenied, "the case is not accepted yet").remedied(("accept it", "请先受理"));
+        let refusal = Refusal::new(Code::CaseDenied, "the case is not accepted yet")
+            .remedied(("accept it", "请先受理"));
         assert_eq!(refusal.to_string(), "the case is not accepted yet: accept it");
         assert_eq!(codec::from_slice::<Refusal>(&codec::to_vec(&refusal)).unwrap(), refusal);
     }

@@ -283,7 +283,9 @@ pub(crate) fn next_due(context: &Context, turn: &Turn<'_>, case: &Case) -> Resul
 fn within_limit(materials: &[Digest]) -> Result<(), Halt> {
     if materials.len() > MATERIALS_MAX {
         return Err(denied(
-            format!("an application has at most {MATERIALS_MAX} papers / 一份申请最多附{MATERIALS_MAX}份材料"),
+            format!(
+                "an application has at most {MATERIALS_MAX} papers / 一份申请最多附{MATERIALS_MAX}份材料"
+            ),
             "join papers into fewer files",
             "请合并材料文件",
         )
@@ -724,7 +726,10 @@ fn said(context: &Context, turn: &Turn<'_>, index: u64) -> Result<Option<StatusF
 fn checked_reason(reason: String) -> Result<String, Refusal> {
     if reason.len() > REASON_BYTES_MAX {
         return Err(denied(
-            format!("a reason has at most {REASON_BYTES_MAX} bytes / 理由最长{REASON_BYTES_MAX}字节（约{}个汉字）", REASON_BYTES_MAX / 3),
+            format!(
+                "a reason has at most {REASON_BYTES_MAX} bytes / 理由最长{REASON_BYTES_MAX}字节（约{}个汉字）",
+                REASON_BYTES_MAX / 3
+            ),
             "say it shorter",
             "请缩短理由",
         ));
@@ -734,13 +739,11 @@ fn checked_reason(reason: String) -> Result<String, Refusal> {
 
 fn checked_ground(ground: String) -> Result<String, Refusal> {
     match checked_reason(ground)? {
-        ground if ground.is_empty() => {
-            Err(denied(
-                "a change of standing states its legal ground / 变更状态须写明依据",
-                "name the ground with --reason, an objection's answer with --ground",
-                "请用 --reason 写明依据；答复异议用 --ground",
-            ))
-        }
+        ground if ground.is_empty() => Err(denied(
+            "a change of standing states its legal ground / 变更状态须写明依据",
+            "name the ground with --reason, an objection's answer with --ground",
+            "请用 --reason 写明依据；答复异议用 --ground",
+        )),
         ground => Ok(ground),
     }
 }

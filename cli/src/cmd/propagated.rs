@@ -92,15 +92,11 @@ pub(crate) fn lines(checked: &CheckedCertificate, registry: &Registry) -> String
         let provisional = if due.provisional { " (provisional 暂定)" } else { "" };
         text.push_str(&format!("\n  to be acknowledged by 确认期限: {}{provisional}", due.date));
     }
-    let named = |member: &MemberId| format!("{:<8} ({})", member.as_str(), name_of(registry, member.as_str()));
+    let named =
+        |member: &MemberId| format!("{:<8} ({})", member.as_str(), name_of(registry, member.as_str()));
     let late = |at| if checked.late(at) { ", LATE 逾期" } else { "" };
     for (member, at) in &checked.acknowledged {
-        text.push_str(&format!(
-            "\n  {} acknowledged 已确认 {}{}",
-            named(member),
-            moment(*at),
-            late(*at)
-        ));
+        text.push_str(&format!("\n  {} acknowledged 已确认 {}{}", named(member), moment(*at), late(*at)));
     }
     for member in &checked.missing {
         text.push_str(&format!("\n  {} MISSING / 未确认{}", named(member), late(checked.at)));

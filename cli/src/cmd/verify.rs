@@ -309,12 +309,20 @@ pub(crate) fn artifact(
                 |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let text = format!(
                 "{}: entry {} of `{}`, acknowledged by {}; missing: {} / {}{}\n  subject and document number 号码与文号: {}",
-                if found.confirmed() { "certificate holds" } else { "certificate DOES NOT BELONG to this matter" },
+                if found.confirmed() {
+                    "certificate holds"
+                } else {
+                    "certificate DOES NOT BELONG to this matter"
+                },
                 checked.event.index,
                 checked.event.member,
                 names(checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect()),
                 names(checked.missing.iter().map(MemberId::as_str).collect()),
-                if found.confirmed() { "传播证明有效" } else { "传播证明与所填号码、文号不符" },
+                if found.confirmed() {
+                    "传播证明有效"
+                } else {
+                    "传播证明与所填号码、文号不符"
+                },
                 propagated::lines(&checked, registry),
                 found.line()
             );

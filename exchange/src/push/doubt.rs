@@ -1,11 +1,7 @@
 //! A day of publication that its publisher is asked about first: what follows from it cannot be taken back, or it is likely a
 //! slip. Clocks of the law count from that day ([`super::publish`]).
 
-use credit::{
-    id::RecordId,
-    rules::Clock,
-    value::Date,
-};
+use credit::{id::RecordId, rules::Clock, value::Date};
 use crypto::Timestamp;
 use ledger::store::View;
 
@@ -45,7 +41,8 @@ pub fn doubt(
     let rule = facts.tier.and_then(|_| repair::rule(context, facts).ok());
     if let (Some(rule), Some(decided), None) = (rule, facts.decided, facts.published) {
         let first = published_on(context, view, record)?.map_or(on, |first| first.min(on));
-        let end = rule.publicity_end(decided, first.max(decided)).filter(|_| rule.clock == Clock::Publication);
+        let end =
+            rule.publicity_end(decided, first.max(decided)).filter(|_| rule.clock == Clock::Publication);
         if let Some(end) = end.filter(|end| *end <= Date::from_timestamp(now)) {
             return asked(format!(
                 "counted from {on}, publicity under `{0}` ended on {end}: the record would expire at once, and that is never undone / 依规则集 {0}，自{on}起公示已于{end}期满，该信息将立即终止公示且不可恢复",
