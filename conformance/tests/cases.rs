@@ -12,7 +12,7 @@ use common::{
     files,
     foreign::Foreign,
     http,
-    rows::{Penalty, company, file},
+    rows::{self, Penalty, company, file},
     run, until,
 };
 use credit::{calendar::Calendar, repair::Deadline, value::Date};
@@ -62,7 +62,10 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     // An application through `js`.
     let paper = federation.file("performed", "proof of performance (example)\n");
     let apply = ["repair", "apply", "--authority", "sh", "--item", "CF", "--document", &penalty.document];
-    federation.at("js", &[&apply[..], &["--subject", &penalty.subject, "--paper", &paper]].concat()).done();
+    let taken = federation
+        .at("js", &[&apply[..], &["--subject", &penalty.subject, "--paper", &paper]].concat())
+        .done();
+    assert_eq!((&taken.json()["papers"], &taken.json()["warning"]), (&1.into(), &Value::Null));
     let case = until("the case is open", WAIT, || {
         cases(&federation, "sh", &[])["cases"].as_array().unwrap().first().cloned()
     });
@@ -82,7 +85,15 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
         })
     };
     taken("applied");
-    federation.at("sh", &["repair", "accept", id, "--clerk", "sh-07"]).done();
+    // Every refusal says what to do, in both languages.
+    let early = federation.at("sh", &["repair", "decide", id]).fails(1, &["not accepted yet / 案件尚未受理"]);
+    let remedy = |key: &str| early.json()["error"][key].as_str().unwrap().to_owned();
+    assert!(remedy("next").contains("run `xinqiao repair accept CASE` first"), "{early:?}");
+    assert!(remedy("next_zh").contains("请先执行 `xinqiao repair accept"), "{early:?}");
+    let past = ["--refuse", "材料不实（示例）", "--false-material", "--barred-until", "2020-01-01"];
+    federation.at("sh", &[&["repair", "decide", id][..], &past].concat()).fails(1, &["2020-01-01 is past"]);
+    let accepted = federation.at("sh", &["repair", "accept", id, "--clerk", "sh-07"]).done().json();
+    assert_eq!((&accepted["papers"], &accepted["state_zh"]), (&1.into(), &"已受理".into()));
     taken("accepted");
     assert_eq!(cases(&federation, "sh", &[])["cases"][0]["step"], "decide");
     clerks(&federation, id);
@@ -95,6 +106,9 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     // Nobody's step is next, and a decided case goes to nobody.
     federation.at("sh", &["case", "assign", id, "--clerk", "sh-07"]).fails(1, &["case.denied"]);
     assert_eq!(taken("refused")["reason"], "义务未履行（示例）");
+    let listed = run(&["case", "list", "--dir", &federation.text("sh")]).done().out;
+    let line = format!("refused 不予修复, CF of {}, record {}…", rows::decided(), &record[..12]);
+    assert!(listed.contains(&line), "{line} in {listed}");
     assert!(cases(&federation, "js", &["--authority", "js"])["taken"].as_array().unwrap().is_empty());
     let text = run(&["case", "list", "--dir", &federation.text("js")]).done().out;
     assert!(text.contains("not granted 不予修复") && text.contains("义务未履行（示例）"), "{text}");
@@ -113,9 +127,21 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     until("`js` hides it", WAIT, || (status(&federation, "js", record)? == "masked").then_some(()));
     federation.at("sh", &["record", "unmask", record, "--reason", "重整计划执行完毕（示例）"]).done();
     until("`js` shows it", WAIT, || (status(&federation, "js", record)? == "active").then_some(()));
+    let again = ["record", "unmask", record, "--reason", "另一依据（示例）"];
+    federation.at("sh", &again).fails(1, &["the record is active"]);
+    // A day of publication before the record was here is asked about first.
+    let early = ["record", "publish", record, "--on", &rows::decided().to_string()];
+    let asked = federation.at("sh", &early).fails(1, &["was taken in here"]);
+    assert!(asked.err.contains("say it again with --confirm"), "{asked:?}");
+    federation.at("sh", &[&early[..], &["--confirm"]].concat()).done();
+    // Whom to reconcile with is named, and is another member with a node.
+    federation.at("sh", &["reconcile", "--peer", "sh"]).fails(1, &["`sh` is this member itself"]);
+    federation.at("sh", &["reconcile", "--peer", "nobody"]).fails(1, &["member.unknown", "`nobody`"]);
 
     // Withdrawn: due for erasure at each member that holds it, and at no other.
-    federation.at("sh", &["record", "withdraw", record, "--reason", "处罚决定已撤销（示例）"]).done();
+    let withdrawn =
+        federation.at("sh", &["record", "withdraw", record, "--reason", "处罚决定已撤销（示例）"]);
+    propagated(&federation, &withdrawn.done().json()["event"].to_string(), &penalty);
     for holder in ["sh", "js"] {
         let due = until("the erasure is due", WAIT, || {
             cases(&federation, holder, &["--due"])["erasures"].as_array().unwrap().first().cloned()
@@ -141,6 +167,34 @@ fn the_counter_learns_the_outcome_and_what_is_masked_or_withdrawn_says_so() {
     }
 }
 
+/// The paper of a change of standing: tied to subject and number like a repair's, with the names of who is to acknowledge.
+fn propagated(federation: &Federation, event: &str, penalty: &Penalty) {
+    let (out, registry) = (federation.text("withdrawn"), federation.registry().display().to_string());
+    let about = ["--document", &penalty.document, "--item", "CF", "--subject"];
+    let drawn = |subject: &str| {
+        let verb = ["repair", "certificate", event, "--out", &out];
+        federation.at("sh", &[&verb[..], &about, &[subject]].concat())
+    };
+    drawn(&company(77)).fails(1, &["record.unknown"]);
+    until("everybody has acknowledged", WAIT, || {
+        let drawn = drawn(&penalty.subject).done().json();
+        drawn["missing"].as_array().unwrap().is_empty().then_some(())
+    });
+    let verified =
+        |subject: &str| run(&[&["verify", &out, "--registry", &registry][..], &about, &[subject]].concat());
+    let text = verified(&penalty.subject).done().out;
+    let name = "js       (js)";
+    for word in ["withdraw 撤销", "确认期限", "与签名一致", name] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    assert!(!text.contains("LATE"), "{text}");
+    let stranger = verified(&company(77));
+    assert!(
+        stranger.code == Some(1) && stranger.out.starts_with("certificate DOES NOT BELONG"),
+        "{stranger:?}"
+    );
+}
+
 /// The list by clerk: of who accepted, and after the case is assigned of who has it now.
 fn clerks(federation: &Federation, case: &str) {
     let of = |clerk: &str| cases(federation, "sh", &["--clerk", clerk])["cases"].as_array().unwrap().len();
@@ -162,7 +216,8 @@ fn refusal(federation: &Federation, case: &str, penalty: &Penalty) {
     let about = ["--document", &penalty.document, "--item", "CF", "--subject", &penalty.subject];
     federation.at("sh", &[&["repair", "certify", case, "--out", &out][..], &about].concat()).done();
     let page = std::fs::read_to_string(&out).unwrap();
-    for word in ["不予信用修复", "义务未履行（示例）", "受理日期", "行政复议", &penalty.document]
+    let body = "<th>认定单位</th><td>示例市交通执法机构（虚构）</td>";
+    for word in ["不予信用修复", "义务未履行（示例）", "受理日期", "行政复议", &penalty.document, body]
     {
         assert!(page.contains(word), "{word} in {page}");
     }
@@ -178,12 +233,23 @@ fn refusal(federation: &Federation, case: &str, penalty: &Penalty) {
 /// The subject's certificate in each of its forms: made by the authority, checked with the registry alone.
 fn certificates(federation: &Federation, warning: &Penalty) {
     let apply = ["repair", "apply", "--authority", "sh", "--item", "CF", "--document", &warning.document];
-    federation.at("sh", &[&apply[..], &["--subject", &warning.subject]].concat()).done();
+    let taken = federation.at("sh", &[&apply[..], &["--subject", &warning.subject]].concat()).done().json();
+    assert!(taken["warning"].as_str().unwrap().contains("WITHOUT A PAPER"), "{taken}");
     let open = cases(federation, "sh", &[])["cases"].as_array().unwrap().clone();
     let case = open.iter().find(|case| case["state"] == "applied").unwrap();
     let (id, record) = (case["case"].as_str().unwrap(), case["record"].as_str().unwrap());
-    federation.at("sh", &["repair", "accept", id]).done();
+    assert!(
+        run(&["repair", "accept", id, "--dir", &federation.text("sh")])
+            .done()
+            .out
+            .contains("缺履行完毕证明与信用承诺书")
+    );
+    federation.at("sh", &["record", "publish", record]).done();
     let event = federation.at("sh", &["repair", "decide", id]).done().json()["event"].to_string();
+    // What is repaired has ended: it is neither hidden nor ended again.
+    federation
+        .at("sh", &["record", "expire", record, "--reason", "示例"])
+        .fails(1, &["the record is repaired", "“已修复”"]);
     let registry = federation.registry().display().to_string();
     let verified = |args: &[&str]| run(&[&["--json", "verify", "--registry", &registry], args].concat());
     let certify = |form: &str, more: &[&str]| {
@@ -209,6 +275,26 @@ fn certificates(federation: &Federation, warning: &Penalty) {
     let other = text.replace(record, &"0".repeat(64));
     let other = federation.file("other.json", other);
     verified(&[&other]).fails(1, &["`record` is not what is signed"]);
+    // Nor may a word stand in it that nobody has signed, or one be missing.
+    assert_eq!(read["published_by"], "publisher");
+    for (from, to, why) in [
+        ("\"kind\":", "\"effect\": \"全部记录予以删除\", \"kind\":", "`effect` is not what is signed"),
+        (
+            "\"published_by\": \"publisher\"",
+            "\"published_by\": \"file\"",
+            "`published_by` is not what is signed",
+        ),
+        ("示例市交通执法机构", "另一机构", "`deciding_body` is not what is signed"),
+        ("\"tier\": \"minor\"", "\"tears\": \"minor\"", "is not what is signed"),
+    ] {
+        assert!(text.contains(from), "{from} in {text}");
+        verified(&[&federation.file("other.json", text.replace(from, to))]).fails(1, &[why]);
+    }
+    let shown = run(&["verify", "--registry", &registry, &json]).done().out;
+    for word in ["认定单位: 示例市交通执法机构（虚构）", "公示日期: ", "（公示单位告知）", "尚未核对所涉主体"]
+    {
+        assert!(shown.contains(word), "{word} in {shown}");
+    }
 
     let (made, cose) = certify("cose", &[]);
     made.done();
@@ -245,6 +331,14 @@ fn certificates(federation: &Federation, warning: &Penalty) {
     assert_eq!(numbers(&warning.subject, &warning.document), (Some(0), "matches".into()));
     assert_eq!(numbers(&stranger, &warning.document), (Some(1), "does-not-match".into()));
     assert_eq!(numbers(&warning.subject, "示〔2026〕9号"), (Some(1), "does-not-match".into()));
+    // The first line says so too.
+    let first = |subject: &str| {
+        let about = ["--subject", subject, "--document", &warning.document, "--item", "CF"];
+        run(&[&["verify", "--registry", &registry, "--text", code][..], &about].concat()).out
+    };
+    assert!(first(&warning.subject).starts_with("repair certificate holds / 信用修复证明有效\n"));
+    assert!(first(&stranger).starts_with("repair certificate DOES NOT HOLD"), "{}", first(&stranger));
+    assert!(!first(&stranger).contains("证明有效"));
     // The page as a file: it holds as it is; with another's number, date or words it does not.
     let whole = verified(&[&printed]).done().json();
     assert_eq!((&whole["about"], &whole["record"]), (&"matches".into(), &record.into()));

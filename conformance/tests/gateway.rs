@@ -256,7 +256,8 @@ fn outcomes(sandbox: &Sandbox, caller: &mut Caller, key: &str) {
     assert!(!member(&adverse, "sh")["withheld"].as_array().unwrap().is_empty());
     assert!(of_item(&ask("repaired"), "CF").is_empty() && of_item(&ask("masked"), "CF").is_empty());
     let disputed = ask("disputed");
-    assert_eq!(of_item(&disputed, "CF")[0]["standing"], "disputed");
+    let marked = of_item(&disputed, "CF")[0];
+    assert_eq!((&marked["standing"], &marked["disputed_when_asked"]), (&"disputed".into(), &true.into()));
     let revoked = ask("grant-revoked");
     assert!(revoked["members"].as_array().unwrap().iter().all(|m| m["outcome"] == "denied"));
     assert_eq!(member(&revoked, "js")["withheld"][0]["rule"], "grant-revoked");

@@ -12,8 +12,8 @@ use credit::{
     rules::AuthorityKind,
     status::{Change, Status},
 };
-use crypto::Timestamp;
-use exchange::{member::Input, repair::Finding, wire::Response};
+use crypto::{Digest, Timestamp};
+use exchange::{kept, member::Input, repair::Finding, wire::Response};
 use world::{BANK, JS, OUTLET, Penalty, SH, World, at, date};
 
 fn due(day: &str) -> Option<Deadline> {
@@ -64,7 +64,17 @@ fn an_objection_marks_the_record_everywhere_at_once_and_is_answered_once() {
     assert!(why(world.answer(3, Finding::Withdrawn)).contains("repair decide"));
     assert!(why(world.answer(1, Finding::Rejected(String::new()))).contains("states its reason"));
 
+    // Asked meanwhile, a bank is told of the mark.
+    world.until(at("2026-02-12", 9).plus_ms(1_000));
+    assert!(world.ask(2)[0].disputed);
+    let (asked, sh) = (world.now, world.nodes[SH].id.clone());
+    let over =
+        |world: &World, asked| kept::dispute_ended(&world.nodes[BANK].disk, &sh, &record, asked).unwrap();
+    assert!(!over(&world, asked));
+    world.until(at("2026-02-12", 9).plus_ms(2_000));
     world.answer(1, Finding::Rejected("the record is right".to_owned()));
+    // What it keeps says from now on what is so, and one end is no end of a later objection.
+    assert!(over(&world, asked) && !over(&world, world.now));
     for member in [SH, JS, OUTLET, BANK] {
         assert_eq!(world.status(member, record), Status::Active);
     }
@@ -78,6 +88,41 @@ fn an_objection_marks_the_record_everywhere_at_once_and_is_answered_once() {
     // A later objection is another case, with another mark.
     world.object(JS, "G-1", 4);
     assert_eq!((world.status(BANK, record), marks(&world).len()), (Status::Disputed, 2));
+    assert!(!over(&world, asked));
+}
+
+#[test]
+fn a_change_that_changes_nothing_is_refused_with_the_present_standing() {
+    let mut world = World::new(at("2026-02-12", 9));
+    let record = world.collect(SH, &Penalty::general("G-1", "2026-01-05"));
+    let paper = Some(Digest([3; 32]));
+    // Never hidden, it cannot be shown again: whoever publishes it would be told to do so anew.
+    let never = why(world.change(SH, record, Change::Unmask, None));
+    assert!(
+        never.contains("the record is active, and `unmask` changes nothing") && never.contains("“正常”"),
+        "{never}"
+    );
+    let entries = |world: &World| world.statements(SH).len();
+    let masked = world.change(SH, record, Change::Mask, paper);
+    let before = entries(&world);
+    // A retry is answered with the entry that there is; another paper is not a retry.
+    assert_eq!(world.change(SH, record, Change::Mask, paper), masked);
+    assert!(
+        why(world.change(SH, record, Change::Mask, Some(Digest([4; 32])))).contains("the record is masked")
+    );
+    assert_eq!(entries(&world), before);
+    world.change(SH, record, Change::Unmask, None);
+    // What has ended is neither hidden nor ended again; the act behind it can still be revoked.
+    world.change(SH, record, Change::Expire, None);
+    let before = entries(&world);
+    assert!(
+        why(world.change(SH, record, Change::Mask, Some(Digest([5; 32])))).contains("the record is expired")
+    );
+    assert!(matches!(world.change(SH, record, Change::Expire, None), Response::Receipt(_)), "a retry");
+    assert_eq!(entries(&world), before);
+    assert!(matches!(world.change(SH, record, Change::Withdraw, None), Response::Receipt(_)));
+    assert!(why(world.change(SH, record, Change::Expire, paper)).contains("the record is withdrawn"));
+    assert_eq!(world.status(SH, record), Status::Withdrawn);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use exchange::{
     answer::Answer,
     logs::LogName,
     member::Input,
-    push::{self, copy, publish},
+    push::{self, copy, doubt, publish},
     read,
     refusal::Code,
     tables::{self, Key},
@@ -604,4 +604,26 @@ fn fsck_is_silent_about_pushes_and_finds_what_was_changed() {
     let row: push::PushRow = tables::row(&world.nodes[SH].disk, &Key::push(&record)).unwrap().unwrap();
     world.damage(SH, &Key::push(&record), Some(codec::to_vec(&push::PushRow { index: Some(7), ..row })));
     assert_eq!(world.fsck(SH).len(), 1);
+}
+
+#[test]
+fn a_day_that_ends_a_record_or_lies_before_it_came_is_asked_about_first() {
+    // Handed in years late, about a company at home: what is said of its publication is this authority's word alone.
+    let mut world = World::with_region(at("2030-01-07", 9), "310000");
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第9号", "2026-01-05"));
+    let doubt = |day: &str| {
+        let node = &world.nodes[SH];
+        doubt::doubt(&node.context, &node.disk, &record, date(day), world.now).unwrap().map(|r| r.detail)
+    };
+    let ends = doubt("2026-02-01").unwrap();
+    assert!(ends.contains("would expire at once") && ends.contains("ended on 2027-02-01"), "{ends}");
+    let early = doubt("2030-01-06").unwrap();
+    assert!(early.contains("before 2030-01-07, when the record was taken in here"), "{early}");
+    assert_eq!(doubt("2030-01-07"), None);
+    // At a member that is not its authority, of which one is this, nothing is known of it.
+    let node = &world.nodes[JS];
+    assert_eq!(
+        doubt::doubt(&node.context, &node.disk, &record, date("2026-02-01"), world.now).unwrap(),
+        None
+    );
 }

@@ -82,7 +82,9 @@ fn a_repair_by_one_is_a_repair_by_the_other_with_its_own_entry() {
     let about = About { item: item(), document: "G-1".into(), subject: subject() };
     let draw_up = |about| {
         let (event, salt) = (Which::Entry(event as u64), Digest([7; 32]));
-        certificate::draw_up(&node.context, &node.disk, event, about, salt, world.now).unwrap().unwrap()
+        certificate::draw_up(&node.context, &node.disk, event, about, salt, &|_| None, world.now)
+            .unwrap()
+            .unwrap()
     };
     let (said, _) = draw_up(Some(&about)).verify(&world.nodes[SH].context.registry).unwrap();
     assert_eq!((said.decision.record, said.decision.recognises()), (js, true));
@@ -137,7 +139,8 @@ fn on_conflict_credit_china_prevails() {
     let node = &other.nodes[SH];
     let of = |case| {
         let (which, salt) = (Which::Case(CaseId([case; 16])), Digest([7; 32]));
-        let drawn = certificate::draw_up(&node.context, &node.disk, which, None, salt, other.now).unwrap();
+        let drawn =
+            certificate::draw_up(&node.context, &node.disk, which, None, salt, &|_| None, other.now).unwrap();
         drawn.map(|drawn| drawn.verify(&other.nodes[JS].context.registry).unwrap())
     };
     for (case, reason, declined) in [(1, "义务未履行（示例）", false), (5, "材料不全（示例）", true)]

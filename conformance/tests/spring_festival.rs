@@ -109,10 +109,11 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     assert_eq!(world.alerts_of(SH, "`bank-a` was to acknowledge it by 2026-03-09"), 1);
     let drawn = |world: &World| {
         let node = &world.nodes[SH];
-        read::certificate(&node.context, &node.disk, event, world.now).unwrap().unwrap()
+        read::certificate(&node.context, &node.disk, event, None, world.now).unwrap().unwrap()
     };
     let missed = drawn(&world).verify(&world.nodes[JS].context.registry).unwrap();
     assert_eq!(missed.missing, [world.nodes[BANK].id.clone()], "the certificate names it");
+    assert!(missed.due == due("2026-03-09") && missed.late(missed.at), "and says since when it is late");
 
     // Back again it acknowledges in its own log, which convicts it if it uses the record after that.
     world.cut.clear();
@@ -132,12 +133,16 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     let names: Vec<&str> = checked.acknowledged.iter().map(|(member, _)| member.as_str()).collect();
     assert_eq!((names, checked.missing.len()), (vec!["js", "xyd", "bank-a"], 0));
     assert!(checked.platforms_checked, "no platform of the registry in force is left out");
+    let late: Vec<&str> =
+        checked.acknowledged.iter().filter(|(_, at)| checked.late(*at)).map(|(m, _)| m.as_str()).collect();
+    assert_eq!(late, ["bank-a"]);
     assert!(codec::to_vec(&Artifact::Certificate(propagated)).len() < 10_000);
     let node = &world.nodes[SH];
     let about = About { item: item(), document: "沪示罚2025第1号".into(), subject: subject() };
     let (context, disk, salt) = (&node.context, &node.disk, Digest([7; 32]));
     let draw_up = |event, about| {
-        certificate::draw_up(context, disk, Which::Entry(event), about, salt, world.now).unwrap()
+        let key = |slot| node.tree.key(slot);
+        certificate::draw_up(context, disk, Which::Entry(event), about, salt, &key, world.now).unwrap()
     };
     let certificate = draw_up(event, Some(&about)).unwrap();
     let (said, proven) = certificate.verify(&registry).unwrap();
@@ -185,7 +190,8 @@ fn a_penalty_from_decision_to_repair_across_the_spring_festival() {
     world.change(SH, record, Change::Withdraw, None);
     let node = &world.nodes[SH];
     let drawn =
-        certificate::draw_up(&node.context, &node.disk, Which::Case(case), None, salt, world.now).unwrap();
+        certificate::draw_up(&node.context, &node.disk, Which::Case(case), None, salt, &|_| None, world.now)
+            .unwrap();
     assert_eq!(drawn.unwrap_err().known(), Some(Code::CaseDenied));
 }
 

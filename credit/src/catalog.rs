@@ -204,6 +204,12 @@ impl Item {
         self.fields.iter().find(|field| field.column == column)
     }
 
+    /// The column that names the deciding body (认定单位), beside that of its code: `CF_CFJG` beside `CF_CFJGDM`.
+    pub fn authority_name(&self) -> Option<&Field> {
+        let code = self.field(self.authority_field?)?;
+        self.field_by_column(code.column.strip_suffix("DM")?)
+    }
+
     /// Whether `id` is a column that names the subject. Its value is kept once, as field 0.
     pub fn names_subject(&self, id: FieldId) -> bool {
         self.uscc_field == Some(id) || self.resident_field == Some(id)
@@ -687,6 +693,9 @@ mod tests {
         for item in catalog.items() {
             assert!(item.authority_field.is_some() && item.decided_field.is_some(), "{}", item.id);
             assert!(item.fields.iter().all(|f| f.class != FieldClass::Never));
+            // A certificate of repair says who decided: everybody may see that name.
+            let body = item.authority_name().unwrap();
+            assert!(!item.repairable || body.class == FieldClass::Public, "{}", item.id);
             let headings: Vec<_> =
                 item.fields.iter().flat_map(|f| [&f.column, &f.name].into_iter().chain(&f.aliases)).collect();
             let unique: BTreeSet<_> = headings.iter().map(|h| normalize_document_number(h)).collect();

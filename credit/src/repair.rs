@@ -49,6 +49,14 @@ impl Matter {
         }
     }
 
+    /// The English word with its article.
+    const fn en(self) -> &'static str {
+        match self {
+            Self::Repair => "a repair",
+            Self::Objection => "an objection",
+        }
+    }
+
     /// The legal term.
     pub const fn zh(self) -> &'static str {
         match self {
@@ -113,19 +121,28 @@ pub enum Denial {
         /// The one it is about.
         matter: Matter,
     },
-    /// The case is not in the state the step needs.
+    /// The case waits for its acceptance first.
+    NotAccepted,
+    /// The case is past that step.
     WrongState {
-        /// The state it is in.
+        /// The state it is in ([`Case::state`]).
         state: &'static str,
+        /// The same in Chinese.
+        zh: &'static str,
     },
     /// The case has as many applications as it can hold.
     TooManyApplications,
     /// The ban ends on another day than was stated.
     OtherBan {
-        /// By the rule set.
+        /// Its last day by the rule set.
         until: Date,
         /// Which.
         rule: String,
+    },
+    /// The last day that was stated for a ban is not ahead.
+    BanOver {
+        /// That day.
+        until: Date,
     },
     /// The rule set does not provide how long false material bars.
     NoBan {
@@ -135,27 +152,82 @@ pub enum Denial {
 }
 
 impl fmt::Display for Denial {
+    /// What does not fit, in English and in Chinese.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooEarly { earliest, rule } => {
-                write!(f, "minimum publicity under `{rule}` lasts until {earliest}")
-            }
+            Self::TooEarly { earliest, rule } => write!(
+                f,
+                "minimum publicity under `{rule}` is not over: {earliest} is the first day on which a repair may be granted / 依规则集 {rule}，最短公示期未满，自{earliest}（含当日）起方可准予修复"
+            ),
             Self::NotProvided { rule } => write!(
                 f,
-                "`{rule}` does not provide from when repair may be applied for; refuse it, or let who decided the matter say"
+                "`{rule}` does not provide from when repair may be applied for / 规则集 {rule} 未规定可申请修复的时间"
             ),
-            Self::OtherMatter { matter: Matter::Repair } => {
-                f.write_str("the case is about a repair, which is accepted and decided (`repair accept`, `repair decide`)")
+            Self::OtherMatter { matter } => {
+                write!(f, "the case is about {} / 该案件为{}案件", matter.en(), matter.zh())
             }
-            Self::OtherMatter { matter: Matter::Objection } => {
-                f.write_str("the case is about an objection, which is answered (`dispute resolve`)")
-            }
-            Self::WrongState { state } => write!(f, "the case is already {state}"),
-            Self::TooManyApplications => write!(f, "the case holds {APPLICATIONS_PER_CASE_MAX} applications"),
-            Self::OtherBan { until, rule } => write!(f, "under `{rule}` the ban lasts until {until}"),
+            Self::NotAccepted => f.write_str("the case is not accepted yet / 案件尚未受理"),
+            Self::WrongState { state, zh } => write!(f, "the case is already {state} / 案件状态：{zh}"),
+            Self::TooManyApplications => write!(
+                f,
+                "the case holds {APPLICATIONS_PER_CASE_MAX} applications, the most there can be / 案件已有{APPLICATIONS_PER_CASE_MAX}份申请，已达上限"
+            ),
+            Self::OtherBan { until, rule } => write!(
+                f,
+                "under `{rule}` {until} is the last day of the ban / 依规则集 {rule}，限制再次申请至{until}止"
+            ),
+            Self::BanOver { until } => write!(
+                f,
+                "{until} is past or today, and no last day of a ban / {until}不晚于今日，不能作为限制再次申请的末日"
+            ),
             Self::NoBan { rule } => write!(
                 f,
-                "`{rule}` does not provide how long false material bars from applying; state the last day by the order itself"
+                "`{rule}` does not provide how long false material bars from applying / 规则集 {rule} 未规定材料不实后限制再次申请的期限"
+            ),
+        }
+    }
+}
+
+impl Denial {
+    /// What to do, in English and in Chinese.
+    pub const fn remedy(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::TooEarly { .. } => (
+                "decide on that day or later; to refuse it now, `xinqiao repair decide CASE --refuse REASON`",
+                "请于该日或之后再作决定；现在不予修复请用 `xinqiao repair decide 案件 --refuse 理由`",
+            ),
+            Self::NotProvided { .. } => (
+                "refuse it with `xinqiao repair decide CASE --refuse REASON`, or let who decided the matter say",
+                "请用 `xinqiao repair decide 案件 --refuse 理由` 不予修复，或由作出原决定的单位明确",
+            ),
+            Self::OtherMatter { matter: Matter::Repair } => (
+                "accept and decide it: `xinqiao repair accept CASE`, then `xinqiao repair decide CASE`",
+                "请先后执行 `xinqiao repair accept 案件` 与 `xinqiao repair decide 案件`",
+            ),
+            Self::OtherMatter { matter: Matter::Objection } => {
+                ("answer it with `xinqiao dispute resolve CASE`", "请用 `xinqiao dispute resolve 案件` 答复")
+            }
+            Self::NotAccepted => (
+                "run `xinqiao repair accept CASE` first, or refuse it with `xinqiao repair decide CASE --refuse REASON`",
+                "请先执行 `xinqiao repair accept 案件`；不予受理请用 `xinqiao repair decide 案件 --refuse 理由`",
+            ),
+            Self::WrongState { .. } => (
+                "see `xinqiao case list`: an accepted case is decided with `xinqiao repair decide CASE`, a decided one stays as it is, and the subject may apply anew",
+                "请用 `xinqiao case list` 查看：已受理的用 `xinqiao repair decide 案件` 作出决定；已决定的不再变更，申请人可重新申请",
+            ),
+            Self::TooManyApplications => (
+                "decide the case; every counter that has applied learns the outcome",
+                "请就该案件作出决定；各受理窗口均会获知结果",
+            ),
+            Self::OtherBan { .. } => {
+                ("leave out --barred-until, or give that day", "请去掉 --barred-until，或填写该日")
+            }
+            Self::BanOver { .. } => {
+                ("give a later day with --barred-until", "请用 --barred-until 填写今日之后的日期")
+            }
+            Self::NoBan { .. } => (
+                "state the last day with --barred-until DATE, by the order itself",
+                "请依据规定本身，用 --barred-until 日期 写明末日",
             ),
         }
     }
@@ -253,7 +325,8 @@ impl FalseMaterial {
             (Some(until), Some(stated)) if until == stated => Ok(until),
             (Some(until), Some(_)) => Err(Denial::OtherBan { until, rule: rule_set }),
             (None, Some(stated)) if stated > today => Ok(stated),
-            (None, _) => Err(Denial::NoBan { rule: rule_set }),
+            (None, Some(until)) => Err(Denial::BanOver { until }),
+            (None, None) => Err(Denial::NoBan { rule: rule_set }),
         }
     }
 }
@@ -561,6 +634,27 @@ impl Case {
         }
     }
 
+    /// The same as its parties call it.
+    pub fn state_zh(&self) -> &'static str {
+        match (self, self.matter()) {
+            (Case::Applied(_), Matter::Repair) => "待受理",
+            (Case::Applied(_), Matter::Objection) => "待答复",
+            (Case::Accepted(_), _) => "已受理",
+            (Case::Decided(d), Matter::Repair) if d.granted => "准予修复",
+            (Case::Decided(d), Matter::Objection) if d.granted => "异议成立",
+            // Not accepted, or closed because its record has ended.
+            (Case::Decided(d), Matter::Repair) if d.declined => "不予受理（终结）",
+            (Case::Decided(d), Matter::Objection) if d.declined => "终结",
+            (Case::Decided(_), Matter::Repair) => "不予修复",
+            (Case::Decided(_), Matter::Objection) => "异议不成立",
+        }
+    }
+
+    /// That it is past a step.
+    pub fn wrong_state(&self) -> Denial {
+        Denial::WrongState { state: self.state(), zh: self.state_zh() }
+    }
+
     /// What it is about.
     pub fn matter(&self) -> Matter {
         self.applied().matter
@@ -578,7 +672,7 @@ impl Case {
     pub fn into_applied(self) -> Result<Applied, Denial> {
         match self {
             Case::Applied(applied) => Ok(applied),
-            other => Err(Denial::WrongState { state: other.state() }),
+            other => Err(other.wrong_state()),
         }
     }
 
@@ -586,8 +680,8 @@ impl Case {
     pub fn into_accepted(self) -> Result<Accepted, Denial> {
         match self {
             Case::Accepted(accepted) => Ok(accepted),
-            Case::Applied(_) => Err(Denial::WrongState { state: "applied, and not accepted yet" }),
-            other => Err(Denial::WrongState { state: other.state() }),
+            Case::Applied(_) => Err(Denial::NotAccepted),
+            other => Err(other.wrong_state()),
         }
     }
 }
@@ -687,7 +781,43 @@ mod tests {
         // The number in Order 36 was not legible.
         let new = book.rule(AuthorityKind::GENERAL, date("2026-04-01"), Tier::General).unwrap();
         assert!(matches!(found(None).until(new, today), Err(Denial::NoBan { .. })));
-        assert!(matches!(found(Some(today)).until(new, today), Err(Denial::NoBan { .. })));
+        // A ban that is over when it is found would bar nobody.
+        for past in [today, date("2026-01-01")] {
+            assert_eq!(found(Some(past)).until(new, today), Err(Denial::BanOver { until: past }));
+        }
         assert_eq!(found(Some(stated)).until(new, today), Ok(stated));
+    }
+
+    #[test]
+    fn a_denial_says_in_both_languages_what_does_not_fit_and_what_to_do() {
+        let (rule, until) = ("ndrc-36".to_owned(), date("2026-07-10"));
+        let waiting = applied("2026-04-01", &Calendar::builtin());
+        let denials = [
+            Denial::TooEarly { earliest: until, rule: rule.clone() },
+            Denial::NotProvided { rule: rule.clone() },
+            Denial::OtherMatter { matter: Matter::Repair },
+            Denial::OtherMatter { matter: Matter::Objection },
+            waiting.clone().into_accepted().unwrap_err(),
+            waiting.wrong_state(),
+            Denial::TooManyApplications,
+            Denial::OtherBan { until, rule: rule.clone() },
+            Denial::BanOver { until },
+            Denial::NoBan { rule },
+        ];
+        let han = |text: &str| text.chars().any(|letter| ('一'..='龥').contains(&letter));
+        for denial in denials {
+            let said = denial.to_string();
+            let (en, zh) = said.split_once(" / ").unwrap();
+            assert!(!han(en) && han(zh), "{said}");
+            let (en, zh) = denial.remedy();
+            assert!(!han(en) && han(zh), "{said}");
+        }
+        // The day is the first one, and not the last one of something.
+        let early = Denial::TooEarly { earliest: until, rule: "ndrc-36".to_owned() }.to_string();
+        assert!(
+            early.contains("2026-07-10 is the first day on which")
+                && early.contains("自2026-07-10（含当日）起")
+        );
+        assert!(Denial::NotAccepted.remedy().0.contains("`xinqiao repair accept CASE` first"));
     }
 }

@@ -8,6 +8,7 @@ use credit::{
     grant::Grant,
     id::{MemberId, RecordId},
     question::Question,
+    repair::Deadline,
 };
 use crypto::{
     Bytes, Digest, Timestamp,
@@ -101,6 +102,9 @@ pub struct Certificate {
     /// The authority's word about all recipients.
     #[n(2)]
     pub word: Signed<Propagation>,
+    /// 32 random bytes: the salt of [`Propagation::about`], absent as that is.
+    #[n(3)]
+    pub salt: Option<Digest>,
 }
 
 /// Said and signed when the certificate is drawn up: to whom the event goes, and who of them has acknowledged it by then.
@@ -128,6 +132,28 @@ pub struct Propagation {
     /// When this was said, by the authority's clock.
     #[n(6)]
     pub at: Timestamp,
+    /// The last day for acknowledging, where the rules give one.
+    #[n(7)]
+    pub due: Option<Deadline>,
+    /// The application was refused before it was accepted (不予受理).
+    #[n(8)]
+    #[cbor(default)]
+    pub declined: bool,
+    /// Commitment to subject, document number and item ([`About::commitment`](crate::certificate::About::commitment)),
+    /// where they were given.
+    #[n(9)]
+    pub about: Option<Digest>,
+}
+
+/// What an authority knows of an event besides its entry, for its certificate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// The last day for acknowledging.
+    pub due: Option<Deadline>,
+    /// The application was refused before it was accepted.
+    pub declined: bool,
+    /// Commitment to whom and what it is about, and its salt.
+    pub about: Option<(Digest, Digest)>,
 }
 
 impl Statement for Propagation {
@@ -151,6 +177,19 @@ pub struct CheckedCertificate {
     pub registry: u64,
     /// Whether the verifier has that version, so that no platform of it is left out.
     pub platforms_checked: bool,
+    /// The last day for acknowledging, where the rules give one.
+    pub due: Option<Deadline>,
+    /// The application was refused before it was accepted.
+    pub declined: bool,
+    /// Commitment to subject, document number and item, and its salt.
+    pub about: Option<(Digest, Digest)>,
+}
+
+impl CheckedCertificate {
+    /// Whether something done, or not done by then, is late.
+    pub fn late(&self, at: Timestamp) -> bool {
+        self.due.is_some_and(|due| at >= due.passed_at())
+    }
 }
 
 impl Certificate {
@@ -161,15 +200,27 @@ impl Certificate {
         acknowledged: Vec<Receipt>,
         mut missing: Vec<MemberId>,
         (registry, registry_digest): (u64, Digest),
+        Beside { due, declined, about }: Beside,
         now: Timestamp,
     ) -> Self {
         let (index, leaf) = (event.index, leaf_hash(&event.entry));
         let mut told: Vec<MemberId> = acknowledged.iter().map(|r| r.member.clone()).collect();
         told.sort_unstable();
         missing.sort_unstable();
-        let said =
-            Propagation { index, leaf, registry, registry_digest, acknowledged: told, missing, at: now };
-        Self { event, acknowledged, word: context.sign(now, &said) }
+        let (about, salt) = about.unzip();
+        let said = Propagation {
+            index,
+            leaf,
+            registry,
+            registry_digest,
+            acknowledged: told,
+            missing,
+            at: now,
+            due,
+            declined,
+            about,
+        };
+        Self { event, acknowledged, word: context.sign(now, &said), salt }
     }
 
     /// Checks the event, the authority's word about its recipients, every acknowledgement, that each speaks of this event,
@@ -187,6 +238,10 @@ impl Certificate {
             return Err(refuse(
                 "the word about its recipients is another member's, or about another entry".to_owned(),
             ));
+        }
+        // Without its salt it would fit any number.
+        if said.about.is_some() != self.salt.is_some() {
+            return Err(refuse("its salt was taken out or put in".to_owned()));
         }
         let recipients: BTreeSet<&MemberId> = said.acknowledged.iter().chain(&said.missing).collect();
         if recipients.len() != said.acknowledged.len() + said.missing.len() {
@@ -234,6 +289,9 @@ impl Certificate {
             at: said.at,
             registry: said.registry,
             platforms_checked,
+            due: said.due,
+            declined: said.declined,
+            about: said.about.zip(self.salt),
         })
     }
 }

@@ -23,6 +23,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::Context,
     refusal::{Code, Halt},
+    repair,
     tables::{self, Key, RecordRow},
     turn::Turn,
 };
@@ -114,13 +115,15 @@ pub(crate) fn hold_against(context: &Context, turn: &Turn<'_>, facts: &RecordFac
         let here = own && row.tag.is_some_and(|tag| ban_mark(&tag.0, &case.0) == ban.mark);
         let subject = row.subject.map(|subject| ban_mark(&subject.0, &case.0));
         if here || subject.is_some() && subject == ban.everywhere {
-            return Halt::refuse(
-                Code::CaseDenied,
+            let last = ban.until;
+            return Err(repair::denied(
                 format!(
-                    "under `{rule}` the subject may not apply until {} has passed: `{author}` found the material of case {case} false / 因材料不实，{}前不得再次申请",
-                    ban.until, ban.until
+                    "under `{rule}` the subject may not apply until {last} has passed: `{author}` found the material of case {case} false / 因材料不实，依规则集 {rule}，至{last}止不得再次申请"
                 ),
-            );
+                "apply after that day",
+                "请在该日之后申请",
+            )
+            .into());
         }
     }
     Ok(())

@@ -11,19 +11,23 @@
 //! *Not here*: who has acknowledged the decision ([`crate::artifact::Certificate`]).
 
 use credit::{
+    catalog::{FieldClass, Item},
     entry::{Changed, StatusFact},
     id::{CaseId, ItemId, MemberId, RecordId},
     normalize::normalize_document_number,
+    record::{RecordFacts, SealedRecord, read_content},
     repair::{Case, Matter},
     rules::Tier,
     status::{Change, Standing, Status},
     subject::SubjectId,
-    value::Date,
+    value::{Date, Value},
 };
 use crypto::{
     Digest, Timestamp, codec,
     commit::told_commitment,
+    keytree::Slot,
     label::Label,
+    seal::RecordKey,
     sign::{Signed, Statement},
 };
 use ledger::{log, store::View, tree::LeafIndex};
@@ -38,6 +42,7 @@ use crate::{
     recognise,
     refusal::{Code, Fault, Refusal},
     registry::Registry,
+    repair,
     tables::{self, Key, OutcomeRow, RecordRow},
 };
 
@@ -124,7 +129,7 @@ impl Statement for RepairStatement {
     const LABEL: Label = Label::SignRepair;
 }
 
-/// What is known of the matter without opening a field; it names nobody.
+/// What is known of the matter; it names no subject.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Facts {
@@ -134,12 +139,48 @@ pub struct Facts {
     /// Day of the penalty or finding.
     #[n(1)]
     pub decided: Option<Date>,
-    /// Day of publication, where the file told it.
+    /// Day of publication, where it is known.
     #[n(2)]
     pub published: Option<Date>,
     /// How grave it is (失信程度).
     #[n(3)]
     pub tier: Option<Tier>,
+    /// The body that decided (认定单位), as the record names it, where everybody may see that name.
+    #[n(4)]
+    pub body: Option<String>,
+    /// Whose word the day of publication is.
+    #[n(5)]
+    pub published_by: Option<PublishedBy>,
+}
+
+/// Whose word a day of publication is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum PublishedBy {
+    /// The department's, in its file.
+    #[n(0)]
+    File,
+    /// That of the member that publishes the record.
+    #[n(1)]
+    Publisher,
+}
+
+impl PublishedBy {
+    /// English word, as in `--json`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Publisher => "publisher",
+        }
+    }
+
+    /// As it stands on paper.
+    pub const fn zh(self) -> &'static str {
+        match self {
+            Self::File => "数源单位文件所载",
+            Self::Publisher => "公示单位告知",
+        }
+    }
 }
 
 /// Which decision a certificate is wanted of.
@@ -183,6 +224,12 @@ impl About {
         let document = normalize_document_number(&self.document);
         let content = codec::to_vec(&(&self.subject, &document, &self.item));
         told_commitment(Label::RepairSubject, &salt.0, &content)
+    }
+
+    /// The record of this member that it is about.
+    pub(crate) fn record(&self, context: &Context) -> RecordId {
+        let document = normalize_document_number(&self.document);
+        context.own.naming.record_id(&context.own.id, &self.item, &document, &self.subject)
     }
 }
 
@@ -268,7 +315,7 @@ fn decision(registry: &Registry, proven: &Proven) -> Result<Option<Decision>, Re
 }
 
 /// The certificate of a repair that this member has granted or refused, signed at `now`. `salt` must be fresh; it is used
-/// where the caller says whom the certificate is `about`.
+/// where the caller says whom the certificate is `about`. `key` opens one field of the record, the name of who decided.
 ///
 /// 1. The entry decides a repair, or the case is decided: `not-found`.
 /// 2. The record was not withdrawn since: there is no act any more that could be repaired, `case.denied`.
@@ -279,6 +326,7 @@ pub fn draw_up(
     which: Which,
     about: Option<&About>,
     salt: Digest,
+    key: &dyn Fn(Slot) -> Option<RecordKey>,
     now: Timestamp,
 ) -> Result<Result<RepairCertificate, Refusal>, Fault> {
     let refuse = |code, why: String| Ok(Err(Refusal::new(code, why)));
@@ -308,33 +356,19 @@ pub fn draw_up(
     let record = decision.record;
     let standing: Standing = tables::row(view, &Key::standing(own, &record))?.unwrap_or_default();
     if standing.status() == Status::Withdrawn {
-        return refuse(
-            Code::CaseDenied,
-            format!(
-                "record {record} was withdrawn since, and its act revoked; hand out the propagation certificate of the withdrawal instead / 该信息已撤销，请改为出具撤销的传播证明"
-            ),
-        );
+        return Ok(Err(repair::denied(
+            format!("record {record} was withdrawn since, and its act revoked / 该信息已撤销"),
+            "hand out the propagation certificate of the withdrawal instead: `xinqiao repair certificate ENTRY`",
+            "请改为出具撤销的传播证明：`xinqiao repair certificate 条目序号`",
+        )));
     }
     // 3
-    let of = |about: &About| {
-        let document = normalize_document_number(&about.document);
-        context.own.naming.record_id(own, &about.item, &document, &about.subject)
-    };
-    if about.is_some_and(|about| of(about) != record) {
-        return refuse(
-            Code::RecordUnknown,
-            format!("record {record} of status entry {event} is not about this subject and document"),
-        );
+    if about.is_some_and(|about| about.record(context) != record) {
+        return Ok(Err(other_matter(&record, event)));
     }
     let row: Option<RecordRow> = tables::row(view, &Key::record(&record))?;
     let sealed = row.map(|row| tables::payload(view, row.newest.slot)).transpose()?.flatten();
-    let known = sealed.map(|sealed| publish::known(context, view, sealed.facts)).transpose()?;
-    let facts = known.map(|facts| Facts {
-        item: facts.item,
-        decided: facts.decided,
-        published: facts.published,
-        tier: facts.tier,
-    });
+    let facts = sealed.map(|sealed| known(context, view, key, sealed)).transpose()?;
     let case: Option<Case> = match &decision.case {
         Some(id) => tables::row(view, &Key::case(id))?,
         None => None,
@@ -369,6 +403,47 @@ pub fn draw_up(
     let salt = about.map(|_| salt);
     let code = RepairCode { statement: context.sign(now, &said), salt };
     Ok(Ok(RepairCertificate { code, receipt }))
+}
+
+/// That a certificate is wanted about another subject, document number or item than the record's.
+pub(crate) fn other_matter(record: &RecordId, event: u64) -> Refusal {
+    Refusal::new(
+        Code::RecordUnknown,
+        format!("record {record} of status entry {event} is not about this subject and document"),
+    )
+}
+
+/// What a record tells of its matter.
+fn known(
+    context: &Context,
+    view: &dyn View,
+    key: &dyn Fn(Slot) -> Option<RecordKey>,
+    sealed: SealedRecord,
+) -> Result<Facts, Fault> {
+    let body = body(context, key, &sealed)?;
+    let by = if sealed.facts.published.is_some() { PublishedBy::File } else { PublishedBy::Publisher };
+    let RecordFacts { item, decided, published, tier, .. } = publish::known(context, view, sealed.facts)?;
+    Ok(Facts { item, decided, published, tier, body, published_by: published.map(|_| by) })
+}
+
+/// The name of who decided, opened: a public field, which names no subject.
+fn body(
+    context: &Context,
+    key: &dyn Fn(Slot) -> Option<RecordKey>,
+    sealed: &SealedRecord,
+) -> Result<Option<String>, Fault> {
+    let item = context.catalog.item(&sealed.facts.item);
+    let field = item.and_then(Item::authority_name).filter(|field| field.class == FieldClass::Public);
+    let (Some(field), Some(key)) = (field, key(sealed.facts.slot)) else { return Ok(None) };
+    let damaged = || Fault(format!("record {} does not open", sealed.facts.record));
+    let opened = sealed.open(&[field.id], &context.own.id, &key).map_err(|_| damaged())?;
+    match opened.openings.iter().find(|(id, _)| *id == field.id) {
+        None => Ok(None),
+        Some((id, opening)) => match read_content(*id, &opening.content) {
+            Some(Value::Text(name)) => Ok(Some(name)),
+            _ => Err(damaged()),
+        },
+    }
 }
 
 /// The platform of this region that has repaired the same matter under its own id.

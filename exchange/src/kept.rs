@@ -9,7 +9,7 @@ use credit::{
     grant::GrantLife,
     id::{MemberId, QuestionId, RecordId},
     question::Question,
-    status::{Standing, Status},
+    status::{Change, Standing, Status},
 };
 use crypto::{Bytes, Digest, Timestamp, sign::Signed};
 use ledger::{
@@ -217,8 +217,30 @@ pub fn corrected(
     asked: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
     let standing: Option<Standing> = tables::row(view, &Key::standing(authority, record))?;
-    let Some(index) = standing.and_then(|standing| standing.corrected()) else { return Ok(None) };
-    let heard = propagation::heard(view, authority, index)?;
+    heard_since(view, authority, standing.and_then(|standing| standing.corrected()), asked)
+}
+
+/// Whether this member has heard since `asked` that an objection to a record has ended: the mark that the record bore then says
+/// nothing any more.
+pub fn dispute_ended(
+    view: &dyn View,
+    authority: &MemberId,
+    record: &RecordId,
+    asked: Timestamp,
+) -> Result<bool, Fault> {
+    let standing: Standing = tables::row(view, &Key::standing(authority, record))?.unwrap_or_default();
+    let ended = standing.told().find(|(change, _)| *change == Change::EndDispute).map(|(_, index)| index);
+    Ok(heard_since(view, authority, ended, asked)?.is_some())
+}
+
+/// When this member has acknowledged an entry of the authority, if that was after `asked`.
+fn heard_since(
+    view: &dyn View,
+    authority: &MemberId,
+    index: Option<u64>,
+    asked: Timestamp,
+) -> Result<Option<Timestamp>, Fault> {
+    let heard = index.map_or(Ok(None), |index| propagation::heard(view, authority, index))?;
     Ok(heard.map(|heard| heard.at).filter(|at| *at > asked))
 }
 

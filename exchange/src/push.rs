@@ -10,6 +10,7 @@
 //! change of standing reaches the receiver, who is a recipient like every other ([`crate::propagation`]).
 
 pub mod copy;
+pub mod doubt;
 pub mod publish;
 
 use std::collections::BTreeMap;

@@ -1,11 +1,12 @@
 //! What is read without deciding anything: over any view, beside the writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use credit::{
-    entry::{Fact, Version},
+    entry::{Fact, StatusFact, Version},
     id::{CaseId, MemberId, RecordId},
     repair::Case,
+    rules::Duty,
     status::Standing,
     value::Date,
 };
@@ -17,7 +18,8 @@ use ledger::{
 };
 
 use crate::{
-    artifact::Certificate,
+    artifact::{Beside, Certificate, status_fact},
+    certificate::{self, About},
     context::Context,
     limits::{ENTRIES_PER_PULL_MAX, PULL_BYTES_MAX},
     logs::LogName,
@@ -27,8 +29,8 @@ use crate::{
     repair::{self, Forwarded},
     step::Reply,
     tables::{self, DeliveryRow, ErasureRow, ForwardRow, Key, RecordRow},
-    timer::DueErasure,
-    wire::{QualityLine, RecordStatus, Response, SubmitReport},
+    timer::{self, DueErasure},
+    wire::{CaseMatter, QualityLine, RecordStatus, Response, SubmitReport},
 };
 
 /// Completes a decided reply from durable state. Answers are completed by [`crate::answer::seal`].
@@ -110,11 +112,15 @@ pub fn entries(
     Ok(Response::Entries { entries, checkpoint: complete.then_some(checkpoint) })
 }
 
-/// The propagation certificate of an own status entry, as it stands at `now`.
+/// The propagation certificate of an own status entry, as it stands at `now`, tied to whom and what it is about where that is
+/// given, with a fresh salt.
+///
+/// Errors: `not-found` for an entry that goes to nobody; `record.unknown` where `about` is another matter.
 pub fn certificate(
     context: &Context,
     view: &dyn View,
     event: u64,
+    about: Option<(&About, Digest)>,
     now: Timestamp,
 ) -> Result<Result<Certificate, Refusal>, Fault> {
     let mut acknowledged = Vec::new();
@@ -138,8 +144,29 @@ pub fn certificate(
         let why = format!("this store does not tell the registry in force at status entry {event}");
         return Ok(Err(Refusal::new(Code::NotFound, why)));
     };
-    let event = notice(context, view, event)?;
-    Ok(Ok(Certificate::draw_up(context, event, acknowledged, missing, registry, now)))
+    let receipt = notice(context, view, event)?;
+    let told = receipt.verify(&context.registry).and_then(|proven| {
+        let due = timer::deadline(context, &context.own.id, Duty::Acknowledge, proven.entry.at);
+        Ok((status_fact(&context.registry, &proven)?, due))
+    });
+    let (fact, due) = match told {
+        Ok(told) => told,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let (record, case) = match &fact {
+        StatusFact::Changed(changed) => (changed.record, None),
+        StatusFact::NotGranted(not) => (not.record, Some(not.case)),
+        StatusFact::Published(said) => (said.record, None),
+        _ => (RecordId([0; 32]), None),
+    };
+    if about.is_some_and(|(about, _)| about.record(context) != record) {
+        return Ok(Err(certificate::other_matter(&record, event)));
+    }
+    let case: Option<Case> = case.map_or(Ok(None), |case| tables::row(view, &Key::case(&case)))?;
+    let declined = matches!(case, Some(Case::Decided(decided)) if decided.declined);
+    let about = about.map(|(about, salt)| (about.commitment(&salt), salt));
+    let beside = Beside { due, declined, about };
+    Ok(Ok(Certificate::draw_up(context, receipt, acknowledged, missing, registry, beside, now)))
 }
 
 /// Version and digest of the registry that this member decided under at an own status entry, as its log says.
@@ -152,7 +179,15 @@ pub(crate) fn registry_at(view: &dyn View, event: u64) -> Result<Option<(u64, Di
 
 /// Every case decided here, every application taken here, and every erasure that is due.
 pub fn cases(context: &Context, view: &dyn View) -> Result<Response, Fault> {
-    let cases = tables::rows::<Case>(view, &Key::cases(), usize::MAX)?.into_iter().map(|(_, c)| c).collect();
+    let cases: Vec<Case> =
+        tables::rows::<Case>(view, &Key::cases(), usize::MAX)?.into_iter().map(|(_, c)| c).collect();
+    let mut matters = Vec::new();
+    for record in cases.iter().map(Case::record).collect::<BTreeSet<_>>() {
+        let row = tables::row::<RecordRow>(view, &Key::record(&record))?;
+        let sealed = row.map(|row| tables::payload(view, row.newest.slot)).transpose()?.flatten();
+        let facts = sealed.map(|sealed| sealed.facts);
+        matters.extend(facts.map(|facts| CaseMatter { record, item: facts.item, decided: facts.decided }));
+    }
     let mut forwarded = Vec::new();
     for (rest, row) in tables::rows::<ForwardRow>(view, &Key::forwards(), usize::MAX)? {
         let Ok(application) = rest.try_into().map(CaseId) else { continue };
@@ -164,7 +199,7 @@ pub fn cases(context: &Context, view: &dyn View) -> Result<Response, Fault> {
         let ended = standing.filter(Standing::has_ended).map(|standing| standing.status());
         let on_its_way = row.case.is_none() && row.refused.is_none();
         let due = repair::forward_due(context, &row).filter(|_| on_its_way);
-        let ForwardRow { to, case, refused, since, clerk, matter, .. } = row;
+        let ForwardRow { to, case, refused, since, clerk, matter, record, .. } = row;
         forwarded.push(Forwarded {
             application,
             to,
@@ -176,6 +211,7 @@ pub fn cases(context: &Context, view: &dyn View) -> Result<Response, Fault> {
             matter,
             due,
             ended,
+            record,
         });
     }
     let mut erasures = Vec::new();
@@ -184,7 +220,7 @@ pub fn cases(context: &Context, view: &dyn View) -> Result<Response, Fault> {
         let ErasureRow { authority, since, due, .. } = row;
         erasures.push(DueErasure { record, authority, since, due });
     }
-    Ok(Response::Cases { cases, forwarded, erasures })
+    Ok(Response::Cases { cases, forwarded, erasures, matters })
 }
 
 /// A record's standing as this member knows it.

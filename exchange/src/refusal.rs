@@ -76,7 +76,7 @@ codes! {
     /// No such case here.
     CaseUnknown = "case.unknown", "没有该案件；请用 `xinqiao repair list` 查看", "there is no such case; see `xinqiao repair list`";
     /// The step does not fit the case's state, or the law.
-    CaseDenied = "case.denied", "该步骤不符合规则", "the rules do not allow this step";
+    CaseDenied = "case.denied", "该步骤不符合规则；请按说明办理", "the rules do not allow this step; do as described";
     /// A grant that cannot be issued or changed as asked.
     GrantInvalid = "grant.invalid", "授权书内容或操作不符合要求；请按提示修改", "the grant cannot be issued or changed as asked; do as described";
     /// The registry is not a successor of the known one.
@@ -104,13 +104,32 @@ pub struct Refusal {
     /// Milliseconds after which the same request may be sent again; with every `node.busy`, and with nothing else.
     #[n(2)]
     pub retry_after_ms: Option<u64>,
+    /// What to do, where there is more to say than the code does.
+    #[n(3)]
+    pub remedy: Option<Remedy>,
+}
+
+/// What to do, in both languages; never a personal value.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Remedy {
+    /// In English.
+    #[n(0)]
+    pub en: String,
+    /// In Chinese.
+    #[n(1)]
+    pub zh: String,
 }
 
 impl Refusal {
     /// A refusal with its detail; with [`Code::Busy`] after [`RETRY_BUSY_MS`], unless told otherwise.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let retry_after_ms = (code == Code::Busy).then_some(RETRY_BUSY_MS);
-        Self { code: code.as_str().to_owned(), detail: detail.into(), retry_after_ms }
+        Self { code: code.as_str().to_owned(), detail: detail.into(), retry_after_ms, remedy: None }
+    }
+
+    /// The same, and what to do about it.
+    pub fn remedied(self, (en, zh): (impl Into<String>, impl Into<String>)) -> Self {
+        Self { remedy: Some(Remedy { en: en.into(), zh: zh.into() }), ..self }
     }
 
     /// The same, to be sent again after `ms`.
@@ -132,7 +151,10 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.known().map_or("", Code::en);
+        let text = match &self.remedy {
+            Some(remedy) => &remedy.en,
+            None => self.known().map_or("", Code::en),
+        };
         match (text, self.detail.as_str()) {
             ("", detail) => write!(f, "{}: {detail}", self.code),
             (text, "") => f.write_str(text),
@@ -229,5 +251,13 @@ mod tests {
             assert_eq!(codec::from_slice::<Refusal>(&bytes).unwrap(), refusal);
         }
         assert_eq!(Refusal::new(Code::Busy, "").retry_after(7).retry_after_ms, Some(7));
+    }
+
+    #[test]
+    fn a_remedy_takes_the_place_of_what_the_code_says() {
+        let refusal = Refusal::new(Code::CaseDenied, "the case is not accepted yet")
+            .remedied(("accept it", "请先受理"));
+        assert_eq!(refusal.to_string(), "the case is not accepted yet: accept it");
+        assert_eq!(codec::from_slice::<Refusal>(&codec::to_vec(&refusal)).unwrap(), refusal);
     }
 }

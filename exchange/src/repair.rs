@@ -41,8 +41,13 @@ use crate::{
 
 impl From<Denial> for Halt {
     fn from(denial: Denial) -> Self {
-        Self::Refusal(Refusal::new(Code::CaseDenied, denial.to_string()))
+        Self::Refusal(Refusal::new(Code::CaseDenied, denial.to_string()).remedied(denial.remedy()))
     }
+}
+
+/// `case.denied`: why, and what to do in both languages.
+pub(crate) fn denied(why: impl Into<String>, en: &str, zh: &str) -> Refusal {
+    Refusal::new(Code::CaseDenied, why).remedied((en, zh))
 }
 
 /// An application taken at this counter.
@@ -79,6 +84,9 @@ pub struct Forwarded {
     /// How the record has ended at its authority, with whatever outcome.
     #[n(9)]
     pub ended: Option<Status>,
+    /// The record that it names.
+    #[n(10)]
+    pub record: RecordId,
 }
 
 /// The last day for an application to reach its authority, by the rules of that member's region: an objection is to have
@@ -201,15 +209,23 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
     // 3
     let standing: Standing = turn.row(&Key::standing(&context.own.id, &asked.record))?.unwrap_or_default();
     if standing.has_ended() {
-        return Halt::refuse(
-            Code::CaseDenied,
-            format!("the record is {} already", standing.status().as_str()),
-        );
+        let status = standing.status();
+        return Err(denied(
+            format!("the record is {} already / 该信息{}", status.as_str(), status.zh()),
+            "nothing is left to apply for; `xinqiao status RECORD` shows its standing",
+            "已无可申请的事项；请用 `xinqiao status 记录编号` 查看状态",
+        )
+        .into());
     }
     let facts = facts(context, turn, &asked.record)?;
     if asked.matter == Matter::Repair {
         if !context.catalog.item(&facts.item).is_some_and(|i| i.repairable) {
-            return Halt::refuse(Code::CaseDenied, format!("item `{}` knows no repair", facts.item));
+            return Err(denied(
+                format!("item `{0}` knows no repair / 信息项 {0} 不适用信用修复", facts.item),
+                "where the record is wrong, take an objection: `xinqiao dispute file`",
+                "信息有误的，请用 `xinqiao dispute file` 提出异议",
+            )
+            .into());
         }
         ban::hold_against(context, turn, &facts)?;
     }
@@ -272,7 +288,14 @@ pub(crate) fn next_due(context: &Context, turn: &Turn<'_>, case: &Case) -> Resul
 
 fn within_limit(materials: &[Digest]) -> Result<(), Halt> {
     if materials.len() > MATERIALS_MAX {
-        return Halt::refuse(Code::CaseDenied, format!("an application has at most {MATERIALS_MAX} papers"));
+        return Err(denied(
+            format!(
+                "an application has at most {MATERIALS_MAX} papers / 一份申请最多附{MATERIALS_MAX}份材料"
+            ),
+            "join papers into fewer files",
+            "请合并材料文件",
+        )
+        .into());
     }
     Ok(())
 }
@@ -462,7 +485,7 @@ pub fn assign(
 ) -> Result<(), Halt> {
     let known = case(turn, &id)?;
     if let Case::Decided(_) = known {
-        return Err(Denial::WrongState { state: known.state() }.into());
+        return Err(known.wrong_state().into());
     }
     if known.applied().assigned.as_ref() != Some(&clerk) {
         say(context, turn, &StatusFact::Assigned(Assigned { case: id, clerk }))?;
@@ -506,7 +529,7 @@ pub fn decide(
         }
         Decision::Refuse { reason, false_material } => {
             if let Case::Decided(_) = open {
-                return Err(Denial::WrongState { state: open.state() }.into());
+                return Err(open.wrong_state().into());
             }
             let facts = match facts(context, turn, &record) {
                 Ok(facts) => Some(facts),
@@ -518,7 +541,12 @@ pub fn decide(
                 (None, ..) => None,
                 (Some(found), Some(facts), Some(rule)) => Some(ban::find(turn, &id, facts, rule, found)?),
                 (Some(_), ..) => {
-                    return Halt::refuse(Code::CaseDenied, "no rule set is left to bar the subject by");
+                    return Err(denied(
+                        "no rule set is left to bar the subject by / 已无可据以限制再次申请的规则集",
+                        "refuse it without --false-material",
+                        "请去掉 --false-material 后不予修复",
+                    )
+                    .into());
                 }
             };
             let ground = rule.map_or(String::new(), |rule| rule.set_id.clone());
@@ -544,7 +572,11 @@ fn not_granted(
 ) -> Result<StatusFact, Refusal> {
     let reason = checked_reason(reason)?;
     if reason.is_empty() {
-        return Err(Refusal::new(Code::CaseDenied, "a refusal states its reason"));
+        return Err(denied(
+            "a refusal states its reason / 不予修复须说明理由",
+            "give the reason that the subject is told",
+            "请填写告知申请人的理由",
+        ));
     }
     let (case, record, application) = (applied.case, applied.record, first(applied));
     Ok(StatusFact::NotGranted(NotGranted { case, record, application, reason, rule, ban, clerk }))
@@ -594,10 +626,12 @@ pub fn answer(
         Finding::Corrected => {
             let since = applied.applications.first().map_or(turn.now, |joined| joined.at);
             if read::version_time(turn.view(), &record)?.is_none_or(|at| at <= since) {
-                return Halt::refuse(
-                    Code::CaseDenied,
-                    "the record has no version since the objection: submit the corrected file first",
-                );
+                return Err(denied(
+                    "the record has no version since the objection / 异议提出后该信息未更新",
+                    "submit the corrected file first: `xinqiao submit`",
+                    "请先用 `xinqiao submit` 提交更正后的文件",
+                )
+                .into());
             }
             (Change::EndDispute, Some(id))
         }
@@ -629,40 +663,103 @@ pub enum Decision {
 
 /// Mask, withdrawal or expiry by the record's authority. Repair and dispute mark go through their cases; a mask names the
 /// court's ruling (重整计划 or 和解协议 approved), which the authority keeps: 国办发〔2025〕22号.
+///
+/// 1. It states its ground, a mask its paper, and is none that has a way of its own: `case.denied`.
+/// 2. The same change on the same ground is a retry: the same entry again, and no second one.
+/// 3. It changes the standing: `case.denied`, naming the standing. Otherwise recipients would acknowledge, and a certificate
+///    would state, what is not so.
 pub fn change_standing(
     context: &Context,
     turn: &mut Turn<'_>,
     token: Token,
     changed: Changed,
 ) -> Result<(), Halt> {
+    // 1
     let changed = Changed { rule: checked_ground(changed.rule)?, ..changed };
     facts(context, turn, &changed.record)?;
-    if matches!(changed.change, Change::Repair | Change::Dispute | Change::EndDispute) {
-        return Halt::refuse(Code::CaseDenied, "a repair is decided, and an objection answered, in its case");
+    let denial = match changed.change {
+        Change::Repair | Change::Dispute | Change::EndDispute => Some((
+            "a repair is decided, and an objection answered, in its case / 修复与异议在其案件中办理",
+            "use `xinqiao repair decide CASE` or `xinqiao dispute resolve CASE`",
+            "请用 `xinqiao repair decide 案件` 或 `xinqiao dispute resolve 案件`",
+        )),
+        Change::Correct => Some((
+            "a correction comes with its source's file / 更正随数源单位的文件办理",
+            "submit the corrected file: `xinqiao submit`",
+            "请用 `xinqiao submit` 提交更正后的文件",
+        )),
+        Change::Mask if changed.paper.is_none() => Some((
+            "a mask rests on the court's ruling, and names its digest / 暂时屏蔽须以法院裁定为据",
+            "give the ruling with --paper FILE",
+            "请用 --paper 文件 提供裁定书",
+        )),
+        _ => None,
+    };
+    if let Some((why, en, zh)) = denial {
+        return Err(denied(why, en, zh).into());
     }
-    if changed.change == Change::Correct {
-        return Halt::refuse(Code::CaseDenied, "a correction comes with its source's file");
+    // 2
+    let key = Key::standing(&context.own.id, &changed.record);
+    let standing: Standing = turn.row(&key)?.unwrap_or_default();
+    for (_, index) in standing.told().filter(|(change, _)| *change == changed.change) {
+        // The mark of the act follows from the record.
+        if let Some(StatusFact::Changed(before)) = said(context, turn, index)?
+            && (Changed { act: None, ..before }) == changed
+        {
+            turn.reply(token, Reply::Receipt(index));
+            return Ok(());
+        }
     }
-    if changed.change == Change::Mask && changed.paper.is_none() {
-        return Halt::refuse(Code::CaseDenied, "a mask rests on the court's ruling, and names its digest");
+    // 3
+    let (status, change) = (standing.status(), changed.change);
+    if standing.merge(Standing::of(change, u64::MAX)).status() == status {
+        return Err(denied(
+            format!(
+                "the record is {}, and `{}` changes nothing about it / 该信息的状态为“{}”，“{}”不产生变化",
+                status.as_str(),
+                change.as_str(),
+                status.zh(),
+                change.zh()
+            ),
+            "look at its standing with `xinqiao status RECORD`, and at the record id",
+            "请用 `xinqiao status 记录编号` 查看状态，并核对记录编号",
+        )
+        .into());
     }
     let (index, _) = ended::say(context, turn, changed)?;
     turn.reply(token, Reply::Receipt(index));
     Ok(())
 }
 
+/// What an own status entry says.
+fn said(context: &Context, turn: &Turn<'_>, index: u64) -> Result<Option<StatusFact>, Halt> {
+    match LogName::Status.entry(turn.view(), index)?.map(|entry| entry.fact) {
+        Some(Fact::Status(signed)) => Ok(Some(context.registry.verify_logged(&signed)?.into_inner())),
+        _ => Ok(None),
+    }
+}
+
 fn checked_reason(reason: String) -> Result<String, Refusal> {
     if reason.len() > REASON_BYTES_MAX {
-        return Err(Refusal::new(Code::CaseDenied, format!("a reason has at most {REASON_BYTES_MAX} bytes")));
+        return Err(denied(
+            format!(
+                "a reason has at most {REASON_BYTES_MAX} bytes / 理由最长{REASON_BYTES_MAX}字节（约{}个汉字）",
+                REASON_BYTES_MAX / 3
+            ),
+            "say it shorter",
+            "请缩短理由",
+        ));
     }
     Ok(reason)
 }
 
 fn checked_ground(ground: String) -> Result<String, Refusal> {
     match checked_reason(ground)? {
-        ground if ground.is_empty() => {
-            Err(Refusal::new(Code::CaseDenied, "a change of standing states its legal ground"))
-        }
+        ground if ground.is_empty() => Err(denied(
+            "a change of standing states its legal ground / 变更状态须写明依据",
+            "name the ground with --reason, an objection's answer with --ground",
+            "请用 --reason 写明依据；答复异议用 --ground",
+        )),
         ground => Ok(ground),
     }
 }
@@ -692,23 +789,33 @@ pub(crate) fn facts(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Re
 
 /// The rule of the record's tier in the set that its decision date selects.
 pub(crate) fn rule<'a>(context: &'a Context, facts: &RecordFacts) -> Result<&'a Rule, Refusal> {
-    let decided =
-        facts.decided.ok_or_else(|| Refusal::new(Code::CaseDenied, "the record has no decision date"))?;
+    let decided = facts.decided.ok_or_else(undated)?;
     let tier = facts.tier.unwrap_or(Tier::General);
     context.rules.rule(facts.kind, decided, tier).map_err(|e| Refusal::new(Code::CaseDenied, e.to_string()))
+}
+
+fn undated() -> Refusal {
+    denied(
+        "the record has no decision date / 该信息没有决定日期",
+        "have its source submit it again with that day",
+        "请数源单位补充决定日期后重新提交",
+    )
 }
 
 /// The days from which a rule counts a record's publicity: decision and publication. The official layout does not tell
 /// the day of publication, and not every publisher says it; a set that counts from it is not guessed at.
 pub(crate) fn starts(rule: &Rule, facts: &RecordFacts) -> Result<(Date, Date), Refusal> {
-    let denied = |why: String| Refusal::new(Code::CaseDenied, why);
-    let decided = facts.decided.ok_or_else(|| denied("the record has no decision date".to_owned()))?;
+    let decided = facts.decided.ok_or_else(undated)?;
     match (rule.clock, facts.published) {
         (_, Some(published)) => Ok((decided, published)),
         (Clock::Decision, None) => Ok((decided, decided)),
-        (Clock::Publication, None) => Err(denied(format!(
-            "`{}` counts from publication, and neither the record tells that day nor its publisher; who publishes it says so with `xinqiao record publish`",
-            rule.set_id
-        ))),
+        (Clock::Publication, None) => Err(denied(
+            format!(
+                "`{0}` counts from publication, and neither the record tells that day nor its publisher / 规则集 {0} 自公示之日起计算，而文件与公示单位均未告知公示日期",
+                rule.set_id
+            ),
+            "who publishes it says so with `xinqiao record publish RECORD`",
+            "请公示单位用 `xinqiao record publish 记录编号` 记录公示日期",
+        )),
     }
 }

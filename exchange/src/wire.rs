@@ -244,6 +244,9 @@ pub enum Operation {
     /// The propagation certificate of an own status entry.
     #[n(11)]
     Certificate(#[n(0)] u64),
+    /// The same, tied to whom and what it is about.
+    #[n(54)]
+    CertificateAbout(#[n(0)] u64, #[n(1)] About),
     /// The propagation certificate of another member's status entry, from that member, as an auditor.
     #[n(45)]
     CertificateOf(#[n(0)] MemberId, #[n(1)] u64),
@@ -375,7 +378,13 @@ pub enum Operation {
     Received(#[n(0)] Option<RecordId>),
     /// Say that this member has published a record on a day, or today.
     #[n(51)]
-    Publish(#[n(0)] RecordId, #[n(1)] Option<Date>),
+    Publish(
+        #[n(0)] RecordId,
+        #[n(1)] Option<Date>,
+        /// Also a day of which it is asked first ([`crate::push::doubt`]).
+        #[n(2)]
+        bool,
+    ),
     /// Own records that are published or pushed by a rule.
     #[n(52)]
     Pushes,
@@ -458,6 +467,20 @@ pub enum Outcome {
     /// It did not answer in time.
     #[n(2)]
     Unreachable,
+}
+
+/// What a record with a case is about.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CaseMatter {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// Its item.
+    #[n(1)]
+    pub item: ItemId,
+    /// Day of the penalty or finding.
+    #[n(2)]
+    pub decided: Option<Date>,
 }
 
 /// A response.
@@ -556,6 +579,9 @@ pub enum Response {
         /// Erasures.
         #[n(2)]
         erasures: Vec<DueErasure>,
+        /// What the cases are about, of each record that is held here.
+        #[n(3)]
+        matters: Vec<CaseMatter>,
     },
     /// Recipients that have not acknowledged.
     #[n(41)]

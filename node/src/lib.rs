@@ -96,7 +96,10 @@ impl std::error::Error for Problem {}
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let (en, zh) = refusal.known().map_or(("", ""), |c| (c.en(), c.zh()));
+        let (en, zh) = match &refusal.remedy {
+            Some(remedy) => (remedy.en.as_str(), remedy.zh.as_str()),
+            None => refusal.known().map_or(("", ""), |code| (code.en(), code.zh())),
+        };
         let mut what = match refusal.detail.as_str() {
             "" => refusal.code.clone(),
             detail => format!("{}: {detail}", refusal.code),

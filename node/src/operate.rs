@@ -16,13 +16,17 @@ use crypto::{
     sign::Signed,
 };
 use exchange::{
-    accesses, certificate, check, erase, evidence, grant,
+    accesses,
+    certificate::{self, About},
+    check, erase, evidence, grant,
     kept::{self, Keep, KeptAnswer, KeptAt, KeptRow},
     limits::RETRY_BUSY_MS,
     logs::LogName,
     mandate::MandateDraft,
     member::Input,
-    parts, propagation, read,
+    parts, propagation,
+    push::doubt,
+    read,
     receipt::Receipt,
     refusal::{Code, Fault, Refusal},
     wire::{AskDraft, AskResult, Lodged, NodeStatus, OpenedPart, Operation, Part, Request, Response},
@@ -76,7 +80,8 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             return blocking(move || evidence::list(&shared.store).map(Response::Evidence)).await;
         }
         Operation::Cases => return blocking(move || read::cases(&shared.context(), &shared.store)).await,
-        Operation::Certificate(event) => return propagated(shared, event).await,
+        Operation::Certificate(event) => return propagated(shared, event, None).await,
+        Operation::CertificateAbout(event, about) => return propagated(shared, event, Some(about)).await,
         Operation::CertificateOf(member, event) => {
             let peer = shared.context().registry.member(&member)?.stated.clone();
             return server.peers.ask(&peer, &Request::Certificate(event), CERTIFICATE_WAIT).await;
@@ -91,7 +96,8 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             return blocking(move || {
                 let (context, salt) = (shared.context(), Digest(clock::random()));
                 let (store, now) = (&shared.store, clock::now());
-                let drawn = certificate::draw_up(&context, store, which, about.as_ref(), salt, now)?;
+                let key = |slot| shared.keys.record_key(slot);
+                let drawn = certificate::draw_up(&context, store, which, about.as_ref(), salt, &key, now)?;
                 Ok(drawn.map_or_else(Response::Refused, |c| Response::RepairCertificate(Box::new(c))))
             })
             .await;
@@ -135,7 +141,19 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             let record = shared.context().own.naming.record_id(&authority, &item, &document, &subject);
             return Ok(Response::Record(record));
         }
-        Operation::Publish(record, on) => Input::Publish { record, on },
+        Operation::Publish(record, on, confirmed) => {
+            if let Some(day) = on.filter(|_| !confirmed) {
+                let doubt = blocking(move || {
+                    let doubt = doubt::doubt(&shared.context(), &shared.store, &record, day, clock::now())?;
+                    Ok(doubt.map_or(Response::Done, Response::Refused))
+                });
+                match doubt.await? {
+                    Response::Done => {}
+                    doubted => return Ok(doubted),
+                }
+            }
+            Input::Publish { record, on }
+        }
         Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },
@@ -325,9 +343,10 @@ fn open_parts(
 const CERTIFICATE_WAIT: Duration = Duration::from_secs(10);
 
 /// The propagation certificate of an own status entry.
-pub async fn propagated(shared: Arc<Shared>, event: u64) -> Result<Response, Refusal> {
+pub async fn propagated(shared: Arc<Shared>, event: u64, about: Option<About>) -> Result<Response, Refusal> {
     blocking(move || {
-        let certificate = read::certificate(&shared.context(), &shared.store, event, clock::now())?;
+        let about = about.as_ref().map(|about| (about, Digest(clock::random())));
+        let certificate = read::certificate(&shared.context(), &shared.store, event, about, clock::now())?;
         Ok(certificate.map_or_else(Response::Refused, |c| Response::Certificate(Box::new(c))))
     })
     .await
@@ -426,8 +445,19 @@ fn failed(why: &str) -> Refusal {
 async fn reconcile(server: &Server, peer: Option<MemberId>) -> Result<Response, Refusal> {
     let mut peers = reconcile::peers(server);
     if let Some(peer) = peer {
-        server.shared.context().registry.member(&peer)?;
+        let context = server.shared.context();
+        context.registry.member(&peer)?;
         peers.retain(|p| p.id == peer);
+        if peers.is_empty() {
+            let why = match peer == context.own.id {
+                true => format!("`{peer}` is this member itself / 即本成员自身"),
+                false => format!("`{peer}` runs no node / 该成员不运行节点"),
+            };
+            return Err(Refusal::new(Code::NotFound, why).remedied((
+                "name another member that runs a node, or leave out --peer to reconcile with all",
+                "请填写其他运行节点的成员，或去掉 --peer 与全部成员核对",
+            )));
+        }
     }
     let mut reports = Vec::new();
     for peer in peers {

@@ -255,7 +255,7 @@ impl Server {
                 if registry.member(caller)?.stated.role != Role::Auditor {
                     return Err(Refusal::new(Code::CallerNotAllowed, "certificates are told to auditors"));
                 }
-                operate::propagated(self.shared.clone(), event).await
+                operate::propagated(self.shared.clone(), event, None).await
             }
             Request::Registry => Ok(Response::Registry(self.registry.borrow().as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(

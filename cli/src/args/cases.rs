@@ -49,6 +49,8 @@ pub(crate) enum Repair {
         #[arg(long)]
         out: Option<PathBuf>,
         #[command(flatten)]
+        about: Subjected,
+        #[command(flatten)]
         node: Dir,
     },
 }
@@ -68,7 +70,7 @@ pub(crate) struct Apply {
     /// Credit code or resident number of the subject.
     #[arg(long)]
     pub(crate) subject: String,
-    /// A paper handed in; may be repeated.
+    /// A paper handed in, for a repair 履行完毕证明 and 信用承诺书; may be repeated.
     #[arg(long = "paper")]
     pub(crate) papers: Vec<PathBuf>,
     #[command(flatten)]
@@ -85,7 +87,7 @@ pub(crate) struct By {
     pub(crate) clerk: Option<String>,
 }
 
-/// Whom and what a repair certificate is about, as it stands on the decision. A page needs all three.
+/// Whom and what a certificate is about, as it stands on the decision. A page needs all three.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Subjected {
     /// Credit code or resident number of the subject.
@@ -204,6 +206,9 @@ pub(crate) enum Record {
         /// The day (YYYY-MM-DD). Default: today.
         #[arg(long, value_name = "DATE")]
         on: Option<String>,
+        /// Also a day before the record was taken in here, or one by which its publicity is over and it ends for good.
+        #[arg(long, requires = "on")]
+        confirm: bool,
         #[command(flatten)]
         node: Dir,
     },

@@ -10,7 +10,7 @@ use ::node::{
 };
 use credit::{
     calendar::Calendar,
-    id::{ClerkId, MemberId},
+    id::{ClerkId, MemberId, RecordId},
     repair::{Case, Deadline, Matter, Urgency},
     value::Date,
 };
@@ -19,7 +19,7 @@ use exchange::{
     propagation::Missing,
     repair::Forwarded,
     timer::DueErasure,
-    wire::{Operation, Response},
+    wire::{CaseMatter, Operation, Response},
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,10 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
     let wanted = authority.as_deref().map(member_id).transpose()?;
     let client = Client::open(&node.dir)?;
     let response = client.operate(Operation::Cases).await?;
-    let Response::Cases { cases, forwarded, erasures } = response else { return Err(unexpected(&response)) };
+    let Response::Cases { cases, forwarded, erasures, matters } = response else {
+        return Err(unexpected(&response));
+    };
+    let matters: BTreeMap<RecordId, CaseMatter> = matters.into_iter().map(|m| (m.record, m)).collect();
     let response = client.operate(Operation::Missing).await?;
     let Response::Missing(missing) = response else { return Err(unexpected(&response)) };
     let of = |member: &MemberId| wanted.as_ref().is_none_or(|wanted| wanted == member);
@@ -97,16 +100,17 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
             ));
         }
         for case in theirs {
-            text.push_str(&days.line(case));
+            text.push_str(&days.line(case, matters.get(&case.record())));
         }
     }
     for f in &taken {
         let when = f.due.map_or(String::new(), |due| format!(", to be there 转达 {}", days.text(&due)));
         text.push_str(&format!(
-            "\n  {} application {} to `{}`: {}{when}",
+            "\n  {} application {} to `{}`, record {}: {}{when}",
             f.matter.as_str(),
             f.application,
             f.to,
+            short(&f.record),
             progress(f).0
         ));
     }
@@ -132,7 +136,7 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
             "clerk": clerk.map(ClerkId::as_str), "overdue": late_cases(theirs),
             "cases": theirs.iter().map(|case| case.id().to_string()).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
-        "cases": cases.iter().map(|case| days.case(case, &client.member)).collect::<Vec<_>>(),
+        "cases": cases.iter().map(|case| days.case(case, matters.get(&case.record()), &client.member)).collect::<Vec<_>>(),
         "taken": taken.iter().map(|f| days.taken(f)).collect::<Vec<_>>(),
         "erasures": erasures.iter().map(|e| days.erasure(e)).collect::<Vec<_>>(),
         "missing": missing.iter().map(|m| days.missing(m)).collect::<Vec<_>>(),
@@ -193,9 +197,14 @@ pub(crate) fn progress(f: &Forwarded) -> (String, &'static str, Option<Timestamp
 pub(crate) fn application(f: &Forwarded) -> Value {
     let (_, state, at, reason) = progress(f);
     json!({
-        "application": f.application.to_string(), "matter": f.matter.as_str(), "to": f.to.as_str(), "case": f.case.map(|c| c.to_string()),
+        "application": f.application.to_string(), "matter": f.matter.as_str(), "to": f.to.as_str(), "record": f.record.to_string(), "case": f.case.map(|c| c.to_string()),
         "clerk": f.clerk.as_ref().map(ClerkId::as_str), "refused": f.refused, "state": state, "at": at.map(Timestamp::rfc3339), "reason": reason,
     })
+}
+
+/// The first digits of a record's id, enough to tell records apart that a clerk has before them; `--json` has all.
+fn short(record: &RecordId) -> String {
+    record.to_string().chars().take(12).collect::<String>() + "…"
 }
 
 /// Today, and which days count.
@@ -224,8 +233,8 @@ impl Days {
         }
     }
 
-    /// A case as a line.
-    fn line(&self, case: &Case) -> String {
+    /// A case as a line: what it is about as far as the record is held here, and the record's id short.
+    fn line(&self, case: &Case, matter: Option<&CaseMatter>) -> String {
         let step = match (case, case.matter()) {
             (_, Matter::Objection) => "answer 答复",
             (Case::Applied(_), _) => "accept 受理",
@@ -236,10 +245,21 @@ impl Days {
             (_, Some(deadline)) => format!(": {step} {}", self.text(&deadline)),
             (_, None) => format!(": {step}, no deadline provided / 无期限规定"),
         };
-        format!("\n  {} case {} {}{when}", case.matter().as_str(), case.id(), case.state())
+        let of = |day: Date| format!(" of {day}");
+        let about = matter.map_or(String::new(), |matter| {
+            format!(", {}{}", matter.item, matter.decided.map_or(String::new(), of))
+        });
+        format!(
+            "\n  {} case {} {} {}{about}, record {}{when}",
+            case.matter().as_str(),
+            case.id(),
+            case.state(),
+            case.state_zh(),
+            short(&case.record())
+        )
     }
 
-    fn case(&self, case: &Case, authority: &MemberId) -> Value {
+    fn case(&self, case: &Case, matter: Option<&CaseMatter>, authority: &MemberId) -> Value {
         let counters: Vec<&str> =
             case.applied().applications.iter().map(|joined| joined.counter.as_str()).collect();
         let step = match (case, case.matter()) {
@@ -250,7 +270,8 @@ impl Days {
         };
         json!({
             "case": case.id().to_string(), "matter": case.matter().as_str(), "record": case.record().to_string(), "authority": authority.as_str(),
-            "counters": counters, "state": case.state(), "step": step,
+            "counters": counters, "state": case.state(), "state_zh": case.state_zh(), "step": step, "papers": repair::papers(case),
+            "item": matter.map(|m| m.item.as_str()), "matter_decided": matter.and_then(|m| m.decided).map(|day| day.to_string()),
             "clerk": case.responsible(authority).map(ClerkId::as_str), "due": step.map(|_| self.value(case.deadline())),
         })
     }

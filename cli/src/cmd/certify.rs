@@ -19,7 +19,7 @@ use credit::{
 use crypto::{Digest, Timestamp, codec, merkle::leaf_hash, sign::Signed};
 use exchange::{
     artifact::Artifact,
-    certificate::{About, RepairCertificate, RepairCode, RepairStatement, Which},
+    certificate::{About, Facts, PublishedBy, RepairCertificate, RepairCode, RepairStatement, Which},
     logs::LogName,
     registry::Registry,
     trust,
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Certify) -> Result<Output, Problem> {
     let mut written = vec![args.out.clone()];
     match args.form.as_str() {
         "json" => {
-            let document = format!("{:#}\n", document(&certificate, &said, &client.registry));
+            let document = format!("{:#}\n", document(&certificate, &said));
             write(&args.out, document.as_bytes())?;
         }
         "cose" => {
@@ -125,7 +125,7 @@ fn which(text: &str) -> Result<Which, Problem> {
 }
 
 /// Whom and what a certificate is about, as typed.
-fn about(given: &Subjected) -> Result<Option<About>, Problem> {
+pub(crate) fn about(given: &Subjected) -> Result<Option<About>, Problem> {
     let (Some(who), Some(document), Some(kind)) = (&given.subject, &given.document, &given.item) else {
         return Ok(None);
     };
@@ -139,29 +139,40 @@ fn to_text(code: &RepairCode) -> String {
     code::to_text(&codec::to_vec(code))
 }
 
-/// The decision as a program reads it, with the certificate in `artifact`.
-fn document(certificate: &RepairCertificate, said: &RepairStatement, registry: &Registry) -> Value {
+/// The decision as a program reads it, with the certificate in `artifact`: what is signed and nothing else. Names and the
+/// wording of rules are told by who verifies it, whose registry and build may be newer.
+fn document(certificate: &RepairCertificate, said: &RepairStatement) -> Value {
     let artifact = codec::to_vec(&Artifact::Repair(Box::new(certificate.clone())));
-    let mut value = told(said, certificate.code.statement.issuer(), registry);
+    let mut value = signed(said, certificate.code.statement.issuer());
     value["kind"] = json!(JSON_KIND);
     value["artifact"] = json!(code::to_text(&artifact));
     value
 }
 
-/// What a statement that holds says.
+/// What a statement that holds says, in the words of this build and with the names of this registry.
 fn told(said: &RepairStatement, authority: &str, registry: &Registry) -> Value {
+    let mut value = signed(said, authority);
+    value["authority_name"] = json!(name_of(registry, authority));
+    value["rule_source"] = json!(source(&said.decision.rule));
+    value["effect"] = json!(effect(said));
+    value
+}
+
+/// What is signed.
+fn signed(said: &RepairStatement, authority: &str) -> Value {
     let (decision, facts) = (&said.decision, said.facts.as_ref());
     let refused = decision.refused.as_ref();
     let date = |date: Option<Date>| date.map(|date| date.to_string());
     json!({
-        "authority": authority, "authority_name": name_of(registry, authority), "record": decision.record.to_string(),
+        "authority": authority, "record": decision.record.to_string(),
         "case": decision.case.map(|case| case.to_string()), "granted": refused.is_none(), "declined": said.declined,
         "reason": refused.map(|because| &because.reason), "barred_until": date(refused.and_then(|r| r.barred_until)),
-        "rule": decision.rule, "rule_source": source(&decision.rule), "effect": effect(said),
+        "rule": decision.rule, "deciding_body": facts.and_then(|m| m.body.as_ref()),
         "recognised": said.recognised.as_ref().map(|other| other.as_str()),
         "applied_at": said.applied_at.map(Timestamp::rfc3339), "accepted_at": said.accepted_at.map(Timestamp::rfc3339),
         "decided_at": decision.decided_at.rfc3339(), "item": facts.map(|m| m.item.as_str()),
         "matter_decided": date(facts.and_then(|m| m.decided)), "matter_published": date(facts.and_then(|m| m.published)),
+        "published_by": facts.and_then(|m| m.published_by).map(PublishedBy::as_str),
         "tier": facts.and_then(|m| m.tier).map(Tier::as_str),
         "registry": { "version": said.registry, "digest": said.registry_digest.to_string() },
         "log": LogName::Status.as_str(), "index": decision.index, "leaf": decision.leaf.to_string(),
@@ -195,6 +206,11 @@ pub(crate) fn source(set: &str) -> String {
     RuleBook::builtin().rule_of_set(set, Tier::General).map_or_else(|| set.to_owned(), |r| r.source.clone())
 }
 
+/// Whose word the day of publication is, in brackets.
+fn by(facts: &Facts) -> String {
+    facts.published_by.map_or_else(String::new, |by| format!("（{}）", by.zh()))
+}
+
 /// A moment in Asia/Shanghai, to the second.
 pub(crate) fn beijing(at: Timestamp) -> String {
     let second = (at.0 / 1000 + 8 * 3600) % 86_400;
@@ -211,46 +227,68 @@ fn beside(path: &Path, what: &str) -> PathBuf {
 
 /// Whether a certificate is about the subject, document number and item that the verifier has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Match {
+pub(crate) enum Match {
     /// They were not given.
     Unchecked,
     /// It was signed for exactly these.
     Matches,
     /// It was signed for others.
     Differs,
-    /// It was signed for none.
+    /// It was signed for none, and none were given.
     Nothing,
+    /// It was signed for none.
+    Unconfirmed,
 }
 
 impl Match {
-    fn of(code: &RepairCode, said: &RepairStatement, about: Option<&About>) -> Self {
-        match about.map(|about| code.speaks_of(said, about)) {
-            _ if said.about.is_none() => Self::Nothing,
-            Some(Some(true)) => Self::Matches,
-            Some(_) => Self::Differs,
-            None => Self::Unchecked,
+    /// Of a commitment and its salt, and what the verifier has.
+    pub(crate) fn of(signed: Option<(Digest, Digest)>, about: Option<&About>) -> Self {
+        match (signed, about) {
+            (None, None) => Self::Nothing,
+            (None, Some(_)) => Self::Unconfirmed,
+            (Some(_), None) => Self::Unchecked,
+            (Some((commitment, salt)), Some(about)) if about.commitment(&salt) == commitment => Self::Matches,
+            (Some(_), Some(_)) => Self::Differs,
         }
     }
 
-    const fn as_str(self) -> &'static str {
+    /// Whether what the verifier has is so. A certificate that says nothing about the number does not confirm it.
+    pub(crate) const fn confirmed(self) -> bool {
+        matches!(self, Self::Matches | Self::Unchecked | Self::Nothing)
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Unchecked => "not-checked",
             Self::Matches => "matches",
             Self::Differs => "does-not-match",
-            Self::Nothing => "not-signed",
+            Self::Nothing | Self::Unconfirmed => "not-signed",
         }
     }
 
-    const fn line(self) -> &'static str {
+    /// The first line about a repair certificate whose signatures hold.
+    const fn headline(self) -> &'static str {
+        match self {
+            Self::Matches | Self::Nothing => "repair certificate holds / 信用修复证明有效",
+            Self::Unchecked => {
+                "repair certificate: its signature holds; whom it is about is NOT checked / 信用修复证明签名有效，尚未核对所涉主体与文号"
+            }
+            Self::Differs | Self::Unconfirmed => {
+                "repair certificate DOES NOT HOLD for this subject and document / 信用修复证明与所填主体、文号不符，不予认定"
+            }
+        }
+    }
+
+    pub(crate) const fn line(self) -> &'static str {
         match self {
             Self::Unchecked => {
                 "not checked: give --subject, --document and --item as they are printed; until then it may stand on any page / 未核对：请按纸面填写 --subject、--document 与 --item，核对前不能认定本证明属于该主体"
             }
             Self::Matches => "matches what was signed / 与签名一致",
             Self::Differs => {
-                "DOES NOT MATCH what was signed: this code belongs to another page / 与签名不符：该二维码属于另一份证明"
+                "DOES NOT MATCH what was signed: this code belongs to another page / 与签名不符：该证明属于另一事项"
             }
-            Self::Nothing => {
+            Self::Nothing | Self::Unconfirmed => {
                 "nothing was signed about them: the record id alone says what it is about / 签名未涉及号码与文号，仅以记录编号为准"
             }
         }
@@ -285,15 +323,15 @@ fn holds(
     about: Option<&About>,
 ) -> Output {
     let (authority, decision) = (code.statement.issuer(), &said.decision);
-    let found = Match::of(code, said, about);
-    // What was asked for must be so: a code that says nothing about the number does not confirm it.
-    let ok = found != Match::Differs && !(about.is_some() && found == Match::Nothing);
+    let found = Match::of(said.about.zip(code.salt), about);
+    let ok = found.confirmed();
     let mut value = told(said, authority, registry);
     (value["ok"], value["kind"]) = (json!(ok), json!("repair"));
     (value["proof"], value["about"]) = (json!(proof), json!(found.as_str()));
     let moment = |at: Timestamp| format!("{} 北京时间 {}", at.rfc3339(), beijing(at));
     let mut text = format!(
-        "repair certificate holds / 信用修复证明有效\n  `{authority}` ({}): {}\n  record 记录: {}\n  decided 决定: {}",
+        "{}\n  `{authority}` ({}): {}\n  record 记录: {}\n  decided 决定: {}",
+        found.headline(),
         name_of(registry, authority),
         outcome(said),
         decision.record,
@@ -320,6 +358,12 @@ fn holds(
             facts.decided.map_or_else(String::new, |date| format!(", decided 处罚（认定）日期 {date}"));
         let tier = facts.tier.map_or_else(String::new, |t| format!(", {} 失信程度{}", t.as_str(), t.zh()));
         line("matter 事项", format!("{}{date}{tier}", facts.item));
+        if let Some(body) = &facts.body {
+            line("deciding body 认定单位", body.clone());
+        }
+        if let Some(published) = facts.published {
+            line("published 公示日期", format!("{published}{}", by(facts)));
+        }
     }
     line("registry 登记表", format!("version {}, digest {}", said.registry, said.registry_digest));
     line("subject and document number 号码与文号", found.line().to_owned());
@@ -472,9 +516,10 @@ fn json_document(args: &Verify, path: &Path, value: &Value, registry: &Registry)
         return Err(fails(path, "it holds no repair certificate"));
     };
     let (said, _) = certificate.verify(registry)?;
-    let expected = document(&certificate, &said, registry);
-    // Names and wording may be another build's; what identifies the decision may not differ.
-    for part in SIGNED_PARTS {
+    let expected = document(&certificate, &said);
+    // Every word of it, and none besides: who reads the file sees no more than is checked.
+    let parts = [value, &expected].into_iter().filter_map(Value::as_object).flat_map(|parts| parts.keys());
+    for part in parts.filter(|part| *part != "artifact") {
         if value[part] != expected[part] {
             return Err(fails(path, &format!("`{part}` is not what is signed")));
         }
@@ -483,29 +528,6 @@ fn json_document(args: &Verify, path: &Path, value: &Value, registry: &Registry)
     super::verify::demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, args.require_witnesses)?;
     proven(&certificate, registry, &args.about)
 }
-
-/// What of the JSON document is signed as it stands there.
-const SIGNED_PARTS: [&str; 19] = [
-    "authority",
-    "record",
-    "case",
-    "granted",
-    "declined",
-    "reason",
-    "barred_until",
-    "rule",
-    "recognised",
-    "applied_at",
-    "accepted_at",
-    "decided_at",
-    "item",
-    "matter_decided",
-    "matter_published",
-    "tier",
-    "registry",
-    "index",
-    "leaf",
-];
 
 #[cfg(test)]
 mod tests {

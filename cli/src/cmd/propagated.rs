@@ -17,8 +17,8 @@ struct Said<'a> {
     reason: Option<&'a str>,
 }
 
-fn said(fact: &StatusFact) -> Said<'_> {
-    match fact {
+fn said(checked: &CheckedCertificate) -> Said<'_> {
+    match &checked.fact {
         StatusFact::Changed(changed) => Said {
             word: changed.change.as_str(),
             zh: changed.change.zh(),
@@ -27,8 +27,8 @@ fn said(fact: &StatusFact) -> Said<'_> {
             reason: None,
         },
         StatusFact::NotGranted(not) => Said {
-            word: "not-granted",
-            zh: "不予修复",
+            word: if checked.declined { "not-accepted" } else { "not-granted" },
+            zh: if checked.declined { "不予受理" } else { "不予修复" },
             record: Some(not.record.to_string()),
             rule: Some(&not.rule),
             reason: Some(&not.reason),
@@ -42,23 +42,30 @@ fn said(fact: &StatusFact) -> Said<'_> {
 }
 
 /// For programs.
-pub(crate) fn value(checked: &CheckedCertificate) -> Value {
-    let Said { word, zh, record, rule, reason } = said(&checked.fact);
-    let told =
-        |(member, at): &(MemberId, Timestamp)| json!({ "member": member.as_str(), "at": at.rfc3339() });
+pub(crate) fn value(checked: &CheckedCertificate, registry: &Registry) -> Value {
+    let Said { word, zh, record, rule, reason } = said(checked);
+    let name = |member: &MemberId| name_of(registry, member.as_str());
+    let told = |(member, at): &(MemberId, Timestamp)| {
+        let (id, late) = (member.as_str(), checked.late(*at));
+        json!({ "member": id, "name": name(member), "at": at.rfc3339(), "late": late })
+    };
+    let names: serde_json::Map<_, _> =
+        checked.missing.iter().map(|member| (member.as_str().to_owned(), json!(name(member)))).collect();
     let grant = checked.fact.grant().map(|(digest, _)| digest.to_string());
     json!({
         "origin": checked.event.member.as_str(), "event": checked.event.index, "change": word, "change_zh": zh,
         "record": record, "grant": grant, "rule": rule, "reason": reason, "decided_at": checked.event.entry.at.rfc3339(),
         "acknowledged": checked.acknowledged.iter().map(told).collect::<Vec<_>>(),
-        "missing": checked.missing.iter().map(|m| m.as_str()).collect::<Vec<_>>(),
+        "missing": checked.missing.iter().map(|m| m.as_str()).collect::<Vec<_>>(), "missing_names": names,
+        "due": checked.due.map(|due| json!({ "date": due.date.to_string(), "provisional": due.provisional })),
+        "overdue": !checked.missing.is_empty() && checked.late(checked.at), "origin_name": name(&checked.event.member),
         "at": checked.at.rfc3339(), "registry": checked.registry, "platforms_checked": checked.platforms_checked,
     })
 }
 
 /// For people: one line for each thing said.
 pub(crate) fn lines(checked: &CheckedCertificate, registry: &Registry) -> String {
-    let Said { word, zh, record, rule, reason } = said(&checked.fact);
+    let Said { word, zh, record, rule, reason } = said(checked);
     let moment = |at: Timestamp| format!("{} 北京时间 {}", at.rfc3339(), beijing(at));
     let (event, origin) = (&checked.event, checked.event.member.as_str());
     let mut text = String::new();
@@ -81,11 +88,18 @@ pub(crate) fn lines(checked: &CheckedCertificate, registry: &Registry) -> String
     if let Some(reason) = reason {
         text.push_str(&format!("\n  reason 理由: {reason}"));
     }
+    if let Some(due) = checked.due {
+        let provisional = if due.provisional { " (provisional 暂定)" } else { "" };
+        text.push_str(&format!("\n  to be acknowledged by 确认期限: {}{provisional}", due.date));
+    }
+    let named =
+        |member: &MemberId| format!("{:<8} ({})", member.as_str(), name_of(registry, member.as_str()));
+    let late = |at| if checked.late(at) { ", LATE 逾期" } else { "" };
     for (member, at) in &checked.acknowledged {
-        text.push_str(&format!("\n  {:<8} acknowledged 已确认 {}", member.as_str(), moment(*at)));
+        text.push_str(&format!("\n  {} acknowledged 已确认 {}{}", named(member), moment(*at), late(*at)));
     }
     for member in &checked.missing {
-        text.push_str(&format!("\n  {:<8} MISSING / 未确认", member.as_str()));
+        text.push_str(&format!("\n  {} MISSING / 未确认{}", named(member), late(checked.at)));
     }
     text.push_str(&format!("\n  drawn up 出具: {}", moment(checked.at)));
     let version = checked.registry;

@@ -62,10 +62,15 @@ pub(crate) async fn pushed(dir: &Path) -> Result<Output, Problem> {
 }
 
 /// Says that this member has published a record.
-pub(crate) async fn publish(id: &str, on: Option<&str>, dir: &Path) -> Result<Output, Problem> {
+pub(crate) async fn publish(
+    id: &str,
+    on: Option<&str>,
+    confirmed: bool,
+    dir: &Path,
+) -> Result<Output, Problem> {
     let on = on.map(date).transpose()?;
     let client = Client::open(dir)?;
-    let response = client.operate(Operation::Publish(record(id)?, on)).await?;
+    let response = client.operate(Operation::Publish(record(id)?, on, confirmed)).await?;
     let Response::Receipt(receipt) = response else { return Err(unexpected(&response)) };
     let on = said_on(&client.registry, &receipt)?;
     Ok(Output::new(

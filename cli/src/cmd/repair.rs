@@ -51,8 +51,11 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
         }
         Repair::List(node) => list(&node.dir).await,
         Repair::Certify(args) => certify::run(args).await,
-        Repair::Certificate { event, out, node } => {
-            let certificate = certificate(&node.dir, event).await?;
+        Repair::Certificate { event, out, about, node } => {
+            let certificate = match certify::about(&about)? {
+                None => certificate(&node.dir, event).await?,
+                Some(about) => drawn(&node.dir, Operation::CertificateAbout(event, about)).await?,
+            };
             if let Some(out) = &out {
                 write(out, &certificate_file(&certificate))?;
             }
@@ -64,14 +67,18 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
                 checked.missing.len(),
                 propagated::lines(&checked, &client.registry)
             );
-            Ok(Output::new(propagated::value(&checked), text))
+            Ok(Output::new(propagated::value(&checked, &client.registry), text))
         }
     }
 }
 
 /// The propagation certificate of a decision, as it stands now.
 pub(crate) async fn certificate(dir: &Path, event: u64) -> Result<Certificate, Problem> {
-    match Client::open(dir)?.operate(Operation::Certificate(event)).await? {
+    drawn(dir, Operation::Certificate(event)).await
+}
+
+async fn drawn(dir: &Path, operation: Operation) -> Result<Certificate, Problem> {
+    match Client::open(dir)?.operate(operation).await? {
         Response::Certificate(certificate) => Ok(*certificate),
         other => Err(unexpected(&other)),
     }
@@ -92,14 +99,32 @@ pub(crate) fn decided(response: Response) -> Result<Output, Problem> {
     value["event"] = json!(event);
     let text = match event {
         Some(event) => format!(
-            "case {} is {}; entry {event} of the status log is on its way to every recipient / 决定已生效并开始传播",
+            "case {} is {} {}; entry {event} of the status log is on its way to every recipient / 决定已生效并开始传播",
             case.id(),
-            case.state()
+            case.state(),
+            case.state_zh()
         ),
-        None => format!("case {} is {}", case.id(), case.state()),
+        None => format!("case {} is {} {}{}", case.id(), case.state(), case.state_zh(), papers_line(&case)),
     };
     Ok(Output::new(value, text))
 }
+
+/// How many papers came with all applications of a case.
+pub(crate) fn papers(case: &Case) -> usize {
+    case.applied().applications.iter().map(|joined| joined.materials.len()).sum()
+}
+
+/// The same for who accepts a repair, which rests on them.
+fn papers_line(case: &Case) -> String {
+    match (case, papers(case)) {
+        (Case::Accepted(_), 0) => format!("; {NO_PAPER}"),
+        (Case::Accepted(_), papers) => format!("; {papers} papers came with it / 附材料{papers}份"),
+        _ => String::new(),
+    }
+}
+
+/// What an application for repair without papers is told.
+const NO_PAPER: &str = "WITHOUT A PAPER: neither proof of performance nor pledge has come with it; see that they are handed in before it is decided / 未附材料：缺履行完毕证明与信用承诺书，请在作出决定前补交";
 
 fn due(deadline: Option<Deadline>) -> Value {
     match deadline {
@@ -117,7 +142,7 @@ fn case_value(case: &Case) -> Value {
     };
     json!({
         "case": case.id().to_string(), "record": case.record().to_string(), "matter": case.matter().as_str(),
-        "state": case.state(),
+        "state": case.state(), "state_zh": case.state_zh(), "papers": papers(case),
         "counters": counters, "accept_due": due(applied.accept_due), "decide_due": decide_due, "clerks": clerks(case),
     })
 }
@@ -147,10 +172,11 @@ async fn list(dir: &Path) -> Result<Output, Problem> {
     );
     for case in &cases {
         text.push_str(&format!(
-            "\n  {} case {} {} record {}",
+            "\n  {} case {} {} {} record {}",
             case.matter().as_str(),
             case.id(),
             case.state(),
+            case.state_zh(),
             case.record()
         ));
     }
@@ -179,10 +205,18 @@ async fn apply(args: Apply, matter: Matter) -> Result<Output, Problem> {
         clerk: clerk(args.by)?,
         matter,
     };
+    let papers = draft.materials.len();
+    let warning = (matter == Matter::Repair && papers == 0).then_some(NO_PAPER);
     match Client::open(&args.node.dir)?.operate(Operation::Apply(draft)).await? {
         Response::Case(id) => Ok(Output::new(
-            json!({ "application": id.to_string(), "matter": matter.as_str() }),
-            format!("application {id} taken; `xinqiao case list` shows its way / {}申请已登记", matter.zh()),
+            json!({
+                "application": id.to_string(), "matter": matter.as_str(), "papers": papers, "warning": warning,
+            }),
+            format!(
+                "application {id} taken; `xinqiao case list` shows its way / {}申请已登记{}",
+                matter.zh(),
+                warning.map_or(String::new(), |warning| format!("\n  {warning}"))
+            ),
         )),
         other => Err(unexpected(&other)),
     }
@@ -225,7 +259,9 @@ pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
             publication::received(record.as_deref(), due, &node.dir).await
         }
         Record::Pushed(node) => publication::pushed(&node.dir).await,
-        Record::Publish { record, on, node } => publication::publish(&record, on.as_deref(), &node.dir).await,
+        Record::Publish { record, on, confirm, node } => {
+            publication::publish(&record, on.as_deref(), confirm, &node.dir).await
+        }
     }
 }
 

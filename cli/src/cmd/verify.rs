@@ -54,10 +54,12 @@ pub(crate) async fn run(args: Verify) -> Result<Output, Problem> {
         return proof::verify(&args, form, path, bytes);
     }
     let kind = file.as_deref().map(codec::from_slice::<Artifact>);
-    if args.about.subject.is_some() && !matches!(kind, Some(Ok(Artifact::Repair(_)))) {
+    if args.about.subject.is_some()
+        && !matches!(kind, Some(Ok(Artifact::Repair(_) | Artifact::Certificate(_))))
+    {
         return Err(Problem::new(
             format!(
-                "{} is no repair certificate, and nothing else is held against a document number",
+                "{} is no certificate of a decision, and nothing else is held against a document number",
                 args.what
             ),
             "leave out --subject, --document and --item",
@@ -360,19 +362,32 @@ pub(crate) fn artifact(
             for receipt in certificate.acknowledged.iter().chain([&certificate.event]) {
                 demand(registry.witnessed(&receipt.member, &receipt.checkpoint)?, require_witnesses)?;
             }
-            let mut value = propagated::value(&checked);
-            (value["ok"], value["kind"]) = (json!(true), json!("certificate"));
+            let found = certify::Match::of(checked.about, certify::about(&args.about)?.as_ref());
+            let mut value = propagated::value(&checked, registry);
+            (value["ok"], value["kind"]) = (json!(found.confirmed()), json!("certificate"));
+            value["about"] = json!(found.as_str());
             let names =
                 |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let text = format!(
-                "certificate holds: entry {} of `{}`, acknowledged by {}; missing: {} / 传播证明有效{}",
+                "{}: entry {} of `{}`, acknowledged by {}; missing: {} / {}{}\n  subject and document number 号码与文号: {}",
+                if found.confirmed() {
+                    "certificate holds"
+                } else {
+                    "certificate DOES NOT BELONG to this matter"
+                },
                 checked.event.index,
                 checked.event.member,
                 names(checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect()),
                 names(checked.missing.iter().map(MemberId::as_str).collect()),
-                propagated::lines(&checked, registry)
+                if found.confirmed() {
+                    "传播证明有效"
+                } else {
+                    "传播证明与所填号码、文号不符"
+                },
+                propagated::lines(&checked, registry),
+                found.line()
             );
-            Ok(Output::new(value, text))
+            Ok(Output::judged(value, text, found.confirmed()))
         }
         Artifact::Grant(signed) => {
             let grant = registry.verify_grant(signed)?.into_inner();

@@ -17,7 +17,7 @@ use ledger::{
 
 use super::*;
 use crate::{
-    artifact::{Certificate, Propagation, status_fact},
+    artifact::{Beside, Certificate, Propagation, status_fact},
     member::{Input, Member},
     misuse::misuse,
     receipt::Receipt,
@@ -48,8 +48,9 @@ fn drawn(
 ) -> Certificate {
     let registry = &authority.context.registry;
     let version = (registry.version, registry.digest());
-    let now = Timestamp(60_000_000);
-    Certificate::draw_up(&authority.context, authority.notice(event), acknowledged, missing, version, now)
+    let (now, notice) = (Timestamp(60_000_000), authority.notice(event));
+    let beside = Beside { about: Some((Digest([1; 32]), Digest([2; 32]))), ..Beside::default() };
+    Certificate::draw_up(&authority.context, notice, acknowledged, missing, version, beside, now)
 }
 
 #[test]
@@ -105,6 +106,7 @@ fn a_certificate_from_which_something_is_taken_or_to_which_it_is_added_does_not_
     refused(&word(&contexts[0], &twice), "named twice");
     refused(&word(&contexts[1], &said), "another member's");
     refused(&word(&contexts[0], &Propagation { index: other, ..said.clone() }), "another entry");
+    refused(&Certificate { salt: None, ..whole.clone() }, "its salt was taken out");
     // Under a registry that the verifier does not have it holds, and does not claim that nobody is left out.
     let before = Propagation { registry: 7, missing: Vec::new(), ..said.clone() };
     assert!(!word(&contexts[0], &before).verify(&registry).unwrap().platforms_checked);

@@ -8,6 +8,7 @@ use credit::{
     entry::{DisclosedRecord, Entry, Fact},
     id::MemberId,
     question::Question,
+    status::Status,
 };
 use crypto::Timestamp;
 use exchange::{
@@ -40,7 +41,7 @@ pub fn answer(
         let Some(answer) = &opened.answer else { continue };
         let disclosed = disclosed(&result.parts, &opened.member);
         for (at, one) in answer.records.iter().enumerate() {
-            let mut value = record(context, view, answer, one, disclosed.get(at))?;
+            let mut value = record(context, view, (answer, one), disclosed.get(at), question.asked_at)?;
             if let Some(at) = kept::corrected(view, &one.authority, &one.record, question.asked_at)? {
                 value["corrected_at"] = json!(at.rfc3339());
             }
@@ -137,9 +138,9 @@ fn disclosed(parts: &[Part], member: &MemberId) -> Vec<DisclosedRecord> {
 fn record(
     context: &Context,
     view: &dyn View,
-    answer: &OpenedAnswer,
-    record: &OpenedAnswerRecord,
+    (answer, record): (&OpenedAnswer, &OpenedAnswerRecord),
     disclosed: Option<&DisclosedRecord>,
+    asked: Timestamp,
 ) -> Result<Value, Fault> {
     let item = context.catalog.item(&record.item);
     // This member was told of every change since it received the record; before that the answering member was.
@@ -161,12 +162,15 @@ fn record(
     } else {
         Vec::new()
     };
-    let disputed = record.disputed || now == credit::status::Status::Disputed;
-    let standing = if usable && disputed { credit::status::Status::Disputed } else { now };
+    // The mark of the answer holds until its end is heard of; what it said then stays told.
+    let marked = record.disputed && !kept::dispute_ended(view, &record.authority, &record.record, asked)?;
+    let disputed = marked || now == Status::Disputed;
+    let standing = if usable && disputed { Status::Disputed } else { now };
     Ok(json!({
         "record": record.record.to_string(), "member": answer.member.as_str(), "item": record.item.as_str(),
         "item_name": item.map_or("", |i: &Item| &i.name), "authority": record.authority.as_str(),
-        "standing": standing.as_str(), "standing_zh": standing.zh(), "disputed": disputed, "fields": fields,
+        "standing": standing.as_str(), "standing_zh": standing.zh(), "disputed": disputed,
+        "disputed_when_asked": record.disputed, "fields": fields,
         "receipt": { "log": format!("{}/records", answer.member), "index": record.version },
     }))
 }

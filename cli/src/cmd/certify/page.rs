@@ -6,7 +6,7 @@ use exchange::{
     registry::Registry,
 };
 
-use super::{effect, name_of, source, to_text};
+use super::{by, effect, name_of, source, to_text};
 use crate::code;
 
 const PAGE: &str = include_str!("page.html");
@@ -45,8 +45,9 @@ pub(super) fn rows(
         (ITEM, item_text(about)),
     ]);
     if let Some(facts) = &said.facts {
+        rows.extend(facts.body.clone().map(|body| ("认定单位", body)));
         rows.extend(facts.decided.map(|date| ("处罚（认定）日期", day(date))));
-        rows.extend(facts.published.map(|date| ("公示日期", day(date))));
+        rows.extend(facts.published.map(|date| ("公示日期", format!("{}{}", day(date), by(facts)))));
         rows.extend(facts.tier.map(|tier| ("失信程度", tier.zh().to_owned())));
     }
     let moment = |at| day(Date::from_timestamp(at));
@@ -58,7 +59,7 @@ pub(super) fn rows(
     rows.push(("案件编号", case));
     rows.extend(said.applied_at.map(|at| ("申请日期", moment(at))));
     rows.extend(said.accepted_at.map(|at| ("受理日期", moment(at))));
-    rows.push(("决定单位", name_of(registry, code.statement.issuer())));
+    rows.push(("修复决定平台", name_of(registry, code.statement.issuer())));
     let decided = if decision.recognises() { "互认日期" } else { "决定日期" };
     rows.extend([
         (decided, moment(decision.decided_at)),
@@ -102,7 +103,7 @@ fn words(said: &RepairStatement, registry: &Registry) -> String {
         let what = if said.declined { "不予受理" } else { "不予信用修复" };
         // Neither terms nor addressees of a remedy are in the sources (docs/SOURCES.md), so none is made up.
         return format!(
-            "<p>上述失信信息的信用修复申请，经本单位审查，{what}。理由：{}。{barred}该信息的状态不变。</p><p>不服本决定的救济途径（行政复议、行政诉讼）与期限，由决定单位依法另行书面告知，本页不代替该告知。办理信用修复不收取任何费用。</p>",
+            "<p>上述失信信息的信用修复申请，经本单位审查，{what}。理由：{}。{barred}该信息的状态不变。</p><p>不服本决定的救济途径（行政复议、行政诉讼）与期限，由作出本决定的单位依法另行书面告知，本页不代替该告知。办理信用修复不收取任何费用。</p>",
             escaped(because.reason.trim_end_matches('。'))
         );
     }
