@@ -296,7 +296,7 @@ impl RowReader<'_> {
         }
         // Its clocks would run before there is anything to count: a least time of publicity would be over at the decision.
         let decided_column =
-            item.decided_field.and_then(|id| item.field(id)).map_or("", |field| &field.column);
+            item.decided_field.and_then(|id| item.field(id)).map_or("", |field| field.column.as_str());
         for id in [item.published_field, item.until_field] {
             if date(id).zip(decided).is_some_and(|(day, decided)| day < decided) {
                 let field = id.and_then(|id| item.field(id));
