@@ -120,11 +120,12 @@ fn publicity_ends_after_the_last_day_that_the_source_states_if_that_is_before_th
 #[test]
 fn what_need_not_be_published_is_repaired_at_once_and_ends_by_itself() {
     let mut world = World::new(at("2026-01-12", 9));
+    // Of another day than what has ended: that would be given back as the same act.
     let minor =
-        |document, kind| Penalty { kind, tier: Tier::Minor, ..Penalty::general(document, "2026-01-09") };
-    let warning = minor("M-1", AuthorityKind::GENERAL);
+        |document, kind, decided| Penalty { kind, tier: Tier::Minor, ..Penalty::general(document, decided) };
+    let warning = minor("M-1", AuthorityKind::GENERAL, "2026-01-07");
     // Of a market regulator's warning nobody will ever tell a day of publication.
-    let samr = minor("M-2", AuthorityKind::SAMR);
+    let samr = minor("M-2", AuthorityKind::SAMR, "2026-01-08");
     for (penalty, case) in [(&warning, 1), (&samr, 2)] {
         world.collect(SH, penalty);
         world.apply(SH, penalty.document, case);
@@ -133,7 +134,8 @@ fn what_need_not_be_published_is_repaired_at_once_and_ends_by_itself() {
         world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
         assert_eq!(world.status(SH, world.record(penalty)), Status::Repaired, "{}", penalty.document);
     }
-    let left = [minor("M-3", AuthorityKind::GENERAL), minor("M-4", AuthorityKind::SAMR)];
+    let left =
+        [minor("M-3", AuthorityKind::GENERAL, "2026-01-09"), minor("M-4", AuthorityKind::SAMR, "2026-01-09")];
     let [general, samr] = left.map(|penalty| world.collect(SH, &penalty));
     world.until(at("2026-04-08", 23));
     assert_eq!(world.expiries(SH), []);

@@ -184,7 +184,6 @@ fn kind(rules: &RuleBook, item: &Item, plain: &PlainRecord) -> AuthorityKind {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test; what fails here fails the test")]
 mod tests {
     use credit::{catalog::Catalog, csv, id::ItemId, subject::uscc_from_parts};
 
