@@ -158,7 +158,7 @@ fn every_fault_of_a_row_has_its_code() {
     let wrong_check = format!("{}{}", &company[..17], if company.ends_with('0') { "1" } else { "0" });
     let long = "字".repeat(201);
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'static str)]);
-    let table: [Case<'_>; 31] = [
+    let table: [Case<'_>; 37] = [
         (&[("CF_WFXW", "")], &[("CF_WFXW", "required_missing")]),
         (&[("CF_WFXW", "NULL")], &[("CF_WFXW", "required_missing")]),
         (&[("CF_XDR_MC", &long)], &[("CF_XDR_MC", "text_too_long")]),
