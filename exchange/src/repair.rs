@@ -209,8 +209,8 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
         );
     }
     let facts = facts(context, turn, &asked.record)?;
-    asks_for_what_there_is(context, &facts.item, asked.matter)?;
     if asked.matter == Matter::Repair {
+        asks_for_what_there_is(context, &facts.item, asked.matter)?;
         ban::hold_against(context, turn, &facts)?;
     }
     // The counter chose the id; it must not fall on another case.

@@ -43,7 +43,7 @@ pub const WITHDRAWN: &str = "withdrawn by its authority / 原行政行为已撤�
 /// Reason in the `Erased` entry of a record whose time is over: 48 bytes of at most 200.
 pub const RETIRED: &str = "end of retention in this region / 保存期限届满";
 
-/// Ground of the `Changed` entry of a record whose publicity ends on the day that its source states: 69 bytes of at most 200.
+/// Ground of the `Changed` entry of a record whose publicity ends on the day that its source states: 64 bytes of at most 200.
 pub const STATED: &str = "公示截止期届满 / end of publicity as stated by its source";
 
 /// The last day of a duty in the region of `member`, which something brings that happened at `since`; `None` where the
