@@ -90,6 +90,7 @@ pub fn stage() -> Stage {
         decided: None,
         published: None,
         ended: None,
+        until: None,
         tier: Some(Tier::General),
         kind: AuthorityKind::GENERAL,
         content: own.naming.content_tag(&contents),

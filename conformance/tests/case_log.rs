@@ -7,8 +7,8 @@ mod world;
 
 use credit::{
     entry::StatusFact,
-    id::{CaseId, ClerkId},
-    repair::{Case, Deadline, FalseMaterial},
+    id::{CaseId, ClerkId, ItemId},
+    repair::{Case, Deadline, FalseMaterial, Matter},
     status::Status,
 };
 use crypto::{Digest, Timestamp};
@@ -16,9 +16,41 @@ use exchange::{
     member::Input,
     refusal::{Code, Refusal},
     repair::Finding,
-    wire::Response,
+    wire::{ApplicationDraft, Response},
 };
-use world::{JS, Penalty, SH, World, at, date};
+use world::{JS, Penalty, SH, World, at, date, subject};
+
+#[test]
+fn a_counter_signs_no_application_about_what_the_catalog_cannot_repair() {
+    let mut world = World::new(at("2026-05-06", 9));
+    let apply = |world: &mut World, item: &str, matter| {
+        let draft = ApplicationDraft {
+            authority: world.nodes[SH].id.clone(),
+            item: ItemId::parse(item).unwrap(),
+            document: "G-1".into(),
+            subject: subject(),
+            materials: vec![Digest::of(b"proof of performance")],
+            clerk: None,
+            matter,
+        };
+        world.step(JS, Input::Apply { draft, case: CaseId([1; 16]) }).unwrap()
+    };
+    let before = world.statements(JS).len();
+    // An item outside the catalog; one that knows no repair.
+    for (item, matter, code) in [
+        ("QQ", Matter::Repair, Code::ItemUnknown),
+        ("QQ", Matter::Objection, Code::ItemUnknown),
+        ("ZZ", Matter::Repair, Code::CaseDenied),
+    ] {
+        let (known, why) = refused(apply(&mut world, item, matter));
+        assert_eq!(known, Some(code), "{item}");
+        assert!(why.contains(item) && (code == Code::ItemUnknown || why.contains("CF, YCML, ZX")), "{why}");
+    }
+    assert_eq!(world.statements(JS).len(), before, "nothing of it stands in the log");
+    // Whatever is collected can be wrong.
+    assert!(matches!(apply(&mut world, "ZZ", Matter::Objection), Response::Case(_)));
+    assert_eq!(world.statements(JS).len(), before + 1);
+}
 
 fn refused(response: Response) -> (Option<Code>, String) {
     match response {

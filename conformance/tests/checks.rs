@@ -149,6 +149,7 @@ impl Stage {
             decided: plain.decided,
             published: None,
             ended: None,
+            until: None,
             tier: (of == "CF").then_some(Tier::General),
             kind: AuthorityKind::GENERAL,
             content: naming.content_tag(&Contents::of(&plain)),

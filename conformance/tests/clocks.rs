@@ -10,7 +10,7 @@ use credit::{
     entry::StatusFact,
     id::{CaseId, RecordId},
     repair::{Deadline, Matter},
-    rules::{AuthorityKind, Tier},
+    rules::{AuthorityKind, Duty, Tier},
     status::{Change, Status},
 };
 use crypto::{Digest, Timestamp};
@@ -21,6 +21,7 @@ use exchange::{
     member::Input,
     propagation, read,
     refusal::Code,
+    timer,
     wire::{ApplicationDraft, Response},
 };
 use ledger::{log, store::Store};
@@ -71,6 +72,117 @@ fn publicity_ends_at_its_authority_when_the_maximum_is_over_and_everybody_learns
     assert_eq!(status(&world, untold), [Status::Active; 3]);
     assert_eq!(world.expiries(SH).len(), 4, "each once");
     assert!(world.expiries(JS).is_empty() && world.expiries(OUTLET).is_empty(), "only the authority acts");
+}
+
+#[test]
+fn publicity_ends_after_the_last_day_that_the_source_states_if_that_is_before_the_maximum() {
+    let mut world = World::new(at("2026-04-10", 9));
+    let penalty =
+        |document, until| Penalty { until: Some(until), ..Penalty::general(document, "2026-04-09") };
+    let earlier = world.collect(SH, &penalty("G-1", "2026-06-30"));
+    world.collect(JS, &penalty("G-1", "2026-06-30"));
+    let later = world.collect(SH, &penalty("G-2", "2028-04-09"));
+    let long = world.collect(SH, &penalty("G-3", "2099-12-31"));
+    // No rule set gives a maximum: before Order 58, and of a market regulator whose publication nobody has told.
+    let old = Penalty { decided: "2023-04-01", ..penalty("G-4", "2026-06-30") };
+    let untold = Penalty { kind: AuthorityKind::SAMR, ..penalty("U-1", "2026-06-30") };
+    let (old, untold) = (world.collect(SH, &old), world.collect(SH, &untold));
+    let longest = Penalty { kind: AuthorityKind::SAMR, ..penalty("U-2", "2099-12-31") };
+    let longest = world.collect(SH, &longest);
+    // A new version moves the day, as long as it has not come.
+    let moved = world.collect(SH, &penalty("G-5", "2026-05-31"));
+    world.collect(SH, &penalty("G-5", "2026-07-31"));
+
+    world.until(Timestamp(at("2026-07-01", 0).0 - 1));
+    assert_eq!(world.expiries(SH), [], "the last day is a day of publicity");
+    world.until(at("2026-07-01", 0));
+    assert_eq!([SH, JS, OUTLET].map(|at| world.status(at, earlier)), [Status::Expired; 3]);
+    let ended: Vec<_> = world.expiries(SH).into_iter().map(|(_, record, _)| record).collect();
+    assert_eq!(ended.len(), 3);
+    assert!([earlier, old, untold].iter().all(|record| ended.contains(record)));
+    assert!(world.expiries(SH).iter().all(|(_, _, ground)| ground == timer::STATED));
+
+    // Too late: what has expired does not come back by a later day.
+    world.collect(SH, &penalty("G-1", "2027-01-31"));
+    world.until(at("2026-08-01", 0));
+    assert_eq!([earlier, moved].map(|record| world.status(SH, record)), [Status::Expired; 2]);
+    world.until(at("2027-04-09", 0));
+    let by_rule =
+        [(later, "ndrc-36"), (long, "ndrc-36")].map(|(record, set)| (world.now, record, set.to_owned()));
+    assert!(
+        by_rule.iter().all(|end| world.expiries(SH).contains(end)),
+        "the maximum holds whatever is stated"
+    );
+    world.until(at("2040-01-01", 0));
+    assert_eq!((world.status(SH, longest), world.expiries(SH).len()), (Status::Active, 6));
+}
+
+#[test]
+fn what_need_not_be_published_is_repaired_at_once_and_ends_by_itself() {
+    let mut world = World::new(at("2026-01-12", 9));
+    // Of another day than what has ended: that would be given back as the same act.
+    let minor =
+        |document, kind, decided| Penalty { kind, tier: Tier::Minor, ..Penalty::general(document, decided) };
+    let warning = minor("M-1", AuthorityKind::GENERAL, "2026-01-07");
+    // Of a market regulator's warning nobody will ever tell a day of publication.
+    let samr = minor("M-2", AuthorityKind::SAMR, "2026-01-08");
+    for (penalty, case) in [(&warning, 1), (&samr, 2)] {
+        world.collect(SH, penalty);
+        world.apply(SH, penalty.document, case);
+        let case = CaseId([case; 16]);
+        world.step(SH, Input::AcceptRepair { case, clerk: None });
+        world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
+        assert_eq!(world.status(SH, world.record(penalty)), Status::Repaired, "{}", penalty.document);
+    }
+    let left =
+        [minor("M-3", AuthorityKind::GENERAL, "2026-01-09"), minor("M-4", AuthorityKind::SAMR, "2026-01-09")];
+    let [general, samr] = left.map(|penalty| world.collect(SH, &penalty));
+    world.until(at("2026-04-08", 23));
+    assert_eq!(world.expiries(SH), []);
+    world.until(at("2026-04-09", 0));
+    assert_eq!(world.expiries(SH), [(world.now, samr, "samr-107".to_owned())]);
+    world.until(at("2029-01-09", 0));
+    assert_eq!(world.expiries(SH)[1..], [(world.now, general, "ndrc-58".to_owned())]);
+}
+
+#[test]
+fn a_courts_list_does_not_end_by_itself_and_no_rule_of_another_is_taken_for_it() {
+    let mut world = World::new(at("2026-04-10", 9));
+    let kind = world.nodes[SH].context.rules.kind_of_body("示例市示例区人民法院");
+    let listed = world.collect(SH, &Penalty { kind, ..Penalty::general("Z-1", "2026-04-09") });
+    world.apply(SH, "Z-1", 1);
+    let case = CaseId([1; 16]);
+    world.step(SH, Input::AcceptRepair { case, clerk: None });
+    world.until(at("2040-01-01", 0));
+    let granted =
+        world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
+    let Some(Response::Refused(refusal)) = granted else { panic!("{granted:?}") };
+    assert!(refusal.detail.contains("no rule set provided for a `court` decision"), "{}", refusal.detail);
+    assert_eq!((world.status(SH, listed), world.expiries(SH)), (Status::Active, Vec::new()));
+}
+
+#[test]
+fn a_district_has_the_clocks_of_its_province() {
+    let mut world = World::with(at("2026-04-10", 9), |member| {
+        if member.id.as_str() == "js" {
+            "330421".clone_into(&mut member.region);
+        }
+        if member.id.as_str() == "sh" {
+            "310105".clone_into(&mut member.region);
+        }
+    });
+    let penalty = Penalty { tier: Tier::Minor, ..Penalty::general("M-1", "2026-04-09") };
+    let record = world.collect(SH, &penalty);
+    world.collect(JS, &penalty);
+    let node = &world.nodes[SH];
+    let due = |duty| timer::deadline(&node.context, &node.id, duty, world.now).map(|due| due.date);
+    assert_eq!(due(Duty::MarkObjection), Some(date("2026-04-13")));
+    assert_eq!(due(Duty::AnswerObjection), Some(date("2026-04-17")));
+    assert_eq!(due(Duty::Acknowledge), Some(date("2026-04-15")));
+    world.until(at("2031-04-08", 23));
+    assert!(!world.erased(JS, record));
+    world.until(at("2031-04-09", 0));
+    assert!(world.erased(JS, record), "five years in Zhejiang");
 }
 
 #[test]
@@ -405,6 +517,24 @@ fn retention_ends_where_the_region_says_when_and_nowhere_else() {
     world.until(at("2040-01-01", 0));
     assert!(!world.erased(SH, minor) && !world.erased(SH, grave) && !world.erased(JS, grave));
     assert_eq!(world.alerts_of(JS, "its retention ended on 2031-04-09"), 1);
+    let asked = world.cases(JS).1;
+    assert_eq!(
+        asked.iter().map(|e| (e.record, e.due.date)).collect::<Vec<_>>(),
+        [(grave, date("2031-04-08"))]
+    );
+    assert!(asked[0].retention.as_ref().unwrap().contains("浙江省"), "shown until somebody decides");
+    assert_eq!(read::erasures_due(&world.nodes[JS].disk).unwrap(), 1);
+    assert_eq!(world.fsck(JS), Vec::<String>::new());
+    // A version with another day is another question; withdrawn by its authority it is erased as any other.
+    world.collect(JS, &Penalty { decided: "2039-12-31", ..serious.clone() });
+    assert!(world.cases(JS).1.is_empty());
+    world.collect(JS, &Penalty { confirmed: true, ..serious });
+    world.until(at("2040-01-02", 0));
+    assert_eq!(world.alerts_of(JS, "its retention ended on 2031-04-09"), 2);
+    world.change(SH, grave, Change::Withdraw, None);
+    assert_eq!(world.cases(JS).1[0].retention, None);
+    world.until(at("2040-02-01", 0));
+    assert!(world.erased(JS, grave) && world.cases(JS).1.is_empty());
     assert_eq!(world.alerts_of(SH, "retention"), 0);
 
     // Where the file tells the end of the act, they count from there, and the record is answered no longer. Its publicity

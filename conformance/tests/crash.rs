@@ -293,6 +293,7 @@ impl Run {
             decided: plain.decided,
             published: None,
             ended: None,
+            until: None,
             tier: Some(Tier::General),
             kind: AuthorityKind::GENERAL,
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),

@@ -179,16 +179,26 @@ pub struct Item {
     pub registration_field: Option<FieldId>,
     /// The credit code of the deciding body (`CF_CFJGDM`): the record's authority.
     pub authority_field: Option<FieldId>,
+    /// The name of the deciding body, which tells whose rules of repair hold.
+    pub body_field: Option<FieldId>,
     /// The date of the decision: start of the submission clock.
     pub decided_field: Option<FieldId>,
     /// The date of publication, from which publicity counts under some rule sets.
     pub published_field: Option<FieldId>,
     /// The day on which the act or event ended, from which retention counts in some regions.
     pub ended_field: Option<FieldId>,
+    /// The column 公示截止期: the last day of publicity as the source states it.
+    pub until_field: Option<FieldId>,
     /// The column 处罚类别, from which the repair tier follows.
     pub penalty_field: Option<FieldId>,
     /// The column 案件程序类别, which decides the tier of lesser penalties.
     pub procedure_field: Option<FieldId>,
+    /// The column 处罚依据, whose words may make a penalty serious.
+    pub basis_field: Option<FieldId>,
+    /// The column 违法行为类型, likewise.
+    pub act_field: Option<FieldId>,
+    /// The column 失信程度: the tier as the deciding department states it.
+    pub degree_field: Option<FieldId>,
     /// Whether a record of this item can be the object of credit repair.
     pub repairable: bool,
 }
@@ -606,11 +616,16 @@ fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
         resident_document_field: named("resident_document")?,
         registration_field: named("registration")?,
         authority_field: named("authority")?,
+        body_field: named("body")?,
         decided_field: named("decided")?,
         published_field: named("published")?,
         ended_field: named("ended")?,
+        until_field: named("until")?,
         penalty_field: named("penalty")?,
         procedure_field: named("procedure")?,
+        basis_field: named("basis")?,
+        act_field: named("act")?,
+        degree_field: named("degree")?,
         repairable: line.parse("repairable", |text| match text {
             "0" => Some(false),
             "1" => Some(true),
@@ -624,7 +639,7 @@ fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
     Ok(item)
 }
 
-const ITEM_COLUMNS: [&str; 20] = [
+const ITEM_COLUMNS: [&str; 25] = [
     "item",
     "name",
     "name_en",
@@ -637,11 +652,16 @@ const ITEM_COLUMNS: [&str; 20] = [
     "resident_document",
     "registration",
     "authority",
+    "body",
     "decided",
     "published",
     "ended",
+    "until",
     "penalty",
     "procedure",
+    "basis",
+    "act",
+    "degree",
     "repairable",
     "retention",
     "source",
@@ -692,6 +712,8 @@ mod tests {
         }
         for item in catalog.items() {
             assert!(item.authority_field.is_some() && item.decided_field.is_some(), "{}", item.id);
+            // Without a name nobody knows whose rules hold, and every body would fall under those of the NDRC.
+            assert!(item.field(item.body_field.unwrap()).unwrap().required, "{}", item.id);
             assert!(item.fields.iter().all(|f| f.class != FieldClass::Never));
             // A certificate of repair says who decided: everybody may see that name.
             let body = item.authority_name().unwrap();

@@ -294,6 +294,17 @@ impl RowReader<'_> {
                 self.fault(field, "date_in_future", "晚于今日", "lies in the future");
             }
         }
+        // Its clocks would run before there is anything to count: a least time of publicity would be over at the decision.
+        let decided_column =
+            item.decided_field.and_then(|id| item.field(id)).map_or("", |field| field.column.as_str());
+        for id in [item.published_field, item.until_field] {
+            if date(id).zip(decided).is_some_and(|(day, decided)| day < decided) {
+                let field = id.and_then(|id| item.field(id));
+                let zh = format!("早于决定日期（{decided_column}），请核对这两列");
+                let en = format!("lies before the decision (`{decided_column}`); see to both columns");
+                self.fault(field, "date_before_decision", &zh, &en);
+            }
+        }
         let authority = item.authority_field.and_then(|id| cells.get(&id)).filter(|text| !text.is_empty());
         Some(PlainRecord {
             subject: subject?,

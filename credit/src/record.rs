@@ -128,6 +128,9 @@ pub struct RecordFacts {
     /// Day on which the act or event ended, where the file tells it; retention counts from there in some regions.
     #[n(10)]
     pub ended: Option<Date>,
+    /// Last day of publicity (公示截止期), where the file states it.
+    #[n(11)]
+    pub until: Option<Date>,
     /// Keyed digest of the whole content ([`NamingKeys::content_tag`]). The record's keys depend on it, so a slot
     /// that is handed out twice after a rollback still never seals two contents under one key.
     #[n(8)]

@@ -18,6 +18,7 @@ use crypto::codec::{Decode, Encode};
 use crate::catalog::{CatalogError, Line, digest_of, table};
 use crate::id::ItemId;
 use crate::status::Change;
+use crate::subject::province_of;
 use crate::value::Date;
 
 pub use authorities::AuthorityKind;
@@ -133,7 +134,7 @@ pub struct Rule {
     pub min_months: Option<u32>,
     /// Months after which publicity ends by itself.
     pub max_months: Option<u32>,
-    /// Whether such acts are published in principle.
+    /// Whether such acts are published in principle; `None` = some are and some are not.
     pub published: Option<bool>,
     /// Working days from application to the decision whether to accept it.
     pub accept_working_days: Option<u32>,
@@ -168,10 +169,17 @@ impl Rule {
         self.max_months.map(|months| self.start(decided, published).plus_months(months))
     }
 
+    /// Whether the months cannot be counted before the day of publication is known. Where acts of the tier need not be
+    /// published there may never be one, and they count from the decision then.
+    pub fn waits_for_publication(&self) -> bool {
+        self.clock == Clock::Publication && self.published == Some(true)
+    }
+
     fn start(&self, decided: Date, published: Date) -> Date {
         match self.clock {
             Clock::Decision => decided,
-            Clock::Publication => published,
+            // Nothing is published before it is decided.
+            Clock::Publication => published.max(decided),
         }
     }
 }
@@ -478,12 +486,13 @@ impl RuleBook {
             .then_some(Recognition { prevails: own.rank < other.rank, source: &own.source })
     }
 
-    /// The time a duty takes in `region` after what happened on `day`: by the region's own rule, else by the national one;
-    /// `None` = not provided. A neighbour's is never taken.
+    /// The time a duty takes in `region` after what happened on `day`: by the region's own rule, else by that of its
+    /// province, else by the national one; `None` = not provided. A neighbour's is never taken.
     pub fn term(&self, duty: Duty, region: &str, day: Date) -> Option<&Term> {
         let covers = |t: &&Term| t.duty == duty && overlap((t.from, t.until), (day, Some(day)));
-        let own = self.terms.iter().filter(covers).find(|t| t.region.as_deref() == Some(region));
-        own.or_else(|| self.terms.iter().filter(covers).find(|t| t.region.is_none()))
+        let of =
+            |place: Option<&str>| self.terms.iter().filter(covers).find(|t| t.region.as_deref() == place);
+        of(Some(region)).or_else(|| of(Some(&province_of(region)))).or_else(|| of(None))
     }
 
     /// How a decision of such an authority about an item is published; `None` = not provided.
@@ -548,13 +557,16 @@ impl RuleBook {
         self.sets.iter().find(|set| set.id == set_id)?.rules.iter().find(|rule| rule.tier == tier)
     }
 
-    /// How long a region (`310000` or `sh`) lets a record be queried, by the rule in force on `day`.
+    /// How long a region (`310000` or `sh`) lets a record be queried, by the rule in force on `day`: its own, or else that of
+    /// its province, whose regulations hold in each of its districts.
     ///
     /// Errors: [`RuleError::NoRetention`] for an unknown region and for one whose regulation was not available.
     pub fn retention(&self, region: &str, day: Date) -> Result<&Retention, RuleError> {
-        let found = self.retention.iter().flatten().filter(|r| r.region == region || r.label == region);
-        let mut found = found.filter(|r| overlap((r.valid_from, r.valid_until), (day, Some(day))));
-        found.next().ok_or_else(|| RuleError::NoRetention { region: region.to_owned() })
+        let holds = |r: &&Retention| overlap((r.valid_from, r.valid_until), (day, Some(day)));
+        let rules = || self.retention.iter().flatten().filter(holds);
+        let own = rules().find(|r| r.region == region || r.label == region);
+        own.or_else(|| rules().find(|r| r.region == province_of(region)))
+            .ok_or_else(|| RuleError::NoRetention { region: region.to_owned() })
     }
 
     /// Regions whose retention rule is known to be missing, as (region, label).
@@ -812,12 +824,51 @@ mod tests {
     fn a_period_that_is_not_provided_fails_closed() {
         let book = RuleBook::builtin();
         let day = date("2026-01-31");
-        let old = book.rule(AuthorityKind::GENERAL, day, Tier::Minor).unwrap();
-        assert_eq!((old.min_months, old.max_months), (None, None));
-        assert_eq!(old.earliest_repair(day, day), None);
+        let old = book.rule(AuthorityKind::GENERAL, day, Tier::Serious).unwrap();
+        assert_eq!((old.min_months, old.max_months), (Some(12), None));
         assert_eq!(old.publicity_end(day, day), None);
-        let samr = book.rule(AuthorityKind::SAMR, day, Tier::Minor).unwrap();
-        assert_eq!(samr.earliest_repair(day, day), Some(date("2026-04-30")));
+        let only_max = Rule { min_months: None, max_months: Some(3), ..old.clone() };
+        assert_eq!(only_max.earliest_repair(day, day), Some(date("2026-04-30")));
+        let neither = Rule { min_months: None, ..old.clone() };
+        assert_eq!(neither.earliest_repair(day, day), None);
+    }
+
+    #[test]
+    fn no_act_is_worse_off_than_a_graver_one_and_what_need_not_be_published_is_repairable_at_once() {
+        let day = date("2026-01-31");
+        // A maximum that is not provided is no end.
+        let times = |rule: &Rule| {
+            let end = rule.publicity_end(day, day).unwrap_or(Date::LONG_TERM);
+            (rule.earliest_repair(day, day).unwrap(), end)
+        };
+        for set in RuleBook::builtin().sets() {
+            for (rule, graver) in set.rules.iter().zip(&set.rules[1..]) {
+                let (now, then) = (times(rule), times(graver));
+                assert!(now.0 <= then.0 && now.1 <= then.1, "{} {}", set.id, rule.tier);
+            }
+            for rule in set.rules.iter().filter(|rule| rule.published != Some(true)) {
+                assert_eq!(rule.earliest_repair(day, day), Some(day), "{} {}", set.id, rule.tier);
+                assert!(rule.max_months.is_some() && !rule.waits_for_publication(), "{}", set.id);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_counts_from_a_publication_before_the_decision() {
+        let (book, decided) = (RuleBook::builtin(), date("2026-04-10"));
+        let rule = book.rule(AuthorityKind::SAMR, decided, Tier::General).unwrap();
+        let before = date("2025-04-10");
+        assert_eq!(rule.earliest_repair(decided, before), Some(date("2026-07-10")));
+        assert_eq!(rule.publicity_end(decided, before), Some(date("2027-04-10")));
+    }
+
+    #[test]
+    fn a_court_has_no_rule_set_and_none_is_guessed() {
+        let book = RuleBook::builtin();
+        let court = book.kind_of_body("示例市示例区人民法院");
+        let e = book.rule(court, date("2026-05-01"), Tier::General).unwrap_err();
+        assert_eq!(e.to_string(), "no rule set provided for a `court` decision of 2026-05-01");
+        assert_eq!(e.zh(), "没有适用于人民法院2026-05-01所作决定的修复规则，不作推定");
     }
 
     #[test]
@@ -835,8 +886,15 @@ mod tests {
             (Some(date("2024-12-31")), zj.end(decided, None))
         );
         assert_eq!((sh.longer, zj.longer), (None, Some(Tier::Serious)));
+        // A district lies under the regulation of its province.
+        for district in ["310105", "310110"] {
+            assert_eq!(book.retention(district, today), Ok(sh), "{district}");
+        }
+        assert_eq!(book.retention("330421", today), Ok(zj));
         // Known to be missing, never heard of, and not yet in force: nobody's rule is taken instead.
-        for (region, day) in [("js", today), ("440000", today), ("", today), ("zj", date("2017-12-31"))] {
+        for (region, day) in
+            [("js", today), ("320509", today), ("440000", today), ("", today), ("zj", date("2017-12-31"))]
+        {
             let refused = book.retention(region, day).unwrap_err();
             assert_eq!(refused.code(), "no_retention_rule", "{region}");
             assert!(refused.zh().contains("不作推定"));
@@ -883,7 +941,16 @@ mod tests {
         assert_eq!(days(Duty::MarkObjection, "310000"), Some(1));
         assert_eq!(days(Duty::MarkObjection, "330000"), Some(0));
         assert_eq!(days(Duty::AnswerObjection, "330000"), Some(5));
-        for region in ["320000", "340000", ""] {
+        // A district has its province's time, unless it has a line of its own.
+        assert_eq!(term(Duty::HandIn, "310105"), term(Duty::HandIn, "*"));
+        assert_eq!(term(Duty::Acknowledge, "310105"), term(Duty::Acknowledge, "310000"));
+        assert_eq!(days(Duty::MarkObjection, "330421"), Some(0));
+        let own = format!("{DEADLINES}mark-objection,310105,2020-01-01,,2,示例,K\n");
+        let texts = [REPAIR, RETENTION, &own, RECOGNITION, TIERS, AUTHORITIES, PUBLICATION];
+        let own = RuleBook::parse(texts).unwrap();
+        let mark = |region| own.term(Duty::MarkObjection, region, date("2026-04-01")).map(|t| t.working_days);
+        assert_eq!((mark("310105"), mark("310110"), mark("310000")), (Some(2), Some(1), Some(1)));
+        for region in ["320000", "320509", "340000", ""] {
             assert_eq!(days(Duty::MarkObjection, region), None, "{region}");
             assert_eq!(days(Duty::Acknowledge, region), None, "{region}");
             assert!(term(Duty::EraseWithdrawn, region).unwrap().source.contains("行政处罚法"), "{region}");

@@ -489,8 +489,8 @@ impl Check<'_> {
                 let standing: Option<Standing> =
                     tables::row(self.view, &Key::standing(&row.authority, &record))?;
                 let held: Option<RecordRow> = tables::row(self.view, &Key::record(&record))?;
-                let fits = standing.is_some_and(|s| s.status() == Status::Withdrawn)
-                    && held.is_some_and(|row| !row.erased);
+                let withdrawn = standing.is_some_and(|s| s.status() == Status::Withdrawn);
+                let fits = (withdrawn || row.retention.is_some()) && held.is_some_and(|row| !row.erased);
                 return Ok((!fits).then_some(Wrong::RowUnexplained));
             }
             Table::File => drop(decode::<SubmitReport>(key, bytes)?),

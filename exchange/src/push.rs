@@ -64,8 +64,6 @@ pub struct Place {
     province: String,
     to: Option<MemberId>,
     fields: Vec<FieldId>,
-    /// Last day of its publicity, as the file says.
-    until: Option<Date>,
     access: Secret,
 }
 
@@ -92,15 +90,12 @@ pub fn place(
     if hidden || !rule.publishes(kinds) {
         return None;
     }
-    // A column of the official layout, which bears the item's name.
-    let until = item.field_by_column(&format!("{}_GSJZQ", item.id)).and_then(|field| values.get(&field.id));
     let at_home = province_of(&context.registry.member(own).ok()?.stated.region) == province;
     let to = if at_home { Some(own) } else { serving(&context.registry, &province) };
     Some(Place {
         rule: rule.id.clone(),
         to: to.cloned(),
         fields: sealed.fields.iter().map(|f| f.field).filter(|field| is_public(item, *field)).collect(),
-        until: until.and_then(|day| if let Value::Date(day) = day { Some(*day) } else { None }),
         access: subject_access_key(&context.own.access, subject.as_str()),
         province,
     })
@@ -202,10 +197,8 @@ pub fn recorded(
 ) -> Result<(), Halt> {
     let (record, key, today) = (facts.record, Key::push(&facts.record), Date::from_timestamp(turn.now));
     let before: Option<PushRow> = turn.row(&key)?;
-    let ends = timer::publicity_end(context, turn.view(), facts)?.map(|(end, _)| end);
-    let over =
-        |place: &Place| ends.is_some_and(|end| end <= today) || place.until.is_some_and(|day| day < today);
-    let Some(place) = place.filter(|place| !over(place)) else {
+    let over = timer::publicity_end(context, turn.view(), facts)?.is_some_and(|(end, _)| end <= today);
+    let Some(place) = place.filter(|_| !over) else {
         if before.is_some_and(|row| row.index.is_none()) {
             turn.delete(&key);
         }

@@ -217,8 +217,8 @@ pub fn cases(context: &Context, view: &dyn View) -> Result<Response, Fault> {
     let mut erasures = Vec::new();
     for (rest, row) in tables::rows::<ErasureRow>(view, &Key::erasures(), usize::MAX)? {
         let Ok(record) = rest.try_into().map(RecordId) else { continue };
-        let ErasureRow { authority, since, due, .. } = row;
-        erasures.push(DueErasure { record, authority, since, due });
+        let ErasureRow { authority, since, due, retention, .. } = row;
+        erasures.push(DueErasure { record, authority, since, due, retention });
     }
     Ok(Response::Cases { cases, forwarded, erasures, matters })
 }
@@ -281,7 +281,7 @@ pub fn pending(view: &dyn View) -> Result<u64, Fault> {
     Ok(rows.iter().filter(|(_, row)| row.ack.is_none()).count() as u64)
 }
 
-/// Withdrawn records that are not erased yet.
+/// Withdrawn records that are not erased yet, and those over their retention of which people decide.
 pub fn erasures_due(view: &dyn View) -> Result<u64, Fault> {
     Ok(tables::rows::<ErasureRow>(view, &Key::erasures(), usize::MAX)?.len() as u64)
 }

@@ -7,12 +7,12 @@
 
 use credit::{
     entry::{Assigned, Ban, CaseStep, Changed, Fact, Joining, NotGranted, StatusFact},
-    id::{CaseId, ClerkId, MemberId, RecordId},
+    id::{CaseId, ClerkId, ItemId, MemberId, RecordId},
     normalize::normalize_document_number,
     question::CLOCK_SKEW_MS_MAX,
     record::RecordFacts,
     repair::{self, Application, Applied, Case, Deadline, Denial, FalseMaterial, MATERIALS_MAX, Matter},
-    rules::{Clock, Duty, Rule, Tier},
+    rules::{Duty, Rule, Tier},
     status::{Change, Standing, Status},
     value::Date,
 };
@@ -102,7 +102,8 @@ pub fn forward_due(context: &Context, row: &ForwardRow) -> Option<Deadline> {
 /// Takes an application at this member's counter.
 ///
 /// 1. This member takes applications, and the authority is a member that decides: `caller.not-allowed`,
-///    `member.unknown`. At most [`MATERIALS_MAX`] papers: `case.denied`.
+///    `member.unknown`. The item is in the catalog, and for a repair it can be repaired: `item.unknown`, `case.denied`. At
+///    most [`MATERIALS_MAX`] papers: `case.denied`.
 /// 2. The counter signs the application and writes it into its own status log as `Applied`.
 /// 3. At the authority itself the case opens at once; otherwise a row carries the application until the authority
 ///    has answered.
@@ -120,6 +121,7 @@ pub fn apply(
     if !context.registry.member(&draft.authority)?.stated.role.collects() {
         return Halt::refuse(Code::MemberUnknown, format!("`{}` decides no records", draft.authority));
     }
+    asks_for_what_there_is(context, &draft.item, draft.matter)?;
     within_limit(&draft.materials)?;
     // 2
     let document = normalize_document_number(&draft.document);
@@ -219,14 +221,7 @@ fn open(context: &Context, turn: &mut Turn<'_>, asked: &Application, digest: Dig
     }
     let facts = facts(context, turn, &asked.record)?;
     if asked.matter == Matter::Repair {
-        if !context.catalog.item(&facts.item).is_some_and(|i| i.repairable) {
-            return Err(denied(
-                format!("item `{0}` knows no repair / 信息项 {0} 不适用信用修复", facts.item),
-                "where the record is wrong, take an objection: `xinqiao dispute file`",
-                "信息有误的，请用 `xinqiao dispute file` 提出异议",
-            )
-            .into());
-        }
+        asks_for_what_there_is(context, &facts.item, asked.matter)?;
         ban::hold_against(context, turn, &facts)?;
     }
     // The counter chose the id; it must not fall on another case.
@@ -284,6 +279,27 @@ pub(crate) fn next_due(context: &Context, turn: &Turn<'_>, case: &Case) -> Resul
         }
         Case::Decided(_) => None,
     })
+}
+
+/// That the catalog has the item, and that it can be repaired if this is what is asked for.
+fn asks_for_what_there_is(context: &Context, item: &ItemId, matter: Matter) -> Result<(), Refusal> {
+    let known = context.catalog.item(item);
+    let known = known.ok_or_else(|| Refusal::new(Code::ItemUnknown, format!("`{item}`")))?;
+    if matter == Matter::Repair && !known.repairable {
+        let can: Vec<&str> =
+            context.catalog.items().filter(|item| item.repairable).map(|item| item.id.as_str()).collect();
+        return Err(denied(
+            format!(
+                "item `{item}` ({}) knows no repair; those that do: {} / 目录项“{}”不适用信用修复",
+                known.name_en,
+                can.join(", "),
+                known.name
+            ),
+            "where the record is wrong, take an objection: `xinqiao dispute file`",
+            "信息有误的，请用 `xinqiao dispute file` 提出异议",
+        ));
+    }
+    Ok(())
 }
 
 fn within_limit(materials: &[Digest]) -> Result<(), Halt> {
@@ -806,10 +822,10 @@ fn undated() -> Refusal {
 /// the day of publication, and not every publisher says it; a set that counts from it is not guessed at.
 pub(crate) fn starts(rule: &Rule, facts: &RecordFacts) -> Result<(Date, Date), Refusal> {
     let decided = facts.decided.ok_or_else(undated)?;
-    match (rule.clock, facts.published) {
-        (_, Some(published)) => Ok((decided, published)),
-        (Clock::Decision, None) => Ok((decided, decided)),
-        (Clock::Publication, None) => Err(denied(
+    match facts.published {
+        Some(published) => Ok((decided, published)),
+        None if !rule.waits_for_publication() => Ok((decided, decided)),
+        None => Err(denied(
             format!(
                 "`{0}` counts from publication, and neither the record tells that day nor its publisher / 规则集 {0} 自公示之日起计算，而文件与公示单位均未告知公示日期",
                 rule.set_id

@@ -360,7 +360,7 @@ impl Key {
     pub fn frozen(member: &MemberId) -> Self {
         key(Table::Frozen, &[&text(member.as_str())])
     }
-    /// An erasure that a withdrawal has made due: [`ErasureRow`], until the log says that it is done.
+    /// An erasure that is due: [`ErasureRow`], until the log says that it is done.
     pub fn erasure(record: &RecordId) -> Self {
         key(Table::Erasure, &[&record.0])
     }
@@ -609,14 +609,14 @@ pub struct DeliveryRow {
     pub told: bool,
 }
 
-/// An erasure that a withdrawal has made due.
+/// An erasure that a withdrawal has made due, or that people decide about at the end of retention.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct ErasureRow {
-    /// The authority that withdrew the record.
+    /// The record's authority, which withdrew it.
     #[n(0)]
     pub authority: MemberId,
-    /// When; for a version that came later, when it came.
+    /// When; for a version that came later, when it came; or the end of retention.
     #[n(1)]
     pub since: Timestamp,
     /// The last day.
@@ -625,6 +625,9 @@ pub struct ErasureRow {
     /// It was reported that this day is over.
     #[n(3)]
     pub told: bool,
+    /// The rule of retention, in Chinese, where the record was not withdrawn: it is not erased by itself then.
+    #[n(4)]
+    pub retention: Option<String>,
 }
 
 /// An own record that another platform of the region holds as its own, too.

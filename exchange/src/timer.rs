@@ -43,6 +43,9 @@ pub const WITHDRAWN: &str = "withdrawn by its authority / 原行政行为已撤�
 /// Reason in the `Erased` entry of a record whose time is over: 48 bytes of at most 200.
 pub const RETIRED: &str = "end of retention in this region / 保存期限届满";
 
+/// Ground of the `Changed` entry of a record whose publicity ends on the day that its source states: 64 bytes of at most 200.
+pub const STATED: &str = "公示截止期届满 / end of publicity as stated by its source";
+
 /// The last day of a duty in the region of `member`, which something brings that happened at `since`; `None` where the
 /// rules give no time there.
 pub fn deadline(context: &Context, member: &MemberId, duty: Duty, since: Timestamp) -> Option<Deadline> {
@@ -52,39 +55,60 @@ pub fn deadline(context: &Context, member: &MemberId, duty: Duty, since: Timesta
     Some(Deadline::after(day, term.working_days, &context.calendar))
 }
 
-/// A withdrawn record that is to be erased here.
+/// A record that is to be erased here: withdrawn, or over its retention, and then people decide whether it may be kept longer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct DueErasure {
     /// The record.
     #[n(0)]
     pub record: RecordId,
-    /// The authority that withdrew it.
+    /// Its authority, which withdrew it.
     #[n(1)]
     pub authority: MemberId,
-    /// When.
+    /// When; or the end of its retention.
     #[n(2)]
     pub since: Timestamp,
-    /// The last day; the node erases by itself when this day begins.
+    /// The last day; a withdrawn record the node erases by itself when this day begins.
     #[n(3)]
     pub due: Deadline,
+    /// The rule of retention, in Chinese, of a record that was not withdrawn.
+    #[n(4)]
+    pub retention: Option<String>,
 }
 
-/// When publicity of a record ends by itself, and the rule that says so; `None` where the rule set does not tell, or
-/// counts from a publication that neither the record nor its publisher has told. Nothing is assumed then.
+/// When publicity of a record ends by itself, and the ground: the rule set whose maximum is over, or [`STATED`], whichever
+/// comes first. `None` where the record's source states no day, and the rule set gives no maximum or counts from a
+/// publication that neither the record nor its publisher has told. Nothing is assumed then.
+///
+/// The day that the source states counts although the maximum is later: who decided the matter has said so, an answer after
+/// it is the graver error, and what has expired is not brought back by a later day.
 pub fn publicity_end<'a>(
     context: &'a Context,
     view: &dyn View,
     facts: &RecordFacts,
-) -> Result<Option<(Date, &'a Rule)>, Fault> {
+) -> Result<Option<(Date, &'a str)>, Fault> {
     // Items without repair have no tier, and no maximum.
-    let Some(rule) = facts.tier.and_then(|_| repair::rule(context, facts).ok()) else { return Ok(None) };
+    let maximum = match facts.tier.and_then(|_| repair::rule(context, facts).ok()) {
+        Some(rule) => maximum(context, view, facts, rule)?.map(|end| (end, rule.set_id.as_str())),
+        None => None,
+    };
+    // A last day is over at midnight: 民法典 art. 203.
+    let stated = facts.until.filter(|last| *last != Date::LONG_TERM).map(|last| (last.plus_days(1), STATED));
+    Ok(maximum.into_iter().chain(stated).min_by_key(|(end, _)| *end))
+}
+
+/// The day on which the maximum of a rule is over.
+fn maximum(
+    context: &Context,
+    view: &dyn View,
+    facts: &RecordFacts,
+    rule: &Rule,
+) -> Result<Option<Date>, Fault> {
     let starts = match rule.clock {
         Clock::Decision => repair::starts(rule, facts),
         Clock::Publication => repair::starts(rule, &publish::known(context, view, facts.clone())?),
     };
-    let starts = starts.ok();
-    Ok(starts.and_then(|(decided, published)| Some((rule.publicity_end(decided, published)?, rule))))
+    Ok(starts.ok().and_then(|(decided, published)| rule.publicity_end(decided, published)))
 }
 
 /// Sets the clock of the end of an own record's publicity.
@@ -102,8 +126,13 @@ pub fn of_version(context: &Context, turn: &mut Turn<'_>, facts: &RecordFacts) -
     if facts.authority == context.own.id {
         of_publicity(context, turn, facts)?;
     }
-    if let Some((end, _)) = retention_end(context, facts, turn.now) {
+    if let Some((end, rule)) = retention_end(context, facts, turn.now) {
         turn.put(&Key::due(end.start(), &Work::Retain(facts.record)), &());
+        // What people were asked was about the version before.
+        let key = Key::erasure(&facts.record);
+        if rule.longer.is_some() && turn.row::<ErasureRow>(&key)?.is_some_and(|row| row.retention.is_some()) {
+            turn.delete(&key);
+        }
     }
     let standing: Option<Standing> = turn.row(&Key::standing(&facts.authority, &facts.record))?;
     let standing = standing.unwrap_or_default();
@@ -135,13 +164,14 @@ fn schedule_erasure(
     at: Timestamp,
 ) -> Result<(), Fault> {
     let key = Key::erasure(record);
-    if turn.row::<ErasureRow>(&key)?.is_some() {
+    if turn.row::<ErasureRow>(&key)?.is_some_and(|row| row.retention.is_none()) {
         return Ok(());
     }
     // Without a rule there is no time to wait for.
     let today = Deadline { date: Date::from_timestamp(at), provisional: false };
     let due = deadline(context, &context.own.id, Duty::EraseWithdrawn, at).unwrap_or(today);
-    turn.put(&key, &ErasureRow { authority: authority.clone(), since: at, due, told: false });
+    let row = ErasureRow { authority: authority.clone(), since: at, due, told: false, retention: None };
+    turn.put(&key, &row);
     turn.put(&Key::due(erase_at(&due), &Work::Erase(*record)), &());
     Ok(())
 }
@@ -162,7 +192,7 @@ fn held_under(view: &dyn View, record: &RecordId) -> Result<Option<MemberId>, Fa
     }
 }
 
-/// Ends the publicity of a record whose maximum is over, as its authority.
+/// Ends the publicity of a record whose time is over, as its authority.
 ///
 /// Nothing happens when the record is erased, without facts (taken back from a mirror, which has none; such a record is
 /// not answered from either), another member's, or has ended already. Publicity that ends later by the newest version
@@ -177,12 +207,12 @@ pub fn expire(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
     if facts.authority != context.own.id || standing.has_ended() {
         return Ok(());
     }
-    let Some((end, rule)) = publicity_end(context, turn.view(), &facts)? else { return Ok(()) };
+    let Some((end, ground)) = publicity_end(context, turn.view(), &facts)? else { return Ok(()) };
     if turn.now < end.start() {
         turn.put(&Key::due(end.start(), &Work::Expire(*record)), &());
         return Ok(());
     }
-    expired(context, turn, record, rule.set_id.clone())
+    expired(context, turn, record, ground.to_owned())
 }
 
 /// Says as its authority that a record's publicity has ended, by a rule or for another legal reason.
@@ -240,7 +270,7 @@ fn retention_end<'a>(
 /// Ends the retention of a record here: erased, or as its authority no longer answered, as the region's rule says.
 ///
 /// Nothing happens to a record that is erased or without facts. A rule that is another one by now, or a newer version, is
-/// looked at again on its own day. Where the rule lets records of a tier be kept longer, people are told once.
+/// looked at again on its own day. Where the rule lets records of a tier be kept longer, people decide ([`ask`]).
 pub fn retain(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Halt> {
     let row: Option<RecordRow> = turn.row(&Key::record(record))?;
     let Some(row) = row.filter(|row| !row.erased) else { return Ok(()) };
@@ -253,10 +283,7 @@ pub fn retain(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
         return Ok(());
     }
     if facts.tier.is_some() && facts.tier == rule.longer {
-        turn.effect(Effect::Alert(format!(
-            "record {record}: its retention ended on {end} unless it is on a list of serious dishonesty; erase it or keep it / 保存期限已届满，是否仍在严重失信名单请人工核对"
-        )));
-        return Ok(());
+        return ask(turn, record, facts.authority, end, rule);
     }
     match rule.effect {
         RetentionEffect::Delete => {
@@ -270,6 +297,32 @@ pub fn retain(context: &Context, turn: &mut Turn<'_>, record: &RecordId) -> Resu
             }
         }
     }
+    Ok(())
+}
+
+/// Puts before people a record that may be kept longer than its retention: an alert, and a row among the erasures that are
+/// due until it is erased, or a newer version has another end.
+///
+/// It is not erased, and its standing not ended, by itself: neither is ever undone, and the regulation has such a record kept
+/// and disclosed while its subject is on a list of serious dishonesty, which nothing here tells. Nor is there a word that it is
+/// kept: it would be true only until its subject leaves the list.
+fn ask(
+    turn: &mut Turn<'_>,
+    record: &RecordId,
+    authority: MemberId,
+    end: Date,
+    rule: &Retention,
+) -> Result<(), Halt> {
+    let key = Key::erasure(record);
+    if turn.row::<ErasureRow>(&key)?.is_some() {
+        return Ok(());
+    }
+    let due = Deadline { date: end.plus_days(-1), provisional: false };
+    let (since, retention) = (end.start(), Some(rule.source.clone()));
+    turn.put(&key, &ErasureRow { authority, since, due, told: true, retention });
+    turn.effect(Effect::Alert(format!(
+        "record {record}: its retention ended on {end} unless it is on a list of serious dishonesty; erase it or keep it, `xinqiao case list --due` shows it until it is erased / 保存期限已届满，是否仍在严重失信名单请人工核对，应删除的用`xinqiao erase`删除"
+    )));
     Ok(())
 }
 

@@ -136,6 +136,7 @@ impl Prepare<'_> {
             kind: kind(&context.rules, item, plain),
             published: date(plain, item.published_field),
             ended: date(plain, item.ended_field),
+            until: date(plain, item.until_field),
             content: context.own.naming.content_tag(contents),
         }
     }
@@ -166,21 +167,126 @@ fn text(plain: &PlainRecord, field: Option<FieldId>) -> Option<&str> {
     }
 }
 
-/// The tier of a row of the official layout, whose columns bear the item's name.
+/// The tier of a row, by what its file says of the penalty.
 fn tier(rules: &RuleBook, item: &Item, plain: &PlainRecord) -> Tier {
-    let named = |column: &str| text(plain, item.field_by_column(column).map(|f| f.id));
-    let of_item = |column: &str| named(&format!("{}_{column}", item.id)).unwrap_or_default();
     let penalty = Penalty {
         kinds: text(plain, item.penalty_field).unwrap_or_default(),
         procedure: text(plain, item.procedure_field),
-        grounds: [of_item("YJ"), of_item("WFXW")],
-        stated: named("X_SXCD").and_then(Tier::parse),
+        grounds: [item.basis_field, item.act_field].map(|field| text(plain, field).unwrap_or_default()),
+        stated: text(plain, item.degree_field).and_then(Tier::parse),
     };
     rules.tier_of_penalty(kind(rules, item, plain), plain.decided, &penalty)
 }
 
-/// Whose rules the decision falls under: the official layout tells it by the body's name only.
+/// Whose rules the decision falls under: the layouts tell it by the body's name only.
 fn kind(rules: &RuleBook, item: &Item, plain: &PlainRecord) -> AuthorityKind {
-    let body = item.field_by_column(&format!("{}_CFJG", item.id)).map(|f| f.id);
-    rules.kind_of_body(text(plain, body).unwrap_or_default())
+    rules.kind_of_body(text(plain, item.body_field).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use credit::{catalog::Catalog, csv, id::ItemId, subject::uscc_from_parts};
+
+    use super::*;
+
+    /// The rule set and the tier of a file's only row, which intake accepts.
+    fn ruled(item: &str, cells: &[(&str, &str)]) -> (Option<String>, Tier) {
+        let (catalog, rules) = (Catalog::builtin(), RuleBook::builtin());
+        let item = catalog.item(&ItemId::parse(item).unwrap()).unwrap();
+        let line = |cells: Vec<&str>| cells.join(",") + "\n";
+        let (names, values) = (cells.iter().map(|c| c.0).collect(), cells.iter().map(|c| c.1).collect());
+        let file = line(names) + &line(values);
+        let mut rows =
+            csv::read(file.as_bytes(), &catalog, item, Date::parse("2026-11-20").unwrap()).unwrap().rows;
+        let plain = rows.remove(0).outcome.unwrap();
+        let set = rules.select(kind(&rules, item, &plain), plain.decided.unwrap());
+        (set.map(|set| set.id.clone()), tier(&rules, item, &plain))
+    }
+
+    fn code(class: &str, serial: u64) -> String {
+        uscc_from_parts(class, "310110", serial).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn every_item_tells_by_its_own_column_whose_rules_hold() {
+        let (company, body) = (code("91", 7), code("11", 8));
+        let listed = |by| {
+            ruled(
+                "YCML",
+                &[
+                    ("YCML_XDR_MC", "示例商贸有限公司"),
+                    ("YCML_XDR_SHXYM", &company),
+                    ("YCML_WSH", "示市监列〔2026〕1号"),
+                    ("YCML_LRYY", "未依照规定期限公示年度报告"),
+                    ("YCML_LRRQ", "2026-05-06"),
+                    ("YCML_JG", by),
+                    ("YCML_JGDM", &body),
+                    ("YCML_JDRQ", "2026-05-06"),
+                ],
+            )
+        };
+        let set = |name: &str| Some(name.to_owned());
+        assert_eq!(listed("示例市市场监督管理局（知识产权局）"), (set("samr-107"), Tier::General));
+        assert_eq!(listed("示例市民政局"), (set("ndrc-36"), Tier::General));
+        let debtor = ruled(
+            "ZX",
+            &[
+                ("ZX_XDR_MC", "示例商贸有限公司"),
+                ("ZX_XDR_SHXYM", &company),
+                ("ZX_WSH", "示例1号"),
+                ("ZX_AH", "（2026）示执1号"),
+                ("ZX_YW", "支付货款"),
+                ("ZX_LX", "全部未履行"),
+                ("ZX_XW", "违反财产报告制度"),
+                ("ZX_FBRQ", "2026-05-09"),
+                ("ZX_JG", "示例市示例区人民法院"),
+                ("ZX_JGDM", &body),
+                ("ZX_JDRQ", "2026-05-06"),
+            ],
+        );
+        assert_eq!(debtor.0, None, "a court's list: not provided");
+    }
+
+    #[test]
+    fn the_tier_follows_from_every_column_that_the_catalog_names() {
+        let (company, body) = (code("91", 7), code("11", 8));
+        let penalty = |decided, basis, column, value| {
+            ruled(
+                "CF",
+                &[
+                    ("CF_XDR_MC", "示例商贸有限公司"),
+                    ("CF_XDR_LB", "法人及非法人组织"),
+                    ("CF_XDR_SHXYM", &company),
+                    ("CF_FRDB", "虚构"),
+                    ("CF_WSH", "示罚〔2026〕1号"),
+                    ("CF_WFXW", "示例"),
+                    ("CF_SY", "示例"),
+                    ("CF_YJ", basis),
+                    ("CF_CFLB", "罚款"),
+                    ("CF_NR", "罚款2000元"),
+                    ("CF_NR_FK", "0.2"),
+                    ("CF_JDRQ", decided),
+                    ("CF_YXQ", "2099/12/31"),
+                    ("CF_CFJG", "示例市示例局"),
+                    ("CF_CFJGDM", &body),
+                    ("CF_SJLY", "示例市示例局"),
+                    ("CF_SJLYDM", &body),
+                    (column, value),
+                ],
+            )
+            .1
+        };
+        let (old, new) = ("2026/03/31", "2026/04/01");
+        assert_eq!(penalty(new, "示例办法", "BZ", ""), Tier::General);
+        for (procedure, tier) in [
+            ("简易程序", Tier::Minor),
+            ("01", Tier::Minor),
+            ("02", Tier::General),
+            ("普通程序", Tier::General),
+        ] {
+            assert_eq!(penalty(new, "示例办法", "X_CFCX", procedure), tier, "{procedure}");
+        }
+        assert_eq!(penalty(old, "消防法", "BZ", ""), Tier::Serious);
+        assert_eq!(penalty(old, "消防法", "X_SXCD", "轻微"), Tier::Minor, "as the department states it");
+    }
 }

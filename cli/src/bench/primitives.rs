@@ -69,6 +69,7 @@ pub(super) fn measure(penalties: &Penalties, count: u64, batch: u64) -> Result<C
                 kind: AuthorityKind::GENERAL,
                 published: None,
                 ended: None,
+                until: None,
                 content: naming.content_tag(&contents),
             };
             (contents, facts)

@@ -82,7 +82,7 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
         + missing.iter().filter(|m| late(m.due)).count();
 
     let mut text = format!(
-        "{}: {} cases, {} applications taken here, {} withdrawn records to erase, {} acknowledgements missing; {overdue} overdue / 逾期 {overdue} 件",
+        "{}: {} cases, {} applications taken here, {} records to erase, {} acknowledgements missing; {overdue} overdue / 逾期 {overdue} 件",
         days.today,
         cases.len(),
         taken.len(),
@@ -115,12 +115,13 @@ pub(crate) async fn run(verb: args::Case) -> Result<Output, Problem> {
         ));
     }
     for e in &erasures {
-        text.push_str(&format!(
-            "\n  record {} withdrawn by `{}`: erase 删除 {}",
-            e.record,
-            e.authority,
-            days.text(&e.due)
-        ));
+        let why = match &e.retention {
+            Some(rule) => format!(
+                "over its retention by {rule}: unless it is on a list of serious dishonesty 不在严重失信名单的应"
+            ),
+            None => format!("withdrawn by `{}`:", e.authority),
+        };
+        text.push_str(&format!("\n  record {} {why} erase 删除 {}", e.record, days.text(&e.due)));
     }
     for m in &missing {
         let when = m.due.map_or("no deadline provided / 无期限规定".to_owned(), |due| days.text(&due));
@@ -292,7 +293,8 @@ impl Days {
     fn erasure(&self, e: &DueErasure) -> Value {
         json!({
             "record": e.record.to_string(), "authority": e.authority.as_str(),
-            "withdrawn_at": e.since.rfc3339(), "due": self.value(Some(e.due)),
+            "withdrawn_at": e.retention.is_none().then(|| e.since.rfc3339()), "retention": e.retention,
+            "due": self.value(Some(e.due)),
         })
     }
 }

@@ -553,6 +553,7 @@ fn facts(context: &exchange::context::Context, item: &Item, plain: &PlainRecord)
         decided: plain.decided,
         published: None,
         ended: None,
+        until: None,
         tier: item.repairable.then(|| {
             let penalty = Penalty::of_kinds(&kinds);
             context.rules.tier_of_penalty(kind, plain.decided, &penalty)

@@ -616,6 +616,7 @@ impl World {
             decided: plain.decided,
             published: penalty.published.map(date),
             ended: penalty.ended.map(date),
+            until: penalty.until.map(date),
             tier: Some(penalty.tier),
             kind: penalty.kind,
             content: node.context.own.naming.content_tag(&Contents::of(&plain)),

@@ -158,7 +158,7 @@ fn every_fault_of_a_row_has_its_code() {
     let wrong_check = format!("{}{}", &company[..17], if company.ends_with('0') { "1" } else { "0" });
     let long = "字".repeat(201);
     type Case<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, &'static str)]);
-    let table: [Case<'_>; 31] = [
+    let table: [Case<'_>; 37] = [
         (&[("CF_WFXW", "")], &[("CF_WFXW", "required_missing")]),
         (&[("CF_WFXW", "NULL")], &[("CF_WFXW", "required_missing")]),
         (&[("CF_XDR_MC", &long)], &[("CF_XDR_MC", "text_too_long")]),
@@ -167,6 +167,12 @@ fn every_fault_of_a_row_has_its_code() {
         (&[("CF_JDRQ", "2026-11-21")], &[("CF_JDRQ", "date_in_future")]),
         (&[("X_GSRQ", "2026-11-21")], &[("X_GSRQ", "date_in_future")]),
         (&[("X_XWZZRQ", "2026-11-21")], &[("X_XWZZRQ", "date_in_future")]),
+        (&[("X_GSRQ", "2026-03-31")], &[("X_GSRQ", "date_before_decision")]),
+        (&[("CF_GSJZQ", "2026-03-31")], &[("CF_GSJZQ", "date_before_decision")]),
+        (&[("X_GSRQ", "2026-04-01"), ("CF_GSJZQ", "2026-04-01"), ("X_XWZZRQ", "2025-01-01")], &[]),
+        (&[("X_CFCX", "01")], &[]),
+        (&[("X_CFCX", "02")], &[]),
+        (&[("X_CFCX", "03")], &[("X_CFCX", "code_unknown")]),
         (&[("CF_NR_FK", "2000元")], &[("CF_NR_FK", "amount_unit")]),
         (&[("CF_NR_FK", "1,000")], &[("CF_NR_FK", "amount_invalid")]),
         (&[("CF_NR_FK", "-1")], &[("CF_NR_FK", "amount_invalid")]),

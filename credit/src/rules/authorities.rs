@@ -73,6 +73,7 @@ impl Authorities {
 
     /// The kind of a body.
     pub(super) fn of_body(&self, name: &str) -> AuthorityKind {
+        let name = bare(name);
         let named = |kind: &&Kind| kind.words.is_empty() || kind.words.iter().any(|word| ends(name, word));
         self.0.iter().find(named).map_or(AuthorityKind::GENERAL, |kind| kind.number)
     }
@@ -82,6 +83,12 @@ impl Authorities {
         let known = self.0.iter().find(|k| k.number == kind);
         known.map_or_else(|| (kind.0.to_string(), kind.0.to_string()), |k| (k.id.clone(), k.name.clone()))
     }
+}
+
+/// A name without the brackets at its end, in which a body's other name stands: 市场监督管理局（知识产权局）.
+fn bare(name: &str) -> &str {
+    let inside = name.trim_end().strip_suffix(['）', ')']);
+    inside.and_then(|rest| rest.rsplit_once(['（', '('])).map_or(name, |(before, _)| before).trim_end()
 }
 
 /// Whether a name ends with a word; with `A*B`, with `B` and `A` somewhere before it.
@@ -107,6 +114,14 @@ mod tests {
             "示例市市场监督管理局示例分局",
             "示例区市场监督管理局示例市场监督管理所",
             "示例市市场监督管理局执法总队",
+            "示例市市场监督管理局（知识产权局）",
+            "示例市市场监督管理局(知识产权局)",
+            "示例区市场监管局 （食品安全委员会办公室） ",
+            "示例市市场监管局执法总队",
+            "示例区市场监管综合行政执法队",
+            "示例市市场监管综合行政执法支队",
+            "示例区市场监管综合行政执法大队",
+            "示例市市场监管综合行政执法总队",
         ] {
             assert_eq!(of(name), "samr", "{name}");
         }
@@ -115,12 +130,25 @@ mod tests {
         {
             assert_eq!(of(name), "general", "{name}");
         }
-        assert_eq!((of("示例市生态环境局"), of("")), ("general".to_owned(), "general".to_owned()));
+        for name in ["示例市生态环境局", "", "（市场监督管理局）", "示例市生态环境局（市场监督管理局）"]
+        {
+            assert_eq!(of(name), "general", "{name}");
+        }
+        for name in [
+            "示例市示例区人民法院",
+            "示例市第一中级人民法院",
+            "示例海事法院",
+            "示例市中院",
+            "示例区人民法院执行局",
+            "示例区人民法院示例人民法庭",
+        ] {
+            assert_eq!(of(name), "court", "{name}");
+        }
     }
 
     #[test]
     fn another_kind_is_another_line_and_no_code() {
-        let tax = "2,tax,税务机关,税务局,示例办法,K\n0,general";
+        let tax = "9,tax,税务机关,税务局,示例办法,K\n0,general";
         let kinds = Authorities::parse(&AUTHORITIES.replace("0,general", tax)).unwrap();
         assert_eq!(kinds.names(kinds.of_body("国家税务总局示例市税务局")).0, "tax");
         assert_eq!(kinds.of_body("示例市市场监督管理局"), AuthorityKind::SAMR);
@@ -132,6 +160,6 @@ mod tests {
         assert_eq!(column(&AUTHORITIES.replace("1,samr", "0,samr")), "number");
         assert_eq!(column(&AUTHORITIES.replace("0,general", "0,samr")), "kind");
         assert_eq!(column(&AUTHORITIES.replace("一般部门,,", "一般部门,局,")), "words");
-        assert_eq!(column(&format!("{AUTHORITIES}2,tax,税务机关,税务局,示例办法,K\n")), "words");
+        assert_eq!(column(&format!("{AUTHORITIES}9,tax,税务机关,税务局,示例办法,K\n")), "words");
     }
 }
