@@ -9,7 +9,7 @@ use credit::{
     entry::StatusFact,
     id::CaseId,
     repair::{Case, Deadline, Matter},
-    rules::AuthorityKind,
+    rules::{AuthorityKind, Rule, RuleBook, Tier},
     status::{Change, Status},
 };
 use crypto::{Digest, Timestamp};
@@ -228,12 +228,19 @@ fn a_repair_is_refused_before_acceptance_and_where_no_rule_set_is_left_to_grant_
     world.until(at("2026-05-06", 10));
     let declined = world.cases(JS).0.into_iter().find(|f| f.case == Some(CaseId([2; 16]))).unwrap();
     assert_eq!(declined.outcome.unwrap().accepted, None, "the counter tells 不予受理");
-    // Where the set tells no minimum the reason is that, and no day is invented.
-    let minor = Penalty { tier: credit::rules::Tier::Minor, ..Penalty::general("M-1", "2026-03-20") };
+    // Where the set tells neither minimum nor maximum the reason is that, and no day is invented.
+    let minor = Penalty { tier: Tier::Minor, ..Penalty::general("M-1", "2026-03-20") };
     world.collect(SH, &minor);
     world.apply(JS, "M-1", 3);
     world.step(SH, Input::AcceptRepair { case: CaseId([3; 16]), clerk: None });
-    assert!(why(decide(&mut world, 3, true)).contains("`ndrc-58` does not provide"));
+    let case = world.decided_by(SH).into_iter().find(|c| c.id() == CaseId([3; 16]));
+    let Some(Case::Accepted(accepted)) = case else { panic!("{case:?}") };
+    let rule = RuleBook::builtin().rule_of_set("ndrc-58", Tier::Minor).unwrap().clone();
+    let (silent, day) = (Rule { min_months: None, max_months: None, ..rule }, date("2026-03-20"));
+    let denied = accepted.may_grant(world.now, &silent, day, day).unwrap_err();
+    assert!(denied.to_string().contains("`ndrc-58` does not provide"));
+    // Ours does: an act that is not published is repaired at once.
+    assert!(matches!(decide(&mut world, 3, true), Response::Decided { .. }));
     // A market regulator's order gives days for the decision and none for acceptance: they count from the application: 7, 8, 9 (make-up),
     // 11, 12, 13, 14 May.
     let samr = Penalty {
