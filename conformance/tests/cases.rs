@@ -291,7 +291,8 @@ fn certificates(federation: &Federation, warning: &Penalty) {
         verified(&[&federation.file("other.json", text.replace(from, to))]).fails(1, &[why]);
     }
     let shown = run(&["verify", "--registry", &registry, &json]).done().out;
-    for word in ["认定单位: 示例市交通执法机构（虚构）", "公示日期: ", "（公示单位告知）", "尚未核对所涉主体"]
+    for word in
+        ["认定单位: 示例市交通执法机构（虚构）", "公示日期: ", "（公示单位告知）", "签名未涉及号码与文号"]
     {
         assert!(shown.contains(word), "{word} in {shown}");
     }
