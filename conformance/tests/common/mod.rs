@@ -29,10 +29,10 @@ pub(crate) use federation::Federation;
 /// No command of these tests takes longer; one that does hangs.
 const COMMAND_WAIT: Duration = Duration::from_secs(90);
 
-/// The binary `xinqiao`.
+/// The binary `xinqiao`, as the tests of `cli` have it: built with the dependencies that `cargo test --workspace` has built.
 pub(crate) fn xinqiao() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| built(&["--package", "cli"], "xinqiao"))
+    BUILT.get_or_init(|| built(&["test", "--no-run", "--workspace", "--test", "usage"], "xinqiao"))
 }
 
 /// A program, built once per test run from the present source, in the profile and target directory of the running test.
@@ -48,7 +48,7 @@ pub(crate) fn built(what: &[&str], name: &str) -> PathBuf {
         other => other,
     };
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--profile", profile]).args(what);
+    cargo.args(what).args(["--quiet", "--profile", profile]);
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
     // What cargo tells a test about its own package would make build scripts run again in every build.
     for (name, _) in std::env::vars_os() {
