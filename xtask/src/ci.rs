@@ -67,11 +67,11 @@ const SIM: &[&str] = &["--seed", "1", "--seeds", "1000", "--quiet"];
 /// Replays histories of the simulated federation, in a release build: the arguments are those of the program `sim`.
 pub(crate) fn sim(root: &Path, args: &[&str]) -> Result<(), String> {
     match args {
-        ["--mutants"] => run_sim(root, true, args),
+        ["--mutants"] => run_sim(root, args),
         ["--nightly"] => nightly(root),
         _ => {
             seeds(args)?;
-            run_sim(root, true, args)
+            run_sim(root, args)
         }
     }
 }
@@ -81,9 +81,9 @@ fn nightly(root: &Path) -> Result<(), String> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| e.to_string())?;
     let day = since.as_secs() / 86_400;
     let (many, large) = ((day * 100_000).to_string(), (day * 100_000 + 50_000).to_string());
-    run_sim(root, true, &["--seed", &many, "--seeds", "10000", "--quiet"])?;
-    run_sim(root, true, &["--seed", &large, "--seeds", "20", "--members", "40", "--quiet"])?;
-    run_sim(root, true, &["--mutants"])
+    run_sim(root, &["--seed", &many, "--seeds", "10000", "--quiet"])?;
+    run_sim(root, &["--seed", &large, "--seeds", "20", "--members", "40", "--quiet"])?;
+    run_sim(root, &["--mutants"])
 }
 
 fn run_built_sim(root: &Path) -> Result<(), String> {
@@ -100,9 +100,8 @@ fn target(root: &Path) -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
 }
 
-fn run_sim(root: &Path, release: bool, args: &[&str]) -> Result<(), String> {
-    let mut run = vec!["run", "--locked", "-p", "conformance", "--bin", "sim"];
-    run.extend(release.then_some("--release"));
+fn run_sim(root: &Path, args: &[&str]) -> Result<(), String> {
+    let mut run = vec!["run", "--release", "--locked", "-p", "conformance", "--bin", "sim"];
     run.push("--");
     run.extend(args);
     cargo(root, &run)
