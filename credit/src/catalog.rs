@@ -201,6 +201,8 @@ pub struct Item {
     pub degree_field: Option<FieldId>,
     /// Whether a record of this item can be the object of credit repair.
     pub repairable: bool,
+    /// Whether a record is an entry of a list, which stands until it is removed from it (移出): no maximum ends it.
+    pub listing: bool,
 }
 
 impl Item {
@@ -212,12 +214,6 @@ impl Item {
     /// The field with this column code (`CF_WSH`), exactly as the catalog writes it.
     pub fn field_by_column(&self, column: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.column == column)
-    }
-
-    /// The column that names the deciding body (认定单位), beside that of its code: `CF_CFJG` beside `CF_CFJGDM`.
-    pub fn authority_name(&self) -> Option<&Field> {
-        let code = self.field(self.authority_field?)?;
-        self.field_by_column(code.column.strip_suffix("DM")?)
     }
 
     /// Whether `id` is a column that names the subject. Its value is kept once, as field 0.
@@ -597,6 +593,14 @@ fn parse_condition(line: &Line, fields: &[Field]) -> Result<Option<Condition>, C
     }))
 }
 
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
 fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
     let named = |column: &str| -> Result<Option<FieldId>, CatalogError> {
         line.optional(column, |text| fields.iter().find(|f| f.column == text).map(|f| f.id))
@@ -626,11 +630,8 @@ fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
         basis_field: named("basis")?,
         act_field: named("act")?,
         degree_field: named("degree")?,
-        repairable: line.parse("repairable", |text| match text {
-            "0" => Some(false),
-            "1" => Some(true),
-            _ => None,
-        })?,
+        repairable: line.parse("repairable", flag)?,
+        listing: line.parse("listing", flag)?,
         fields,
     };
     if item.uscc_field.is_none() && item.resident_field.is_none() {
@@ -639,7 +640,7 @@ fn parse_item(line: &Line, fields: Vec<Field>) -> Result<Item, CatalogError> {
     Ok(item)
 }
 
-const ITEM_COLUMNS: [&str; 25] = [
+const ITEM_COLUMNS: [&str; 26] = [
     "item",
     "name",
     "name_en",
@@ -663,6 +664,7 @@ const ITEM_COLUMNS: [&str; 25] = [
     "act",
     "degree",
     "repairable",
+    "listing",
     "retention",
     "source",
 ];
@@ -713,10 +715,10 @@ mod tests {
         for item in catalog.items() {
             assert!(item.authority_field.is_some() && item.decided_field.is_some(), "{}", item.id);
             // Without a name nobody knows whose rules hold, and every body would fall under those of the NDRC.
-            assert!(item.field(item.body_field.unwrap()).unwrap().required, "{}", item.id);
+            let body = item.field(item.body_field.unwrap()).unwrap();
+            assert!(body.required, "{}", item.id);
             assert!(item.fields.iter().all(|f| f.class != FieldClass::Never));
             // A certificate of repair says who decided: everybody may see that name.
-            let body = item.authority_name().unwrap();
             assert!(!item.repairable || body.class == FieldClass::Public, "{}", item.id);
             let headings: Vec<_> =
                 item.fields.iter().flat_map(|f| [&f.column, &f.name].into_iter().chain(&f.aliases)).collect();
@@ -724,6 +726,16 @@ mod tests {
             assert_eq!(unique.len(), headings.len(), "{}", item.id);
             assert!(headings.iter().all(|h| catalog.forbidden(h).is_none()), "{}", item.id);
         }
+    }
+
+    #[test]
+    fn an_entry_of_a_list_stands_until_it_is_removed() {
+        let catalog = Catalog::builtin();
+        let lists: Vec<_> =
+            catalog.items().filter(|item| item.listing).map(|item| item.id.as_str()).collect();
+        assert_eq!(lists, ["YCML", "ZX"]);
+        let abnormal = item(&catalog, "YCML");
+        assert_eq!(abnormal.field(abnormal.until_field.unwrap()).unwrap().name, "移出日期");
     }
 
     #[test]

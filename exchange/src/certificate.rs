@@ -433,7 +433,8 @@ fn body(
     sealed: &SealedRecord,
 ) -> Result<Option<String>, Fault> {
     let item = context.catalog.item(&sealed.facts.item);
-    let field = item.and_then(Item::authority_name).filter(|field| field.class == FieldClass::Public);
+    let field = item.and_then(|item| item.field(item.body_field?));
+    let field = field.filter(|field| field.class == FieldClass::Public);
     let (Some(field), Some(key)) = (field, key(sealed.facts.slot)) else { return Ok(None) };
     let damaged = || Fault(format!("record {} does not open", sealed.facts.record));
     let opened = sealed.open(&[field.id], &context.own.id, &key).map_err(|_| damaged())?;

@@ -77,7 +77,7 @@ pub struct DueErasure {
 }
 
 /// When publicity of a record ends by itself, and the ground: the rule set whose maximum is over, or [`STATED`], whichever
-/// comes first. `None` where the record's source states no day, and the rule set gives no maximum or counts from a
+/// comes first. An entry of a list has no maximum: it stands until it is removed. `None` where the record's source states no day, and the rule set gives no maximum or counts from a
 /// publication that neither the record nor its publisher has told. Nothing is assumed then.
 ///
 /// The day that the source states counts although the maximum is later: who decided the matter has said so, an answer after
@@ -88,7 +88,9 @@ pub fn publicity_end<'a>(
     facts: &RecordFacts,
 ) -> Result<Option<(Date, &'a str)>, Fault> {
     // Items without repair have no tier, and no maximum.
-    let maximum = match facts.tier.and_then(|_| repair::rule(context, facts).ok()) {
+    let listing = context.catalog.item(&facts.item).is_some_and(|item| item.listing);
+    let rule = facts.tier.filter(|_| !listing).and_then(|_| repair::rule(context, facts).ok());
+    let maximum = match rule {
         Some(rule) => maximum(context, view, facts, rule)?.map(|end| (end, rule.set_id.as_str())),
         None => None,
     };
@@ -388,4 +390,47 @@ pub fn cases_overdue(
         }
     }
     Ok(late)
+}
+
+#[cfg(test)]
+mod tests {
+    use credit::{
+        id::ItemId,
+        rules::{AuthorityKind, Tier},
+    };
+    use crypto::{Digest, keytree::Slot};
+    use ledger::store::memory::MemoryStore;
+
+    use super::*;
+    use crate::tests::contexts;
+
+    #[test]
+    fn a_penalty_ends_by_the_maximum_and_an_entry_of_a_list_when_it_is_removed() {
+        let contexts = contexts(2);
+        let context = &contexts[0];
+        let day = |year, month, day| Date::new(year, month, day).unwrap();
+        let facts = |item: &str, until| RecordFacts {
+            record: RecordId([1; 32]),
+            item: ItemId::parse(item).unwrap(),
+            catalog: context.catalog.version(),
+            authority: context.own.id.clone(),
+            slot: Slot(0),
+            decided: Some(day(2026, 4, 10)),
+            published: Some(day(2026, 4, 10)),
+            ended: None,
+            until,
+            tier: Some(Tier::General),
+            kind: AuthorityKind::GENERAL,
+            content: Digest::ZERO,
+        };
+        let ends = |item, until| {
+            let end = publicity_end(context, &MemoryStore::default(), &facts(item, until)).unwrap();
+            end.map(|(end, ground)| (end, ground.to_owned()))
+        };
+        assert_eq!(ends("CF", None), Some((day(2027, 4, 10), "ndrc-36".to_owned())));
+        assert_eq!(ends("YCML", None), None);
+        let removed = Some((day(2026, 9, 2), STATED.to_owned()));
+        assert_eq!(ends("YCML", Some(day(2026, 9, 1))), removed);
+        assert_eq!(ends("CF", Some(day(2026, 9, 1))), removed);
+    }
 }
