@@ -11,7 +11,7 @@
 //! *Not here*: who has acknowledged the decision ([`crate::artifact::Certificate`]).
 
 use credit::{
-    catalog::{FieldClass, Item},
+    catalog::FieldClass,
     entry::{Changed, StatusFact},
     id::{CaseId, ItemId, MemberId, RecordId},
     normalize::normalize_document_number,

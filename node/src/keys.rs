@@ -15,6 +15,7 @@
 //! who holds the directory.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -50,6 +51,8 @@ pub type NamedFile = (&'static str, zeroize::Zeroizing<Vec<u8>>);
 pub const KEY_FILES: [&str; 3] = [KEYSTORE, KEYTREE, OPERATOR];
 /// What the name of a file ends with while it is being written.
 const TEMPORARY: &str = ".tmp";
+/// Random bytes in the name of such a file.
+const TEMPORARY_BYTES: usize = 8;
 /// How often a reader looks again when the files were exchanged under its eyes; an erasure takes longer than one look.
 const LOOKS: usize = 3;
 
@@ -171,7 +174,11 @@ impl Keys {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
             _ => {}
         }
-        sweep(&self.dir, &KEY_FILES).and_then(|()| sync_dir(&self.dir)).map_err(failed)
+        KEY_FILES
+            .iter()
+            .try_for_each(|name| sweep(&self.dir, OsStr::new(name)))
+            .and_then(|()| sync_dir(&self.dir))
+            .map_err(failed)
     }
 
     /// Finishes a rename that a crash prevented. Until then `keytree.new` is the only state that opens, and must not be
@@ -425,21 +432,25 @@ pub fn operator_seed(dir: &Path) -> Result<Secret, Problem> {
 
 /// Writes a file that only its owner may read: under a fresh name beside it, flushed, then renamed over it. What lies
 /// under another name there is nobody's to write over, and a link that waits under it leads nowhere. Of several writers at
-/// once the last one's file stands, whole.
+/// once the last one's file stands, whole. What a killed one has left is removed: it may hold a secret.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     let write = || -> io::Result<()> {
-        let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
-        name.push(format!(".{}{TEMPORARY}", codec::hex(&clock::random::<8>())));
-        let temporary = path.with_file_name(name);
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+        sweep(path.parent().unwrap_or(Path::new("")), name)?;
+        let mut temporary = name.to_owned();
+        temporary.push(format!(".{}{TEMPORARY}", codec::hex(&clock::random::<TEMPORARY_BYTES>())));
+        let temporary = path.with_file_name(temporary);
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&temporary)?;
+        // Held until it has its name, and no longer than this process lives.
+        file.lock()?;
         let written =
             file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
-            // What failed may have been the disk itself; the next sweep looks again.
+            // What failed may have been the disk itself; the next write looks again.
             let _ = fs::remove_file(&temporary);
         }
         written?;
@@ -448,18 +459,18 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     write().map_err(|e| Problem::fault(format!("cannot write {}: {e}", path.display())))
 }
 
-/// Removes what [`write_private`] left of these files when its process was killed. For whoever holds the lock under which
-/// they are written.
-pub fn sweep(dir: &Path, names: &[impl AsRef<str>]) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let left = name.to_str().is_some_and(|found| {
-            let of = |name: &str| found.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-            found.ends_with(TEMPORARY) && names.iter().any(|name| of(name.as_ref()))
+/// Removes what killed writers of the file `name` have left.
+fn sweep(dir: &Path, name: &OsStr) -> io::Result<()> {
+    for entry in fs::read_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })? {
+        let path = entry?.path();
+        let middle = path.file_name().and_then(|found| {
+            let rest = found.to_str()?.strip_prefix(name.to_str()?)?;
+            rest.strip_prefix('.')?.strip_suffix(TEMPORARY)
         });
-        if left {
-            fs::remove_file(entry.path())?;
+        let ours = middle.is_some_and(|hex| codec::unhex(hex).is_some_and(|b| b.len() == TEMPORARY_BYTES));
+        // One that is being written is locked; one that is gone by now needs nobody.
+        if ours && fs::File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(&path);
         }
     }
     Ok(())
@@ -629,6 +640,14 @@ mod tests {
             let found = fs::symlink_metadata(at(name)).unwrap();
             assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600, "{name}");
         }
+        // What a killed writer has left is removed by the next one, and what somebody is writing is not.
+        fs::write(at("secret.key.0123456789abcdef.tmp"), "left").unwrap();
+        fs::write(at("secret.key.fedcba9876543210.tmp"), "in use").unwrap();
+        let used = fs::File::open(at("secret.key.fedcba9876543210.tmp")).unwrap();
+        used.lock().unwrap();
+        write_private(&at("secret.key"), b"four").unwrap();
+        assert!(!at("secret.key.0123456789abcdef.tmp").exists());
+        fs::remove_file(at("secret.key.fedcba9876543210.tmp")).unwrap();
         // A write that fails takes its own away again.
         fs::create_dir(at("taken")).unwrap();
         let failed = write_private(&at("taken"), b"x").unwrap_err();

@@ -24,12 +24,7 @@ use super::{
     events::{LOOK, page},
     settings::{Hook, Settings},
 };
-use crate::{
-    Problem, clock,
-    keys::{sweep, write_private},
-    serve::Server,
-    tls,
-};
+use crate::{Problem, clock, keys::write_private, serve::Server, tls};
 
 /// Time between two looks at the settings.
 const SETTINGS: Duration = Duration::from_secs(1);
@@ -82,8 +77,6 @@ pub async fn run(server: Server) {
 
 /// Sends one hook everything after its place, for good.
 async fn deliver(server: &Server, dir: &Path, hook: &Hook) {
-    // What a killed process left there is in nobody's way.
-    let _ = sweep(&dir.join(PLACES), &[PLACE, TROUBLE].map(|kind| name(hook, kind)));
     let mut at = place(dir, hook);
     let mut attempts = Attempts::new(dir, hook);
     loop {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::scope::Scope;
 use crate::{
     Problem, clock,
-    keys::{check_private, sweep, write_private},
+    keys::{check_private, write_private},
 };
 
 const FILE: &str = "gateway.json";
@@ -119,7 +119,6 @@ impl Settings {
     /// before it is said to be done.
     pub fn change<T>(dir: &Path, change: impl FnOnce(&mut Self) -> Result<T, Problem>) -> Result<T, Problem> {
         let _lock = lock(dir)?;
-        sweep(dir, &[FILE]).map_err(|e| Problem::fault(format!("{}: {e}", dir.display())))?;
         let mut settings = Self::read(dir)?;
         let made = change(&mut settings)?;
         settings.write(dir)?;
