@@ -179,7 +179,8 @@ impl Server {
         held.add(REQUEST_BYTES)?;
         match self.caller(connection)? {
             Caller::Operator => match read_request(receive, OPERATOR_FRAME_BYTES_MAX, held).await? {
-                Request::Operate(operation) => operate::operate(self, operation).await,
+                // The largest of them lies in no other request's way.
+                Request::Operate(operation) => Box::pin(operate::operate(self, operation)).await,
                 _ => Err(Refusal::new(Code::CallerNotAllowed, "the operator operates; members exchange")),
             },
             Caller::Member(member) => {
@@ -201,13 +202,15 @@ impl Server {
         Ok(Caller::Member(member.id.clone()))
     }
 
+    /// Answers a member's request. A stream that waits holds what the largest request needs, and a key may have thousands of
+    /// them; so the larger ones are boxed.
     async fn request(&self, caller: &MemberId, request: Request) -> Result<Response, Refusal> {
         self.peers.heard(caller);
         let registry = self.shared.context().registry.clone();
         match request {
             Request::Ask(signed) => {
                 let answered = match registry.verify_new(&signed, clock::now()) {
-                    Ok(question) => self.question(caller, question).await,
+                    Ok(question) => Box::pin(self.question(caller, question)).await,
                     Err(refusal) => Err(refusal),
                 };
                 if let Err(refusal) | Ok(Response::Refused(refusal)) = &answered {
@@ -215,9 +218,9 @@ impl Server {
                 }
                 answered
             }
-            Request::Notice(receipt) => self.notice(caller, &receipt).await,
-            Request::Push(answer) => push::receive(self, caller, *answer).await,
-            Request::PushAgain(record) => push::again(self, caller, record).await,
+            Request::Notice(receipt) => Box::pin(self.notice(caller, &receipt)).await,
+            Request::Push(answer) => Box::pin(push::receive(self, caller, *answer)).await,
+            Request::PushAgain(record) => Box::pin(push::again(self, caller, record)).await,
             Request::Apply(signed) => {
                 let application = registry.verify_new(&signed, clock::now())?;
                 Ok(self.core.ask(Input::Application { caller: caller.clone(), application }).await)
@@ -255,7 +258,7 @@ impl Server {
                 if registry.member(caller)?.stated.role != Role::Auditor {
                     return Err(Refusal::new(Code::CallerNotAllowed, "certificates are told to auditors"));
                 }
-                operate::propagated(self.shared.clone(), event, None).await
+                Box::pin(operate::propagated(self.shared.clone(), event, None)).await
             }
             Request::Registry => Ok(Response::Registry(self.registry.borrow().as_ref().clone())),
             Request::Operate(_) => Err(Refusal::new(

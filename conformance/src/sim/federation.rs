@@ -417,11 +417,9 @@ fn registry(root: &Secret, ids: &[(MemberId, Role)], now: Timestamp) -> Registry
     let mut members: Vec<MemberEntry> = ids
         .iter()
         .map(|(own, role)| {
-            // Each region is mirrored by the next one; with more than two regions also by the one after. Banks are by the
-            // first regions.
+            // Each region is mirrored by the next one; with more than two regions also by the one after.
             let at = collecting.iter().position(|id| *id == own);
-            let from = at.or((*role == Role::Bank).then_some(0));
-            let after = |n: usize| from.map(|at| collecting[(at + n) % collecting.len()].clone());
+            let after = |n: usize| at.map(|at| collecting[(at + n) % collecting.len()].clone());
             let mut mirrors: Vec<MemberId> = [after(1), after(2)].into_iter().flatten().collect();
             mirrors.retain(|m| m != own);
             mirrors.dedup();
