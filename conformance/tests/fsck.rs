@@ -65,7 +65,7 @@ const FOUND: [(u8, &str); 12] = [
 fn a_flipped_bit_of_anything_stored_is_found() {
     // Of each space and table: flips, and those that went unseen.
     let mut flips: BTreeMap<(Space, u8), (u64, u64)> = BTreeMap::new();
-    for (seed, regions) in [(2, 2), (4, 4)] {
+    for (seed, regions) in [(2, 2), (4, 4), (9, 3)] {
         let (_, nodes) = run_to_members(Config::new(seed, regions)).unwrap();
         for node in &nodes {
             let image = node.disk.image();
