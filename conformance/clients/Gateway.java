@@ -71,7 +71,7 @@ public final class Gateway {
      * after (not needed): Events with a higher number.
      * limit (not needed): Events on the page.
      * wait (not needed): Seconds to wait for an event when there is none.
-     * lastEventId (not needed): Of a stream that comes back; stands before `after`.
+     * lastEventId (not needed): Of a stream that comes back; stands before `after`. What is no number is 400.
      * Gives EventPage: events, more, next.
      */
     Map<String, Object> events(Long after, Long limit, Long wait, Long lastEventId) throws Exception {
@@ -119,18 +119,19 @@ public final class Gateway {
     /**
      * Ask about a subject through the outlet: POST /v1/queries
      * clerk (needed): The person who asks. The key's prefix is put before it; both together have at most 64
-     * characters, and stand in the access logs of every member.
+     * characters, and stand in the access logs of every member. No control characters, none that nobody sees,
+     * and no blank at either end. What begins as another key's prefix does is 403 `key.not-allowed`.
      * purpose (needed): For what.
      * checks (not needed): What is to be checked and not told: ITEM:FIELD=VALUE, ITEM:FIELD>=VALUE,
      * ITEM:FIELD<=VALUE, ITEM:FIELD=LOW..HIGH, ITEM:none-since=YYYY-MM-DD, ITEM:paid=N@YYYY-MM. What can be
      * checked of a field `xinqiao catalog ITEM` shows. Each different one counts against a budget per subject
-     * and field.
+     * and field; one that is repeated counts once. More than 16, repeated ones too: 422 `question.malformed`.
      * deadline_ms (not needed): Time for the members to answer, in milliseconds. What has not come by then is
-     * `unreachable`.
+     * `unreachable`. `10000.0` and `1e4` are the integer 10000.
      * grant (not needed): The subject's grant in base64: the file of `xinqiao grant issue`.
      * grant_id (not needed): Instead of `grant`: the id of one handed in before.
-     * items (not needed): Items and fields, at most 64 fields in all. Default: what the grant names, where
-     * nothing is to be checked.
+     * items (not needed): Items and fields, each item once, at most 64 fields in all; otherwise 422
+     * `question.malformed`. Default: what the grant names, where nothing is to be checked.
      * subject (not needed): Unified social credit code or resident number. Default: whom the grant names.
      * Idempotency-Key (not needed): 1 to 128 visible ASCII characters. A retry with the same key and content
      * is the same question: no second access entry anywhere and no second use of a grant. A complete answer
