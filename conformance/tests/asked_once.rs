@@ -115,16 +115,6 @@ impl Stage {
         entries.iter().map(|bytes| Entry::from_bytes(bytes).unwrap().fact).collect()
     }
 
-    /// Waits until a node has nothing more to write: what follows is then the question's.
-    fn settle(&self, member: &str) {
-        let mut before = self.federation.sizes(member);
-        until("a quiet log", Duration::from_millis(DEADLINE_MS), || {
-            thread::sleep(QUIET);
-            let now = self.federation.sizes(member);
-            (core::mem::replace(&mut before, now) == now).then_some(())
-        });
-    }
-
     /// Asks with `ask` while `member` dies after every change in turn, until it survives. `ask` must come back with an
     /// answer once the node is there again; what it gives is handed to `check`. What `prepare` does is done before.
     fn kill_after_every_change<T: Send>(
@@ -138,10 +128,11 @@ impl Stage {
         for at in 1.. {
             assert!(at < CHANGES_MAX, "`{member}` dies again and again");
             prepare(at);
-            self.settle(member);
+            // What is written from here on is the question's.
+            self.federation.settle(member);
             self.federation.kill(member);
             self.start_to_die(member, at);
-            self.settle(member);
+            self.federation.settle(member);
             let before = self.federation.sizes(member)[2];
             fs::write(self.armed(member), "").unwrap();
             let (answer, died) = thread::scope(|scope| {
@@ -248,8 +239,6 @@ fn answered(got: &Got) -> Value {
 
 /// A process that is to end at a change it makes now has ended by then.
 const OVER: Duration = Duration::from_millis(300);
-/// A node that has written nothing for so long has nothing to write; it pulls every two seconds.
-const QUIET: Duration = Duration::from_millis(500);
 
 #[test]
 fn a_system_that_asks_again_after_a_crash_gets_one_answer_and_every_log_one_line() {

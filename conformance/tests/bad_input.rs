@@ -38,6 +38,7 @@ fn federation() -> &'static Federation {
 /// Runs `act` and holds that no log of `member` has grown meanwhile.
 #[track_caller]
 fn unchanged<T>(federation: &Federation, member: &str, act: impl FnOnce() -> T) -> T {
+    federation.settle(member);
     let before = federation.sizes(member);
     let done = act();
     assert_eq!(federation.sizes(member), before, "the logs of `{member}` have grown");
@@ -112,6 +113,7 @@ fn rows_that_are_wrong_come_back_with_row_column_and_reason_in_both_languages() 
 fn questions_that_are_wrong_leave_no_entry() {
     let federation = federation();
     let _alone = federation.alone();
+    federation.settle("sh");
     let (subject, sh) = (company(1), federation.sizes("sh"));
     let ask = |subject: &str, fields: &str, more: &[&str]| {
         let args = ["query", "--subject", subject, "--purpose", "pre-loan", "--fields", fields];

@@ -21,6 +21,9 @@ use super::{Ran, command, http, rows, run, until};
 /// Time for a node to come up: it waits up to four seconds for peers that are not there.
 const READY: Duration = Duration::from_secs(40);
 
+/// A node that has written nothing for so long has nothing to write: what others tell it comes at once.
+const QUIET: Duration = Duration::from_millis(700);
+
 /// A member to admit.
 #[derive(Clone, Copy)]
 pub(crate) struct Cast {
@@ -252,6 +255,16 @@ impl Federation {
     pub(crate) fn sizes(&self, member: &str) -> [u64; 3] {
         let status = self.status(member);
         ["records", "status", "access"].map(|log| status["logs"][log].as_u64().unwrap())
+    }
+
+    /// Waits until a node has nothing more to write: what others have told it is acknowledged by then.
+    pub(crate) fn settle(&self, member: &str) {
+        let mut before = self.sizes(member);
+        until("a quiet log", Duration::from_secs(60), || {
+            std::thread::sleep(QUIET);
+            let now = self.sizes(member);
+            (core::mem::replace(&mut before, now) == now).then_some(())
+        });
     }
 
     /// Registers a department.
