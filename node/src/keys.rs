@@ -170,15 +170,17 @@ impl Keys {
         let failed = |e: io::Error| Problem::fault(format!("{}: {e}", self.dir.display()));
         let _files = self.files();
         self.finish()?;
-        match fs::remove_file(self.dir.join(KEYTREE_NEW)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
-            _ => {}
+        let remove = |name: &str| match fs::remove_file(self.dir.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed(e)),
+            _ => Ok(()),
+        };
+        remove(KEYTREE_NEW)?;
+        for name in KEY_FILES {
+            sweep(&self.dir, OsStr::new(name)).map_err(failed)?;
+            // As builds before this one named it.
+            remove(&format!("{name}{TEMPORARY}"))?;
         }
-        KEY_FILES
-            .iter()
-            .try_for_each(|name| sweep(&self.dir, OsStr::new(name)))
-            .and_then(|()| sync_dir(&self.dir))
-            .map_err(failed)
+        sync_dir(&self.dir).map_err(failed)
     }
 
     /// Finishes a rename that a crash prevented. Until then `keytree.new` is the only state that opens, and must not be
