@@ -251,8 +251,9 @@ fn a_receiver_that_lost_its_disk_knows_what_it_has_published() {
     }
     let copy = world.copy(JS, record);
     assert_eq!((copy.held, copy.published, copy.due), (true, Some(date("2026-01-05")), None));
-    let line = world.publication(SH, record);
-    assert!(line.taken > Some(at("2026-01-05", 9)), "{line:?}");
+    // The authority keeps the word that it had, and has nothing more to send.
+    assert_eq!(world.publication(SH, record).taken, Some(at("2026-01-05", 9)));
+    assert!(world.pushed(SH, record).is_none());
     // Nobody else is sent it, and nothing that was pushed to nobody.
     let others = world.nodes[OUTLET].id.clone();
     for (caller, asked) in [(others, record), (world.nodes[JS].id.clone(), RecordId([9; 32]))] {

@@ -391,9 +391,18 @@ pub(crate) fn waits_for(turn: &Turn<'_>, record: &RecordId, peer: &MemberId) -> 
     Ok(turn.row::<PushRow>(&Key::push(record))?.is_some_and(|row| row.to.as_ref() == Some(peer)))
 }
 
+/// [`plan`] or [`plan_again`].
+pub type Planning = fn(&Context, &dyn View, &RecordId) -> Result<Option<Plan>, Fault>;
+
 /// What is to be sent of a record now, for [`crate::answer::seal`]; `None` when there is nothing.
 pub fn plan(context: &Context, view: &dyn View, record: &RecordId) -> Result<Option<Plan>, Fault> {
-    let row = tables::row::<PushRow>(view, &Key::push(record))?.filter(PushRow::waits);
+    let waits = tables::row::<PushRow>(view, &Key::push(record))?.is_some_and(|row| row.waits());
+    if waits { plan_again(context, view, record) } else { Ok(None) }
+}
+
+/// The same of a record that may have been acknowledged: its receiver has lost it.
+pub fn plan_again(context: &Context, view: &dyn View, record: &RecordId) -> Result<Option<Plan>, Fault> {
+    let row = tables::row::<PushRow>(view, &Key::push(record))?;
     let Some((index, asker)) = row.and_then(|row| row.index.zip(row.to)) else { return Ok(None) };
     // An older copy of the disk has rows of entries that come back later; it is looked at again then.
     if index >= log::size(view, LogName::Access.as_str())?.0 {
@@ -452,19 +461,15 @@ pub fn taken(context: &Context, turn: &mut Turn<'_>, proven: &Proven, receipt: V
     Ok(())
 }
 
-/// Pushes a record again to the member it was pushed to, which has lost its values: until the acknowledgement comes anew there
-/// is none. Errors: `record.unknown`, where the newest push is none to the caller.
+/// Pushes a record once more to the member it was pushed to, which has lost its values and asks until it has them. Nothing
+/// changes here: who asks cannot take its acknowledgement back. Errors: `record.unknown`, where the newest push is none to the caller.
 pub fn again(turn: &mut Turn<'_>, token: Token, caller: &MemberId, record: &RecordId) -> Result<(), Halt> {
     let key = Key::push(record);
     let to_caller = |row: &PushRow| row.to.as_ref() == Some(caller) && row.index.is_some();
-    let Some(row) = turn.row::<PushRow>(&key)?.filter(to_caller) else {
+    if !turn.row::<PushRow>(&key)?.is_some_and(|row| to_caller(&row)) {
         return Halt::refuse(Code::RecordUnknown, format!("{record} was not pushed to `{caller}`"));
-    };
-    if !row.waits() {
-        turn.put(&key, &PushRow { ack: None, acked_at: None, tries: 0, ..row });
     }
-    // Also one that waits: a standing that a disk had damaged may have ended its way.
-    turn.put(&Key::due(turn.now, &Work::Push(*record)), &());
+    turn.effect(Effect::PushAgain(*record));
     turn.reply(token, Reply::ready(Response::Done));
     Ok(())
 }

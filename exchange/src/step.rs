@@ -30,6 +30,8 @@ pub enum Effect {
     },
     /// Push an own record to the member that publishes it.
     Push(RecordId),
+    /// Push it once more, although it was acknowledged: its receiver has lost it.
+    PushAgain(RecordId),
     /// Ask the authority of a copy whose values are lost to push the record again.
     AskPush {
         /// The authority.

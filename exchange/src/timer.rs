@@ -77,8 +77,9 @@ pub struct DueErasure {
 }
 
 /// When publicity of a record ends by itself, and the ground: the rule set whose maximum is over, or [`STATED`], whichever
-/// comes first. An entry of a list has no maximum: it stands until it is removed. `None` where the record's source states no day, and the rule set gives no maximum or counts from a
-/// publication that neither the record nor its publisher has told. Nothing is assumed then.
+/// comes first. An entry of a list has no maximum: it stands until it is removed. `None` where the record's source states no
+/// day, and the rule set gives no maximum or counts from a publication that neither the record nor its publisher has told.
+/// Nothing is assumed then.
 ///
 /// The day that the source states counts although the maximum is later: who decided the matter has said so, an answer after
 /// it is the graver error, and what has expired is not brought back by a later day.

@@ -7,7 +7,7 @@ use crypto::codec;
 use exchange::{
     answer::Answer,
     member::Input,
-    push::{self, copy},
+    push::{self, Planning, copy},
     refusal::{Code, Fault, Refusal},
     wire::{Request, Response},
 };
@@ -21,10 +21,10 @@ use crate::{
 };
 
 /// Pushes an own record and brings the receiver's acknowledgement back, checked. What fails stays due in the store.
-pub async fn send(server: &Server, record: RecordId) {
+pub async fn send(server: &Server, record: RecordId, plan: Planning) {
     let shared = server.shared.clone();
     let built = tokio::task::spawn_blocking(move || {
-        let Some(plan) = push::plan(&shared.context(), &shared.store, &record)? else { return Ok(None) };
+        let Some(plan) = plan(&shared.context(), &shared.store, &record)? else { return Ok(None) };
         seal::answer(&shared, &plan).map(|sealed| Some((plan.asker, plan.index, sealed)))
     });
     let (to, index, answer) = match built.await {

@@ -519,7 +519,8 @@ async fn carry(server: Server, mut effects: mpsc::UnboundedReceiver<Outgoing>) {
         tokio::spawn(async move {
             match effect {
                 Effect::Deliver { event, to } => deliver(&server, event, &to).await,
-                Effect::Push(record) => push::send(&server, record).await,
+                Effect::Push(record) => push::send(&server, record, exchange::push::plan).await,
+                Effect::PushAgain(record) => push::send(&server, record, exchange::push::plan_again).await,
                 Effect::AskPush { to, record } => push::ask(&server, &to, record).await,
                 Effect::Place(record) => push::place(&server, record).await,
                 Effect::Forward { to, case, application } => {

@@ -7,7 +7,7 @@ use exchange::{
     artifact::status_fact,
     logs::LogName,
     member::{Input, Phase},
-    push::{self, copy},
+    push::{self, Planning, copy},
     read,
     receipt::Receipt,
     refusal::Refusal,
@@ -67,9 +67,9 @@ impl Sim {
     }
 
     /// Pushes an own record to who publishes it.
-    pub(super) fn push(&mut self, at: usize, record: &RecordId) -> Result<(), Broken> {
+    pub(super) fn push(&mut self, at: usize, record: &RecordId, plan: Planning) -> Result<(), Broken> {
         let node = &self.nodes[at];
-        let Some(plan) = push::plan(&node.context, &node.disk, record).map_err(fault)? else { return Ok(()) };
+        let Some(plan) = plan(&node.context, &node.disk, record).map_err(fault)? else { return Ok(()) };
         self.checker.durable(at, LogName::Access, plan.index, node)?;
         self.checker.pushed(at, &plan)?;
         let (seed, number) = (self.rng.secret(), AnswerNumber(self.rng.bytes()));

@@ -336,7 +336,8 @@ impl Sim {
                 self.decided(at, waiter, reply, before)
             }
             Effect::Deliver { event, to } => self.deliver(at, event, &to),
-            Effect::Push(record) => self.push(at, &record),
+            Effect::Push(record) => self.push(at, &record, exchange::push::plan),
+            Effect::PushAgain(record) => self.push(at, &record, exchange::push::plan_again),
             Effect::Place(record) => self.place(at, record),
             Effect::AskPush { to, record } => {
                 let Some(to) = self.reach(at, &to) else { return Ok(()) };

@@ -37,7 +37,7 @@ use exchange::{
     check, fsck,
     logs::LogName,
     member::Input,
-    push::{self, copy},
+    push::{self, Planning, copy},
     read,
     receipt::Receipt,
     recognise,
@@ -193,7 +193,8 @@ impl World {
                 Effect::Erase(records) => self.erase(at, records, timer::WITHDRAWN),
                 Effect::Retire(records) => self.erase(at, records, timer::RETIRED),
                 Effect::Deliver { event, to } => self.deliver(at, event, &to),
-                Effect::Push(record) => self.push(at, record),
+                Effect::Push(record) => self.push(at, record, push::plan),
+                Effect::PushAgain(record) => self.push(at, record, push::plan_again),
                 Effect::AskPush { to, record } => {
                     let to = self.position(&to);
                     if !self.cut.contains(&to) {
@@ -393,15 +394,19 @@ impl World {
 
     /// What `at` would push of a record now, as it is sealed.
     pub(crate) fn pushed(&self, at: usize, record: RecordId) -> Option<(MemberId, Answer)> {
+        self.planned(at, record, push::plan)
+    }
+
+    fn planned(&self, at: usize, record: RecordId, plan: Planning) -> Option<(MemberId, Answer)> {
         let node = &self.nodes[at];
-        let plan = push::plan(&node.context, &node.disk, &record).unwrap()?;
+        let plan = plan(&node.context, &node.disk, &record).unwrap()?;
         let answer = node.seal(&plan, &Secret::new([9; 32]), AnswerNumber([9; 16])).unwrap().unwrap();
         Some((plan.asker, answer))
     }
 
     /// A push that arrives, and the acknowledgement that comes back.
-    fn push(&mut self, from: usize, record: RecordId) {
-        let Some((to, answer)) = self.pushed(from, record) else { return };
+    fn push(&mut self, from: usize, record: RecordId, plan: Planning) {
+        let Some((to, answer)) = self.planned(from, record, plan) else { return };
         let to = self.position(&to);
         if self.cut.contains(&to) {
             return;

@@ -309,9 +309,9 @@ pub(crate) fn forget(turn: &mut Turn<'_>, record: &RecordId) -> Result<(), Fault
     Ok(())
 }
 
-/// When to ask next for the values that a lost disk held.
+/// When to ask next for the values that a lost disk held, and after which record.
 #[derive(Debug, Default)]
-pub(crate) struct Asking(Option<Timestamp>);
+pub(crate) struct Asking(Option<Timestamp>, Option<RecordId>);
 
 impl Asking {
     /// After a start: whatever is missing is asked for.
@@ -328,12 +328,16 @@ impl Asking {
         for (rest, row) in tables::rows::<CopyRow>(turn.view(), &Key::copies(), usize::MAX)? {
             let Ok(record) = rest.try_into().map(RecordId) else { continue };
             if row.sealed.is_none() && standing(turn.view(), &row.from, &record)?.status().disclosable() {
-                lost.push(Effect::AskPush { to: row.from, record });
+                lost.push((record, row.from));
             }
         }
         self.0 = (!lost.is_empty()).then(|| turn.now.plus_ms(RETRY_MS_MAX));
-        for ask in lost.into_iter().take(PUSHES_BURST_MAX as usize) {
-            turn.effect(ask);
+        // Each in turn: those that nobody can send any more do not stand before the others for ever.
+        let first = lost.partition_point(|(record, _)| self.1.is_some_and(|asked| *record <= asked));
+        lost.rotate_left(first);
+        for (record, to) in lost.into_iter().take(PUSHES_BURST_MAX as usize) {
+            self.1 = Some(record);
+            turn.effect(Effect::AskPush { to, record });
         }
         Ok(())
     }
