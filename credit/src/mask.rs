@@ -260,13 +260,14 @@ mod tests {
     }
 
     proptest! {
+        /// Of values without stars: what came masked (张*) has nothing left to hide.
         #[test]
-        fn no_mask_shows_a_whole_value(text in "\\PC{1,40}", kind in 0..Mask::ALL.len(), person: bool) {
+        fn no_mask_shows_a_whole_value(text in "[^*\\p{C}]{1,40}", kind in 0..Mask::ALL.len(), person: bool) {
             let Value::Text(shown) = Mask::ALL[kind].apply(&Value::Text(text.clone()), person) else { panic!("text") };
             let shown: Vec<char> = shown.chars().filter(|c| *c != '*').collect();
             // An organisation's legal form, and an address that ends with its district, are all that there is.
             let whole = matches!(Mask::ALL[kind], Mask::OrganisationName | Mask::SubjectName | Mask::Address);
-            prop_assert!(whole || shown.len() < text.chars().filter(|c| *c != '*').count().max(1));
+            prop_assert!(whole || shown.len() < text.chars().count());
         }
     }
 }

@@ -44,7 +44,7 @@ usage: cargo xtask <check>
                             real nodes in network namespaces, cut off and killed while repairs are decided (needs root and
                             iproute2; minutes)
   sim --mutants             plants mistakes one after the other, and shows which history and which check found each
-  sim --nightly             10,000 histories from a seed of the day, 20 of them with 40 members, and the mutants
+  sim --nightly             10,000 histories from a seed of the day, 20 of them with 40 members, the mutants, and properties on other values
 ";
 
 fn main() -> ExitCode {
