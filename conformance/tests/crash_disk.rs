@@ -38,7 +38,7 @@ const WAIT: Duration = Duration::from_secs(20);
 fn append() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        built(&["build", "--package", "conformance", "--example", "append"], "examples/append")
+        built(&["build", "--workspace", "--example", "append"], "examples/append")
     })
 }
 
