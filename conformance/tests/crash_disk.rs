@@ -37,9 +37,7 @@ const WAIT: Duration = Duration::from_secs(20);
 
 fn append() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        built(&["build", "--workspace", "--example", "append"], "examples/append")
-    })
+    BUILT.get_or_init(|| built(&["build", "--workspace", "--example", "append"], "examples/append"))
 }
 
 /// Every state the store may be in, by number of batches.

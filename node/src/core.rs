@@ -9,6 +9,7 @@ use std::{
 };
 
 use exchange::{
+    check::Judging,
     context::Context,
     member::{Input, Member, Phase},
     read,
@@ -17,7 +18,7 @@ use exchange::{
     wire::Response,
 };
 use ledger::store::Store;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     clock,
@@ -98,14 +99,28 @@ pub struct Outgoing(pub Effect);
 
 #[expect(clippy::large_enum_variant, reason = "all but the last job are inputs")]
 enum Job {
-    Input(Input, Option<oneshot::Sender<Response>>),
+    Input(Input, Option<oneshot::Sender<Reply>>),
     Stop,
 }
 
 /// The writer's front door.
 #[derive(Clone)]
 pub struct Core {
+    shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
+}
+
+/// The writer's word about an input that was handed in, once there is one.
+pub struct Awaited {
+    shared: Arc<Shared>,
+    reply: oneshot::Receiver<Reply>,
+}
+
+impl Awaited {
+    /// Waits for it, on a thread that may block; `None` when the node stops before.
+    pub fn wait(self) -> Option<Response> {
+        self.reply.blocking_recv().ok().map(|reply| completed(&self.shared, reply))
+    }
 }
 
 impl Core {
@@ -116,25 +131,17 @@ impl Core {
         outgoing: mpsc::UnboundedSender<Outgoing>,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), Fault>>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let runtime = tokio::runtime::Handle::current();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let sealing = Arc::new(Semaphore::new(cores));
-        let again = jobs.downgrade();
-        let write = move || {
-            let waiting = BTreeMap::new();
-            Writer { shared, member, outgoing, runtime, sealing, again, waiting, next: 0 }.run(queue)
-        };
-        let thread = std::thread::Builder::new().name("writer".into()).spawn(write)?;
-        Ok((Self { jobs }, thread))
+        let core = Self { shared: shared.clone(), jobs };
+        let writer = Writer { shared, member, outgoing, waiting: BTreeMap::new(), next: 0 };
+        let thread = std::thread::Builder::new().name("writer".into()).spawn(|| writer.run(queue))?;
+        Ok((core, thread))
     }
 
     /// Hands an input in and waits for its reply.
     pub async fn ask(&self, input: Input) -> Response {
         let (reply, answer) = oneshot::channel();
         match self.jobs.try_send(Job::Input(input, Some(reply))) {
-            Ok(()) => answer
-                .await
-                .unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping"))),
+            Ok(()) => self.answered(answer).await,
             Err(_) => Response::Refused(Refusal::new(Code::Busy, "too many requests wait")),
         }
     }
@@ -143,16 +150,49 @@ impl Core {
     pub async fn ask_surely(&self, input: Input) -> Response {
         let (reply, answer) = oneshot::channel();
         let _ = self.jobs.send(Job::Input(input, Some(reply))).await;
-        answer.await.unwrap_or_else(|_| Response::Refused(Refusal::new(Code::Busy, "the node is stopping")))
+        self.answered(answer).await
+    }
+
+    /// Waits for what is decided and durable, and completes it.
+    ///
+    /// Here, in the task that waits for it: proofs and seals are arithmetic of some ten microseconds a record over what is
+    /// mostly in memory, and handing them to another thread costs as much again. As many are made at once as the runtime has
+    /// threads.
+    async fn answered(&self, mut answer: oneshot::Receiver<Reply>) -> Response {
+        loop {
+            match answer.await {
+                Ok(Reply::Judge(judging)) => match self.judged(*judging).await {
+                    Ok(input) => {
+                        let (reply, again) = oneshot::channel();
+                        answer = again;
+                        let _ = self.jobs.send(Job::Input(input, Some(reply))).await;
+                    }
+                    Err(refusal) => return Response::Refused(refusal),
+                },
+                Ok(reply) => return completed(&self.shared, reply),
+                Err(_) => return Response::Refused(Refusal::new(Code::Busy, "the node is stopping")),
+            }
+        }
+    }
+
+    /// The question with what came out of its checks, which may look at many records: on a thread of its own.
+    async fn judged(&self, judging: Judging) -> Result<Input, Refusal> {
+        let shared = self.shared.clone();
+        match tokio::task::spawn_blocking(move || seal::judge(&shared, judging)).await {
+            Ok(Ok(judged)) => judged,
+            Ok(Err(fault)) => Err(broken(&fault)),
+            Err(panic) => Err(broken(&Fault(panic.to_string()))),
+        }
     }
 
     /// Hands an input in from a thread that may block, and returns where its reply will be.
     ///
     /// Errors: the node is stopping.
-    pub fn hand_in(&self, input: Input) -> Result<oneshot::Receiver<Response>, Refusal> {
+    pub fn hand_in(&self, input: Input) -> Result<Awaited, Refusal> {
         let (reply, answer) = oneshot::channel();
         let sent = self.jobs.blocking_send(Job::Input(input, Some(reply)));
-        sent.map(|()| answer).map_err(|_| Refusal::new(Code::Busy, "the node is stopping"))
+        sent.map(|()| Awaited { shared: self.shared.clone(), reply: answer })
+            .map_err(|_| Refusal::new(Code::Busy, "the node is stopping"))
     }
 
     /// Hands an input in that has no caller.
@@ -167,23 +207,25 @@ impl Core {
     }
 }
 
-/// A decided reply and who waits for it.
-type Completing = (oneshot::Sender<Response>, Reply);
+/// A decided and durable reply, with its proofs and seals.
+fn completed(shared: &Shared, reply: Reply) -> Response {
+    let response = match reply {
+        Reply::Answer(plan) => seal::answer(shared, &plan),
+        reply => read::complete(&shared.context(), &shared.store, reply),
+    };
+    response.unwrap_or_else(|fault| Response::Refused(broken(&fault)))
+}
 
-/// Replies of one step that are completed one after the other: together they take about a millisecond, so that handing
-/// them to a thread costs little beside it and nobody waits long for a neighbour.
-const COMPLETED_TOGETHER: usize = 8;
+fn broken(fault: &Fault) -> Refusal {
+    tracing::error!(%fault, "a decided reply could not be completed");
+    Refusal::new(Code::Busy, "the node has a fault; see its log")
+}
 
 struct Writer {
     shared: Arc<Shared>,
     member: Member,
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    runtime: tokio::runtime::Handle,
-    /// Places for replies that are being completed, one for each core.
-    sealing: Arc<Semaphore>,
-    /// Where questions go whose checks were judged.
-    again: mpsc::WeakSender<Job>,
-    waiting: BTreeMap<Token, oneshot::Sender<Response>>,
+    waiting: BTreeMap<Token, oneshot::Sender<Reply>>,
     next: u64,
 }
 
@@ -210,7 +252,7 @@ impl Writer {
         Ok(())
     }
 
-    fn wait(&mut self, reply: oneshot::Sender<Response>) -> Token {
+    fn wait(&mut self, reply: oneshot::Sender<Reply>) -> Token {
         let token = Token(self.next);
         self.next += 1;
         self.waiting.insert(token, reply);
@@ -220,75 +262,24 @@ impl Writer {
     /// decide → commit → release.
     fn step(&mut self, inputs: Vec<(Option<Token>, Input)>) -> Result<(), Fault> {
         let count = inputs.len() as u64;
-        let step = self.member.handle(clock::now(), inputs, &self.shared.store)?;
+        // Nobody else writes: what the step reads is the same for all of it, and need not be asked for again each time.
+        let view = self.shared.store.freeze()?;
+        let step = self.member.handle(clock::now(), inputs, &view)?;
         let effects = step.commit(&self.shared.store as &dyn Store)?;
         self.report(count);
-        let mut complete = Vec::new();
         for effect in effects {
-            complete.extend(self.release(effect)?);
+            self.release(effect)?;
         }
-        self.complete(complete);
         Ok(())
     }
 
-    /// Completes replies: proofs and seals are arithmetic, off the writer, and on no more threads than there are cores.
-    /// A step releases up to 256 at once, and as many threads would only stand in each other's way.
-    fn complete(&self, mut replies: Vec<Completing>) {
-        while !replies.is_empty() {
-            let rest = replies.split_off(replies.len().min(COMPLETED_TOGETHER));
-            let together = core::mem::replace(&mut replies, rest);
-            let shared = self.shared.clone();
-            let again = self.again.clone();
-            let complete = move || {
-                for (caller, reply) in together {
-                    let response = match reply {
-                        Reply::Answer(plan) => seal::answer(&shared, &plan),
-                        Reply::Judge(judging) => match seal::judge(&shared, *judging) {
-                            Ok(Ok(input)) => {
-                                // A closed queue drops the caller's reply, which ends its wait.
-                                if let Some(jobs) = again.upgrade() {
-                                    let _ = jobs.blocking_send(Job::Input(input, Some(caller)));
-                                }
-                                continue;
-                            }
-                            Ok(Err(refusal)) => Ok(Response::Refused(refusal)),
-                            Err(fault) => Err(fault),
-                        },
-                        reply => read::complete(&shared.context(), &shared.store, reply),
-                    };
-                    let response = response.unwrap_or_else(|fault| {
-                        tracing::error!(%fault, "a decided reply could not be completed");
-                        Response::Refused(Refusal::new(Code::Busy, "the node has a fault; see its log"))
-                    });
-                    drop(caller.send(response));
-                }
-            };
-            // A panic in there has ended its callers' wait already, by dropping their replies.
-            match self.sealing.clone().try_acquire_owned() {
-                // Straight to its thread: who asks alone waits for one thread to wake up, not for two.
-                Ok(place) => drop(self.runtime.spawn_blocking(move || {
-                    complete();
-                    drop(place);
-                })),
-                Err(_) => {
-                    let sealing = self.sealing.clone();
-                    self.runtime.spawn(async move {
-                        let _place = sealing.acquire().await;
-                        let _ = tokio::task::spawn_blocking(complete).await;
-                    });
-                }
-            }
-        }
-    }
-
-    /// Lets an effect out; a reply that is still to be completed comes back.
-    fn release(&mut self, effect: Effect) -> Result<Option<Completing>, Fault> {
+    /// Lets an effect out.
+    fn release(&mut self, effect: Effect) -> Result<(), Fault> {
         match effect {
             Effect::Reply { token, reply } => {
-                let Some(caller) = self.waiting.remove(&token) else { return Ok(None) };
-                match reply {
-                    Reply::Ready(response) => drop(caller.send(*response)),
-                    reply => return Ok(Some((caller, reply))),
+                // Who does not wait any more asks again, and gets the same.
+                if let Some(caller) = self.waiting.remove(&token) {
+                    drop(caller.send(reply));
                 }
             }
             Effect::Puncture(slots) => self.shared.keys.puncture(&slots).map_err(|p| Fault(p.what))?,
@@ -301,7 +292,7 @@ impl Writer {
             // A closed channel means the carrier has stopped; what is due stays due in the store.
             carried => drop(self.outgoing.send(Outgoing(carried))),
         }
-        Ok(None)
+        Ok(())
     }
 
     fn report(&self, inputs: u64) {

@@ -39,7 +39,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use crate::{
     clock,
-    core::{Core, Shared},
+    core::{Awaited, Core, Shared},
     prepare::Prepare,
     serve::Server,
 };
@@ -427,12 +427,11 @@ impl Taking {
 }
 
 /// Waits for the writer's word about a run.
-fn settle(answer: Option<tokio::sync::oneshot::Receiver<Response>>) -> Result<Response, Refusal> {
-    let stopping = || Refusal::new(Code::Busy, "the node is stopping; hand the file in again");
-    match answer.map(tokio::sync::oneshot::Receiver::blocking_recv) {
-        Some(Ok(Response::Refused(refusal))) => Err(refusal),
-        Some(Ok(response)) => Ok(response),
-        Some(Err(_)) => Err(stopping()),
+fn settle(answer: Option<Awaited>) -> Result<Response, Refusal> {
+    match answer.map(Awaited::wait) {
+        Some(Some(Response::Refused(refusal))) => Err(refusal),
+        Some(Some(response)) => Ok(response),
+        Some(None) => Err(Refusal::new(Code::Busy, "the node is stopping; hand the file in again")),
         None => Ok(Response::Done),
     }
 }

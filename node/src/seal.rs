@@ -60,10 +60,11 @@ pub fn answer(shared: &Shared, plan: &Plan) -> Result<Response, Fault> {
     let context = &shared.context();
     let own = &context.own.id;
     let key = |slot| shared.keys.record_key(slot);
+    let view = shared.store.freeze()?;
     let sealed = match shared.sealing.epoch(&context.registry, own, &plan.asker) {
         Ok(epoch) => {
             let number = AnswerNumber(clock::random());
-            answer::seal(&shared.store, &shared.sealing.provers, context, &epoch, &key, plan, number)?
+            answer::seal(&view, &shared.sealing.provers, context, &epoch, &key, plan, number)?
         }
         Err(refusal) => Err(refusal),
     };

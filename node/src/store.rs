@@ -14,7 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -52,8 +52,7 @@ pub struct DiskStore {
     /// What `dir` was when it was opened: see [`place`].
     place: Option<(u64, u64)>,
     database: Database,
-    /// In the order of `Space::ALL`.
-    keyspaces: [Keyspace; Space::ALL.len()],
+    keyspaces: Arc<Keyspaces>,
     count: Keyspace,
     /// Batches applied so far, and where that is written down.
     tally: Mutex<(u64, Tally)>,
@@ -234,7 +233,8 @@ impl DiskStore {
         if acknowledged > 0 && !database.keyspace_exists(COUNT) {
             return Err(older(0));
         }
-        let keyspaces = [open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?];
+        let keyspaces =
+            Keyspaces([open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?]).into();
         let count = open(COUNT)?;
         let stored = database.snapshot().get(&count, COUNT).map_err(engine)?;
         let has = match stored {
@@ -261,34 +261,8 @@ impl DiskStore {
         })
     }
 
-    fn keyspace(&self, space: Space) -> &Keyspace {
-        let [entry, tile, head, row, payload] = &self.keyspaces;
-        match space {
-            Space::Entry => entry,
-            Space::Tile => tile,
-            Space::Head => head,
-            Space::Row => row,
-            Space::Payload => payload,
-        }
-    }
-
     fn check(&self) -> Result<(), StoreError> {
         if self.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
-    }
-
-    /// The keys of a range, or none when it ends before it begins (which the engine refuses).
-    fn range(
-        &self,
-        space: Space,
-        from: &[u8],
-        to: Option<&[u8]>,
-    ) -> Result<impl DoubleEndedIterator<Item = fjall::Guard>, StoreError> {
-        self.check()?;
-        let range = to.is_none_or(|to| from < to).then(|| {
-            let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
-            self.database.snapshot().range::<&[u8], _>(self.keyspace(space), bounds)
-        });
-        Ok(range.into_iter().flatten())
     }
 
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
@@ -305,8 +279,8 @@ impl DiskStore {
                 return Err(StoreError::Io(format!("a key of {} bytes", key.len())));
             }
             match value {
-                Some(value) => writes.insert(self.keyspace(space), key, value),
-                None => writes.remove(self.keyspace(space), key),
+                Some(value) => writes.insert(self.keyspaces.of(space), key, value),
+                None => writes.remove(self.keyspaces.of(space), key),
             }
         }
         writes.insert(&self.count, COUNT, count.to_be_bytes());
@@ -321,10 +295,26 @@ impl DiskStore {
     }
 }
 
+/// In the order of `Space::ALL`.
+struct Keyspaces([Keyspace; Space::ALL.len()]);
+
+impl Keyspaces {
+    fn of(&self, space: Space) -> &Keyspace {
+        let [entry, tile, head, row, payload] = &self.0;
+        match space {
+            Space::Entry => entry,
+            Space::Tile => tile,
+            Space::Head => head,
+            Space::Row => row,
+            Space::Payload => payload,
+        }
+    }
+}
+
 /// The store as it was at one moment, however much is written meanwhile. Holding it keeps superseded data on the disk.
 pub struct Frozen {
     snapshot: fjall::Snapshot,
-    keyspaces: [Keyspace; Space::ALL.len()],
+    keyspaces: Arc<Keyspaces>,
 }
 
 impl DiskStore {
@@ -336,7 +326,7 @@ impl DiskStore {
 
     /// About how many pairs it has, at no cost: pairs that were replaced or removed may count too.
     pub fn about(&self) -> u64 {
-        self.keyspaces.iter().map(|k| k.approximate_len() as u64).sum()
+        self.keyspaces.0.iter().map(|k| k.approximate_len() as u64).sum()
     }
 }
 
@@ -350,7 +340,7 @@ impl Frozen {
         bytes: usize,
     ) -> Result<Vec<Pair>, StoreError> {
         let (mut page, mut size) = (Vec::new(), 0);
-        for guard in self.range(space, after, last) {
+        for guard in self.range(space, excluded(after), included(last)) {
             let (key, value) = pair(guard)?;
             size += key.len() + value.len();
             page.push((key, value));
@@ -368,31 +358,45 @@ impl Frozen {
         after: Option<&[u8]>,
         last: &[u8],
     ) -> Result<(Digest, u64), StoreError> {
-        self.range(space, after, Some(last)).try_fold((Digest::ZERO, 0), |(digest, pairs), guard| {
-            let (key, value) = pair(guard)?;
-            Ok((extend(&digest, &key, &value), pairs + 1))
-        })
+        self.range(space, excluded(after), Bound::Included(last)).try_fold(
+            (Digest::ZERO, 0),
+            |(digest, pairs), guard| {
+                let (key, value) = pair(guard)?;
+                Ok((extend(&digest, &key, &value), pairs + 1))
+            },
+        )
     }
 
+    /// The pairs between two keys, of which at most one counts itself; none where the first is not the smaller, which the
+    /// engine refuses.
     fn range(
         &self,
         space: Space,
-        after: Option<&[u8]>,
-        last: Option<&[u8]>,
-    ) -> impl Iterator<Item = fjall::Guard> {
-        let keyspace = &self.keyspaces[Space::ALL.iter().position(|s| *s == space).unwrap_or_default()];
-        let bounds =
-            (after.map_or(Bound::Unbounded, Bound::Excluded), last.map_or(Bound::Unbounded, Bound::Included));
-        // The engine refuses a range that ends before it begins.
-        let range = last.is_none_or(|last| after < Some(last));
-        range.then(|| self.snapshot.range::<&[u8], _>(keyspace, bounds)).into_iter().flatten()
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = fjall::Guard> {
+        let some = match (from, to) {
+            (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
+                from < to
+            }
+        };
+        let keyspace = self.keyspaces.of(space);
+        some.then(|| self.snapshot.range::<&[u8], _>(keyspace, (from, to))).into_iter().flatten()
     }
 }
 
-impl View for DiskStore {
+fn included(key: Option<&[u8]>) -> Bound<&[u8]> {
+    key.map_or(Bound::Unbounded, Bound::Included)
+}
+
+fn excluded(key: Option<&[u8]>) -> Bound<&[u8]> {
+    key.map_or(Bound::Unbounded, Bound::Excluded)
+}
+
+impl View for Frozen {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.check()?;
-        let value = self.database.snapshot().get(self.keyspace(space), key).map_err(io)?;
+        let value = self.snapshot.get(self.keyspaces.of(space), key).map_err(io)?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -403,11 +407,32 @@ impl View for DiskStore {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        self.range(space, from, to)?.take(limit).map(pair).collect()
+        self.range(space, Bound::Included(from), excluded(to)).take(limit).map(pair).collect()
     }
 
     fn last_in(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Result<Option<Pair>, StoreError> {
-        self.range(space, from, to)?.next_back().map(pair).transpose()
+        self.range(space, Bound::Included(from), excluded(to)).next_back().map(pair).transpose()
+    }
+}
+
+/// Each read sees the newest.
+impl View for DiskStore {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.freeze()?.get(space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
+        self.freeze()?.scan(space, from, to, limit)
+    }
+
+    fn last_in(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Result<Option<Pair>, StoreError> {
+        self.freeze()?.last_in(space, from, to)
     }
 }
 

@@ -142,7 +142,7 @@ impl Bench {
 
     fn tell(&self, input: Input) -> Result<Response, Problem> {
         let reply = self.core.hand_in(input)?;
-        reply.blocking_recv().map_err(|_| Problem::fault("the writer has ended"))
+        reply.wait().ok_or_else(|| Problem::fault("the writer has ended"))
     }
 
     /// Entries of the `records` log.
