@@ -529,5 +529,6 @@ fn a_full_or_read_only_disk_is_a_fault_that_names_the_file() {
         federation.unlocked(&args, "half")
     };
     with(&nowhere).fails(1, &["no/such/place"]);
+    with(&pass).fails(1, &[&pass, "exists already"]);
     with(&federation.text("half.request")).done();
 }

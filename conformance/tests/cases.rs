@@ -177,9 +177,12 @@ fn propagated(federation: &Federation, event: &str, penalty: &Penalty) {
     };
     drawn(&company(77)).fails(1, &["record.unknown"]);
     until("everybody has acknowledged", WAIT, || {
-        let drawn = drawn(&penalty.subject).done().json();
-        drawn["missing"].as_array().unwrap().is_empty().then_some(())
+        let told = federation.at("sh", &["repair", "certificate", event]).done().json();
+        told["missing"].as_array().unwrap().is_empty().then_some(())
     });
+    drawn(&penalty.subject).done();
+    // It is signed anew each time: this is another paper, and what was handed out stays as it is.
+    drawn(&penalty.subject).fails(1, &[&out, "exists already"]);
     let verified =
         |subject: &str| run(&[&["verify", &out, "--registry", &registry][..], &about, &[subject]].concat());
     let text = verified(&penalty.subject).done().out;

@@ -143,7 +143,11 @@ fn what_was_erased_is_nowhere_and_an_old_store_does_not_open_with_the_present_ke
     federation.spawn("sh");
     federation.ready("sh");
     let (first, certificates) = (federation.text("first.erasure"), federation.text("certificates"));
-    let one = ["erase", &records[0], "--reason", "collected in error", "--out", &first];
+    let (one, taken_name) =
+        (["erase", &records[0], "--reason", "collected in error", "--out", &first], federation.text("pass"));
+    // What stands under the name of the certificate stays, and so does the record.
+    let taken = ["erase", &records[0], "--reason", "collected in error", "--out", &taken_name];
+    federation.at("sh", &taken).fails(1, &[&taken_name, "exists already"]);
     assert_eq!(federation.at("sh", &one).done().json()["erased"], records[0]);
     let list = federation.file("list", format!("{}\n{}\n\n{}\n", records[0], records[1], records[2]));
     let many = ["erase", "--records", &list, "--reason", "retention has ended", "--out", &certificates];
@@ -221,6 +225,9 @@ fn what_was_erased_is_nowhere_and_an_old_store_does_not_open_with_the_present_ke
     verify(&copied, &[]).done();
     let later = federation.text("later.erasure");
     federation.at("sh", &["audit", "erasure", &records[1], "--out", &later]).done();
+    federation
+        .at("sh", &["audit", "erasure", &records[2], "--out", &later])
+        .fails(1, &[&later, "exists already"]);
     let second = format!("{certificates}/{}.erasure", records[1]);
     for (path, record, reason) in [
         (&first, 0, "collected in error"),

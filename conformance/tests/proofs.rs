@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use common::{Federation, federation::Cast, http, rows::numbered, run};
 use ledger::{SignedCheckpoint, cose_receipt::CoseReceipt, proof_file::ProofFile};
@@ -46,6 +46,9 @@ fn proofs_verify_anywhere_and_nothing_else_passes_for_them() {
         let written = run(&[&args[..], &["--out", &out, "--json"]].concat()).done().json();
         assert_eq!((written["needed"].as_u64(), written["witnesses"].as_u64()), (Some(2), Some(2)));
         assert_eq!(run(&args).done().out, fs::read_to_string(&out).unwrap());
+        // The same once more changes nothing, and what is there is not written over with anything else.
+        run(&[&args[..], &["--out", &out]].concat()).done();
+        run(&[&args[..], &["--out", registry, "--json"]].concat()).fails(1, &[registry, "exists already"]);
         out
     };
     let trusted = policy("sh", "records");
@@ -60,6 +63,9 @@ fn proofs_verify_anywhere_and_nothing_else_passes_for_them() {
                 ["audit", "proof", "--log", "records", "--index", &number, "--form", form, "--out", &out];
             let written = federation.at("sh", &args).done().json();
             assert_eq!((written["cosigned"].as_u64(), written["size"].as_u64()), (Some(2), Some(size)));
+            let taken = [&args[..6], &["--form", form, "--out", registry]].concat();
+            federation.at("sh", &taken).fails(1, &[registry, "exists already"]);
+            assert!(!Path::new(&format!("{registry}.entry")).exists());
             for told in [
                 by_policy(&out, &trusted, &[]),
                 run(&["verify", &out, "--registry", registry, "--json"]),

@@ -27,8 +27,13 @@ fn rotate(federation: &Federation, member: &str) -> String {
     federation.unlocked(&["member", "rotate", "--out", "nowhere"], member).fails(1, &["in use"]);
     federation.stop(member);
     let out = federation.text(&format!("{member}.rotation"));
-    let made = || federation.unlocked(&["member", "rotate", "--out", &out], member).done().json();
-    assert_eq!(made()["key"], made()["key"]);
+    // One of an earlier time would not be written over.
+    let _ = fs::remove_file(&out);
+    let make = || federation.unlocked(&["member", "rotate", "--out", &out], member);
+    let made = make().done().json();
+    make().fails(1, &[&out, "exists already"]);
+    fs::remove_file(&out).unwrap();
+    assert_eq!(made["key"], make().done().json()["key"]);
     federation.spawn(member);
     federation.ready(member);
     out
@@ -104,10 +109,10 @@ fn members_change_their_keys_and_what_they_signed_before_holds() {
     let certificate = federation.text("certificate");
     let certified = |event: &str, out: &str| {
         until("everybody has acknowledged", WAIT, || {
-            let args = ["repair", "certificate", event, "--out", out];
-            let told = federation.at("sh", &args).done().json();
+            let told = federation.at("sh", &["repair", "certificate", event]).done().json();
             told["missing"].as_array().unwrap().is_empty().then_some(())
         });
+        federation.at("sh", &["repair", "certificate", event, "--out", out]).done();
     };
     certified(&first_change, &certificate);
     let old_head = federation.file("old-head", witnessed_head(&federation, "sh", LogName::Status).as_str());

@@ -89,7 +89,7 @@ pub(crate) enum Audit {
         /// tlog-proof (C2SP) or cose (a COSE receipt, RFC 9942).
         #[arg(long, default_value = "tlog-proof")]
         form: String,
-        /// Where to write the proof.
+        /// Where to write the proof; a new file.
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// Seconds to wait for witnesses.
@@ -174,7 +174,7 @@ pub(crate) enum Audit {
     Erasure {
         /// Record id.
         record: String,
-        /// Where to write it.
+        /// Where to write it; a new file.
         #[arg(long)]
         out: Option<PathBuf>,
         #[command(flatten)]

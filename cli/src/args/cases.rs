@@ -45,7 +45,7 @@ pub(crate) enum Repair {
     Certificate {
         /// Index of the decision in this member's status log, as `decide` printed it.
         event: u64,
-        /// Where to write it.
+        /// Where to write it; a new file.
         #[arg(long)]
         out: Option<PathBuf>,
         #[command(flatten)]
@@ -108,7 +108,7 @@ pub(crate) struct Certify {
     /// page (HTML to be printed, with a code), json, or cose (a signed statement, with FILE.receipt and FILE.entry).
     #[arg(long, default_value = "page")]
     pub(crate) form: String,
-    /// Where to write it.
+    /// Where to write it; a new file, and new ones beside it for `cose`.
     #[arg(long)]
     pub(crate) out: PathBuf,
     /// Name of the subject, for the page only.
@@ -266,7 +266,7 @@ pub(crate) struct Erase {
     /// Legal reason.
     #[arg(long)]
     pub(crate) reason: String,
-    /// Write the erasure certificate to this file; with --records a new directory with one file per record.
+    /// Write the erasure certificate to this new file; with --records a new directory with one file per record.
     #[arg(long)]
     pub(crate) out: Option<PathBuf>,
     #[command(flatten)]

@@ -90,7 +90,7 @@ pub(crate) enum Federation {
         /// records, status or access.
         #[arg(long)]
         log: String,
-        /// Where to write it. Default: standard output.
+        /// Where to write it; a new file. Default: standard output.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -105,7 +105,7 @@ pub(crate) enum Member {
     Request(Box<MemberRequest>),
     /// Make new keys for a member whose node is stopped, and its request for them, signed with the old ones.
     Rotate {
-        /// Where to write the request.
+        /// Where to write the request; a new file.
         #[arg(long)]
         out: PathBuf,
         #[command(flatten)]
@@ -142,7 +142,7 @@ pub(crate) struct MemberRequest {
     /// The publicity system its platform belongs to, credit-china or gsxt: platforms of one region recognise repairs.
     #[arg(long)]
     pub(crate) system: Option<String>,
-    /// Where to write the request.
+    /// Where to write the request; a new file.
     #[arg(long)]
     pub(crate) out: PathBuf,
     #[command(flatten)]

@@ -22,7 +22,7 @@ use crypto::{
 };
 use exchange::registry::MemberRequest;
 
-use crate::cmd::write;
+use crate::cmd::new_file::write_new;
 
 /// What each question asks for: document number, kind, facts and class of a penalty, and the day of its decision.
 pub(super) const FIELDS: [FieldId; 5] = [FieldId(14), FieldId(15), FieldId(16), FieldId(18), FieldId(23)];
@@ -71,7 +71,7 @@ impl Guest {
             system: None,
         };
         let path = root.join(format!("{}.request", self.id));
-        write(&path, Signed::new(&self.signing, self.id.as_str(), clock::now(), &stated).as_bytes())?;
+        write_new(&path, Signed::new(&self.signing, self.id.as_str(), clock::now(), &stated).as_bytes())?;
         Ok(path)
     }
 

@@ -32,7 +32,11 @@ use self::page::Shown;
 
 use crate::{
     args::{Certify, Subjected, Verify},
-    cmd::{item, read, subject, write},
+    cmd::{
+        item,
+        new_file::{write_all_once, write_once},
+        read, subject,
+    },
     code,
     output::Output,
 };
@@ -63,33 +67,30 @@ pub(crate) async fn run(args: Certify) -> Result<Output, Problem> {
     match args.form.as_str() {
         "json" => {
             let document = format!("{:#}\n", document(&certificate, &said));
-            write(&args.out, document.as_bytes())?;
+            write_once(&args.out, document.as_bytes())?;
         }
         "cose" => {
             let operation = Operation::Prove { log: LogName::Status, index: said.decision.index };
             let Response::Proof { receipt, cose } = client.operate(operation).await? else {
                 return Err(Problem::fault("the node proves nothing".to_owned()));
             };
-            let mut put = |what: &str, bytes: &[u8]| {
-                written.push(beside(&args.out, what));
-                write(&beside(&args.out, what), bytes)
-            };
-            write(&args.out, certificate.code.statement.as_bytes())?;
-            put("entry", &receipt.entry)?;
+            let salt = certificate.code.salt.as_ref().map(|salt| &salt.0[..]);
+            let mut files = vec![
+                (args.out.clone(), certificate.code.statement.as_bytes()),
+                (beside(&args.out, "entry"), &receipt.entry[..]),
+            ];
             // A log of one entry has no receipt of this form; a decided repair is never the first entry.
-            if let Some(cose) = cose {
-                put("receipt", &cose)?;
-            }
-            if let Some(salt) = certificate.code.salt {
-                put("salt", &salt.0)?;
-            }
+            files.extend(cose.as_ref().map(|cose| (beside(&args.out, "receipt"), &cose.0[..])));
+            files.extend(salt.map(|salt| (beside(&args.out, "salt"), salt)));
+            write_all_once(&files)?;
+            written = files.into_iter().map(|(path, _)| path).collect();
         }
         "page" => {
             let shown = about.map(|about| Shown { name: args.name.clone(), about });
             let page =
                 shown.and_then(|shown| page::write(&certificate.code, &said, &shown, &client.registry));
             let page = page.ok_or_else(|| Problem::fault("the statement fits no code".to_owned()))?;
-            write(&args.out, page.as_bytes())?;
+            write_once(&args.out, page.as_bytes())?;
         }
         other => {
             return Err(Problem::new(

@@ -1,6 +1,6 @@
 //! Erasing records, and the certificates of it.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use ::node::{
     Problem,
@@ -17,7 +17,10 @@ use serde_json::json;
 
 use crate::{
     args::Erase,
-    cmd::{read, record, write},
+    cmd::{
+        new_file::{NewFile, write_new, write_once},
+        read, record,
+    },
     output::{Output, say},
 };
 
@@ -27,7 +30,10 @@ pub(crate) async fn run(args: Erase) -> Result<Output, Problem> {
         (None, Some(file)) => list(file)?,
         (None, None) => Vec::new(),
     };
-    if let (Some(out), Some(_)) = (&args.out, &args.records) {
+    let mut one = None;
+    if let (Some(out), Some(_)) = (&args.out, &args.record) {
+        one = Some(NewFile::ready(out)?);
+    } else if let Some(out) = &args.out {
         std::fs::create_dir(out).map_err(|e| {
             Problem::new(
                 format!("{}: {e}", out.display()),
@@ -54,9 +60,13 @@ pub(crate) async fn run(args: Erase) -> Result<Output, Problem> {
         }
     }
     if let Some(out) = &args.out {
-        for id in &records {
-            let path = if args.records.is_some() { out.join(format!("{id}.erasure")) } else { out.clone() };
-            write(&path, &file(fetch(&client, *id).await?))?;
+        // A list may name a record twice.
+        for id in records.iter().collect::<BTreeSet<_>>() {
+            let bytes = file(fetch(&client, *id).await?);
+            match one.take() {
+                Some(one) => one.write(&bytes)?,
+                None => write_new(&out.join(format!("{id}.erasure")), &bytes)?,
+            }
         }
     }
     let ids: Vec<String> = records.iter().map(RecordId::to_string).collect();
@@ -82,7 +92,7 @@ pub(crate) async fn certificate(id: &str, out: Option<&Path>, dir: &Path) -> Res
     // What the own node says is held to the same as anybody's file.
     let checked = certificate.verify(&client.registry)?;
     if let Some(out) = out {
-        write(out, &file(certificate))?;
+        write_once(out, &file(certificate))?;
     }
     Ok(shown(&checked))
 }

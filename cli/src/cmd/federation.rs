@@ -27,7 +27,7 @@ use serde_json::json;
 
 use crate::{
     args::{Federation, OVERLAP_DAYS, Unlock},
-    cmd::{log_name, passphrase, read, write},
+    cmd::{log_name, new_file::write_once, passphrase, read},
     output::Output,
 };
 
@@ -360,7 +360,7 @@ fn policy(registry: &Path, member: &str, log: &str, out: Option<&Path>) -> Resul
     let needed = quorum(of);
     let value = json!({ "member": member.as_str(), "log": log.as_str(), "witnesses": of, "needed": needed, "policy": file });
     let Some(out) = out else { return Ok(Output::new(value, file.trim_end())) };
-    write(out, file.as_bytes())?;
+    write_once(out, file.as_bytes())?;
     let text = match needed {
         0 => format!(
             "{}: `{member}/{log}` is believed without witnesses / 信任策略已写出，无需见证",

@@ -10,7 +10,10 @@ use serde_json::json;
 
 use crate::{
     args::{Member, MemberRequest, Unlock},
-    cmd::{passphrase, subject, write},
+    cmd::{
+        new_file::{NewFile, write_new},
+        passphrase, subject,
+    },
     output::Output,
 };
 
@@ -83,7 +86,7 @@ pub(crate) fn request(args: &MemberRequest) -> Result<Output, Problem> {
     };
     let stated = with_keys(unkeyed, &keys);
     let signed = Signed::new(&keys.signing(), id.as_str(), clock::now(), &stated);
-    if let Err(problem) = write(&args.out, signed.as_bytes()) {
+    if let Err(problem) = write_new(&args.out, signed.as_bytes()) {
         // A directory that was made here, whose keys have left it in no form: the same command can be given again.
         if !again {
             let _ = std::fs::remove_dir_all(home.dir());
@@ -131,12 +134,13 @@ fn rotate(at: &Unlock, out: &Path) -> Result<Output, Problem> {
         ));
     }
     keys.choose(&stated.sign);
+    let file = NewFile::ready(out)?;
     let old = keys.signing();
     keys.rotate()?;
     let (now, stated) = (clock::now(), with_keys(stated, &keys));
     let request = Signed::new(&keys.signing(), id.as_str(), now, &stated);
     let rotation = Signed::new(&old, id.as_str(), now, &Rotation { request });
-    write(out, rotation.as_bytes())?;
+    file.write(rotation.as_bytes())?;
     Ok(Output::new(
         json!({ "member": id.as_str(), "request": out, "key": stated.sign.to_string() }),
         format!(

@@ -17,7 +17,7 @@ pub(crate) mod grant;
 mod kept;
 pub(crate) mod member;
 mod misuse;
-mod new_file;
+pub(crate) mod new_file;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod proof;
@@ -142,11 +142,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     fs::read(path).map_err(|e| {
         Problem::new(format!("{}: {e}", path.display()), "check path and permissions", "请检查路径与读取权限")
     })
-}
-
-/// Writes a file the operator named.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    fs::write(path, bytes).map_err(|e| new_file::unwritable(path, &e))
 }
 
 /// The digest of a paper that the operator keeps. Errors: it cannot be read; there is nothing in it.

@@ -77,12 +77,21 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     NewFile::ready(path)?.write(bytes)
 }
 
-/// Writes a file whose name says what is in it: one that is there already must hold the same.
+/// Writes a file that the same command may write again: one that is there already must hold the same.
 pub(crate) fn write_once(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
-    match fs::read(path) {
-        Ok(there) if there == bytes => Ok(()),
-        _ => write_new(path, bytes),
+    write_all_once(&[(path, bytes)])
+}
+
+/// As above, files that belong together: none is written when something else has the name of one of them.
+pub(crate) fn write_all_once(files: &[(impl AsRef<Path>, &[u8])]) -> Result<(), Problem> {
+    // A device or a pipe has nothing to be compared, and a read of it may never end.
+    let same = |path: &Path, bytes: &[u8]| path.is_file() && fs::read(path).is_ok_and(|there| there == bytes);
+    let missing = files.iter().filter(|(path, bytes)| !same(path.as_ref(), bytes));
+    let ready = missing.map(|(path, bytes)| Ok((NewFile::ready(path.as_ref())?, bytes)));
+    for (file, bytes) in ready.collect::<Result<Vec<_>, Problem>>()? {
+        file.write(bytes)?;
     }
+    Ok(())
 }
 
 /// Makes a directory that the operator named, with those above it.
@@ -129,6 +138,12 @@ mod tests {
         assert!(NewFile::ready(dir.path()).err().unwrap().what.contains("exists already"));
         assert!(write_once(&at, b"two").is_err());
         write_once(&at, b"one").unwrap();
+        let beside = dir.path().join("entry");
+        assert!(write_all_once(&[(&beside, b"entry"), (&at, b"two")]).is_err());
+        assert!(!beside.exists(), "what belongs together is written together");
+        write_all_once(&[(&beside, b"entry"), (&at, b"one")]).unwrap();
+        assert_eq!(fs::read(&beside).unwrap(), b"entry");
+        fs::remove_file(&beside).unwrap();
         assert_eq!(fs::read(&at).unwrap(), b"one");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert!(NewFile::ready(&dir.path().join("no/such/place")).is_err());

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use crate::{
     args::Verify,
-    cmd::{read, verify, write as write_file},
+    cmd::{new_file::write_all_once, read, verify},
     output::Output,
 };
 
@@ -129,8 +129,7 @@ pub(crate) async fn write(
         },
     };
     let entry = beside(out);
-    write_file(out, &bytes)?;
-    write_file(&entry, &receipt.entry)?;
+    write_all_once(&[(out, &bytes[..]), (&entry, &receipt.entry[..])])?;
     let claimed = receipt.checkpoint.claimed();
     let value = json!({
         "form": form.as_str(), "out": out, "entry": entry, "origin": claimed.origin, "index": index, "size": claimed.size.0,

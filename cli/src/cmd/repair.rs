@@ -25,7 +25,9 @@ use crate::{
     cmd::{
         self, case,
         cases::{application, progress},
-        certify, date, item, propagated, publication, read, record, subject, write,
+        certify, date, item,
+        new_file::write_once,
+        propagated, publication, read, record, subject,
     },
     output::Output,
 };
@@ -57,7 +59,7 @@ pub(crate) async fn run(verb: Repair) -> Result<Output, Problem> {
                 Some(about) => drawn(&node.dir, Operation::CertificateAbout(event, about)).await?,
             };
             if let Some(out) = &out {
-                write(out, &certificate_file(&certificate))?;
+                write_once(out, &certificate_file(&certificate))?;
             }
             let client = Client::open(&node.dir)?;
             let checked = certificate.verify(&client.registry)?;

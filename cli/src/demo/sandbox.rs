@@ -37,7 +37,7 @@ use ::node::client::{Client, unexpected};
 
 use crate::{
     args::{Dir, GrantIssue, GrantTerms, Sandbox},
-    cmd::{collect, grant, query},
+    cmd::{collect, grant, new_file::write_new, query},
     demo::federation::{Federation, SANDBOX},
     fetch,
     output::{Output, print, say},
@@ -138,7 +138,7 @@ async fn build(args: &Sandbox, fed: &mut Federation) -> Result<Value, Problem> {
         collect::hand_in(&dir, source, item, Vec::new(), Cursor::new(file.bytes)).await?;
     }
     let letter = fed.file("letter.txt");
-    crate::cmd::write(&letter, "沙箱授权书（虚构）\n".as_bytes())?;
+    write_new(&letter, "沙箱授权书（虚构）\n".as_bytes())?;
     let requests = fed.file("requests");
     fs::create_dir_all(&requests).map_err(|e| Problem::fault(format!("{}: {e}", requests.display())))?;
     let (mut outcomes, mut grants) = (Vec::new(), Vec::new());
@@ -148,7 +148,7 @@ async fn build(args: &Sandbox, fed: &mut Federation) -> Result<Value, Problem> {
             "purpose": "pre-loan", "clerk": "wang", "grant": STANDARD.encode(codec::to_vec(&Artifact::Grant(signed.clone()))),
         });
         let request = requests.join(format!("{name}.json"));
-        crate::cmd::write(&request, format!("{body:#}\n").as_bytes())?;
+        write_new(&request, format!("{body:#}\n").as_bytes())?;
         outcomes.push(json!({
             "outcome": name, "subject": subject(at).as_str(), "name": company, "expect": EXPECT[at], "request": request,
             "grant_id": signed.digest().to_string(),

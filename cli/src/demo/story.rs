@@ -22,7 +22,10 @@ use ::node::client::{Client, member_id, unexpected};
 
 use crate::{
     args::{Demo, Dir, GrantIssue, GrantTerms},
-    cmd::{accesses, audit, collect, cross_check, export, grant, passphrase, query, repair, verify},
+    cmd::{
+        accesses, audit, collect, cross_check, export, grant, new_file::write_new, passphrase, query, repair,
+        verify,
+    },
     demo::{
         Teller,
         federation::{COLLECTING, Federation, copy_dir, with_node},
@@ -171,7 +174,7 @@ async fn issue_grant(
         "{} 授权 示例银行甲（虚构） 为贷前审查查询：行政处罚、纳税信用、社保缴纳。（演示文书）\n",
         story.name
     );
-    crate::cmd::write(&letter, text.as_bytes())?;
+    write_new(&letter, text.as_bytes())?;
     let (issued, kept) = grant::issue(&GrantIssue {
         subject: story.subject.as_str().to_owned(),
         terms: GrantTerms {
@@ -215,7 +218,7 @@ async fn ask(
     let started = Instant::now();
     let result = question(fed, "bank-a", story, Some(grant), "pre-loan", &GRANTED).await?;
     let took = millis(started);
-    crate::cmd::write(&fed.file("answer"), &query::kept(&result))?;
+    write_new(&fed.file("answer"), &query::kept(&result))?;
     let catalog = Catalog::builtin();
     let mut values: Vec<String> = Vec::new();
     let mut from: Vec<String> = Vec::new();
@@ -350,7 +353,7 @@ async fn repair_case(
     fed.ready("sh").await?;
     teller.tell(&format!("  (a copy of the directory of `sh`, {} kB, is put aside for later)", bytes / 1024));
     let paper = fed.file("performed.txt");
-    crate::cmd::write(&paper, "履行完毕证明（演示）\n".as_bytes())?;
+    write_new(&paper, "履行完毕证明（演示）\n".as_bytes())?;
     let draft = ApplicationDraft {
         authority: story.penalty_authority.clone(),
         item: story.penalty_item.clone(),
@@ -411,7 +414,7 @@ async fn repair_case(
     };
     let took = millis(decided_at);
     let file = repair::certificate_file(&certificate);
-    crate::cmd::write(&fed.file("certificate"), &file)?;
+    write_new(&fed.file("certificate"), &file)?;
     let mut names: Vec<&str> = checked.acknowledged.iter().map(|(m, _)| m.as_str()).collect();
     names.sort_unstable();
     for (member, at) in &checked.acknowledged {

@@ -343,12 +343,11 @@ impl Field {
 
     /// Every certificate comes to name nobody as missing, and verifies offline.
     fn settled(&self, repairs: &[Repair]) -> Outcome {
-        let (file, registry) = (self.path("certificate"), self.path("gov/registry"));
+        let registry = self.path("gov/registry");
         for Repair { authority, event, .. } in repairs {
             let recipients =
                 until(&format!("`{}` has every receipt of event {event}", MEMBERS[*authority]), || {
-                    let certificate =
-                        self.at(*authority, &["repair", "certificate", event, "--out", &file]).ok()?;
+                    let certificate = self.at(*authority, &["repair", "certificate", event]).ok()?;
                     let missing = certificate["missing"].as_array()?.len();
                     (missing == 0).then(|| certificate["acknowledged"].as_array().map_or(0, Vec::len))
                 })?;
@@ -356,6 +355,8 @@ impl Field {
             if recipients < BANK - 1 {
                 return Err(format!("event {event} has {recipients} recipients"));
             }
+            let file = self.path(&format!("{}-{event}.certificate", MEMBERS[*authority]));
+            self.at(*authority, &["repair", "certificate", event, "--out", &file])?;
             self.at(*authority, &["verify", &file, "--registry", &registry])?;
         }
         Ok(())
