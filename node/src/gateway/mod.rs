@@ -9,6 +9,7 @@
 //! | [`settings`] | API keys and webhooks, in a file |
 //! | [`scope`] | what one key may do |
 //! | [`connections`] | who keeps a connection when there are too many |
+//! | [`speak`] | HTTP/1.1 on one of them |
 //! | [`route`] | every address |
 //! | [`shape`] | what a body must look like |
 //! | [`trouble`] | errors |
@@ -27,6 +28,7 @@ pub mod route;
 pub mod scope;
 pub mod settings;
 pub mod shape;
+pub mod speak;
 pub mod trouble;
 pub mod view;
 
@@ -48,7 +50,6 @@ use hyper::{
     header::{self, HeaderName, HeaderValue},
     service::service_fn,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -277,23 +278,13 @@ impl Gateway {
             let (gateway, connection) = (self.clone(), connection.clone());
             async move { Ok::<_, Infallible>(gateway.respond(request, &connection).await) }
         });
-        let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(ARRIVE);
-        // What a client does to its connection is its own affair.
-        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        speak::speak(stream, ARRIVE, service).await;
     }
 
     async fn respond(&self, request: Request<Incoming>, connection: &Connection) -> Response<Body> {
         let id = request_id(request.headers());
-        let mut response = match self.answer(request, connection).await {
-            Ok(response) => response,
-            Err(trouble) => trouble.response(&id),
-        };
-        insert(&mut response, HeaderName::from_static("x-request-id"), &id);
-        if !response.headers().contains_key(header::CACHE_CONTROL) {
-            insert(&mut response, header::CACHE_CONTROL, "no-store");
-        }
-        response
+        let response = self.answer(request, connection).await;
+        dressed(response.unwrap_or_else(|trouble| trouble.response(&id)), &id)
     }
 
     async fn answer(
@@ -489,6 +480,15 @@ pub fn full(bytes: impl Into<Bytes>, kind: &'static str) -> Response<Body> {
 /// A response of JSON.
 pub fn json_body(value: &Value) -> Response<Body> {
     full(value.to_string().into_bytes(), "application/json")
+}
+
+/// With what every response carries.
+fn dressed(mut response: Response<Body>, request: &str) -> Response<Body> {
+    insert(&mut response, HeaderName::from_static("x-request-id"), request);
+    if !response.headers().contains_key(header::CACHE_CONTROL) {
+        insert(&mut response, header::CACHE_CONTROL, "no-store");
+    }
+    response
 }
 
 /// Sets a header.
