@@ -2,6 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
+use credit::normalize::is_seen;
 use indicatif::{ProgressBar, ProgressStyle};
 use node::Problem;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ impl Output {
 /// Prints a result to standard output.
 pub(crate) fn print(value: &Value, text: &str, json: bool) {
     let shown = if json {
-        format!("{value:#}\n")
+        exact(&format!("{value:#}\n"))
     } else if text.is_empty() {
         String::new()
     } else {
@@ -93,24 +94,59 @@ pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().write_all(plain(&format!("{text}\n")).as_bytes());
 }
 
-/// Text as a terminal may see it. Reasons, refusals and values are what other members say: in none of them is a command to the
-/// terminal. (JSON escapes them by itself.)
+/// Text as a person may see it. Clerks, reasons, refusals and values are what other members say: none of them commands the
+/// terminal, turns its line around, or looks like another because of what nobody sees.
 fn plain(text: &str) -> String {
-    let shown =
-        |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().map(shown).collect()
+    escaped(text, |c, shown| shown.extend(c.escape_unicode()))
+}
+
+/// JSON, in which what nobody sees stands as `\uXXXX` (RFC 8259 §7): it means the same. Outside of strings there is none.
+fn exact(json: &str) -> String {
+    escaped(json, |c, shown| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
+        }
+    })
+}
+
+fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_seen(c) || c == '\n' || c == '\t' { shown.push(c) } else { escape(c, &mut shown) }
+    }
+    shown
 }
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use serde_json::{Value, json};
+
+    use super::{exact, plain};
 
     #[test]
     fn what_others_say_commands_no_terminal() {
         let said = "refused: \u{1b}]0;title\u{7}\u{1b}[2J\u{9b}1m 不予修复\r\n\tdone";
         assert_eq!(
             plain(said),
-            "refused: \u{fffd}]0;title\u{fffd}\u{fffd}[2J\u{fffd}1m 不予修复\u{fffd}\n\tdone"
+            r"refused: \u{1b}]0;title\u{7}\u{1b}[2J\u{9b}1m 不予修复\u{d}".to_owned() + "\n\tdone"
         );
+    }
+
+    #[test]
+    fn what_nobody_sees_is_shown() {
+        // A clerk that looks like another, a line that is turned around, blanks, private use, unassigned, and a tag.
+        let said = "wang\u{200b} \u{202e}gnaw\u{202c} a\u{a0}b\u{2003}c\u{2028}d \u{e000}\u{378}\u{e0041}";
+        assert_eq!(
+            plain(said),
+            r"wang\u{200b} \u{202e}gnaw\u{202c} a\u{a0}b\u{2003}c\u{2028}d \u{e000}\u{378}\u{e0041}"
+        );
+        let seen = "王五\u{3000}“𠮷”……—— José, Jose\u{301} ×√ 🙂";
+        assert_eq!(plain(seen), seen);
+        // A program reads what was said, and a person sees what a program reads.
+        let value = json!({ "clerk": said, "reason": "\u{1b}[2J\u{7f}\n", "seen": seen });
+        let shown = exact(&format!("{value:#}"));
+        assert!(shown.contains(r"wang\u200b \u202egnaw") && shown.contains(r"\udb40\udc41"), "{shown}");
+        assert!(shown.contains(r"\u001b[2J\u007f\n") && shown.contains(seen), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap(), value);
     }
 }

@@ -124,8 +124,9 @@ class Operations:
         """
         Ask about a subject through the outlet: POST /v1/queries
         clerk (needed): The person who asks. The key's prefix is put before it; both together have at most 64
-        characters, and stand in the access logs of every member. No control characters, none that nobody
-        sees, and no blank at either end. What begins as another key's prefix does is 403 `key.not-allowed`.
+        characters, and stand in the access logs of every member. No control characters, none that nobody sees
+        or that is unassigned or of private use, no blanks but U+0020 and U+3000, and none at either end. What
+        begins as another key's prefix does is 403 `key.not-allowed`.
         purpose (needed): For what.
         checks (not needed): What is to be checked and not told: ITEM:FIELD=VALUE, ITEM:FIELD>=VALUE,
         ITEM:FIELD<=VALUE, ITEM:FIELD=LOW..HIGH, ITEM:none-since=YYYY-MM-DD, ITEM:paid=N@YYYY-MM. What can be

@@ -210,7 +210,11 @@ fn clerks(federation: &Federation, case: &str) {
     );
     let text = run(&["case", "list", "--dir", &federation.text("sh")]).done().out;
     assert!(text.contains("clerk 经办人 `sh-12`: 1 cases, 0 overdue"), "{text}");
-    federation.at("sh", &["case", "list", "--clerk", ""]).fails(1, &["1 to 64 printable characters"]);
+    for clerk in ["", "sh-12\u{200b}", "sh\u{a0}12"] {
+        federation
+            .at("sh", &["case", "list", "--clerk", clerk])
+            .fails(1, &["1 to 64 characters that are seen"]);
+    }
 }
 
 /// The paper of a refusal: asked for by its case, signed like the other, and it claims no grant.

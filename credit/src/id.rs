@@ -8,7 +8,7 @@ use core::fmt;
 
 use crypto::codec::{Decode, Encode};
 
-use crate::normalize::is_invisible;
+use crate::normalize::is_seen;
 
 /// Declares text identifiers. `$ok` is the whole shape: a value exists only if it returned true. Where a shape was wider
 /// once, `$read` is that shape, for what is decoded: entries of a log stay, and must stay readable.
@@ -84,10 +84,10 @@ text_id! {
 
     /// The person at an asking member in whose name a question is put (经办人). Named by the member as it likes.
     ///
-    /// Shape: 1 to 64 characters, none a control character, invisible, or a separator of lines, and no blank at either end:
-    /// it is shown in audit reports, where a line break or an escape sequence could forge a line, and a mark that nobody
-    /// sees could make two clerks look like one. Older entries hold names of which only control characters are missing;
-    /// they are read as they stand.
+    /// Shape: 1 to 64 characters that are seen ([`is_seen`]), and no blank at either end: it is shown in audit reports, where
+    /// a line break or an escape sequence could forge a line, and a mark that nobody sees could make two clerks look like
+    /// one. Entries of older builds, and of peers that have others, hold names of which only control characters are
+    /// missing; they are read as they stand, and whoever shows one shows what nobody sees in it.
     pub struct ClerkId(is_clerk, decoded: is_printable);
 }
 
@@ -130,8 +130,7 @@ fn is_printable(text: &str) -> bool {
 }
 
 fn is_clerk(text: &str) -> bool {
-    let separates = |c| matches!(c, '\u{2028}' | '\u{2029}');
-    is_printable(text) && text.trim() == text && !text.chars().any(|c| separates(c) || is_invisible(c))
+    is_printable(text) && text.trim() == text && text.chars().all(is_seen)
 }
 
 fn is_item(text: &str) -> bool {
@@ -159,7 +158,10 @@ mod tests {
     fn item_and_clerk_ids_have_their_shape() {
         assert!(ItemId::parse("NSXY").is_some() && ItemId::parse("A_1").is_some());
         assert!(ItemId::parse("cf").is_none() && ItemId::parse("").is_none());
-        assert!(ClerkId::parse("王五 (信贷部)").is_some());
+        for good in ["王五 (信贷部)", "王五\u{3000}信贷部", "𠮷田", "José", "Jose\u{301}", "王五 🙂"]
+        {
+            assert!(ClerkId::parse(good).is_some(), "{good}");
+        }
         let long = "字".repeat(65);
         let bad = [
             "",
@@ -171,6 +173,11 @@ mod tests {
             " wang",
             "wang\u{3000}",
             "\u{a0}",
+            "wang\u{a0}wu",
+            "wang\u{2003}wu",
+            "wang\u{2800}wu",
+            "wang\u{e000}",
+            "wang\u{378}",
         ];
         for bad in bad.into_iter().chain([&*long]) {
             assert!(ClerkId::parse(bad).is_none(), "{bad:?}");

@@ -177,6 +177,20 @@ pub(crate) fn is_invisible(c: char) -> bool {
     }
 }
 
+/// Whether a person who reads a text sees that a character is there: not what is invisible, unassigned or of private use, and
+/// no blank but U+0020 and U+3000, which all others look like.
+pub fn is_seen(c: char) -> bool {
+    match c {
+        ' '..='~' | '\u{3000}' | '\u{4e00}'..='\u{9fff}' => true,
+        c if BLANK.contains(&c) => false,
+        // The standard library has the tables: behind another character it escapes whatever is neither seen nor a mark on it.
+        c => !is_invisible(c) && !String::from_iter(['a', c]).escape_debug().any(|shown| shown == '\\'),
+    }
+}
+
+/// Signs without a stroke that Unicode counts neither as blanks nor as ignorable: no dot of Braille, no head of a note.
+const BLANK: [char; 2] = ['\u{2800}', '\u{1d159}'];
+
 /// Pairs that documents put around a year, after NFKC.
 const BRACKETS: [(char, char); 15] = [
     ('[', ']'),

@@ -237,9 +237,10 @@ pub(crate) fn case(text: &str) -> Result<CaseId, Problem> {
 pub(crate) fn clerk(text: &str) -> Result<ClerkId, Problem> {
     ClerkId::parse(text).ok_or_else(|| {
         Problem::new(
-            "a clerk is named in 1 to 64 printable characters",
-            "give another --clerk",
-            "请更换 --clerk",
+            "a clerk is named in 1 to 64 characters that are seen, without a blank at either end",
+            "give another --clerk: letters, digits and signs, between them no blanks but U+0020 and U+3000, and no control \
+             or invisible characters",
+            "请更换 --clerk：可用文字、数字与符号，其间只用半角或全角空格，不含控制字符与不可见字符",
         )
     })
 }

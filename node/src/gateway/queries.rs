@@ -181,7 +181,7 @@ async fn draft(server: &Server, call: &Call) -> Result<AskDraft, Trouble> {
     let clerk = format!("{}{}", call.key.clerk_prefix, ask.clerk);
     let clerk = ClerkId::parse(&clerk).filter(|_| ClerkId::parse(&ask.clerk).is_some()).ok_or_else(|| {
         Trouble::malformed(
-            "`clerk` with the key's prefix has 1 to 64 visible characters, and no blank at either end",
+            "`clerk` with the key's prefix has 1 to 64 characters that are seen, no blanks but U+0020 and U+3000, and none at either end",
         )
     })?;
     if let Some(prefix) = call.foreign_prefixes.iter().find(|prefix| clerk.as_str().starts_with(*prefix)) {
