@@ -164,8 +164,9 @@ impl Keys {
         self.write(&self.read(KeyTree::clone))
     }
 
-    /// Finishes what a crash left, and removes what it left over: for the process that holds the directory, before
-    /// anything is written. A left-over file may hold a master key or a state that an erasure is to make unreadable.
+    /// Finishes what a crash left, and removes what it left over of any file of the directory: for the process that holds
+    /// it, before anything is written. A left-over file may hold a master key or a state that an erasure is to make
+    /// unreadable.
     pub fn settle(&self) -> Result<(), Problem> {
         let failed = |e: io::Error| Problem::fault(format!("{}: {e}", self.dir.display()));
         let _files = self.files();
@@ -176,10 +177,10 @@ impl Keys {
         };
         remove(KEYTREE_NEW)?;
         for name in KEY_FILES {
-            sweep(&self.dir, OsStr::new(name)).map_err(failed)?;
             // As builds before this one named it.
             remove(&format!("{name}{TEMPORARY}"))?;
         }
+        sweep(&self.dir, None).map_err(failed)?;
         sync_dir(&self.dir).map_err(failed)
     }
 
@@ -438,7 +439,7 @@ pub fn operator_seed(dir: &Path) -> Result<Secret, Problem> {
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     let write = || -> io::Result<()> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-        sweep(path.parent().unwrap_or(Path::new("")), name)?;
+        sweep(path.parent().unwrap_or(Path::new("")), Some(name))?;
         let mut temporary = name.to_owned();
         temporary.push(format!(".{}{TEMPORARY}", codec::hex(&clock::random::<TEMPORARY_BYTES>())));
         let temporary = path.with_file_name(temporary);
@@ -461,13 +462,13 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
     write().map_err(|e| Problem::fault(format!("cannot write {}: {e}", path.display())))
 }
 
-/// Removes what killed writers of the file `name` have left.
-fn sweep(dir: &Path, name: &OsStr) -> io::Result<()> {
+/// Removes what killed writers of the file `name` have left, or of any file.
+fn sweep(dir: &Path, name: Option<&OsStr>) -> io::Result<()> {
     for entry in fs::read_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })? {
         let path = entry?.path();
         let middle = path.file_name().and_then(|found| {
-            let rest = found.to_str()?.strip_prefix(name.to_str()?)?;
-            rest.strip_prefix('.')?.strip_suffix(TEMPORARY)
+            let (of, hex) = found.to_str()?.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
+            name.is_none_or(|name| name == of).then_some(hex)
         });
         let ours = middle.is_some_and(|hex| codec::unhex(hex).is_some_and(|b| b.len() == TEMPORARY_BYTES));
         // One that is being written is locked; one that is gone by now needs nobody.
@@ -573,6 +574,30 @@ mod tests {
                 "moment {at}: the state before the erasure opens"
             );
         }
+    }
+
+    #[test]
+    fn what_killed_writers_of_any_file_have_left_is_gone_at_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::create(dir.path(), b"pass").unwrap();
+        let write = |name: &str| fs::write(dir.path().join(name), "left").unwrap();
+        for name in ["node.toml", "registry", "served", "gateway.json", "keystore"] {
+            write(&format!("{name}.0123456789abcdef.tmp"));
+        }
+        // What is being written, and what somebody else has named so, stays.
+        let (used, others) = ("registry.fedcba9876543210.tmp", ["notes.tmp", "registry.0123.tmp"]);
+        write(used);
+        for name in others {
+            write(name);
+        }
+        let writer = fs::File::open(dir.path().join(used)).unwrap();
+        writer.lock().unwrap();
+        keys.settle().unwrap();
+        let found = contents(dir.path());
+        assert_eq!(
+            found.keys().collect::<Vec<_>>(),
+            [KEYSTORE, KEYTREE, others[0], OPERATOR, others[1], used]
+        );
     }
 
     #[test]
