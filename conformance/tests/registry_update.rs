@@ -9,16 +9,63 @@ use std::{fs, time::Duration};
 use common::{
     Federation,
     federation::{Cast, FIVE},
-    until,
+    rows, until,
 };
 use credit::id::MemberId;
 use exchange::{limits::FRAME_BYTES_MAX, wire::Request};
 use node::{home::read_registry, keys::Keys, quic};
+use serde_json::json;
 
 const WAIT: Duration = Duration::from_secs(40);
 
 fn version(federation: &Federation, member: &str) -> Option<u64> {
     federation.status(member)["registry"].as_u64()
+}
+
+#[test]
+fn a_member_admitted_again_stays_what_the_governors_made_it() {
+    let cast: Vec<Cast> = FIVE[..3].to_vec();
+    let federation = Federation::found_with(&cast, &["sh", "js"]);
+    let admit = |request: &str, more: &[&str]| {
+        let request = federation.text(request);
+        federation.unlocked(&[&["federation", "admit", &request][..], more].concat(), "gov").done()
+    };
+    let draft = || read_registry(&federation.path("gov/registry.draft")).unwrap();
+    let sh = || {
+        let (sh, registry) = (MemberId::parse("sh").unwrap(), draft().read().unwrap());
+        (registry.member(&sh).unwrap().clone(), registry.witnesses.contains(&sh))
+    };
+    let (before, was_witness) = sh();
+    assert!(was_witness && !before.mirrors.is_empty(), "{before:?}");
+
+    // The command once more says what it keeps, and changes nothing.
+    let told = admit("sh.request", &[]).json();
+    assert_eq!((&told["changed"], &told["kept"]), (&json!(false), &json!(["mirrors", "witness"])));
+    assert_eq!(sh(), (before.clone(), true));
+
+    // The member asks for another address: everything else stays, and so does a signature when that is asked again.
+    let moved = federation.text("moved.request");
+    let (quic, body) = (federation.setting("sh", "quic"), rows::body());
+    let mut args =
+        vec!["member", "request", "--id", "sh", "--role", "region", "--name", "sh", "--out", &moved];
+    args.extend(["--quic", &quic, "--http", "127.0.0.1:1", "--region", "310000", "--body", &body]);
+    federation.unlocked(&args, "sh").done();
+    assert_eq!(admit("moved.request", &[]).json()["changed"], true);
+    let (after, is_witness) = sh();
+    assert_eq!((after.stated.http.as_str(), after.stated.quic.clone()), ("127.0.0.1:1", quic));
+    assert_eq!((is_witness, &after.mirrors, &after.record_key), (true, &before.mirrors, &before.record_key));
+    federation.unlocked(&["federation", "sign", "--governor", "g1"], "gov").done();
+    assert_eq!(admit("moved.request", &[]).json()["changed"], false);
+    assert_eq!(draft().approvals.len(), 1, "what was signed stays signed");
+
+    // Only what is named changes.
+    let told = admit("moved.request", &["--witness=false"]).json();
+    assert_eq!((&told["changed"], &told["kept"]), (&json!(true), &json!(["mirrors"])));
+    assert!(!sh().1 && sh().0.mirrors == before.mirrors);
+    assert_eq!(admit("moved.request", &["--mirrors="]).json()["kept"], json!([]));
+    assert!(!sh().1 && sh().0.mirrors.is_empty());
+    admit("moved.request", &["--witness", "--mirrors", "js"]);
+    assert!(sh().1 && sh().0.mirrors == [MemberId::parse("js").unwrap()]);
 }
 
 #[test]

@@ -26,12 +26,13 @@ pub(crate) enum Federation {
     Admit {
         /// The request file.
         request: PathBuf,
-        /// Make the member a witness of its peers' logs.
-        #[arg(long)]
-        witness: bool,
-        /// Members that keep full copies of this member's logs.
+        /// Make the member a witness of its peers' logs, or with `=false` one no longer. Who is admitted again stays what it
+        /// was.
+        #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        witness: Option<bool>,
+        /// Members that keep full copies of this member's logs; `--mirrors=` for none. Who is admitted again keeps its own.
         #[arg(long, value_delimiter = ',')]
-        mirrors: Vec<String>,
+        mirrors: Option<Vec<String>>,
         /// The member's keys are lost or stolen, and you have made sure who asks for others.
         #[arg(long)]
         replace_keys: bool,

@@ -41,7 +41,7 @@ pub(crate) async fn run(verb: Federation) -> Result<Output, Problem> {
     match verb {
         Federation::Init { name, governors, threshold, at } => init(&at, &name, governors, threshold),
         Federation::Admit { request, witness, mirrors, replace_keys, overlap_days, at } => {
-            admit(&at, &request, &Terms { witness, mirrors: &mirrors, replace_keys, overlap_days })
+            admit(&at, &request, &Terms { witness, mirrors: mirrors.as_deref(), replace_keys, overlap_days })
         }
         Federation::Sign { governor, at } => sign(&at, &governor),
         Federation::Suspend { member, at } => suspend(&at.dir, &member),
@@ -102,12 +102,12 @@ pub(crate) fn init(at: &Unlock, name: &str, governors: u8, threshold: u8) -> Res
     ))
 }
 
-/// What the governors say about a member that they admit.
+/// What the governors say about a member that they admit. Of a member that is one already stays what they leave out.
 pub(crate) struct Terms<'a> {
-    /// It is a witness of its peers' logs.
-    pub(crate) witness: bool,
+    /// Whether it is a witness of its peers' logs.
+    pub(crate) witness: Option<bool>,
     /// Who keeps full copies of its logs.
-    pub(crate) mirrors: &'a [String],
+    pub(crate) mirrors: Option<&'a [String]>,
     /// Its keys are lost or stolen, and the governors have made sure who asks for others.
     pub(crate) replace_keys: bool,
     /// How long keys that are replaced stay good for what is new.
@@ -117,6 +117,7 @@ pub(crate) struct Terms<'a> {
 impl<'a> Terms<'a> {
     /// Of a member that was none before.
     pub(crate) fn of_new(witness: bool, mirrors: &'a [String]) -> Self {
+        let (witness, mirrors) = (Some(witness), Some(mirrors));
         Self { witness, mirrors, replace_keys: false, overlap_days: OVERLAP_DAYS }
     }
 }
@@ -162,41 +163,74 @@ pub(crate) fn admit(at: &Unlock, request: &Path, terms: &Terms<'_>) -> Result<Ou
         let days = terms.overlap_days.saturating_mul(DAY_MS);
         past.push(PastKeys::of(&known.stated, clock::now().plus_ms(days)));
     }
-    let mut mirrors = terms.mirrors.iter().map(|m| member_id(m)).collect::<Result<Vec<MemberId>, _>>()?;
-    mirrors.sort();
-    let record_key = if claimed.role.mirrors_status() {
-        let secret = read_sealed(&at.dir.join(RECORD_KEY), &pass)?;
-        let wrapped = Wrapped::new(&secret, &claimed.seal, &claimed.id, &clock::secret());
-        Some(wrapped.ok_or_else(|| no("its sealing key is no valid point".into()))?)
-    } else {
-        None
+    let mirrors = match (terms.mirrors, &known) {
+        (Some(named), _) => {
+            let named = named.iter().filter(|name| !name.is_empty()).map(|name| member_id(name));
+            let mut mirrors = named.collect::<Result<Vec<MemberId>, _>>()?;
+            mirrors.sort();
+            mirrors
+        }
+        (None, Some(known)) => known.mirrors.clone(),
+        (None, None) => Vec::new(),
     };
-    let entry = match (known, by) {
-        // New keys and nothing else: what the governors said of the member stands.
-        (Some(known), Some(_)) => MemberEntry { stated: claimed, record_key, past, ..known },
-        _ => {
-            draft.witnesses.retain(|w| *w != id);
-            if terms.witness {
-                draft.witnesses.push(id.clone());
-                draft.witnesses.sort();
-            }
-            MemberEntry { stated: claimed, record_key, mirrors, suspended: false, past }
+    let witness = terms.witness.unwrap_or_else(|| draft.witnesses.contains(&id));
+    // For the same sealing key it is wrapped already: once more would be another registry that says the same.
+    let wrapped = known.as_ref().filter(|known| known.stated.seal == claimed.seal);
+    let record_key = match wrapped.and_then(|known| known.record_key.clone()) {
+        _ if !claimed.role.mirrors_status() => None,
+        Some(wrapped) => Some(wrapped),
+        None => {
+            let secret = read_sealed(&at.dir.join(RECORD_KEY), &pass)?;
+            let wrapped = Wrapped::new(&secret, &claimed.seal, &claimed.id, &clock::secret());
+            Some(wrapped.ok_or_else(|| no("its sealing key is no valid point".into()))?)
         }
     };
+    // New keys let nobody in again; only admission does.
+    let suspended = by.is_some() && known.as_ref().is_some_and(|known| known.suspended);
+    let kept = known.as_ref().map_or_else(Vec::new, |_| kept(terms, &mirrors, witness));
+    let before = (draft.members.clone(), draft.witnesses.clone());
+    draft.witnesses.retain(|w| *w != id);
+    if witness {
+        draft.witnesses.push(id.clone());
+        draft.witnesses.sort();
+    }
+    let entry = MemberEntry { stated: claimed, record_key, mirrors, suspended, past };
     match found {
         Ok(at) => draft.members[at] = entry,
         Err(at) => draft.members.insert(at, entry),
     }
-    let signed = SignedRegistry::unsigned(&draft);
-    signed.read()?;
-    write_draft(&at.dir, &signed)?;
+    // Otherwise the draft stays as it is, with the signatures that it has.
+    let changed = before != (draft.members.clone(), draft.witnesses.clone());
+    let mut text = if changed {
+        let signed = SignedRegistry::unsigned(&draft);
+        signed.read()?;
+        write_draft(&at.dir, &signed)?;
+        let version = draft.version;
+        format!("`{id}` is in the draft of version {version}; now the governors sign / 已列入登记表草案")
+    } else {
+        format!("`{id}` is in the registry like this already; nothing changes / 登记内容相同，未作变更")
+    };
+    for (_, en, zh) in &kept {
+        text.push_str(&format!("\n  kept: {en} / 保留：{zh}"));
+    }
+    let kept: Vec<_> = kept.into_iter().map(|(what, ..)| what).collect();
     Ok(Output::new(
-        json!({ "admitted": id.as_str(), "version": draft.version, "members": draft.members.len() }),
-        format!(
-            "`{id}` is in the draft of version {}; now the governors sign / 已列入登记表草案",
-            draft.version
-        ),
+        json!({ "admitted": id.as_str(), "version": draft.version, "members": draft.members.len(), "changed": changed, "kept": kept }),
+        text,
     ))
+}
+
+/// What the governors said of a member before and leave as it is: its name in JSON, and it in both languages.
+fn kept(terms: &Terms<'_>, mirrors: &[MemberId], witness: bool) -> Vec<(&'static str, String, String)> {
+    let mut kept = Vec::new();
+    if terms.mirrors.is_none() && !mirrors.is_empty() {
+        let names = mirrors.iter().map(MemberId::as_str).collect::<Vec<_>>().join(", ");
+        kept.push(("mirrors", format!("mirrors {names} (--mirrors)"), format!("镜像成员 {names}")));
+    }
+    if terms.witness.is_none() && witness {
+        kept.push(("witness", "it is a witness (--witness=false)".to_owned(), "见证成员".to_owned()));
+    }
+    kept
 }
 
 /// The request inside a request for new keys: by a member, under its present key, for itself and in its present role.
