@@ -38,10 +38,10 @@ use exchange::{
     answer,
     answer::OpenedAnswer,
     artifact::Artifact,
-    limits::FRAME_BYTES_MAX,
+    limits::{APPLICATIONS_BURST_MAX, FRAME_BYTES_MAX},
     logs::LogName,
     receipt::Receipt,
-    refusal::Refusal,
+    refusal::{Code, Refusal},
     registry::Registry,
     wire::{Operation, Request, Response, from_frame, to_frame},
 };
@@ -301,7 +301,7 @@ fn a_member_cannot_operate_another_node_nor_read_what_it_keeps_no_copy_of() {
 fn an_application_comes_from_a_platform_and_takes_no_other_case_s_place() {
     let stage = stage();
     let _beside = stage.federation.beside();
-    let apply = |from: &'static str, record: RecordId, case: CaseId| {
+    let signed = |from: &'static str, record: RecordId, case: CaseId| {
         let application = Application {
             case,
             record,
@@ -312,8 +312,10 @@ fn an_application_comes_from_a_platform_and_takes_no_other_case_s_place() {
             clerk: None,
             matter: Matter::Repair,
         };
-        let signed = Signed::new(&stage.keys(from).signing(), from, clock::now(), &application);
-        stage.call(&stage.line(from, "sh"), &Request::Apply(signed))
+        Request::Apply(Signed::new(&stage.keys(from).signing(), from, clock::now(), &application))
+    };
+    let apply = |from: &'static str, record: RecordId, case: CaseId| {
+        stage.call(&stage.line(from, "sh"), &signed(from, record, case))
     };
     let records: Vec<RecordId> = [1, 2]
         .into_iter()
@@ -326,6 +328,13 @@ fn an_application_comes_from_a_platform_and_takes_no_other_case_s_place() {
     refused(apply("bank-a", records[0], CaseId([1; 16])), "caller.not-allowed");
     assert_eq!(apply("js", records[0], CaseId([2; 16])), Ok(Response::Case(CaseId([2; 16]))));
     refused(apply("js", records[1], CaseId([2; 16])), "case.denied");
+    // One that has run wild is told when to come again, also of what is refused for itself; the others are heard.
+    let (line, application) = (stage.line("bank-b", "sh"), signed("bank-b", records[0], CaseId([3; 16])));
+    let refusals = (0..2 * APPLICATIONS_BURST_MAX).map(|_| stage.call(&line, &application).unwrap_err());
+    let busy =
+        refusals.skip(APPLICATIONS_BURST_MAX as usize).find(|refusal| refusal.known() == Some(Code::Busy));
+    assert!(busy.unwrap().retry_after_ms.is_some());
+    assert_eq!(apply("js", records[0], CaseId([2; 16])), Ok(Response::Case(CaseId([2; 16]))));
 }
 
 #[test]

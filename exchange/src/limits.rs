@@ -75,6 +75,12 @@ pub const PUSHES_PER_SECOND_MAX: u64 = 5;
 /// Records one member may push at once after it was silent: a file of the largest city for one province. What is turned away
 /// comes again, a minute later at most.
 pub const PUSHES_BURST_MAX: u64 = 500;
+/// Applications for repair and objections that one counter may bring an authority in a second, on average: the counters of a
+/// province take some hundreds a day. Each is an entry for ever, and an objection marks a record besides.
+pub const APPLICATIONS_PER_SECOND_MAX: u64 = 1;
+/// Applications one counter may bring at once after it was silent: what a province has taken while the authority was away for
+/// a day. What is turned away stays at the counter and comes again, a minute later at most.
+pub const APPLICATIONS_BURST_MAX: u64 = 200;
 /// Time in which questions of one asker, brought by one member and refused with one code, leave one line in the access log: a
 /// flood leaves as many lines in a day as there are minutes, and each says how many questions it stands for.
 pub const TURNED_AWAY_MS: u64 = 60_000;

@@ -1,4 +1,4 @@
-//! How often one member may ask, or push: a bucket that fills with time.
+//! How often one member may ask, push, or bring applications: a bucket that fills with time.
 //!
 //! Kept in memory only: after a start everybody begins with a full bucket, which costs one burst.
 
@@ -9,8 +9,8 @@ use crypto::Timestamp;
 
 use crate::{
     limits::{
-        PUSHES_BURST_MAX, PUSHES_PER_SECOND_MAX, QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX,
-        TURNED_AWAY_MS,
+        APPLICATIONS_BURST_MAX, APPLICATIONS_PER_SECOND_MAX, PUSHES_BURST_MAX, PUSHES_PER_SECOND_MAX,
+        QUESTIONS_BURST_MAX, QUESTIONS_PER_SECOND_MAX, TURNED_AWAY_MS,
     },
     refusal::{Code, Refusal},
 };
@@ -43,19 +43,21 @@ const WHOLE: u64 = 1_000;
 impl Quota {
     /// For questions.
     pub fn of_questions() -> Self {
-        let does = ("asks", "questions");
-        Self {
-            per_second: QUESTIONS_PER_SECOND_MAX,
-            burst: QUESTIONS_BURST_MAX,
-            does,
-            buckets: BTreeMap::new(),
-        }
+        Self::new(QUESTIONS_PER_SECOND_MAX, QUESTIONS_BURST_MAX, ("asks", "questions"))
     }
 
     /// For records pushed here to be published.
     pub fn of_pushes() -> Self {
-        let does = ("pushes", "records");
-        Self { per_second: PUSHES_PER_SECOND_MAX, burst: PUSHES_BURST_MAX, does, buckets: BTreeMap::new() }
+        Self::new(PUSHES_PER_SECOND_MAX, PUSHES_BURST_MAX, ("pushes", "records"))
+    }
+
+    /// For applications for repair and objections that a counter brings to this authority.
+    pub fn of_applications() -> Self {
+        Self::new(APPLICATIONS_PER_SECOND_MAX, APPLICATIONS_BURST_MAX, ("brings", "applications"))
+    }
+
+    fn new(per_second: u64, burst: u64, does: (&'static str, &'static str)) -> Self {
+        Self { per_second, burst, does, buckets: BTreeMap::new() }
     }
 
     /// Takes one question that `caller` brings of `asker`, whose signature was verified.
@@ -135,13 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_that_has_run_wild_fills_no_log_with_pushes() {
-        let (mut quota, day) = (Quota::of_pushes(), 86_400_000);
-        let of_a_day: u64 = (0..=day).step_by(60_000).map(|now| admitted(&mut quota, "sh", now)).sum();
-        assert_eq!(of_a_day, PUSHES_BURST_MAX + PUSHES_PER_SECOND_MAX * 86_400);
-        let refusal = quota.take(&asker(OUTLET), &asker("sh"), Timestamp(day)).unwrap_err();
-        assert_eq!(refusal.retry_after_ms, Some(1_000 / PUSHES_PER_SECOND_MAX));
-        assert!(quota.take(&asker(OUTLET), &asker("ah"), Timestamp(day)).is_ok(), "the others are heard");
+    fn a_sender_that_has_run_wild_fills_no_log_with_pushes_or_applications() {
+        for (mut quota, burst, rate) in [
+            (Quota::of_pushes(), PUSHES_BURST_MAX, PUSHES_PER_SECOND_MAX),
+            (Quota::of_applications(), APPLICATIONS_BURST_MAX, APPLICATIONS_PER_SECOND_MAX),
+        ] {
+            let day = 86_400_000;
+            let of_a_day: u64 = (0..=day).step_by(60_000).map(|now| admitted(&mut quota, "sh", now)).sum();
+            assert_eq!(of_a_day, burst + rate * 86_400);
+            let refusal = quota.take(&asker(OUTLET), &asker("sh"), Timestamp(day)).unwrap_err();
+            assert_eq!(refusal.retry_after_ms, Some(1_000 / rate));
+            assert!(quota.take(&asker(OUTLET), &asker("ah"), Timestamp(day)).is_ok(), "the others are heard");
+        }
     }
 
     #[test]

@@ -162,6 +162,7 @@ pub async fn run(
         places: Places::default(),
         quota: Arc::new(Mutex::new(Quota::of_questions())),
         pushes: Arc::new(Mutex::new(Quota::of_pushes())),
+        applications: Arc::new(Mutex::new(Quota::of_applications())),
         registry: watch::Sender::new(Arc::new(signed)),
         home: Arc::new(tokio::sync::Mutex::new(home.clone())),
         intake: Arc::default(),

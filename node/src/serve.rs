@@ -83,6 +83,8 @@ pub struct Server {
     pub quota: Arc<Mutex<Quota>>,
     /// How much each member may still push here.
     pub pushes: Arc<Mutex<Quota>>,
+    /// How many applications each counter may still bring.
+    pub applications: Arc<Mutex<Quota>>,
     /// The registry as signed; connections look up their caller again when it changes.
     pub registry: watch::Sender<Arc<SignedRegistry>>,
     /// The member's directory, and one successor registry at a time.
@@ -223,6 +225,8 @@ impl Server {
             Request::PushAgain(record) => Box::pin(push::again(self, caller, record)).await,
             Request::Apply(signed) => {
                 let application = registry.verify_new(&signed, clock::now())?;
+                let quota = &self.applications;
+                quota.lock().unwrap_or_else(PoisonError::into_inner).take(caller, caller, clock::now())?;
                 Ok(self.core.ask(Input::Application { caller: caller.clone(), application }).await)
             }
             Request::Pull { owner, log, from } => {
