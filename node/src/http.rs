@@ -4,7 +4,7 @@
 //! (`exchange::pass`) in an `Authorization: Bearer` header, and who reads them stands in the access log before they leave.
 //! Copies of other members' logs are served in the same form, so that what a member shows can be held against them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -40,6 +40,7 @@ use tokio::{net::TcpListener, sync::Mutex};
 use crate::{
     Problem, clock,
     core::{Core, Shared},
+    counted::Counted,
 };
 
 /// Full tiles never change.
@@ -48,6 +49,9 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 const PRIVATE: &str = "private, no-store";
 /// A checkpoint is stale after a few seconds.
 const BRIEF: &str = "public, max-age=2";
+/// Time for which late pushes and publications are not counted again: scrapers come every 15 s or less often, and they are late
+/// by days.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Opens the HTTP port.
 pub async fn listen(address: &str) -> Result<TcpListener, Problem> {
@@ -74,11 +78,12 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, core: Core) {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .route("/log/{log}/checkpoint", get(checkpoint))
         .route("/mirror/{owner}/{log}/checkpoint", get(copied_checkpoint))
         .route("/witness/{origin}/checkpoint", get(cosigned))
         .with_state(shared.clone());
+    let metered = Metered { shared: shared.clone(), late: Arc::new(Counted::new(COUNT_EVERY)) };
+    let metrics = Router::new().route("/metrics", get(metrics)).with_state(metered);
     let reading = Router::new()
         .route("/log/{log}/tile/{*tile}", get(resource))
         .route("/mirror/{owner}/{log}/tile/{*tile}", get(copied_resource))
@@ -87,7 +92,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, core: Core) {
         .route("/witness/add-checkpoint", post(add_checkpoint))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(core);
-    let router = router.merge(reading).merge(witness);
+    let router = router.merge(metrics).merge(reading).merge(witness);
     if let Err(e) = axum::serve(listener, router).await {
         tracing::error!("HTTP ended: {e}");
     }
@@ -130,7 +135,15 @@ async fn ready(Extract(shared): Shown) -> (StatusCode, String) {
     (code, format!("{phase}\n"))
 }
 
-async fn metrics(Extract(shared): Shown) -> String {
+/// What metrics are made from.
+#[derive(Clone)]
+struct Metered {
+    shared: Arc<Shared>,
+    /// Pushes and publications that are late.
+    late: Arc<Counted<(u64, u64)>>,
+}
+
+async fn metrics(Extract(Metered { shared, late }): Extract<Metered>) -> String {
     let state = shared.state.read().map(|s| s.clone()).unwrap_or_default();
     let mut out = format!(
         "xinqiao_build_info{{version=\"{}\"}} 1\nxinqiao_ready {}\nxinqiao_steps_total {}\nxinqiao_inputs_total {}\n",
@@ -165,7 +178,9 @@ async fn metrics(Extract(shared): Shown) -> String {
         let late = missing.iter().filter(|m| m.due.is_some_and(|due| due.date < today)).count();
         out.push_str(&format!("xinqiao_acknowledgements_overdue {late}\n"));
     }
-    if let Ok((pushes, publications)) = push::overdue(&shared.context(), &shared.store, today) {
+    let stored = shared.clone();
+    let overdue = move || push::overdue(&stored.context(), &stored.store, today).ok();
+    if let Some((pushes, publications)) = late.last(overdue).await {
         out.push_str(&format!(
             "xinqiao_pushes_overdue {pushes}\nxinqiao_publications_overdue {publications}\n"
         ));

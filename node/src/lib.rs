@@ -14,7 +14,7 @@
 //! | [`tls`], [`quic`] | identities of peers; frames in and out |
 //! | [`serve`], [`operate`] | a peer's request; the operator's request |
 //! | [`intake`], [`prepare`], [`seal`] | where values are in clear: files coming in, fields going out |
-//! | [`http`] | logs, health and metrics |
+//! | [`http`], [`counted`] | logs, health and metrics; what metrics count beside their readers |
 //! | [`gateway`] | JSON over HTTP for the member's own systems |
 //! | [`clock`] | time and entropy |
 
@@ -22,6 +22,7 @@ pub mod backup;
 pub mod client;
 pub mod clock;
 pub mod core;
+pub mod counted;
 pub mod fsck;
 pub mod gateway;
 pub mod home;
