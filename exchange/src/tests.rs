@@ -50,6 +50,12 @@ pub(crate) fn record(n: u64) -> RecordId {
     RecordId(Digest::of(&n.to_be_bytes()).0)
 }
 
+/// That a record's standing was changed on some ground, and nothing else.
+pub(crate) fn changed(record: RecordId, change: Change) -> StatusFact {
+    let rule = "a ground".into();
+    StatusFact::Changed(Changed { record, change, case: None, rule, paper: None, clerk: None, act: None })
+}
+
 fn secret(what: u8, n: u16) -> Secret {
     let mut seed = [what; 32];
     seed[..2].copy_from_slice(&n.to_be_bytes());
@@ -138,16 +144,7 @@ impl Authority {
         for (record, change) in changes {
             self.now += 1_000;
             let at = Timestamp(self.now);
-            let changed = Changed {
-                record,
-                change,
-                case: None,
-                rule: "a ground".into(),
-                paper: None,
-                clerk: None,
-                act: None,
-            };
-            let fact = StatusFact::Changed(changed);
+            let fact = changed(record, change);
             let signed = self.context.sign(at, &fact);
             let entry = Entry { prev: self.log.last_leaf(), at, fact: Fact::Status(signed) };
             let index = self.log.append(entry.to_bytes()).unwrap().0;

@@ -22,7 +22,7 @@ use crate::{
     misuse::misuse,
     receipt::Receipt,
     tables::{RecordRow, row},
-    tests::{AUTHORITY, Authority, Place, contexts, id, pulled, record},
+    tests::{AUTHORITY, Authority, Place, changed, contexts, id, pulled, record},
 };
 
 /// Pushes an event to a member; its receipt.
@@ -359,17 +359,7 @@ fn who_was_told_anything_of_a_record_is_told_of_its_end_as_long_as_it_may_keep_i
         let mut to = Vec::new();
         let context = place.context();
         place.damage(|turn| {
-            let (record, change) = (record(n), Change::Repair);
-            let changed = Changed {
-                record,
-                change,
-                case: None,
-                rule: "a ground".into(),
-                paper: None,
-                clerk: None,
-                act: None,
-            };
-            let fact = StatusFact::Changed(changed);
+            let fact = changed(record(n), Change::Repair);
             schedule(&context, turn, 100 + n, Timestamp(day * DAY), &fact).unwrap();
         });
         for (rest, _) in tables::rows::<DeliveryRow>(&place.store, &Key::deliveries(100 + n), 100).unwrap() {
