@@ -12,7 +12,7 @@
  * FAULT_SPACE  a file elsewhere
  * FAULT_FROM   a file elsewhere: changes before it exists are not counted; absent: all are
  *
- * Changes are: create, mkdir, write, truncate, rename, remove, sync. Syncs are counted and not carried out: a killed
+ * Changes are: create, mkdir, write, rewrite (a write to a place, which is the beginning), truncate, rename, remove, sync. Syncs are counted and not carried out: a killed
  * process loses nothing that it gave to the kernel, so they would only take time. What a power failure does to data that
  * was not synced is therefore not shown by the faults but by the trace: see the test.
  *
@@ -123,10 +123,10 @@ static enum verdict judge(const char *kind, const char *path) {
     } while (0)
 
 /* Carries out a write of LENGTH bytes; HALF_CALL writes the first half of them. */
-#define WRITE(fd, call, half_call)                  \
+#define WRITE(kind, fd, call, half_call)            \
     do {                                            \
         char where[PATH_MAX];                       \
-        enum verdict verdict = judge("write", path_of(fd, where)); \
+        enum verdict verdict = judge(kind, path_of(fd, where)); \
         if (verdict == FAIL) return -1;             \
         if (verdict == HALF) {                      \
             ssize_t half = (half_call);             \
@@ -143,19 +143,19 @@ static enum verdict judge(const char *kind, const char *path) {
     } while (0)
 
 ssize_t write(int fd, const void *from, size_t n) {
-    WRITE(fd, REAL(write)(fd, from, n), REAL(write)(fd, from, n / 2));
+    WRITE("write", fd, REAL(write)(fd, from, n), REAL(write)(fd, from, n / 2));
 }
 
 ssize_t pwrite(int fd, const void *from, size_t n, off_t at) {
-    WRITE(fd, REAL(pwrite)(fd, from, n, at), REAL(pwrite)(fd, from, n / 2, at));
+    WRITE(at ? "write" : "rewrite", fd, REAL(pwrite)(fd, from, n, at), REAL(pwrite)(fd, from, n / 2, at));
 }
 
 ssize_t pwrite64(int fd, const void *from, size_t n, off64_t at) {
-    WRITE(fd, REAL(pwrite64)(fd, from, n, at), REAL(pwrite64)(fd, from, n / 2, at));
+    WRITE(at ? "write" : "rewrite", fd, REAL(pwrite64)(fd, from, n, at), REAL(pwrite64)(fd, from, n / 2, at));
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int n) {
-    WRITE(fd, REAL(writev)(fd, parts, n), REAL(write)(fd, parts[0].iov_base, parts[0].iov_len / 2));
+    WRITE("write", fd, REAL(writev)(fd, parts, n), REAL(write)(fd, parts[0].iov_base, parts[0].iov_len / 2));
 }
 
 /* Whether a path is about to be made by an open. */

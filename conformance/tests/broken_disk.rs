@@ -56,6 +56,13 @@ fn a_directory_that_is_not_what_it_was_does_not_serve() {
     federation.stop("sh");
     copy(&text("sh"), &text("sh.new"));
     copy(&text("sh.old/data"), &text("sh/data"));
+    // What it lacks was written down beside it last.
+    federation.spawn("sh");
+    federation.ready("sh");
+    assert_eq!(federation.sizes("sh"), sizes);
+    federation.stop("sh");
+    copy(&text("sh.old/data"), &text("sh/data"));
+    fs::remove_file(text("sh/data.wal")).unwrap();
     let (code, said) = refused(&federation, "sh");
     assert_eq!(code, Some(1), "{said}");
     says_what_to_do(&said, "were acknowledged");

@@ -1,7 +1,8 @@
 //! The store on disk: fjall, one database of one keyspace per space.
 //!
-//! A batch is one journal record across all keyspaces, flushed to the disk before `apply` returns; until then no reader
-//! sees any of it. Every read goes through a snapshot, because fjall's plain reads may see half of a batch.
+//! A batch is one record of the engine's journal across all keyspaces. Before `apply` returns it is on the disk, there or, where
+//! one flush is quicker, in the [`Wal`] beside it; until then no reader sees any of it. Every read goes through a
+//! snapshot, because fjall's plain reads may see half of a batch.
 //!
 //! The engine takes the first thing in its journal that it cannot read for the place where a crash tore it, and drops
 //! what follows without a word. So the store counts its batches, in the engine and in the [`Tally`] beside it, and is not
@@ -27,7 +28,13 @@ use fjall::{
 };
 use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
 
-use crate::{Problem, keys::sync_dir, manifest, tally::Tally};
+use crate::{
+    Problem,
+    keys::sync_dir,
+    manifest,
+    tally::Tally,
+    wal::{Link, Wal},
+};
 
 /// Block cache, in bytes: the right edges, heads and hot rows of a node fit many times over.
 const CACHE_BYTES: u64 = 128 << 20;
@@ -43,7 +50,8 @@ const WORKERS: usize = 1;
 const BULK_BLOCK_BYTES: u32 = 16 << 10;
 /// Longest key, in bytes; the engine keeps the length in 16 bits and panics beyond.
 const KEY_BYTES_MAX: usize = 65_535;
-/// The keyspace, and the key in it, of the number of batches applied: `u64`, big endian.
+/// The keyspace, and the key in it, of what was applied last: the number of batches (`u64`, big endian) and the newest link of
+/// their chain.
 const COUNT: &str = "count";
 
 /// A store in one directory, held by one process at a time.
@@ -54,10 +62,17 @@ pub struct DiskStore {
     database: Database,
     keyspaces: Arc<Keyspaces>,
     count: Keyspace,
-    /// Batches applied so far, and where that is written down.
-    tally: Mutex<(u64, Tally)>,
+    applied: Mutex<Applied>,
     /// Set by the first failed apply and never cleared: what reached the disk is unknown until the next start.
     poisoned: AtomicBool,
+}
+
+/// What was applied so far, and where that is written down.
+struct Applied {
+    count: u64,
+    link: Link,
+    wal: Wal,
+    tally: Tally,
 }
 
 /// Ends the process where a write of the engine's journal has failed.
@@ -67,6 +82,10 @@ pub struct DiskStore {
 /// damage to the next start. The engine offers no hook but its log, where it tells of the failure while it holds the lock.
 /// Nothing that was not acknowledged is lost with the process.
 struct FailStop;
+
+/// How the engine tells of a journal that was not written or not flushed. Also of a flush of its own: the disk tells of each
+/// failure once, and the next flush of the same file would seem to succeed.
+const FATAL: [&str; 4] = ["persist failed", "flush failed", "Failed to flush", "Failed to fsync"];
 
 impl log::Log for FailStop {
     fn enabled(&self, about: &log::Metadata<'_>) -> bool {
@@ -78,7 +97,7 @@ impl log::Log for FailStop {
             return;
         }
         let what = record.args().to_string();
-        if what.starts_with("persist failed") {
+        if FATAL.iter().any(|begin| what.starts_with(begin)) {
             let Problem { next, next_zh, .. } = Problem::fault("");
             eprintln!("error: the disk has failed: {what}\n  what to do: {next}\n  处理办法：{next_zh}");
             std::process::exit(EXIT_FAULT);
@@ -233,16 +252,34 @@ impl DiskStore {
         if acknowledged > 0 && !database.keyspace_exists(COUNT) {
             return Err(older(0));
         }
-        let keyspaces =
-            Keyspaces([open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?]).into();
+        let keyspaces = Keyspaces([open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?]);
         let count = open(COUNT)?;
         let stored = database.snapshot().get(&count, COUNT).map_err(engine)?;
-        let has = match stored {
-            None => 0,
-            Some(bytes) => <[u8; 8]>::try_from(&*bytes).map(u64::from_be_bytes).map_err(|_| {
-                OpenError::Engine { dir: dir.to_owned(), why: "the number of batches is damaged".to_owned() }
+        let (known, link) = match stored {
+            None => (0, Link::default()),
+            Some(bytes) => last_applied(&bytes).ok_or_else(|| OpenError::Engine {
+                dir: dir.to_owned(),
+                why: "the number of batches is damaged".to_owned(),
             })?,
         };
+        let disk = |e: io::Error| OpenError::Disk { dir: Wal::path(dir), why: e.to_string() };
+        let (wal, kept) = Wal::open(dir).map_err(disk)?;
+        let (mut has, mut link) = (known, link);
+        for kept in kept {
+            if kept.count == has + 1 && kept.before == link {
+                commit(
+                    (&database, &keyspaces, &count),
+                    &kept.batch,
+                    (kept.count, &kept.link),
+                    PersistMode::Buffer,
+                )
+                .map_err(engine)?;
+                (has, link) = (kept.count, kept.link);
+            }
+        }
+        if has > known {
+            database.persist(PersistMode::SyncAll).map_err(engine)?;
+        }
         if has < acknowledged {
             return Err(older(has));
         }
@@ -254,9 +291,9 @@ impl DiskStore {
             dir: dir.to_owned(),
             place: place(dir),
             database,
-            keyspaces,
+            keyspaces: keyspaces.into(),
             count,
-            tally: Mutex::new((has, tally)),
+            applied: Mutex::new(Applied { count: has, link, wal, tally }),
             poisoned: AtomicBool::new(false),
         })
     }
@@ -271,28 +308,57 @@ impl DiskStore {
             let dir = self.dir.display();
             return Err(StoreError::Io(format!("{dir} is no longer the directory that was opened")));
         }
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = tally.0 + 1;
-        let mut writes = self.database.batch().durability(Some(PersistMode::SyncAll));
-        for (space, key, value) in batch.iter() {
-            if key.is_empty() || key.len() > KEY_BYTES_MAX {
-                return Err(StoreError::Io(format!("a key of {} bytes", key.len())));
-            }
-            match value {
-                Some(value) => writes.insert(self.keyspaces.of(space), key, value),
-                None => writes.remove(self.keyspaces.of(space), key),
-            }
+        if let Some((_, key, _)) =
+            batch.iter().find(|(_, key, _)| key.is_empty() || key.len() > KEY_BYTES_MAX)
+        {
+            return Err(StoreError::Io(format!("a key of {} bytes", key.len())));
         }
-        writes.insert(&self.count, COUNT, count.to_be_bytes());
-        writes.commit().map_err(io).inspect_err(|_| {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let Applied { count, link, wal, tally } = &mut *applied;
+        let next = *count + 1;
+        let (next_link, written) = wal.write(next, link, batch).map_err(failed)?;
+        let flush = if written { PersistMode::Buffer } else { PersistMode::SyncAll };
+        let engine = (&self.database, &*self.keyspaces, &self.count);
+        commit(engine, batch, (next, &next_link), flush).map_err(io).inspect_err(|_| {
             // Closing the engine writes what its journal's buffer still holds, also what a write has put on the disk
             // before it failed: twice in the journal it is damage. So it is not closed; the process ends.
             std::mem::forget(self.database.clone());
         })?;
-        tally.1.write(count).map_err(|e| StoreError::Io(e.to_string()))?;
-        tally.0 = count;
+        if written && wal.is_full() {
+            self.database.persist(PersistMode::SyncAll).map_err(io)?;
+        }
+        if !written || wal.is_full() {
+            wal.begin();
+        }
+        tally.write(next).map_err(failed)?;
+        (*count, *link) = (next, next_link);
         Ok(())
     }
+}
+
+/// Hands a batch to the engine, with its number and link.
+fn commit(
+    (database, keyspaces, last): (&Database, &Keyspaces, &Keyspace),
+    batch: &Batch,
+    (count, link): (u64, &Link),
+    flush: PersistMode,
+) -> fjall::Result<()> {
+    let mut writes = database.batch().durability(Some(flush));
+    for (space, key, value) in batch.iter() {
+        match value {
+            Some(value) => writes.insert(keyspaces.of(space), key, value),
+            None => writes.remove(keyspaces.of(space), key),
+        }
+    }
+    writes.insert(last, COUNT, [&count.to_be_bytes()[..], link].concat());
+    writes.commit()
+}
+
+/// Number and link of the last batch; a store of an earlier build has no link.
+fn last_applied(mut bytes: &[u8]) -> Option<(u64, Link)> {
+    let count = u64::from_be_bytes(bytes.split_off(..8)?.try_into().ok()?);
+    let link = if bytes.is_empty() { Link::default() } else { bytes.try_into().ok()? };
+    Some((count, link))
 }
 
 /// In the order of `Space::ALL`.
@@ -498,6 +564,10 @@ fn tally(dir: &Path) -> impl FnOnce(io::Error) -> OpenError {
     |why| OpenError::Tally { path, why }
 }
 
+fn failed(error: io::Error) -> StoreError {
+    StoreError::Io(error.to_string())
+}
+
 fn io(error: fjall::Error) -> StoreError {
     StoreError::Io(error.to_string())
 }
@@ -505,6 +575,7 @@ fn io(error: fjall::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wal::BODY_BYTES_MAX;
     use std::cell::RefCell;
 
     /// The directory of a store in a temporary one, which also holds its tally.
@@ -586,8 +657,15 @@ mod tests {
         let store = DiskStore::open(&data).unwrap();
         store.apply(&put(b"b")).unwrap();
         drop(store);
-        fs::remove_dir_all(&data).unwrap();
-        copy(&old, &data);
+        let back = || {
+            fs::remove_dir_all(&data).unwrap();
+            copy(&old, &data);
+        };
+        // What it lacks was written down last.
+        back();
+        assert_eq!(DiskStore::open(&data).unwrap().get(Space::Row, b"b"), Ok(Some(b"v".to_vec())));
+        fs::remove_file(Wal::path(&data)).unwrap();
+        back();
         assert!(matches!(DiskStore::open(&data), Err(OpenError::Older { has: 1, acknowledged: 2, .. })));
         fs::remove_dir_all(&data).unwrap();
         assert!(matches!(DiskStore::open(&data), Err(OpenError::Older { has: 0, acknowledged: 2, .. })));
@@ -613,13 +691,16 @@ mod tests {
         // It is made 64 MiB long, and is not copied for every byte.
         fs::remove_file(&journal).unwrap();
         let used = honest.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-        let open = |bytes: &[u8]| {
+        let open = |bytes: &[u8], wal: bool| {
             // In memory where that is offered: nothing here waits for a disk to see what it would lose.
             let memory = Path::new("/dev/shm");
             let work =
                 if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
             copy(&data, &inside(&work));
             fs::copy(Tally::path(&data), Tally::path(&inside(&work))).unwrap();
+            if wal {
+                fs::copy(Wal::path(&data), Wal::path(&inside(&work))).unwrap();
+            }
             fs::write(inside(&work).join("0.jnl"), &bytes[..used]).unwrap();
             DiskStore::open(&inside(&work)).map(|store| {
                 // What the checksums do not cover (a sequence number) may change, and then nothing may follow from it.
@@ -627,19 +708,52 @@ mod tests {
                 assert_eq!(store.scan(Space::Row, b"", None, 9).map(|rows| rows.len()), Ok(3));
             })
         };
-        open(&honest).unwrap();
+        open(&honest, false).unwrap();
         let mut silent = 0;
         for at in (0..used).step_by(3) {
             let mut bytes = honest.clone();
             bytes[at] ^= 1;
-            match open(&bytes) {
-                Err(OpenError::Older { .. }) => silent += 1,
+            match open(&bytes, false) {
+                Err(OpenError::Older { .. }) => {
+                    silent += 1;
+                    // What was written down last is not lost with the journal.
+                    open(&bytes, true).unwrap();
+                }
                 Err(OpenError::Engine { .. }) | Ok(()) => {}
                 Err(e) => panic!("byte {at} of {used}: {e}"),
             }
         }
         // Without the tally these would have been losses without a word.
         assert!(silent > 0);
+    }
+
+    #[test]
+    fn what_the_engine_lacks_is_read_from_the_file_beside_it_and_from_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, old) = (inside(&dir), dir.path().join("old"));
+        drop(DiskStore::open(&data).unwrap());
+        copy(&data, &old);
+        let store = DiskStore::open(&data).unwrap();
+        // The fourth is too large for the file, and the engine flushed for it.
+        for n in 0..7u8 {
+            let mut batch = put(&[n]);
+            batch.put(Space::Payload, [n], vec![n; if n == 3 { BODY_BYTES_MAX } else { 1 }]);
+            store.apply(&batch).unwrap();
+        }
+        drop(store);
+        // It begins with the fifth, which does not follow on nothing.
+        fs::remove_dir_all(&data).unwrap();
+        copy(&old, &data);
+        assert!(matches!(DiskStore::open(&data), Err(OpenError::Older { has: 0, acknowledged: 7, .. })));
+        // Another past with as many batches.
+        fs::remove_file(Tally::path(&data)).unwrap();
+        fs::rename(Wal::path(&data), dir.path().join("aside")).unwrap();
+        let other = DiskStore::open(&data).unwrap();
+        (0..4).for_each(|_| other.apply(&put(b"other")).unwrap());
+        drop(other);
+        fs::rename(dir.path().join("aside"), Wal::path(&data)).unwrap();
+        let other = DiskStore::open(&data).unwrap();
+        assert_eq!(other.scan(Space::Row, b"", None, 9).unwrap(), [(b"other".to_vec(), b"v".to_vec())]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
 /// Largest file of a directory that a backup holds: a key tree after 100,000 scattered erasures has 100 MB.
 const FILE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// What makes up the store of a directory.
-const STORE_FILES: [&str; 2] = ["data", "data.tally"];
+const STORE_FILES: [&str; 3] = ["data", "data.tally", "data.wal"];
 
 /// Where the keys of a restored directory come from.
 pub enum KeysFrom<'a> {

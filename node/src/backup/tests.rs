@@ -178,7 +178,7 @@ fn a_backup_opens_for_whom_it_was_sealed_and_for_nobody_else() {
     let names: BTreeSet<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(
         names,
-        ["data", "data.tally", "member", "words"].map(Into::into).into(),
+        ["data", "data.tally", "data.wal", "member", "words"].map(Into::into).into(),
         "nothing else is left"
     );
 }

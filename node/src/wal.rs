@@ -1,0 +1,310 @@
+//! The newest batches, written down before the engine has them for good.
+//!
+//! A flush of the engine's journal, which grows, waits for the disk twice: for the batch, and for the file's new size and
+//! place. This file has its size and its place from the start, and lies beside the store's directory. A batch is written into
+//! it and flushed once; the engine gets it right after, without a flush. When [`CHECKPOINT_BYTES`] have come together the
+//! engine's journal is flushed, and this file begins anew, over what it held.
+//!
+//! At start the engine may lack what this file holds: it gets that again. Which batch follows which is a chain of digests. Its
+//! newest link is kept in the engine with each batch, so that a file that belongs to another store, or to another past of
+//! it, is not mistaken for the continuation. A frame that is torn, and what lies behind it, was never acknowledged.
+//!
+//! Format, one frame after the other from the file's beginning, numbers little endian: length of the body (`u32`), number of the
+//! batch (`u64`), link of the batch before (32 bytes), link of this one (32 bytes, BLAKE3 of all the rest), body. The body holds
+//! for each write its space (`u8`), 1 or 0 for a value or a removal (`u8`), the key's length (`u32`) and the key, and with a
+//! value its length (`u32`) and the value.
+
+use std::{
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use ledger::store::{Batch, Space};
+
+use crate::keys::sync_dir;
+
+/// The digest of a batch and all before it.
+pub type Link = [u8; 32];
+
+/// The engine is flushed when this file holds so much.
+const CHECKPOINT_BYTES: u64 = 1 << 20;
+/// The longest body. A larger batch goes to the engine alone, which flushes it at once: beside writing it twice, one more wait
+/// is nothing.
+pub const BODY_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a frame before its body.
+const HEAD_BYTES: usize = 4 + 8 + 32 + 32;
+/// What the file never outgrows.
+const FILE_BYTES: u64 = CHECKPOINT_BYTES + (HEAD_BYTES + BODY_BYTES_MAX) as u64;
+
+/// What a frame says before its body.
+struct Head {
+    body_bytes: u32,
+    count: u64,
+    before: Link,
+    link: Link,
+}
+
+impl Head {
+    fn write(&self) -> Vec<u8> {
+        [&self.body_bytes.to_le_bytes()[..], &self.count.to_le_bytes(), &self.before, &self.link].concat()
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<Self> {
+        let head = Self {
+            body_bytes: u32::from_le_bytes(take(&mut bytes)?),
+            count: u64::from_le_bytes(take(&mut bytes)?),
+            before: take(&mut bytes)?,
+            link: take(&mut bytes)?,
+        };
+        Some(head)
+    }
+}
+
+/// A batch that was written down.
+pub struct Kept {
+    /// Its number.
+    pub count: u64,
+    /// The link of the batch before.
+    pub before: Link,
+    /// Its own link.
+    pub link: Link,
+    /// What it writes.
+    pub batch: Batch,
+}
+
+/// The open file.
+pub struct Wal {
+    file: fs::File,
+    /// Where the next frame begins.
+    at: u64,
+}
+
+impl Wal {
+    /// Where the file of the store in `dir` lies: beside it, as its tally does.
+    pub fn path(dir: &Path) -> PathBuf {
+        dir.with_extension("wal")
+    }
+
+    /// Opens the file of the store in `dir`, with its full size, and reads what it holds: each batch follows the one before.
+    ///
+    /// Errors: the disk.
+    pub fn open(dir: &Path) -> io::Result<(Self, Vec<Kept>)> {
+        let path = Self::path(dir);
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&path)?;
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut file).take(FILE_BYTES).read_to_end(&mut bytes)?;
+        let missing = FILE_BYTES.saturating_sub(bytes.len() as u64);
+        if missing > 0 {
+            write_at(&file, &vec![0; missing as usize], bytes.len() as u64)?;
+            file.sync_all()?;
+            path.parent().map_or(Ok(()), sync_dir)?;
+        }
+        Ok((Self { file, at: 0 }, frames(&bytes)))
+    }
+
+    /// Writes a batch down, and waits for the disk. One that is too large for it is not written: `false`.
+    ///
+    /// Errors: the disk; whether the batch is there at the next start is unknown then.
+    pub fn write(&mut self, count: u64, before: &Link, batch: &Batch) -> io::Result<(Link, bool)> {
+        let body_bytes = body_bytes(batch);
+        let mut head = Head { body_bytes: body_bytes as u32, count, before: *before, link: Link::default() };
+        let mut hash = begun(&head);
+        if body_bytes > BODY_BYTES_MAX {
+            encode(batch, |bytes| {
+                hash.update(bytes);
+            });
+            return Ok((hash.finalize().into(), false));
+        }
+        let mut body = Vec::with_capacity(body_bytes);
+        encode(batch, |bytes| body.extend_from_slice(bytes));
+        head.link = hash.update(&body).finalize().into();
+        let frame = [head.write(), body].concat();
+        write_at(&self.file, &frame, self.at)?;
+        self.file.sync_data()?;
+        self.at += frame.len() as u64;
+        Ok((head.link, true))
+    }
+
+    /// Whether the engine is to be flushed now.
+    pub fn is_full(&self) -> bool {
+        self.at >= CHECKPOINT_BYTES
+    }
+
+    /// Begins anew: the engine has everything for good. What is there is written over, frame by frame; until then it says only
+    /// what the engine knows.
+    pub fn begin(&mut self) {
+        self.at = 0;
+    }
+}
+
+/// The frames from the beginning of a file, each of which continues the one before.
+fn frames(mut bytes: &[u8]) -> Vec<Kept> {
+    let mut frames: Vec<Kept> = Vec::new();
+    while let Some(frame) = frame(&mut bytes) {
+        let follows = frames
+            .last()
+            .is_none_or(|last| last.count.checked_add(1) == Some(frame.count) && last.link == frame.before);
+        if !follows {
+            break;
+        }
+        frames.push(frame);
+    }
+    frames
+}
+
+/// The next frame, if it is whole.
+fn frame(bytes: &mut &[u8]) -> Option<Kept> {
+    let head = Head::read(bytes.split_off(..HEAD_BYTES)?)?;
+    let body = bytes.split_off(..usize::try_from(head.body_bytes).ok()?)?;
+    let link: Link = begun(&head).update(body).finalize().into();
+    let batch = decode(body).filter(|_| link == head.link)?;
+    Some(Kept { count: head.count, before: head.before, link, batch })
+}
+
+fn begun(head: &Head) -> blake3::Hasher {
+    let mut hash = blake3::Hasher::new();
+    hash.update(&head.body_bytes.to_le_bytes()).update(&head.count.to_le_bytes()).update(&head.before);
+    hash
+}
+
+fn body_bytes(batch: &Batch) -> usize {
+    batch.iter().map(|(_, key, value)| 6 + key.len() + value.map_or(0, |value| 4 + value.len())).sum()
+}
+
+fn encode(batch: &Batch, mut put: impl FnMut(&[u8])) {
+    for (space, key, value) in batch.iter() {
+        // The writes of a batch are as few and as short as 32 bits tell, or too many for this file.
+        let place = Space::ALL.iter().position(|s| *s == space).unwrap_or_default() as u8;
+        put(&[place, u8::from(value.is_some())]);
+        for bytes in [Some(key), value].into_iter().flatten() {
+            put(&(bytes.len() as u32).to_le_bytes());
+            put(bytes);
+        }
+    }
+}
+
+fn decode(mut body: &[u8]) -> Option<Batch> {
+    let mut batch = Batch::default();
+    while !body.is_empty() {
+        let [place, has_value] = take(&mut body)?;
+        let space = *Space::ALL.get(usize::from(place))?;
+        let mut part = || {
+            let length = u32::from_le_bytes(take(&mut body)?);
+            body.split_off(..usize::try_from(length).ok()?)
+        };
+        let key = part()?;
+        match has_value {
+            0 => batch.delete(space, key),
+            1 => batch.put(space, key, part()?),
+            _ => return None,
+        }
+    }
+    Some(batch)
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    bytes.split_off(..N)?.try_into().ok()
+}
+
+fn write_at(file: &fs::File, bytes: &[u8], at: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::write_all_at(file, bytes, at);
+    #[cfg(not(unix))]
+    {
+        use io::{Seek, Write};
+        let mut file = file;
+        file.seek(io::SeekFrom::Start(at))?;
+        file.write_all(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(n: u8) -> Batch {
+        let mut batch = Batch::default();
+        batch.put(Space::Row, [n], [n; 40]);
+        batch.put(Space::Payload, [n, 0], []);
+        batch.delete(Space::Head, [n; 3]);
+        batch
+    }
+
+    /// A file with three batches, and its bytes up to their end.
+    fn three() -> (tempfile::TempDir, PathBuf, usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let (mut wal, kept) = Wal::open(&data).unwrap();
+        assert!(kept.is_empty());
+        let mut before = Link::default();
+        for n in 1..=3 {
+            (before, _) = wal.write(n, &before, &batch(n as u8)).unwrap();
+        }
+        let used = wal.at as usize;
+        (dir, data, used)
+    }
+
+    fn kept(data: &Path) -> Vec<(u64, Batch)> {
+        Wal::open(data).unwrap().1.into_iter().map(|kept| (kept.count, kept.batch)).collect()
+    }
+
+    #[test]
+    fn what_was_written_down_is_read_again_and_the_file_keeps_its_size() {
+        let (_dir, data, _) = three();
+        assert_eq!(kept(&data), [(1, batch(1)), (2, batch(2)), (3, batch(3))]);
+        assert_eq!(fs::metadata(Wal::path(&data)).unwrap().len(), FILE_BYTES);
+    }
+
+    #[test]
+    fn what_a_changed_byte_or_a_cut_leaves_is_a_beginning() {
+        let (_dir, data, used) = three();
+        let (path, whole) = (Wal::path(&data), fs::read(Wal::path(&data)).unwrap());
+        let all = kept(&data);
+        for at in 0..used {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            let left: Vec<_> = frames(&bytes).into_iter().map(|kept| (kept.count, kept.batch)).collect();
+            assert!(left.len() < 3 && all.starts_with(&left), "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            let left = kept(&data);
+            assert!(left.len() < 3 && all.starts_with(&left), "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_the_time_before_is_not_taken_for_what_follows() {
+        let (_dir, data, _) = three();
+        let mut wal = Wal::open(&data).unwrap().0;
+        // As long as the first of the three, so that the second of them stands right behind it.
+        for n in [4, 1] {
+            wal.write(n, &Link::default(), &batch(9)).unwrap();
+            wal.begin();
+            assert_eq!(kept(&data), [(n, batch(9))]);
+        }
+    }
+
+    #[test]
+    fn a_large_batch_is_left_to_the_engine_and_has_its_link() {
+        let (_dir, data, _) = three();
+        let mut wal = Wal::open(&data).unwrap().0;
+        let mut large = batch(1);
+        let before = [7; 32];
+        let small = wal.write(9, &before, &large).unwrap();
+        large.put(Space::Payload, "large", vec![0; BODY_BYTES_MAX]);
+        let (link, written) = wal.write(9, &before, &large).unwrap();
+        assert!(small.1 && !written && link != small.0);
+        assert_eq!(kept(&data), [(9, batch(1))]);
+        large.put(Space::Payload, "large", vec![1; BODY_BYTES_MAX]);
+        assert_ne!(wal.write(9, &before, &large).unwrap().0, link);
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_fail() {
+        proptest::proptest!(|(bytes in proptest::collection::vec(0u8..8, 0..400))| { frames(&bytes); decode(&bytes); });
+    }
+}
