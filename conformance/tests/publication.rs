@@ -6,11 +6,12 @@ mod world;
 
 use credit::{
     calendar::Calendar,
-    entry::{Entry, Fact, Published, StatusFact},
+    entry::{Entry, Fact, PageDay, StatusFact},
     id::RecordId,
     repair::Deadline,
     rules::RuleBook,
     status::{Change, Status},
+    value::Date,
 };
 use crypto::{Bytes, Digest, Timestamp, codec};
 use exchange::{
@@ -50,6 +51,22 @@ fn read_copy(world: &World, at: usize, record: RecordId) -> Option<Vec<(u16, Str
     let copy = copy::open(&node.context, &node.opening, &answer).unwrap();
     assert_eq!(copy.subject, world::subject());
     Some(copy.fields.into_iter().map(|f| (f.field.0, f.value.to_display())).collect())
+}
+
+fn overdue(world: &World, at: usize) -> push::Overdue {
+    let node = &world.nodes[at];
+    push::overdue(&node.context, &node.disk, Date::from_timestamp(world.now)).unwrap()
+}
+
+/// Who has published a record of `sh`, when it took that down, and by when it is to.
+fn pages(world: &World, record: RecordId) -> Vec<(String, Option<Date>, Option<Deadline>)> {
+    let pages = world.publication(SH, record).pages.into_iter();
+    pages.map(|page| (page.member.to_string(), page.down, page.due)).collect()
+}
+
+fn is_refused(response: &Response, why: &str) {
+    let Response::Refused(refusal) = response else { panic!("{response:?}") };
+    assert!(refusal.known() == Some(Code::CaseDenied) && refusal.detail.contains(why), "{}", refusal.detail);
 }
 
 fn published_by(world: &World, at: usize) -> Vec<(RecordId, String)> {
@@ -92,8 +109,8 @@ fn a_receiver_that_is_away_has_the_record_when_it_is_back_and_it_is_logged_befor
     world.until(at("2026-03-06", 1));
     assert_eq!(world.alerts_of(SH, "was to be pushed to `js` by 2026-03-05"), 1);
     let overdue = |world: &World, at: usize| {
-        let node = &world.nodes[at];
-        push::overdue(&node.context, &node.disk, credit::value::Date::from_timestamp(world.now)).unwrap()
+        let late = overdue(world, at);
+        (late.pushes, late.publications)
     };
     assert_eq!(overdue(&world, SH), (1, 0));
     // Back again it gets it at the next try, opened and proven, and publishes within ten working days of receipt.
@@ -356,7 +373,7 @@ fn only_who_was_to_publish_it_says_when_it_was_published_and_for_no_day_before()
     // Statements as a node without that check would sign them; the outlet has the record as a recipient, not to publish it.
     let say = |world: &mut World, by: usize, on: &str| {
         let author = world.nodes[by].id.clone();
-        let row = publish::PublishedRow { index: 90, at: world.now, on: date(on) };
+        let row = publish::PageRow { index: 90, at: world.now, on: date(on) };
         world.damage(SH, &Key::published(&record, &author), Some(codec::to_vec(&row)));
         world.publication(SH, record).published
     };
@@ -376,7 +393,7 @@ fn only_who_was_to_publish_it_says_when_it_was_published_and_for_no_day_before()
     let notice = read::notice(&node.context, &node.disk, size - 1).unwrap();
     let notice = Box::new(notice.verify(&node.context.registry).unwrap());
     let (caller, authority) = (node.id.clone(), world.nodes[SH].id.clone());
-    let fact = StatusFact::Published(Published { record, authority, on: date("2026-01-06") });
+    let fact = StatusFact::Published(PageDay { record, authority, on: date("2026-01-06") });
     world.step(SH, Input::Notice { caller, notice, fact });
     assert_eq!(world.publication(SH, record).published, None);
 }
@@ -433,10 +450,12 @@ fn an_own_record_that_is_erased_is_taken_down_first() {
     assert!(matches!(world.step(SH, erase), Some(Response::Done)));
     assert_eq!(world.copy(JS, record).status, Status::Expired, "take it down");
     assert_eq!(world.expiries(SH), [(at("2026-01-05", 9), record, "示例条例第九条".to_owned())]);
-    let node = &world.nodes[SH];
-    assert!(push::pushes(&node.context, &node.disk, None).unwrap().is_empty());
     world.until(at("2026-01-08", 1));
     assert!(read_copy(&world, JS, record).is_none());
+    // What the authority has erased it still waits for: whether it is taken down.
+    assert_eq!(pages(&world, record), [("js".to_owned(), None, due("2026-01-08"))]);
+    world.take_down(JS, record, Some("2026-01-07"));
+    assert_eq!(pages(&world, record), [("js".to_owned(), Some(date("2026-01-07")), None)]);
     for member in [SH, JS] {
         assert_eq!(world.fsck(member), Vec::<String>::new());
     }
@@ -448,11 +467,14 @@ fn what_is_shown_again_is_published_again() {
     let record = world.collect(SH, &Penalty::samr("沪市监罚2026第34号", "2026-01-05"));
     world.publish(JS, record);
     world.change(SH, record, Change::Mask, Some(Digest::of(b"ruling")));
-    assert!(world.copy(JS, record).due.is_none(), "nothing is to be published now");
+    assert_eq!(world.copy(JS, record).due, due("2026-01-08"), "it is to be taken down for now");
+    assert!(matches!(world.take_down(JS, record, None), Response::Receipt(_)));
+    assert_eq!(pages(&world, record), [("js".to_owned(), Some(date("2026-01-05")), None)]);
     world.until(at("2026-01-12", 9));
     world.change(SH, record, Change::Unmask, Some(Digest::of(b"plan ended")));
     let copy = world.copy(JS, record);
     assert_eq!((copy.current, copy.due), (false, due("2026-01-26")));
+    is_refused(&world.take_down(JS, record, None), "may be published");
     world.until(at("2026-01-27", 0));
     assert_eq!(world.alerts_of(JS, "late publications: 1;"), 1);
     world.publish(JS, record);
@@ -462,6 +484,12 @@ fn what_is_shown_again_is_published_again() {
         Some(date("2026-01-05")),
         "it counts from the first day"
     );
+    // It is there again; what was said of taking it down was of the time before.
+    assert_eq!(world.copy(JS, record).down, None);
+    assert_eq!(pages(&world, record), [("js".to_owned(), None, None)]);
+    world.change(SH, record, Change::Expire, None);
+    assert_eq!(pages(&world, record), [("js".to_owned(), None, due("2026-01-30"))]);
+    assert_eq!(world.alerts_of(JS, "late take-downs"), 0);
 }
 
 #[test]
@@ -472,8 +500,13 @@ fn a_correction_that_is_not_to_be_published_takes_the_copy_down_and_stops_an_old
     world.publish(JS, record);
     world.collect(SH, &Penalty { kinds: "警告", ..penalty.clone() });
     let copy = world.copy(JS, record);
-    assert_eq!((copy.corrected, copy.current, copy.due), (true, false, None));
+    assert_eq!((copy.corrected, copy.current, copy.due), (true, false, due("2026-01-08")));
     assert!(matches!(world.publish(JS, record), Response::Refused(r) if r.detail.contains("corrected")));
+    // Its authority sees that it is there still, and that it is not.
+    assert_eq!(pages(&world, record), [("js".to_owned(), None, due("2026-01-08"))]);
+    assert!(matches!(world.take_down(JS, record, None), Response::Receipt(_)));
+    assert_eq!(pages(&world, record), [("js".to_owned(), Some(date("2026-01-05")), None)]);
+    assert_eq!((world.copy(JS, record).due, world.copy(JS, record).down), (None, Some(date("2026-01-05"))));
     // One on its way that no version follows is given up: nothing is sent, nobody is told that it is late.
     world.cut.insert(JS);
     let second = Penalty { document: "沪市监罚2026第36号", ..penalty };
@@ -521,6 +554,146 @@ fn at_home_a_correction_is_published_again_and_the_file_may_tell_the_day() {
     assert_eq!((line.published, line.due), (Some(date("2026-01-07")), None));
     world.until(at("2026-02-20", 0));
     assert_eq!(world.alerts_of(SH, "late publications"), 0);
+}
+
+#[test]
+fn what_has_ended_is_taken_down_within_three_working_days_and_its_authority_knows() {
+    let mut world = delta(at("2026-02-10", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第40号", "2026-02-10"));
+    world.publish(JS, record);
+    is_refused(&world.take_down(JS, record, None), "the record is active and may be published / 该信息正常");
+    // Revoked on Thursday before the Spring Festival. Three working days: Friday, the make-up Saturday, Tuesday 24 February.
+    world.until(at("2026-02-12", 9));
+    world.change(SH, record, Change::Withdraw, None);
+    assert_eq!(world.copy(JS, record).due, due("2026-02-24"));
+    assert_eq!(pages(&world, record), [("js".to_owned(), None, due("2026-02-24"))]);
+    // Nobody says it. That is late on the day after, and said once.
+    world.until(at("2026-02-24", 23));
+    assert_eq!((world.alerts_of(JS, "take-downs"), overdue(&world, JS).take_downs), (0, 0));
+    for hour in [0, 1] {
+        world.until(at("2026-02-25", hour));
+    }
+    assert_eq!(world.alerts_of(JS, "late take-downs: 1;"), 1);
+    assert_eq!(world.alerts_of(JS, "was to be taken down by 2026-02-24"), 1);
+    assert_eq!(overdue(&world, JS), push::Overdue { take_downs: 1, ..push::Overdue::default() });
+    assert_eq!(overdue(&world, SH), push::Overdue::default(), "the authority has no page");
+    // No day that cannot be: ahead, or before it was revoked.
+    is_refused(&world.take_down(JS, record, Some("2026-02-26")), "2026-02-26 is ahead");
+    is_refused(&world.take_down(JS, record, Some("2026-02-11")), "2026-02-11 is before 2026-02-12");
+    // Said twice it is said once; another day puts the one before right.
+    let first = world.take_down(JS, record, Some("2026-02-14"));
+    assert!(matches!(first, Response::Receipt(_)));
+    assert_eq!(world.take_down(JS, record, None), first);
+    assert_ne!(world.take_down(JS, record, Some("2026-02-13")), first);
+    let said: Vec<Date> = world
+        .statements(JS)
+        .into_iter()
+        .filter_map(|(_, fact)| match fact {
+            StatusFact::TakenDown(said) => Some(said.on),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, [date("2026-02-14"), date("2026-02-13")]);
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.published, copy.down, copy.due), (Some(date("2026-02-10")), Some(said[1]), None));
+    assert_eq!(overdue(&world, JS), push::Overdue::default());
+    assert_eq!(pages(&world, record), [("js".to_owned(), Some(said[1]), None)]);
+    // It stays so, after a lost disk, too, and stands in the store as the logs say.
+    world.pull_all();
+    world.lose_disk(JS);
+    assert_eq!((world.copy(JS, record).down, world.copy(JS, record).due), (Some(said[1]), None));
+    for member in [SH, JS] {
+        assert_eq!(world.fsck(member), Vec::<String>::new());
+    }
+    let own = world.nodes[JS].id.clone();
+    world.damage(JS, &Key::taken_down(&record, &own), None);
+    assert_eq!(world.fsck(JS).len(), 1);
+}
+
+#[test]
+fn what_was_never_published_need_not_be_taken_down() {
+    let mut world = delta(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第41号", "2026-01-05"));
+    world.change(SH, record, Change::Expire, None);
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.status, copy.published, copy.due), (Status::Expired, None, None));
+    for member in [JS, SH] {
+        is_refused(&world.take_down(member, record, None), "本单位从未确认公示该信息");
+    }
+    assert_eq!(pages(&world, record), []);
+    world.until(at("2026-02-05", 9));
+    assert_eq!(world.alerts_of(JS, "take-downs"), 0);
+}
+
+#[test]
+fn a_publisher_that_hears_late_has_its_days_from_then_and_may_name_the_day_it_was_done() {
+    let mut world = delta(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("沪市监罚2026第42号", "2026-01-05"));
+    world.publish(JS, record);
+    world.cut.insert(JS);
+    world.change(SH, record, Change::Withdraw, None);
+    assert_eq!(pages(&world, record), [("js".to_owned(), None, None)], "it does not know yet");
+    // It hears on Monday the 12th, with its copy of the authority's log.
+    world.until(at("2026-01-12", 9));
+    world.cut.clear();
+    world.pull_all();
+    world.until(at("2026-01-12", 10));
+    let copy = world.copy(JS, record);
+    assert_eq!((copy.due, copy.as_of), (due("2026-01-15"), Some(at("2026-01-05", 9))));
+    assert_eq!(pages(&world, record), [("js".to_owned(), None, due("2026-01-15"))]);
+    // The authority had called; the page was gone before the node was back.
+    world.cut.insert(SH);
+    assert!(matches!(world.take_down(JS, record, Some("2026-01-06")), Response::Receipt(_)));
+    world.cut.clear();
+    world.until(at("2026-01-12", 11));
+    assert_eq!(pages(&world, record), [("js".to_owned(), Some(date("2026-01-06")), None)]);
+    world.until(at("2026-01-20", 9));
+    assert_eq!(world.alerts_of(JS, "take-downs"), 0);
+}
+
+#[test]
+fn at_home_the_authority_takes_down_itself_also_what_it_has_erased() {
+    let mut world = at_home(at("2026-01-05", 9));
+    let record = world.collect(SH, &Penalty::samr("苏市监罚2026第7号", "2026-01-05"));
+    world.publish(SH, record);
+    world.change(SH, record, Change::Withdraw, None);
+    assert_eq!(world.publication(SH, record).due, due("2026-01-08"));
+    // Its values are erased at the start of the last day; the page is another matter.
+    for (day, late) in [("2026-01-08", 0), ("2026-01-09", 1)] {
+        world.until(at(day, 1));
+        assert_eq!(
+            (world.alerts_of(SH, "late take-downs: 1;"), overdue(&world, SH).take_downs),
+            (late, late as u64)
+        );
+    }
+    assert!(
+        matches!(world.publish(SH, record), Response::Refused(r) if r.known() == Some(Code::RecordUnknown))
+    );
+    assert!(matches!(world.take_down(SH, record, None), Response::Receipt(_)));
+    let line = world.publication(SH, record);
+    assert_eq!(
+        (line.due, pages(&world, record)),
+        (None, vec![("sh".to_owned(), Some(date("2026-01-09")), None)])
+    );
+    assert_eq!(world.fsck(SH), Vec::<String>::new());
+}
+
+#[test]
+fn many_late_take_downs_are_one_alert_and_a_graver_end_gives_no_second_one() {
+    let mut world = delta(at("2026-01-05", 9));
+    let documents = ["沪市监罚2026第43号", "沪市监罚2026第44号", "沪市监罚2026第45号"];
+    let records = documents.map(|document| world.collect(SH, &Penalty::samr(document, "2026-01-05")));
+    for record in records {
+        world.publish(JS, record);
+        world.change(SH, record, Change::Expire, None);
+    }
+    world.until(at("2026-01-09", 0));
+    assert_eq!(world.alerts_of(JS, "late take-downs: 3;"), 1);
+    world.change(SH, records[0], Change::Withdraw, None);
+    for day in ["2026-01-10", "2026-01-20"] {
+        world.until(at(day, 0));
+    }
+    assert_eq!((world.alerts_of(JS, "take-downs"), overdue(&world, JS).take_downs), (1, 3));
 }
 
 #[test]

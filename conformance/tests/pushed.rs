@@ -69,7 +69,13 @@ fn a_penalty_reaches_the_place_of_registration_is_published_there_and_taken_down
     federation.spawn("js");
     federation.ready("js");
     assert_eq!(received()[0]["do"], Value::from("take it down"));
+    // Taken down: the receiver has said so, and the authority knows of that, too.
+    let down = at("js", &["record", "take-down", record]);
+    let copy = &received()[0];
+    assert!(copy["as_of"].is_string(), "{copy}");
+    assert_eq!((&copy["do"], &copy["taken_down"]), (&Value::from("taken down"), &down["on"]));
+    until("the authority knows", SOON, || (pushed()["pages"][0]["taken_down"] == down["on"]).then_some(()));
     let got = http::get(&format!("{}/metrics", federation.http("js")), None).unwrap();
     let metrics = String::from_utf8(got.body).unwrap();
-    assert!(metrics.contains("xinqiao_publications_overdue 0\n"), "{metrics}");
+    assert!(metrics.contains("xinqiao_publications_overdue 0\nxinqiao_take_downs_overdue 0\n"), "{metrics}");
 }

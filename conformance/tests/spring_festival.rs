@@ -240,13 +240,21 @@ fn a_market_regulators_penalty_is_pushed_published_and_repaired_across_the_sprin
         world.step(SH, Input::DecideRepair { case, grant: true, reason: String::new(), clerk: None });
     let Some(Response::Decided { case: Case::Decided(said), .. }) = granted else { panic!("{granted:?}") };
     assert_eq!((said.granted, said.rule.as_str()), (true, "samr-107"));
-    // Jiangsu takes it down, cannot publish it again, and has forgotten what it said when the days for that are over.
+    // Jiangsu has three working days to take it down, the make-up Saturday after Labour Day among them, and cannot publish it
+    // again. It says on Friday that it is done: Shanghai knows, and it is forgotten when the days are over.
     let copy = world.copy(JS, record);
-    assert_eq!((copy.status, copy.due, copy.held), (Status::Repaired, None, true));
+    assert_eq!((copy.status, copy.due, copy.held), (Status::Repaired, due("2026-05-09"), true));
     assert!(matches!(world.publish(JS, record), Response::Refused(r) if r.known() == Some(Code::CaseDenied)));
+    world.until(at("2026-05-08", 9));
+    assert!(matches!(world.take_down(JS, record, None), Response::Receipt(_)));
+    let page = world.publication(SH, record).pages.pop().unwrap();
+    assert_eq!(
+        (page.member.as_str(), page.published, page.down),
+        ("js", date("2026-02-06"), Some(date("2026-05-08")))
+    );
     world.until(at("2026-05-12", 9));
     assert!(!world.copy(JS, record).held);
-    assert_eq!((world.alerts_of(SH, "publish"), world.alerts_of(JS, "publish")), (0, 0), "nothing was late");
+    assert_eq!((world.alerts_of(SH, "late "), world.alerts_of(JS, "late ")), (0, 0), "nothing was late");
 }
 
 /// The receipt of an entry of `sh`'s status log, and its proof.

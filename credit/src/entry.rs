@@ -26,7 +26,7 @@ use crate::{
     value::Date,
 };
 
-pub use publication::{Published, Pushed, Taken};
+pub use publication::{PageDay, Pushed, Taken};
 
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -299,7 +299,10 @@ pub enum StatusFact {
     KeyWithdrawn(#[n(0)] Digest),
     /// This member has published a record (公示).
     #[n(12)]
-    Published(#[n(0)] Published),
+    Published(#[n(0)] PageDay),
+    /// This member has taken down what it had published of a record (停止公示).
+    #[n(13)]
+    TakenDown(#[n(0)] PageDay),
 }
 
 impl StatusFact {
@@ -309,6 +312,14 @@ impl StatusFact {
             GrantChange::Pause => Self::GrantPaused(grant, ordered),
             GrantChange::Resume => Self::GrantResumed(grant, ordered),
             GrantChange::Revoke => Self::GrantRevoked(grant, ordered),
+        }
+    }
+
+    /// What it says of its author's page about a record, put up or taken down; `None` for every other statement.
+    pub fn page(&self) -> Option<&PageDay> {
+        match self {
+            Self::Published(said) | Self::TakenDown(said) => Some(said),
+            _ => None,
         }
     }
 

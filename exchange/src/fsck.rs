@@ -432,7 +432,9 @@ impl Check<'_> {
                 }
                 read(self.delivery(rest, &row)?)
             }
-            Table::Push | Table::Copy | Table::Published => push::row(self, table, key, rest, (stored, made)),
+            Table::Push | Table::Copy | Table::Published | Table::TakenDown => {
+                push::row(self, table, key, rest, (stored, made))
+            }
             Table::Due => match (stored, rest.get(8..)) {
                 (Some(bytes), Some(work)) => {
                     decode::<()>(key, bytes)?;

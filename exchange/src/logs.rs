@@ -52,9 +52,12 @@ impl LogName {
 
     /// An entry of this member's own log.
     pub fn entry(self, view: &dyn View, index: u64) -> Result<Option<Entry>, Fault> {
-        let bytes = log::entry(view, self.as_str(), LeafIndex(index))?;
-        let damaged = |e| Fault(format!("entry {index} of `{self}` is damaged: {e}"));
-        bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose().map_err(damaged)
+        read(view, self.as_str(), index)
+    }
+
+    /// An entry of this member's copy of `owner`'s log.
+    pub fn copied_entry(self, view: &dyn View, owner: &MemberId, index: u64) -> Result<Option<Entry>, Fault> {
+        read(view, &self.mirror(owner), index)
     }
 
     /// An entry of this member's own log that must be there.
@@ -66,6 +69,12 @@ impl LogName {
     pub fn note_key(self, federation: &str, owner: &MemberId, key: VerifyingKey) -> NoteKey {
         NoteKey { name: self.origin(federation, owner), key }
     }
+}
+
+fn read(view: &dyn View, name: &str, index: u64) -> Result<Option<Entry>, Fault> {
+    let bytes = log::entry(view, name, LeafIndex(index))?;
+    let damaged = |e| Fault(format!("entry {index} of `{name}` is damaged: {e}"));
+    bytes.map(|bytes| Entry::from_bytes(&bytes)).transpose().map_err(damaged)
 }
 
 impl core::fmt::Display for LogName {

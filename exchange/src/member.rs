@@ -292,6 +292,13 @@ pub enum Input {
         /// On which day; today by default.
         on: Option<Date>,
     },
+    /// Say that this member has taken down what it had published of a record.
+    TakeDown {
+        /// The record.
+        record: RecordId,
+        /// On which day; today by default.
+        on: Option<Date>,
+    },
     /// Entries of a log we keep a copy of.
     Pulled {
         /// Whose log; this member's own while catching up.
@@ -591,6 +598,7 @@ impl Member {
             Input::NotTaken { record, index, refusal } => push::not_taken(turn, &record, index, &refusal),
             Input::Placed { record, version, place } => push::placed(context, turn, &record, version, *place),
             Input::Publish { record, on } => push::publish::publish(context, turn, token, record, on),
+            Input::TakeDown { record, on } => push::down::take_down(context, turn, token, record, on),
             Input::Pulled { owner, log, from, entries, checkpoint, note } => {
                 let pulled = sync::Pulled { owner, log, from, entries, checkpoint, note };
                 let own = pulled.owner == self.context.own.id;

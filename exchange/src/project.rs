@@ -149,6 +149,12 @@ pub fn status(
             if let Some(act) = &changed.act {
                 ended::keep(turn, act);
             }
+            let shown = after.status().disclosable();
+            if before.unwrap_or_default().status().disclosable() && !shown
+                || changed.change == Change::Correct && shown
+            {
+                push::down::to_be_taken_down(context, turn, &changed.record)?;
+            }
             if changed.change == Change::Unmask {
                 push::publish::shown_again(context, turn, author, &changed.record)?;
             }
@@ -163,7 +169,8 @@ pub fn status(
             let first = turn.row::<UsedUpRow>(&key)?.map_or(said, |before| before.min(said));
             turn.put(&key, &first);
         }
-        StatusFact::Published(said) => push::publish::keep(context, turn, author, said, told)?,
+        StatusFact::Published(said) => push::publish::said(context, turn, author, said, told)?,
+        StatusFact::TakenDown(said) => push::down::said(context, turn, author, said, told)?,
         other => {
             if let Some((grant, life)) = other.grant_life(told.index) {
                 let key = Key::grant_life(author, grant);

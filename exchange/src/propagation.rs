@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use credit::{
-    entry::{Acknowledged, Changed, Entry, Fact, Published, StatusFact},
+    entry::{Acknowledged, Changed, Entry, Fact, StatusFact},
     id::{MemberId, RecordId},
     repair::Deadline,
     rules::Duty,
@@ -56,9 +56,9 @@ pub fn schedule(
     let own = &context.own.id;
     let listens =
         |m: &MemberId| m != own && context.registry.member(m).is_ok_and(|m| !m.stated.quic.is_empty());
-    if let StatusFact::Published(Published { authority, .. }) = fact {
-        if listens(authority) {
-            deliver(turn, event, since, authority.clone());
+    if let Some(said) = fact.page() {
+        if listens(&said.authority) {
+            deliver(turn, event, since, said.authority.clone());
         }
         return Ok(());
     }
@@ -147,7 +147,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
     let (from, to) = (Key::due_first(), Key::due_after(turn.now));
     let found =
         turn.view().scan(Space::Row, from.as_bytes(), Some(to.as_bytes()), DELIVERIES_PER_TICK_MAX)?;
-    let mut unpublished = push::publish::Late::default();
+    let mut pages = push::publish::Late::default();
     for (key, _) in found {
         let (was, work) = read_due(&key[1..])?;
         turn.delete(&Key::due(was, &work));
@@ -191,8 +191,8 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
                 Some(tries) => tries,
                 None => continue,
             },
-            Work::Publish(record) => {
-                push::publish::due(context, turn, record, &mut unpublished)?;
+            Work::Publish(record) | Work::TakeDown(record) => {
+                push::publish::due(context, turn, record, &work, &mut pages)?;
                 continue;
             }
             Work::ForgetCopy(record) => {
@@ -230,7 +230,7 @@ pub fn due(context: &Context, turn: &mut Turn<'_>, ready: Timestamp) -> Result<(
         };
         turn.put(&Key::due(turn.now.plus_ms(backoff_ms(tries)), &work), &());
     }
-    unpublished.tell(turn);
+    pages.tell(turn);
     Ok(())
 }
 
@@ -282,6 +282,7 @@ pub fn hurry(turn: &mut Turn<'_>, peer: &MemberId) -> Result<(), Halt> {
             Work::Expire(_)
             | Work::Publish(_)
             | Work::ForgetCopy(_)
+            | Work::TakeDown(_)
             | Work::Erase(_)
             | Work::Step(..)
             | Work::Retain(_)
@@ -338,23 +339,23 @@ pub fn notice(
 
 /// Whether another member's statement is one that this member acts on and acknowledges when it is told.
 pub fn concerns(context: &Context, fact: &StatusFact) -> bool {
-    match fact {
-        StatusFact::Published(said) => said.authority == context.own.id,
-        other => concerns_others(other),
+    match fact.page() {
+        Some(said) => said.authority == context.own.id,
+        None => concerns_others(fact),
     }
 }
 
 /// Whether it is one that this member acts on when it finds it in its copy of the other's log.
 pub fn concerns_finder(context: &Context, fact: &StatusFact) -> bool {
-    match fact {
-        StatusFact::Published(said) => said.authority == context.own.id,
-        other => concerns_platforms(other),
+    match fact.page() {
+        Some(said) => said.authority == context.own.id,
+        None => concerns_platforms(fact),
     }
 }
 
-/// Whether a statement is one that other members act on: of a publication the record's authority alone.
+/// Whether a statement is one that other members act on: of a page the record's authority alone.
 pub fn concerns_others(fact: &StatusFact) -> bool {
-    concerns_platforms(fact) || fact.grant().is_some() || matches!(fact, StatusFact::Published(_))
+    concerns_platforms(fact) || fact.grant().is_some() || fact.page().is_some()
 }
 
 /// Whether every public platform acts on it and acknowledges it. The others each finds in its copy of the log, and

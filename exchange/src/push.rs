@@ -6,11 +6,13 @@
 //! acknowledged. What is sent is built like an answer: the public fields, sealed to the receiver, each proven against the
 //! record's root, under the receipt of the access entry.
 //!
-//! [`copy`] is the receiver's side, [`publish`] the word that a record is published, in which both share. *Not here*: how a
-//! change of standing reaches the receiver, who is a recipient like every other ([`crate::propagation`]).
+//! [`copy`] is the receiver's side, [`publish`] and [`down`] the word that a record is published and taken down, in which both
+//! share. *Not here*: how a change of standing reaches the receiver, who is a recipient like every other
+//! ([`crate::propagation`]).
 
 pub mod copy;
 pub mod doubt;
+pub mod down;
 pub mod publish;
 
 use std::collections::BTreeMap;
@@ -55,7 +57,7 @@ use crate::{
     turn::Turn,
     wire::{PushLine, Response},
 };
-use publish::PublishedRow;
+use publish::PageRow;
 
 /// Where a record is to be published: found out where its subject is in clear, and used where the record is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,11 +159,15 @@ pub struct PushRow {
     /// Why the receiver did not take the newest push, when it was sent last.
     #[n(9)]
     pub refused: Option<String>,
+    /// The rule of its publication; absent in rows of earlier builds.
+    #[n(10)]
+    pub rule: Option<String>,
 }
 
 impl PushRow {
-    fn new(province: String, to: Option<MemberId>, since: Timestamp) -> Self {
+    fn new(province: String, to: Option<MemberId>, since: Timestamp, rule: String) -> Self {
         Self {
+            rule: Some(rule),
             province,
             to,
             index: None,
@@ -221,7 +227,7 @@ pub fn recorded(
         }
         to => {
             let receivers = before.map(|row| row.receivers).unwrap_or_default();
-            let row = PushRow { receivers, ..PushRow::new(place.province, to, turn.now) };
+            let row = PushRow { receivers, ..PushRow::new(place.province, to, turn.now, place.rule) };
             if row.to.is_some()
                 && let Some(due) = due_of(context, turn.view(), facts, &row)?
             {
@@ -253,7 +259,7 @@ fn due_of(
         }
         _ => {
             days = rule.publish_days;
-            if tables::row::<PublishedRow>(view, &Key::published(&facts.record, own))?.is_some() {
+            if tables::row::<PageRow>(view, &Key::published(&facts.record, own))?.is_some() {
                 from = from.max(Date::from_timestamp(row.since));
             }
             if let Some(index) = standing(view, own, &facts.record)?.unmasked()
@@ -281,7 +287,7 @@ pub(crate) fn sent(
     if receivers.iter().all(|(known, _)| known != to) {
         receivers.push((to.clone(), at));
     }
-    let row = PushRow::new(province_of(region), Some(to.clone()), at);
+    let row = PushRow::new(province_of(region), Some(to.clone()), at, pushed.rule.clone());
     turn.put(&key, &PushRow { index: Some(index), tries: 1, receivers, ..row });
     turn.put(&Key::link(&pushed.subject_link), &index);
     let key = Key::recipient(&record, to);
@@ -492,10 +498,14 @@ pub fn pushes(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
     let prefix = record.as_ref().map_or_else(Key::pushes, Key::push);
     for (rest, row) in tables::rows::<PushRow>(view, &prefix, usize::MAX)? {
         let Some(record) = record.or_else(|| rest.try_into().ok().map(RecordId)) else { continue };
-        if tables::row::<RecordRow>(view, &Key::record(&record))?.is_some_and(|row| row.erased) {
+        let standing = standing(view, own, &record)?;
+        let pages = down::pages(context, view, &record, &row, &standing)?;
+        // Of what is erased the pages remain.
+        if pages.is_empty()
+            && tables::row::<RecordRow>(view, &Key::record(&record))?.is_some_and(|row| row.erased)
+        {
             continue;
         }
-        let standing = standing(view, own, &record)?;
         let status = standing.status();
         let facts = newest(view, &record)?.map(|(_, sealed)| sealed.facts);
         let published = match &facts {
@@ -505,7 +515,7 @@ pub fn pushes(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
         let at_home = row.to.as_ref() == Some(own);
         let again = published.is_some()
             && at_home
-            && tables::row::<PublishedRow>(view, &Key::published(&record, own))?
+            && tables::row::<PageRow>(view, &Key::published(&record, own))?
                 .is_some_and(|said| !said.is_of(row.since, standing.unmasked()));
         let open = match &row.to {
             // Nothing is left to be done, or never was.
@@ -514,7 +524,7 @@ pub fn pushes(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
         };
         let due = match &facts {
             Some(facts) if open && status.disclosable() => due_of(context, view, facts, &row)?,
-            _ => None,
+            _ => pages.iter().find(|page| page.member == *own).and_then(|page| page.due),
         };
         lines.push(PushLine {
             record,
@@ -529,21 +539,38 @@ pub fn pushes(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
             status,
             again,
             refused: row.refused,
+            pages,
         });
     }
     Ok(lines)
 }
 
-/// Pushes without an acknowledgement, and publications of own and received records, that are later on `today` than they may.
-pub fn overdue(context: &Context, view: &dyn View, today: Date) -> Result<(u64, u64), Fault> {
+/// What is later than it may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// Pushes without an acknowledgement.
+    pub pushes: u64,
+    /// Publications of own and received records here.
+    pub publications: u64,
+    /// Pages here, about own and received records, that are to be taken down.
+    pub take_downs: u64,
+}
+
+/// What is later on `today` than it may be.
+pub fn overdue(context: &Context, view: &dyn View, today: Date) -> Result<Overdue, Fault> {
     let late = |due: Option<Deadline>| due.is_some_and(|due| due.date < today);
-    let (mut pushes, mut publications) = (0, 0);
+    let mut overdue = Overdue::default();
     for line in self::pushes(context, view, None)?.iter().filter(|line| late(line.due)) {
-        *(if line.pushed { &mut pushes } else { &mut publications }) += 1;
+        *match (line.is_to_be_taken_down(), line.pushed) {
+            (true, _) => &mut overdue.take_downs,
+            (false, true) => &mut overdue.pushes,
+            (false, false) => &mut overdue.publications,
+        } += 1;
     }
-    let copies = copy::copies(context, view, None)?;
-    publications += copies.iter().filter(|copy| late(copy.due)).count() as u64;
-    Ok((pushes, publications))
+    for copy in copy::copies(context, view, None)?.iter().filter(|copy| late(copy.due)) {
+        *(if copy.is_publishable() { &mut overdue.publications } else { &mut overdue.take_downs }) += 1;
+    }
+    Ok(overdue)
 }
 
 /// An own record with the sealed record of its newest version; `None` when either is not here.

@@ -156,8 +156,7 @@ pub fn certificate(
     let (record, case) = match &fact {
         StatusFact::Changed(changed) => (changed.record, None),
         StatusFact::NotGranted(not) => (not.record, Some(not.case)),
-        StatusFact::Published(said) => (said.record, None),
-        _ => (RecordId([0; 32]), None),
+        other => (other.page().map_or(RecordId([0; 32]), |said| said.record), None),
     };
     if about.is_some_and(|(about, _)| about.record(context) != record) {
         return Ok(Err(certificate::other_matter(&record, event)));

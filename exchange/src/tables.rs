@@ -94,6 +94,7 @@ tables! {
     Push = 60;
     Copy = 61;
     Published = 62;
+    TakenDown = 63;
     Asked = 70;
     Kept = 71;
     KeptGrant = 72;
@@ -392,13 +393,17 @@ impl Key {
     pub fn copies() -> Self {
         key(Table::Copy, &[])
     }
-    /// What a member has said last about its publication of a record: [`crate::push::publish::PublishedRow`]; projected.
+    /// What a member has said last about its publication of a record: [`crate::push::publish::PageRow`]; projected.
     pub fn published(record: &RecordId, author: &MemberId) -> Self {
         key(Table::Published, &[&record.0, &text(author.as_str())])
     }
     /// What every member has said about it.
     pub fn published_of(record: &RecordId) -> Self {
         key(Table::Published, &[&record.0])
+    }
+    /// What a member has said last about taking it down: the same row; projected.
+    pub fn taken_down(record: &RecordId, author: &MemberId) -> Self {
+        key(Table::TakenDown, &[&record.0, &text(author.as_str())])
     }
     /// A question this member has asked: [`crate::kept::AskedRow`].
     pub fn asked(id: &QuestionId) -> Self {
@@ -752,6 +757,9 @@ pub enum Work {
     /// Forget the values of a copy whose record has ended.
     #[n(13)]
     ForgetCopy(#[n(0)] RecordId),
+    /// Look whether a record is taken down in time.
+    #[n(14)]
+    TakeDown(#[n(0)] RecordId),
     /// Write down that the validity of a grant issued here is over.
     #[n(15)]
     ExpireGrant(#[n(0)] Digest),

@@ -46,7 +46,7 @@ use crate::{
 pub use asking::{AskResult, BudgetLeft, OpenedPart};
 pub use frame::{from_frame, to_frame};
 pub use grant::{GrantDraft, GrantStanding, KeyDraft, Lodged};
-pub use push::{CopyLine, PushLine};
+pub use push::{CopyLine, PageLine, PushLine};
 pub use report::{QualityLine, ROW_REASONS_MAX, RowReason, SubmitReport};
 
 /// Version of the protocol, the first byte of a frame and part of the ALPN identifier.
@@ -388,6 +388,9 @@ pub enum Operation {
     /// Own records that are published or pushed by a rule.
     #[n(52)]
     Pushes,
+    /// Say that this member has taken a record down on a day, or today.
+    #[n(55)]
+    TakeDown(#[n(0)] RecordId, #[n(1)] Option<Date>),
 }
 
 /// What to ask.

@@ -139,8 +139,8 @@ async fn ready(Extract(shared): Shown) -> (StatusCode, String) {
 #[derive(Clone)]
 struct Metered {
     shared: Arc<Shared>,
-    /// Pushes and publications that are late.
-    late: Arc<Counted<(u64, u64)>>,
+    /// Pushes, publications and take-downs that are late.
+    late: Arc<Counted<push::Overdue>>,
 }
 
 async fn metrics(Extract(Metered { shared, late }): Extract<Metered>) -> String {
@@ -180,9 +180,10 @@ async fn metrics(Extract(Metered { shared, late }): Extract<Metered>) -> String 
     }
     let stored = shared.clone();
     let overdue = move || push::overdue(&stored.context(), &stored.store, today).ok();
-    if let Some((pushes, publications)) = late.last(overdue).await {
+    if let Some(late) = late.last(overdue).await {
         out.push_str(&format!(
-            "xinqiao_pushes_overdue {pushes}\nxinqiao_publications_overdue {publications}\n"
+            "xinqiao_pushes_overdue {}\nxinqiao_publications_overdue {}\nxinqiao_take_downs_overdue {}\n",
+            late.pushes, late.publications, late.take_downs
         ));
     }
     if let Ok(due) = read::erasures_due(&shared.store) {

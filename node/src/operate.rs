@@ -154,6 +154,7 @@ pub async fn operate(server: &Server, operation: Operation) -> Result<Response, 
             }
             Input::Publish { record, on }
         }
+        Operation::TakeDown(record, on) => Input::TakeDown { record, on },
         Operation::Unfreeze { member, reason } => Input::Unfreeze { member, reason },
         Operation::AddSource(source) => Input::AddSource(source),
         Operation::IssueGrant(draft) => Input::IssueGrant { draft, id: GrantId(clock::random()) },

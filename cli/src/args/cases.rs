@@ -186,12 +186,12 @@ pub(crate) enum Record {
         #[command(flatten)]
         node: Dir,
     },
-    /// Records that other members have pushed here to be published (公示), and until when.
+    /// Records that other members have pushed here to be published (公示), and until when; and what is to be taken down.
     Received {
         /// Show what this one says.
         #[arg(long, value_name = "ID")]
         record: Option<String>,
-        /// Only what is to be published and is near its last day or overdue.
+        /// Only what is to be published or taken down and is near its last day or overdue.
         #[arg(long, conflicts_with = "record")]
         due: bool,
         #[command(flatten)]
@@ -209,6 +209,17 @@ pub(crate) enum Record {
         /// Also a day before the record was taken in here, or one by which its publicity is over and it ends for good.
         #[arg(long, requires = "on")]
         confirm: bool,
+        #[command(flatten)]
+        node: Dir,
+    },
+    /// Say that this member has taken down what it had published of a record that has ended, is hidden or was corrected
+    /// (停止公示); its authority is told.
+    TakeDown {
+        /// Record id.
+        record: String,
+        /// The day (YYYY-MM-DD). Default: today.
+        #[arg(long, value_name = "DATE")]
+        on: Option<String>,
         #[command(flatten)]
         node: Dir,
     },

@@ -1,4 +1,4 @@
-//! How records are published: pushed from here, received here, published here.
+//! How records are published: pushed from here, received here, published and taken down here.
 
 use std::path::Path;
 
@@ -10,16 +10,13 @@ use ::node::{
 use credit::{
     calendar::Calendar,
     catalog::Catalog,
-    entry::StatusFact,
     repair::{Deadline, Urgency},
     value::Date,
 };
 use crypto::Timestamp;
 use exchange::{
     artifact::status_fact,
-    receipt::Receipt,
-    registry::Registry,
-    wire::{CopyLine, Operation, PushLine, Response},
+    wire::{CopyLine, Operation, PageLine, PushLine, Response},
 };
 use serde_json::{Value, json};
 
@@ -28,7 +25,7 @@ use crate::{
     output::Output,
 };
 
-/// Records received to be published; with `id` that one, with what it says.
+/// Records received to be published or taken down; with `id` that one, with what it says.
 pub(crate) async fn received(id: Option<&str>, pressing: bool, dir: &Path) -> Result<Output, Problem> {
     let wanted = id.map(record).transpose()?;
     let response = Client::open(dir)?.operate(Operation::Received(wanted)).await?;
@@ -68,27 +65,36 @@ pub(crate) async fn publish(
     confirmed: bool,
     dir: &Path,
 ) -> Result<Output, Problem> {
-    let on = on.map(date).transpose()?;
+    let operation = Operation::Publish(record(id)?, on.map(date).transpose()?, confirmed);
+    say(id, operation, ("published", "已记录公示日期并告知认定单位"), dir).await
+}
+
+/// Says that this member has taken a record down.
+pub(crate) async fn take_down(id: &str, on: Option<&str>, dir: &Path) -> Result<Output, Problem> {
+    let operation = Operation::TakeDown(record(id)?, on.map(date).transpose()?);
+    say(id, operation, ("taken down", "已记录停止公示日期并告知认定单位"), dir).await
+}
+
+/// Says something of a page, and shows the day that its entry has: without `--on` one that was said before, where there was one.
+async fn say(
+    id: &str,
+    operation: Operation,
+    (done, done_zh): (&str, &str),
+    dir: &Path,
+) -> Result<Output, Problem> {
     let client = Client::open(dir)?;
-    let response = client.operate(Operation::Publish(record(id)?, on, confirmed)).await?;
+    let response = client.operate(operation).await?;
     let Response::Receipt(receipt) = response else { return Err(unexpected(&response)) };
-    let on = said_on(&client.registry, &receipt)?;
+    let fact = receipt.verify(&client.registry).and_then(|proven| status_fact(&client.registry, &proven));
+    let fact = fact.map_err(|why| Problem::fault(format!("the node's receipt does not hold: {why}")))?;
+    let on = fact.page().ok_or_else(|| Problem::fault("the node's receipt is of another entry"))?.on;
     Ok(Output::new(
         json!({ "record": id, "on": on.to_string(), "event": receipt.index }),
         format!(
-            "entry {} of the status log says that it was published on {on}; its authority is told / 已记录公示日期并告知认定单位",
+            "entry {} of the status log says that it was {done} on {on}; its authority is told / {done_zh}",
             receipt.index
         ),
     ))
-}
-
-/// The day that the entry says: without `--on` that of an earlier version, where there was one.
-fn said_on(registry: &Registry, receipt: &Receipt) -> Result<Date, Problem> {
-    match receipt.verify(registry).and_then(|proven| status_fact(registry, &proven)) {
-        Ok(StatusFact::Published(said)) => Ok(said.on),
-        Ok(_) => Err(Problem::fault("the node's receipt is of another entry")),
-        Err(refusal) => Err(Problem::fault(format!("the node's receipt does not hold: {refusal}"))),
-    }
 }
 
 /// How an own record is published, as a sentence.
@@ -116,7 +122,30 @@ pub(crate) fn pushed_line(line: &PushLine) -> String {
     let published =
         line.published.map_or(String::new(), |day| format!("; published on {day} / 已于该日公示"));
     let standing = format!("{} {}", line.status.as_str(), line.status.zh());
-    format!("{way}{}{published}{again}{refused}; {standing}", due(line.due))
+    let pages: String = line.pages.iter().filter_map(|page| page_line(line, page)).collect();
+    // The last day for taking it down stands with the page.
+    let due = due(line.due.filter(|_| !line.is_to_be_taken_down()));
+    format!("{way}{due}{published}{again}{refused}; {standing}{pages}")
+}
+
+/// Whether a page is still there; nothing while it may be.
+fn page_line(line: &PushLine, page: &PageLine) -> Option<String> {
+    let member = &page.member;
+    match (page.down, page.due) {
+        (Some(on), _) => Some(format!("; `{member}` took it down on {on} / 已于该日停止公示")),
+        (None, Some(last)) => {
+            Some(format!("; `{member}` is to take it down{} / 应停止公示", due(Some(last))))
+        }
+        (None, None) if line.status.disclosable() => None,
+        (None, None) => Some(format!("; `{member}` has not said that it took it down / 尚未确认停止公示")),
+    }
+}
+
+fn page_value(page: &PageLine) -> Value {
+    json!({
+        "member": page.member.as_str(), "published": page.published.to_string(),
+        "taken_down": page.down.map(|day| day.to_string()), "due": deadline(page.due),
+    })
 }
 
 /// The same as JSON.
@@ -125,18 +154,19 @@ pub(crate) fn pushed_value(line: &PushLine) -> Value {
         "record": line.record.to_string(), "province": line.province, "to": line.to.as_ref().map(|to| to.as_str()),
         "pushed": line.pushed, "since": line.since.rfc3339(), "tries": line.tries, "taken": line.taken.map(Timestamp::rfc3339),
         "due": deadline(line.due), "published": line.published.map(|day| day.to_string()), "status": line.status.as_str(),
-        "again": line.again, "refused": line.refused,
+        "again": line.again, "refused": line.refused, "pages": line.pages.iter().map(page_value).collect::<Vec<_>>(),
     })
 }
 
 /// What is to be done about a copy.
 fn action(copy: &CopyLine) -> (&'static str, &'static str) {
-    match (copy.status.disclosable() && !copy.corrected, copy.published, copy.current) {
+    match (copy.is_publishable(), copy.published, copy.current) {
+        (false, Some(_), _) if copy.down.is_some() => ("taken down", "已停止公示"),
         (false, Some(_), _) if copy.corrected => {
             ("take it down: corrected", "认定单位已更正，请停止公示旧内容")
         }
         (false, Some(_), _) => ("take it down", "请停止公示"),
-        (false, None, _) => ("do not publish", "不得公示"),
+        (false, None, _) => ("not published here, do not publish it", "未在本单位公示，不得公示"),
         (true, Some(_), true) => ("published", "已公示"),
         (true, Some(_), false) => ("publish again", "内容已更正或已解除屏蔽，请重新公示"),
         (true, None, _) => ("publish", "待公示"),
@@ -153,8 +183,14 @@ fn copied_line(catalog: &Catalog, copy: &CopyLine) -> String {
         copy.status.as_str(),
         copy.status.zh()
     );
+    if let Some(as_of) = copy.as_of {
+        text.push_str(&format!(" (as of 截至 {})", as_of.rfc3339()));
+    }
     if let Some(on) = copy.published {
         text.push_str(&format!(", published on {on}"));
+    }
+    if let Some(on) = copy.down {
+        text.push_str(&format!(", taken down on {on}"));
     }
     if !copy.held {
         text.push_str("; its values are not here any more / 内容已不再保存");
@@ -172,7 +208,8 @@ fn copied_value(catalog: &Catalog, copy: &CopyLine) -> Value {
     json!({
         "record": copy.record.to_string(), "from": copy.from.as_str(), "since": copy.since.rfc3339(),
         "do": action(copy).0, "due": deadline(copy.due), "status": copy.status.as_str(),
-        "published": copy.published.map(|day| day.to_string()), "current": copy.current, "held": copy.held, "corrected": copy.corrected,
+        "as_of": copy.as_of.map(Timestamp::rfc3339),
+        "published": copy.published.map(|day| day.to_string()), "taken_down": copy.down.map(|day| day.to_string()), "current": copy.current, "held": copy.held, "corrected": copy.corrected,
         "item": copy.item.as_ref().map(|item| item.as_str()), "subject": copy.subject.as_ref().map(|subject| subject.as_str()),
         "fields": fields(catalog, copy).collect::<serde_json::Map<_, _>>(),
     })

@@ -264,6 +264,9 @@ pub(crate) async fn standing(verb: Record) -> Result<Output, Problem> {
         Record::Publish { record, on, confirm, node } => {
             publication::publish(&record, on.as_deref(), confirm, &node.dir).await
         }
+        Record::TakeDown { record, on, node } => {
+            publication::take_down(&record, on.as_deref(), &node.dir).await
+        }
     }
 }
 

@@ -252,6 +252,7 @@ impl Checker {
             self.grown(&node.disk, at, name)?;
         }
         self.admitted(at, from)?;
+        self.taken_down(at, from)?;
         self.paired(node, at, from)
     }
 
@@ -604,7 +605,13 @@ impl Checker {
     }
 
     /// What a member knows a record to stand at.
-    fn status_seen(&self, at: usize, authority: &MemberId, record: &RecordId, before: usize) -> Status {
+    pub(super) fn status_seen(
+        &self,
+        at: usize,
+        authority: &MemberId,
+        record: &RecordId,
+        before: usize,
+    ) -> Status {
         let Some(origin) = self.members.iter().position(|(id, _)| id == authority) else {
             return Status::Active;
         };

@@ -20,6 +20,7 @@
 //! | `damage` | standings on a disk that the log does not say |
 //! | `absence` | a member away for days, and the days by which changes must be acknowledged |
 //! | `bound` | how soon everybody knows what one has verified, when its author is gone |
+//! | `pages` | receivers publish and take down, and what must hold of what they say |
 //! | `checker` | what must hold after every step |
 //! | `settle` | what must hold in the end |
 //! | `mutant` | mistakes built in on purpose, which the checks must find |
@@ -38,6 +39,7 @@ mod judge;
 pub mod lie;
 pub mod mutant;
 pub mod network;
+mod pages;
 mod recipients;
 mod reconcile;
 mod settle;
@@ -275,6 +277,8 @@ pub struct Figures {
     pub corrections: u64,
     /// Pushes that were acknowledged.
     pub pushed: u64,
+    /// Pages that receivers have said to have taken down.
+    pub taken_down: u64,
     /// Receipts issued.
     pub receipts: u64,
     /// Members that have convicted the liar, when there was one and both its histories were accepted by somebody.
@@ -318,6 +322,7 @@ impl Figures {
             (&mut self.corrections, other.corrections),
             (&mut self.repairs, other.repairs),
             (&mut self.pushed, other.pushed),
+            (&mut self.taken_down, other.taken_down),
             (&mut self.receipts, other.receipts),
             (&mut self.convicted, other.convicted),
             (&mut self.reconciled, other.reconciled),

@@ -6,7 +6,7 @@ use exchange::{
     answer::{Answer, AnswerNumber},
     artifact::status_fact,
     logs::LogName,
-    member::{Input, Phase},
+    member::Input,
     push::{self, Planning, copy},
     read,
     receipt::Receipt,
@@ -19,7 +19,6 @@ use super::{
     federation::Call,
     mutant::Mutant,
     shell::{PEER_WAIT_MS, fault},
-    workload::Operation,
 };
 
 impl Sim {
@@ -106,31 +105,6 @@ impl Sim {
             Err(_) if self.knows_less(at) => Ok(()),
             Err(r) => Err(Broken::new(Check::Receipts, r.to_string())),
         }
-    }
-
-    /// Receivers say that they have published what they have received and may publish.
-    pub(super) fn publish(&mut self, at: usize) -> Result<(), Broken> {
-        let node = &self.nodes[at];
-        let copies = copy::copies(&node.context, &node.disk, None).unwrap_or_default();
-        for copy in copies.into_iter().filter(|copy| copy.due.is_some()) {
-            self.operator(at, Operation::Done, Input::Publish { record: copy.record, on: None })?;
-        }
-        Ok(())
-    }
-
-    /// (d) No receiver shows as publishable what it has verified as ended or hidden, nor keeps the values of what had ended
-    /// before they came.
-    pub(super) fn publishable(&self, at: usize) -> Result<(), Broken> {
-        let node = &self.nodes[at];
-        // One that comes back from an older copy shows nothing before it has caught up, and a disk that fails tells nothing.
-        if node.member.as_ref().is_none_or(|member| *member.phase() != Phase::Ready) {
-            return Ok(());
-        }
-        let Ok(copies) = copy::copies(&node.context, &node.disk, None) else { return Ok(()) };
-        copies
-            .iter()
-            .filter(|copy| copy.status.disclosable())
-            .try_for_each(|copy| self.checker.publishable(at, &copy.from, &copy.record))
     }
 
     /// Everything that was pushed is with its receiver, and stands there as its authority's log says.

@@ -137,6 +137,7 @@ impl Sim {
     /// Holds acknowledgements, copies and standings against the logs.
     fn compare(&mut self) -> Result<(), Broken> {
         (self.figures.events, self.figures.repairs, self.figures.corrections) = (0, 0, 0);
+        self.figures.taken_down = 0;
         for origin in 0..self.nodes.len() {
             self.acknowledged_once(origin)?;
             self.copies_equal(origin)?;
@@ -145,6 +146,7 @@ impl Sim {
             self.keys_gone(origin)?;
             self.used_up_everywhere(origin)?;
             self.pushed_arrived(origin)?;
+            self.pages_told(origin)?;
             self.clerks_equal(origin)?;
         }
         self.bans_equal()?;

@@ -464,6 +464,11 @@ impl World {
         self.step(at, Input::Publish { record, on: None }).unwrap()
     }
 
+    /// `at` says that it has taken a record down, on a day or today.
+    pub(crate) fn take_down(&mut self, at: usize, record: RecordId, on: Option<&str>) -> Response {
+        self.step(at, Input::TakeDown { record, on: on.map(date) }).unwrap()
+    }
+
     /// Brings a copy up, from the owner or, for own entries, from whoever keeps a copy.
     pub(crate) fn pull(&mut self, at: usize, owner: &MemberId, name: LogName) {
         let own = *owner == self.nodes[at].id;

@@ -1,4 +1,4 @@
-//! What is said about a record on its way to be published (公示).
+//! What is said about a record on its way to be published (公示), and until it is taken down (停止公示).
 
 use crypto::{Digest, pseudonym::SubjectLink};
 use minicbor::{Decode, Encode};
@@ -67,14 +67,15 @@ pub struct Taken {
     pub told: u64,
 }
 
-/// A record published. Its author's newest statement about a record counts, so that a day can be put right.
+/// A day on which its author's page about a record was put up, or taken down. Its author's newest statement of either kind
+/// counts, so that a day can be put right; of both kinds the later entry says how it is.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Published {
+pub struct PageDay {
     /// The record.
     #[n(0)]
     pub record: RecordId,
-    /// Its authority, who counts from this day where the rules do.
+    /// Its authority, who is told; it counts from the day of publication where the rules do.
     #[n(1)]
     pub authority: MemberId,
     /// The day, in Asia/Shanghai.

@@ -1,4 +1,5 @@
-//! Who publishes a decision, and how soon: the authority itself, or the province in which its subject is registered.
+//! Who publishes a decision, and how soon, and how soon it is taken down: the authority itself, or the province in which its
+//! subject is registered.
 
 use super::{AuthorityKind, WORKING_DAYS_MAX, authorities::Authorities, overlap};
 use crate::{
@@ -24,6 +25,8 @@ pub struct Publication {
     pub push_days: u32,
     /// Working days from receipt in which that province publishes.
     pub receive_days: u32,
+    /// Working days in which whoever has published takes down what has ended, is hidden or was corrected, from when it knows.
+    pub take_down_days: u32,
     /// Kinds of penalty that are not published.
     unpublished_kinds: Vec<String>,
     /// The order, in Chinese.
@@ -49,7 +52,7 @@ fn words(text: &str, by: char) -> impl Iterator<Item = &str> {
     text.split(by).map(str::trim).filter(|word| !word.is_empty())
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "id",
     "item",
     "authority_kind",
@@ -58,6 +61,7 @@ const COLUMNS: [&str; 11] = [
     "publish_days",
     "push_days",
     "receive_days",
+    "take_down_days",
     "unpublished_kinds",
     "source",
     "confidence",
@@ -77,6 +81,7 @@ pub(super) fn parse(text: &str, authorities: &Authorities) -> Result<Vec<Publica
             publish_days: days("publish_days")?,
             push_days: days("push_days")?,
             receive_days: days("receive_days")?,
+            take_down_days: days("take_down_days")?,
             unpublished_kinds: words(line.get("unpublished_kinds"), '|').map(str::to_owned).collect(),
             source: line.required("source")?,
         };
@@ -119,16 +124,16 @@ mod tests {
         parse(text, &Authorities::parse(AUTHORITIES)?)
     }
 
-    fn found(day: &str, kind: AuthorityKind) -> Option<(u32, u32, u32)> {
+    fn found(day: &str, kind: AuthorityKind) -> Option<[u32; 4]> {
         let rules = parsed(PUBLICATION).unwrap();
         let item = ItemId::parse("CF").unwrap();
         let rule = find(&rules, &item, kind, Date::parse(day).unwrap())?;
-        Some((rule.publish_days, rule.push_days, rule.receive_days))
+        Some([rule.publish_days, rule.push_days, rule.receive_days, rule.take_down_days])
     }
 
     #[test]
-    fn market_regulators_publish_at_home_and_push_to_another_province() {
-        assert_eq!(found("2026-01-05", AuthorityKind::SAMR), Some((20, 10, 10)));
+    fn market_regulators_publish_at_home_push_to_another_province_and_take_down_in_three_days() {
+        assert_eq!(found("2026-01-05", AuthorityKind::SAMR), Some([20, 10, 10, 3]));
         assert_eq!(found("2021-08-31", AuthorityKind::SAMR), None, "before the order");
         assert_eq!(found("2026-01-05", AuthorityKind::GENERAL), None, "nothing is provided for the others");
     }
@@ -150,9 +155,17 @@ mod tests {
 
     #[test]
     fn two_rules_for_one_day_are_refused() {
-        let more = format!("{PUBLICATION}samr-46,CF,samr,2026-01-01,,20,10,10,,示例,C\n");
+        let more = format!("{PUBLICATION}samr-46,CF,samr,2026-01-01,,20,10,10,3,,示例,C\n");
         assert_eq!(parsed(&more).unwrap_err().column, "valid_from");
-        let twice = format!("{PUBLICATION}samr-45,XK,samr,2026-01-01,,20,10,10,,示例,C\n");
+        let twice = format!("{PUBLICATION}samr-45,XK,samr,2026-01-01,,20,10,10,3,,示例,C\n");
         assert_eq!(parsed(&twice).unwrap_err().column, "id");
+    }
+
+    #[test]
+    fn days_are_a_number_that_a_law_would_give() {
+        for days in ["", "three", "-1", "100000"] {
+            let line = PUBLICATION.replace(",20,10,10,3,", &format!(",20,10,10,{days},"));
+            assert_eq!(parsed(&line).unwrap_err().column, "take_down_days", "{days}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{Check, Wrong, includes};
 use crate::{
     answer::Answer,
     logs::LogName,
-    push::{PushRow, copy::CopyRow, publish::PublishedRow},
+    push::{PushRow, copy::CopyRow, publish::PageRow},
     receipt::Receipt,
     refusal::Fault,
     tables::{self, Table, decode},
@@ -35,8 +35,10 @@ pub(super) fn row(
             let made: Option<PushRow> = made.map(|made| decode(key, made)).transpose()?;
             let Some(index) = row.index else { return Ok(made.map(|_| Wrong::RowDiffers)) };
             let Some(made) = made else { return Ok(complete.then_some(Wrong::RowUnexplained)) };
+            // Rows of earlier builds have no rule.
             let same = (&made.to, made.index, made.since, &made.receivers)
-                == (&row.to, row.index, row.since, &row.receivers);
+                == (&row.to, row.index, row.since, &row.receivers)
+                && (row.rule.is_none() || made.rule == row.rule);
             differs(complete && !same || !acknowledged(check, rest, index, &row)?)
         }
         Table::Copy => {
@@ -62,7 +64,7 @@ pub(super) fn row(
             if author == *own && made.is_none() && check.complete(own, LogName::Status) {
                 return Ok(Some(Wrong::RowUnexplained));
             }
-            differs(!includes(key, bytes, made, PublishedRow::merge)?)
+            differs(!includes(key, bytes, made, PageRow::merge)?)
         }
     }
 }

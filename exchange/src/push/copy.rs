@@ -4,23 +4,22 @@
 //! It is kept as it came, sealed to this member, and stands as its authority's log says. When the record ends the values are
 //! forgotten, after the days that the law gives for taking it down; a copy that comes later, or once more, brings none back.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use credit::{
     catalog::Mode,
     entry::{Fact, Pushed, Taken},
     id::{FieldId, ItemId, MemberId, RecordId},
     repair::Deadline,
-    rules::Duty,
     status::Standing,
     subject::{SubjectId, province_of},
     value::{Date, Value},
 };
 use crypto::{Bytes, Digest, Timestamp, codec, seal::OpeningKey};
-use ledger::store::View;
+use ledger::{log, store::View};
 use minicbor::{Decode, Encode};
 
-use super::{is_public, publish::PublishedRow, standing};
+use super::{down, is_public, publish::PageRow, standing};
 use crate::{
     answer::{self, Answer, OpenedField},
     context::Context,
@@ -30,7 +29,6 @@ use crate::{
     refusal::{Code, Fault, Halt, Refusal},
     step::{Effect, Reply, Token},
     tables::{self, Key, Told, Work},
-    timer,
     turn::Turn,
     wire::CopyLine,
 };
@@ -292,8 +290,8 @@ pub(crate) fn ended(
     record: &RecordId,
     at: Timestamp,
 ) -> Result<(), Fault> {
-    if turn.row::<CopyRow>(&Key::copy(record))?.is_some_and(|row| row.from == *author) {
-        let last = timer::deadline(context, &context.own.id, Duty::EraseWithdrawn, at);
+    if let Some(row) = turn.row::<CopyRow>(&Key::copy(record))?.filter(|row| row.from == *author) {
+        let last = down::days_after(context, Some(&row.rule), at);
         let until = last.map_or(at, |last| last.date.start());
         turn.put(&Key::due(until, &Work::ForgetCopy(*record)), &());
     }
@@ -350,22 +348,41 @@ pub fn sealed(view: &dyn View, record: &RecordId) -> Result<Option<Answer>, Faul
     row.and_then(|row| row.sealed).map(|sealed| codec::from_slice(&sealed).map_err(damaged)).transpose()
 }
 
+/// Time of the newest entry of a member's status log of which there is a copy here.
+fn as_of(view: &dyn View, author: &MemberId) -> Result<Option<Timestamp>, Fault> {
+    let Some(newest) = log::size(view, &LogName::Status.mirror(author))?.0.checked_sub(1) else {
+        return Ok(None);
+    };
+    Ok(LogName::Status.copied_entry(view, author, newest)?.map(|entry| entry.at))
+}
+
 /// Records received to be published, without their values; with `record` that one.
 pub fn copies(context: &Context, view: &dyn View, record: Option<RecordId>) -> Result<Vec<CopyLine>, Fault> {
-    let mut lines = Vec::new();
+    let (mut lines, mut known) = (Vec::new(), BTreeMap::new());
     let prefix = record.as_ref().map_or_else(Key::copies, Key::copy);
     for (rest, row) in tables::rows::<CopyRow>(view, &prefix, usize::MAX)? {
         let Some(record) = record.or_else(|| rest.try_into().ok().map(RecordId)) else { continue };
         let standing = standing(view, &row.from, &record)?;
         let (status, corrected) = (standing.status(), row.is_corrected(&standing));
+        let as_of = match known.get(&row.from) {
+            Some(known) => *known,
+            None => *known.entry(row.from.clone()).or_insert(as_of(view, &row.from)?),
+        };
         let shown = row.shown_again(view, &standing)?;
-        let said: Option<PublishedRow> = tables::row(view, &Key::published(&record, &context.own.id))?;
+        let said: Option<PageRow> = tables::row(view, &Key::published(&record, &context.own.id))?;
         let current =
             !corrected && said.is_some_and(|said| said.is_of(row.since, shown.map(|shown| shown.index)));
-        let open = !current && !corrected && status.disclosable();
+        let page = said.map(|said| down::page(view, &record, &context.own.id, said)).transpose()?.flatten();
+        let due = match down::hidden_by(&standing, corrected) {
+            None => (!current).then(|| row.due_of(context, shown)),
+            Some(entry) if said.is_some() && page.is_none() => {
+                down::last_day(context, view, &row.from, Some(&row.rule), entry)?
+            }
+            Some(_) => None,
+        };
         lines.push(CopyLine {
             record,
-            due: open.then(|| row.due_of(context, shown)),
+            due,
             from: row.from,
             since: row.since,
             status,
@@ -376,6 +393,8 @@ pub fn copies(context: &Context, view: &dyn View, record: Option<RecordId>) -> R
             subject: None,
             fields: Vec::new(),
             corrected,
+            down: page.map(|down| down.on),
+            as_of,
         });
     }
     Ok(lines)

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use credit::{
-    entry::{Fact, Published, StatusFact},
+    entry::{Fact, PageDay, StatusFact},
     id::{MemberId, RecordId},
     record::RecordFacts,
     repair::Deadline,
@@ -30,10 +30,10 @@ use crate::{
     turn::Turn,
 };
 
-/// What a member has said last about its publication of a record.
+/// What a member has said last about its page: that a record is published, and in a row of its own that it is taken down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct PublishedRow {
+pub struct PageRow {
     /// Index of its status entry.
     #[n(0)]
     pub index: u64,
@@ -45,7 +45,7 @@ pub struct PublishedRow {
     pub on: Date,
 }
 
-impl PublishedRow {
+impl PageRow {
     /// Whether it was said of what is to be published now: after this version was here, and after this own status entry, which
     /// says that the mask is off.
     pub(crate) fn is_of(&self, since: Timestamp, unmasked: Option<u64>) -> bool {
@@ -94,7 +94,7 @@ pub fn publish(
     }
     // 3
     let today = Date::from_timestamp(turn.now);
-    let said: Option<PublishedRow> = turn.row(&Key::published(&record, &context.own.id))?;
+    let said: Option<PageRow> = turn.row(&Key::published(&record, &context.own.id))?;
     let on = on.or(said.map(|said| said.on)).unwrap_or(today);
     if on > today {
         let why = format!("{on} is ahead; say it on that day / 公示日期不得晚于今日");
@@ -110,7 +110,7 @@ pub fn publish(
     let index = match said.filter(|said| said.on == on && said.is_of(matter.since, matter.unmasked)) {
         Some(said) => said.index,
         None => {
-            let published = StatusFact::Published(Published { record, authority: matter.authority, on });
+            let published = StatusFact::Published(PageDay { record, authority: matter.authority, on });
             let signed = context.sign(turn.now, &published);
             turn.append(context, LogName::Status, Fact::Status(signed))?.0
         }
@@ -158,25 +158,17 @@ fn publishable(context: &Context, turn: &Turn<'_>, record: &RecordId) -> Result<
     }))
 }
 
-/// Keeps what a member says of its publication, if it is about an own record or said by this member; at the authority the end of
-/// publicity may follow from it. A day that was still ahead when it was said is nobody's.
-pub(crate) fn keep(
+/// Keeps that a member has published; at the authority the end of publicity may follow from it.
+pub(crate) fn said(
     context: &Context,
     turn: &mut Turn<'_>,
     author: &MemberId,
-    said: &Published,
+    said: &PageDay,
     told: Told,
 ) -> Result<(), Fault> {
-    let own = &context.own.id;
-    let ours = said.authority == *own || author == own;
-    if !ours || said.on > Date::from_timestamp(told.at) {
-        return Ok(());
-    }
-    let key = Key::published(&said.record, author);
-    let row = PublishedRow { index: told.index, at: told.at, on: said.on };
-    let row = turn.row::<PublishedRow>(&key)?.map_or(row, |before| before.merge(row));
-    turn.put(&key, &row);
-    if said.authority == *own
+    let kept = keep(context, turn, (author, said), told, Key::published)?;
+    if kept
+        && said.authority == context.own.id
         && let Some((_, sealed)) = newest(turn.view(), &said.record)?
     {
         timer::of_publicity(context, turn, &sealed.facts)?;
@@ -184,12 +176,33 @@ pub(crate) fn keep(
     Ok(())
 }
 
+/// Keeps what a member says of its page in the row of that kind, if it is about an own record or said by this member; whether it
+/// is. A day that was still ahead when it was said is nobody's.
+pub(super) fn keep(
+    context: &Context,
+    turn: &mut Turn<'_>,
+    (author, said): (&MemberId, &PageDay),
+    told: Told,
+    key: fn(&RecordId, &MemberId) -> Key,
+) -> Result<bool, Fault> {
+    let own = &context.own.id;
+    let ours = said.authority == *own || author == own;
+    if !ours || said.on > Date::from_timestamp(told.at) {
+        return Ok(false);
+    }
+    let key = key(&said.record, author);
+    let row = PageRow { index: told.index, at: told.at, on: said.on };
+    let row = turn.row::<PageRow>(&key)?.map_or(row, |before| before.merge(row));
+    turn.put(&key, &row);
+    Ok(true)
+}
+
 /// The day on which an own record was published first, as those say who may: this member, and whoever it was pushed to, from the
 /// day of that push on. Another recipient's word counts for nothing, nor does a day on which a publisher did not have it yet.
 pub fn published_on(context: &Context, view: &dyn View, record: &RecordId) -> Result<Option<Date>, Fault> {
     let push: Option<PushRow> = tables::row(view, &Key::push(record))?;
     let mut first: Option<Date> = None;
-    for (rest, row) in tables::rows::<PublishedRow>(view, &Key::published_of(record), usize::MAX)? {
+    for (rest, row) in tables::rows::<PageRow>(view, &Key::published_of(record), usize::MAX)? {
         let Some(author) = tables::key_text(&rest).and_then(MemberId::parse) else { continue };
         let had = || push.as_ref().and_then(|push| push.first_to(&author)).map(Date::from_timestamp);
         if author == context.own.id || had().is_some_and(|day| row.on >= day) {
@@ -213,36 +226,51 @@ pub(crate) fn known(
     Ok(facts)
 }
 
-/// Publications that are late, as one tick finds them: an operator is told of all at once.
+/// Pages that are late to be put up or taken down, as one tick finds them: an operator is told of all at once.
 #[derive(Default)]
-pub(crate) struct Late(BTreeMap<RecordId, Date>);
+pub(crate) struct Late {
+    publish: BTreeMap<RecordId, Date>,
+    take_down: BTreeMap<RecordId, Date>,
+}
 
 impl Late {
     /// Says it once.
     pub(crate) fn tell(self, turn: &mut Turn<'_>) {
-        let (count, Some((record, last))) = (self.0.len(), self.0.first_key_value()) else { return };
-        turn.effect(Effect::Alert(format!(
-            "late publications: {count}; record {record} was to be published by {last}, and nobody has said that it is; see `xinqiao record received --due` and `xinqiao record pushed` / {count}件处罚信息应公示而尚未确认公示，其中一件应于{last}前公示"
-        )));
+        if let (count, Some((record, last))) = (self.publish.len(), self.publish.first_key_value()) {
+            turn.effect(Effect::Alert(format!(
+                "late publications: {count}; record {record} was to be published by {last}, and nobody has said that it is; see `xinqiao record received --due` and `xinqiao record pushed` / {count}件处罚信息应公示而尚未确认公示，其中一件应于{last}前公示"
+            )));
+        }
+        if let (count, Some((record, last))) = (self.take_down.len(), self.take_down.first_key_value()) {
+            turn.effect(Effect::Alert(format!(
+                "late take-downs: {count}; record {record} was to be taken down by {last}, and nobody has said that it is; see `xinqiao record received --due` and `xinqiao record pushed`, and say it with `xinqiao record take-down` / {count}件信息应停止公示而尚未确认，其中一件应于{last}前停止公示"
+            )));
+        }
     }
 }
 
-/// Looks whether a publication is late, of an own record in its own province or of one received. The last day is counted again:
-/// it may have been provisional, or be another one since.
+/// Looks whether an own record in its own province, or one received, is late to be published, or by the other work to be taken
+/// down. The last day is counted again: it may have been provisional, or be another one since.
 pub(crate) fn due(
     context: &Context,
     turn: &mut Turn<'_>,
     record: &RecordId,
+    work: &Work,
     late: &mut Late,
 ) -> Result<(), Fault> {
-    let copy = super::copy::copies(context, turn.view(), Some(*record))?;
+    let (down, late) = match work {
+        Work::TakeDown(_) => (true, &mut late.take_down),
+        _ => (false, &mut late.publish),
+    };
+    let copies = super::copy::copies(context, turn.view(), Some(*record))?;
     let own = super::pushes(context, turn.view(), Some(*record))?;
-    let waits = copy.iter().map(|c| c.due).chain(own.iter().filter(|p| !p.pushed).map(|p| p.due));
-    for due in waits.flatten() {
+    let copies = copies.iter().filter(|copy| copy.is_publishable() != down).map(|copy| copy.due);
+    let own = own.iter().filter(|line| line.is_to_be_taken_down() == down && (down || !line.pushed));
+    for due in copies.chain(own.map(|line| line.due)).flatten() {
         if turn.now < due.passed_at() {
-            turn.put(&Key::due(due.passed_at(), &Work::Publish(*record)), &());
+            turn.put(&Key::due(due.passed_at(), work), &());
         } else {
-            late.0.insert(*record, due.date);
+            late.insert(*record, due.date);
         }
     }
     Ok(())

@@ -29,7 +29,7 @@ pub struct PushLine {
     /// When it was pushed, or taken in.
     #[n(3)]
     pub since: Timestamp,
-    /// Last day of what is left to be done: the push, or the publication here.
+    /// Last day of what is left to be done here: the push, the publication, or taking it down.
     #[n(4)]
     pub due: Option<Deadline>,
     /// Whether it is pushed to another member.
@@ -53,6 +53,34 @@ pub struct PushLine {
     /// Why the receiver did not take it, when it was sent last.
     #[n(11)]
     pub refused: Option<String>,
+    /// Who has said that it published it, and whether it is there still.
+    #[n(12)]
+    pub pages: Vec<PageLine>,
+}
+
+impl PushLine {
+    /// Whether its last day is one for taking it down: of what may not be disclosed nothing else is left to be done.
+    pub fn is_to_be_taken_down(&self) -> bool {
+        !self.status.disclosable()
+    }
+}
+
+/// A member's page about a record, as it has said itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PageLine {
+    /// The member.
+    #[n(0)]
+    pub member: MemberId,
+    /// The day on which it published.
+    #[n(1)]
+    pub published: Date,
+    /// The day on which it took that down.
+    #[n(2)]
+    pub down: Option<Date>,
+    /// Last day for taking it down, while it is to be taken down, is not, and the member is known to know.
+    #[n(3)]
+    pub due: Option<Deadline>,
 }
 
 /// A record received to be published.
@@ -68,7 +96,7 @@ pub struct CopyLine {
     /// When this version came.
     #[n(2)]
     pub since: Timestamp,
-    /// Last day for its publication, while it is to be published and is not.
+    /// Last day of what is left to be done: its publication, or taking down what was published.
     #[n(3)]
     pub due: Option<Deadline>,
     /// Its standing, as its authority's log says now.
@@ -95,4 +123,18 @@ pub struct CopyLine {
     /// Its authority has corrected the record, and the new version has not come: this one is not to be published.
     #[n(11)]
     pub corrected: bool,
+    /// The day on which this member took down what it had published, as it has said, unless it has published it again since.
+    #[n(12)]
+    pub down: Option<Date>,
+    /// Time of the newest entry of its authority's status log that is here: the standing is as of then, or later where nothing
+    /// was written since. Absent while this member has no copy of the log.
+    #[n(13)]
+    pub as_of: Option<Timestamp>,
+}
+
+impl CopyLine {
+    /// Whether it may be published: by its standing, and no newer version is on its way.
+    pub fn is_publishable(&self) -> bool {
+        self.status.disclosable() && !self.corrected
+    }
 }

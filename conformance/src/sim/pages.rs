@@ -1,0 +1,133 @@
+//! What receivers do with the pages that they make of pushed records (公示), and what must hold of what they say.
+
+use credit::{
+    entry::{Changed, Fact, PageDay, StatusFact},
+    status::Change,
+};
+use exchange::{
+    logs::LogName,
+    member::{Input, Phase},
+    push::copy,
+};
+
+use super::{Broken, Check, Sim, checker::Checker, settle::broken, workload::Operation};
+
+impl Sim {
+    /// Receivers say that they have published what they have received and may publish, and have taken down what they may not.
+    pub(super) fn publish(&mut self, at: usize) -> Result<(), Broken> {
+        let node = &self.nodes[at];
+        let copies = copy::copies(&node.context, &node.disk, None).unwrap_or_default();
+        for copy in copies.into_iter().filter(|copy| copy.due.is_some()) {
+            let (record, on) = (copy.record, None);
+            let input = match copy.is_publishable() {
+                true => Input::Publish { record, on },
+                false => Input::TakeDown { record, on },
+            };
+            self.operator(at, Operation::Done, input)?;
+        }
+        Ok(())
+    }
+
+    /// (d) No receiver shows as publishable what it has verified as ended or hidden, nor keeps the values of what had ended
+    /// before they came.
+    pub(super) fn publishable(&self, at: usize) -> Result<(), Broken> {
+        let node = &self.nodes[at];
+        // One that comes back from an older copy shows nothing before it has caught up, and a disk that fails tells nothing.
+        if node.member.as_ref().is_none_or(|member| *member.phase() != Phase::Ready) {
+            return Ok(());
+        }
+        let Ok(copies) = copy::copies(&node.context, &node.disk, None) else { return Ok(()) };
+        copies
+            .iter()
+            .filter(|copy| copy.status.disclosable())
+            .try_for_each(|copy| self.checker.publishable(at, &copy.from, &copy.record))
+    }
+
+    /// Whatever `origin` has said of a page its record's authority has acknowledged, once.
+    pub(super) fn pages_told(&mut self, origin: usize) -> Result<(), Broken> {
+        let id = &self.nodes[origin].id;
+        let mut down = 0;
+        for (index, fact) in self.checker.statements(origin).enumerate() {
+            let (StatusFact::Published(said) | StatusFact::TakenDown(said)) = fact else { continue };
+            down += u64::from(matches!(fact, StatusFact::TakenDown(_)));
+            let Some(to) = self.position(&said.authority).filter(|to| *to != origin) else { continue };
+            let acknowledged = self.checker.acknowledged(to, id);
+            let times = acknowledged.iter().filter(|(event, _)| *event == index as u64).count();
+            if times != 1 {
+                let what = format!(
+                    "`{}` acknowledged {times} times what `{id}` has said of its page in entry {index}",
+                    said.authority
+                );
+                return Err(broken(what));
+            }
+        }
+        self.figures.taken_down += down;
+        Ok(())
+    }
+}
+
+impl Checker {
+    /// (d) What member `at` has said of taking down since entry `from` of its status log: it had published that, may not
+    /// publish it any more by what it had verified, and does not say the same twice.
+    pub(super) fn taken_down(&self, at: usize, from: usize) -> Result<(), Broken> {
+        // Who was shown which history of a liar this checker does not know.
+        if self.twin {
+            return Ok(());
+        }
+        for (index, fact) in self.statements(at).enumerate().skip(from) {
+            let StatusFact::TakenDown(said) = fact else { continue };
+            let broken = |what: &str| {
+                let what = format!("`{}` takes down `{}`, {what}", self.members[at].0, said.record);
+                Err(Broken::new(Check::Disclosure, what))
+            };
+            let before = self.statements(at).take(index).filter_map(|fact| match fact {
+                StatusFact::Published(page) if page.record == said.record => Some((true, page.on)),
+                StatusFact::TakenDown(page) if page.record == said.record => Some((false, page.on)),
+                _ => None,
+            });
+            let pages: Vec<_> = before.collect();
+            if !pages.iter().any(|(published, _)| *published) {
+                return broken("which it has not published");
+            }
+            if pages.last() == Some(&(false, said.on)) {
+                return broken("and has said so already");
+            }
+            let damaged =
+                self.damaged.is_some_and(|(by, of)| by == at && self.members[of].0 == said.authority);
+            let status = self.status_seen(at, &said.authority, &said.record, index);
+            if status.disclosable() && !damaged && !self.outdated(at, said, index) {
+                return broken(&format!("which it knows to be {}", status.as_str()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the version that member `at` held when it wrote entry `index` had been corrected, as it knew. What came in the
+    /// very step of that entry may have come before it or after it.
+    fn outdated(&self, at: usize, said: &PageDay, index: usize) -> bool {
+        let Some(then) = self.log(at, LogName::Status).get(index).map(|entry| entry.at) else { return false };
+        let taken = self.log(at, LogName::Access).iter().filter_map(|entry| match &entry.fact {
+            Fact::Taken(taken) if taken.record == said.record => Some((entry.at, taken.told)),
+            _ => None,
+        });
+        let (before, with): (Vec<_>, Vec<_>) =
+            taken.filter(|(at, _)| *at <= then).partition(|(at, _)| *at < then);
+        let versions = before.last().into_iter().chain(&with).map(|(_, told)| *told);
+        let Some(oldest) = versions.min() else { return false };
+        let Some(origin) = self.members.iter().position(|(id, _)| *id == said.authority) else {
+            return false;
+        };
+        let corrects = |entry: u64| {
+            matches!(
+                self.statements(origin).nth(entry as usize),
+                Some(StatusFact::Changed(Changed { record, change: Change::Correct, .. })) if *record == said.record
+            )
+        };
+        self.statements(at).take(index).any(|fact| match fact {
+            StatusFact::Acknowledged(ack) if ack.origin == said.authority => {
+                ack.index >= oldest && corrects(ack.index)
+            }
+            _ => false,
+        })
+    }
+}
