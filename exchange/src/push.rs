@@ -560,7 +560,7 @@ pub struct Overdue {
 pub fn overdue(context: &Context, view: &dyn View, today: Date) -> Result<Overdue, Fault> {
     let late = |due: Option<Deadline>| due.is_some_and(|due| due.date < today);
     let mut overdue = Overdue::default();
-    for line in self::pushes(context, view, None)?.iter().filter(|line| late(line.due)) {
+    for line in pushes(context, view, None)?.iter().filter(|line| late(line.due)) {
         *match (line.is_to_be_taken_down(), line.pushed) {
             (true, _) => &mut overdue.take_downs,
             (false, true) => &mut overdue.pushes,
