@@ -1,5 +1,7 @@
 //! What receivers do with the pages that they make of pushed records (公示), and what must hold of what they say.
 
+use std::collections::BTreeMap;
+
 use credit::{
     entry::{Changed, Fact, PageDay, StatusFact},
     status::Change,
@@ -10,7 +12,12 @@ use exchange::{
     push::copy,
 };
 
-use super::{Broken, Check, Sim, checker::Checker, settle::broken, workload::Operation};
+use super::{
+    Broken, Check, Sim,
+    checker::Checker,
+    settle::{ASKING_MS, broken},
+    workload::Operation,
+};
 
 impl Sim {
     /// Receivers say that they have published what they have received and may publish, and have taken down what they may not.
@@ -43,13 +50,29 @@ impl Sim {
             .try_for_each(|copy| self.checker.publishable(at, &copy.from, &copy.record))
     }
 
-    /// Whatever `origin` has said of a page its record's authority has acknowledged, once.
+    /// Everybody looks once more at what was received.
+    pub(super) fn last_pages(&mut self) -> Result<(), Broken> {
+        for at in 0..self.config.regions {
+            self.publish(at)?;
+        }
+        self.until(self.now + ASKING_MS, |_| false)?;
+        self.rest()
+    }
+
+    /// Whatever `origin` has said of a page its record's authority has acknowledged, once; and none is there whose record may not
+    /// be published.
     pub(super) fn pages_told(&mut self, origin: usize) -> Result<(), Broken> {
         let id = &self.nodes[origin].id;
-        let mut down = 0;
+        let (mut down, mut there) = (0, BTreeMap::new());
         for (index, fact) in self.checker.statements(origin).enumerate() {
             let (StatusFact::Published(said) | StatusFact::TakenDown(said)) = fact else { continue };
-            down += u64::from(matches!(fact, StatusFact::TakenDown(_)));
+            match fact {
+                StatusFact::Published(_) => drop(there.insert(said.record, &said.authority)),
+                _ => {
+                    there.remove(&said.record);
+                    down += 1;
+                }
+            }
             let Some(to) = self.position(&said.authority).filter(|to| *to != origin) else { continue };
             let acknowledged = self.checker.acknowledged(to, id);
             let times = acknowledged.iter().filter(|(event, _)| *event == index as u64).count();
@@ -58,6 +81,13 @@ impl Sim {
                     "`{}` acknowledged {times} times what `{id}` has said of its page in entry {index}",
                     said.authority
                 );
+                return Err(broken(what));
+            }
+        }
+        for (record, authority) in there {
+            let standings = self.position(authority).map(|at| self.checker.standings(at)).unwrap_or_default();
+            if let Some(status) = standings.get(&record).filter(|status| !status.disclosable()) {
+                let what = format!("`{id}` has a page about `{record}`, which is {}", status.as_str());
                 return Err(broken(what));
             }
         }

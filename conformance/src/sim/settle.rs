@@ -23,7 +23,7 @@ use ledger::{log, store::Space, tree::LeafIndex};
 use super::{Broken, Check, QUIET_MS_MAX, Sim, disk::Disk, federation::Node, mutant::Mutant};
 
 /// Virtual time that the last questions get.
-const ASKING_MS: u64 = 5_000;
+pub(super) const ASKING_MS: u64 = 5_000;
 /// Virtual time after which an entry is in every copy, where nothing is lost.
 const PULLED_MS: u64 = SYNC_INTERVAL_MS + 1_000;
 
@@ -41,6 +41,7 @@ impl Sim {
             self.absence()?;
         }
         self.rest()?;
+        self.last_pages()?;
         if self.config.mutant == Some(Mutant::ForgetStandings) {
             self.forget_standings()?;
         }
