@@ -56,7 +56,7 @@ fn two_regions_with_outlet_and_bank_hold_every_check() {
     assert!(sum(|f| f.mended) > 50, "they are mended");
     assert!(sum(|f| f.overdue) > 10, "recipients are late");
     assert!(sum(|f| f.pushed) > 20, "decisions are pushed");
-    assert!(sum(|f| f.taken_down) > 2, "what has ended is taken down");
+    assert!(sum(|f| f.taken_down) > 10, "what has ended is taken down");
     assert!(sum(|f| f.bans) > 2, "false material bars subjects");
     assert!(sum(|f| f.withdrawn) > 5, "subjects lose their keys");
     assert!(sum(|f| f.own_grants) > 4, "subjects' own grants open records");

@@ -9,13 +9,15 @@ use credit::{
 use exchange::{
     logs::LogName,
     member::{Input, Phase},
-    push::copy,
+    push::{self, copy},
+    wire::PushLine,
 };
 
 use super::{
     Broken, Check, Sim,
     checker::Checker,
     settle::{ASKING_MS, broken},
+    shell::fault,
     workload::Operation,
 };
 
@@ -50,10 +52,32 @@ impl Sim {
             .try_for_each(|copy| self.checker.publishable(at, &copy.from, &copy.record))
     }
 
-    /// Everybody looks once more at what was received.
+    /// Receivers look at what there is to be done; then each authority ends a record that somebody has published, and they look
+    /// once more.
     pub(super) fn last_pages(&mut self) -> Result<(), Broken> {
+        self.all_publish()?;
+        for at in 0..self.config.regions {
+            let node = &self.nodes[at];
+            let lines = push::pushes(&node.context, &node.disk, None).map_err(fault)?;
+            let there = |line: &&PushLine| line.status.disclosable() && !line.pages.is_empty();
+            let Some(line) = lines.iter().find(there) else { continue };
+            let (record, reason) = (line.record, "art. 12".to_owned());
+            let input = Input::ChangeStanding { record, change: Change::Expire, reason, paper: None };
+            self.operator(at, Operation::Done, input)?;
+        }
+        self.until(self.now + ASKING_MS, |_| false)?;
+        self.rest()?;
+        self.all_publish()
+    }
+
+    /// Also what may be published somebody tries to take down.
+    fn all_publish(&mut self) -> Result<(), Broken> {
         for at in 0..self.config.regions {
             self.publish(at)?;
+            let node = &self.nodes[at];
+            for copy in copy::copies(&node.context, &node.disk, None).map_err(fault)? {
+                self.operator(at, Operation::Done, Input::TakeDown { record: copy.record, on: None })?;
+            }
         }
         self.until(self.now + ASKING_MS, |_| false)?;
         self.rest()
