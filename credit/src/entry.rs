@@ -315,14 +315,6 @@ impl StatusFact {
         }
     }
 
-    /// What it says of its author's page about a record, put up or taken down; `None` for every other statement.
-    pub fn page(&self) -> Option<&PageDay> {
-        match self {
-            Self::Published(said) | Self::TakenDown(said) => Some(said),
-            _ => None,
-        }
-    }
-
     /// The grant it is about, or of a withdrawn key that key, and what it tells of it; `None` for every other statement.
     pub fn grant(&self) -> Option<(&Digest, GrantNews)> {
         match self {

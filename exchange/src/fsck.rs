@@ -51,9 +51,10 @@ use crate::{
     receipt::Receipt,
     reconcile::FindingRow,
     refusal::{Fault, Halt},
+    submit::IntakeRow,
     tables::{
-        self, DeliveryRow, ErasureRow, HandledRow, IntakeRow, Key, OutcomeRow, QuestionRow, RecordRow, Table,
-        Told, UsedUpRow, Work, decode,
+        self, DeliveryRow, ErasureRow, HandledRow, Key, OutcomeRow, QuestionRow, RecordRow, Table, Told,
+        UsedUpRow, Work, decode,
     },
     turn::{Kept, Turn},
     wire::SubmitReport,

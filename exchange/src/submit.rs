@@ -13,6 +13,7 @@ use crypto::{
     pseudonym::{SubjectPseudonym, SubjectTag, subject_access_key},
     secret::Secret,
 };
+use minicbor::{Decode, Encode};
 
 use crate::{
     check,
@@ -24,7 +25,7 @@ use crate::{
     recognise,
     refusal::{Code, Fault, Halt},
     step::{Reply, Token},
-    tables::{self, IntakeRow, Key, RecipientRow, RecordRow},
+    tables::{self, Key, RecipientRow, RecordRow},
     timer,
     turn::Turn,
     wire::{ROW_REASONS_MAX, Response, RowReason, SubmitReport},
@@ -134,6 +135,24 @@ impl SealedRow {
     pub fn published_at(self, place: Option<Place>) -> Self {
         Self { place: place.map(Box::new), ..self }
     }
+}
+
+/// How far a file is taken in: with it an interrupted file goes on at the row where it stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct IntakeRow {
+    /// Size of the `records` log before the file: a record at or after it stands in this file.
+    #[n(0)]
+    pub since: u64,
+    /// Rows of the file accounted for.
+    #[n(1)]
+    pub rows: u64,
+    /// The report so far.
+    #[n(2)]
+    pub report: SubmitReport,
+    /// Digest of those rows: only a file that begins with them goes on after them.
+    #[n(3)]
+    pub prefix: Option<Digest>,
 }
 
 /// Registers a department; again is no error.

@@ -170,7 +170,7 @@ impl Key {
     pub fn file(source: &str, item: &ItemId, digest: &Digest) -> Self {
         key(Table::File, &[&text(source), &text(item.as_str()), &digest.0])
     }
-    /// A file that is being taken in: [`IntakeRow`].
+    /// A file that is being taken in: [`crate::submit::IntakeRow`].
     pub fn intake(source: &str, item: &ItemId, digest: &Digest) -> Self {
         key(Table::Intake, &[&text(source), &text(item.as_str()), &digest.0])
     }
@@ -492,24 +492,6 @@ pub fn payload(view: &dyn View, slot: Slot) -> Result<Option<SealedRecord>, Faul
     let bytes = view.get(Space::Payload, &key)?;
     let damaged = |e| Fault(format!("payload of slot {} is damaged: {e}", slot.0));
     bytes.map(|bytes| codec::from_slice(&bytes).map_err(damaged)).transpose()
-}
-
-/// How far a file is taken in: with it an interrupted file goes on at the row where it stopped.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct IntakeRow {
-    /// Size of the `records` log before the file: a record at or after it stands in this file.
-    #[n(0)]
-    pub since: u64,
-    /// Rows of the file accounted for.
-    #[n(1)]
-    pub rows: u64,
-    /// The report so far.
-    #[n(2)]
-    pub report: crate::wire::SubmitReport,
-    /// Digest of those rows: only a file that begins with them goes on after them.
-    #[n(3)]
-    pub prefix: Option<Digest>,
 }
 
 /// What was decided about a question, kept so that a retry gets the same answer and no second entry.

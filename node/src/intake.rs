@@ -30,8 +30,8 @@ use exchange::{
     logs::LogName,
     member::Input,
     refusal::{Code, Fault, Refusal},
-    submit::{RunRows, SealedRow, Submission},
-    tables::{self, IntakeRow, Key},
+    submit::{IntakeRow, RunRows, SealedRow, Submission},
+    tables::{self, Key},
     wire::{Response, SubmitReport},
 };
 use ledger::log;

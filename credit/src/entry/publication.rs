@@ -3,6 +3,7 @@
 use crypto::{Digest, pseudonym::SubjectLink};
 use minicbor::{Decode, Encode};
 
+use super::StatusFact;
 use crate::{
     id::{FieldId, MemberId, RecordId},
     repair::Deadline,
@@ -81,4 +82,14 @@ pub struct PageDay {
     /// The day, in Asia/Shanghai.
     #[n(2)]
     pub on: Date,
+}
+
+impl StatusFact {
+    /// What it says of its author's page about a record, put up or taken down; `None` for every other statement.
+    pub fn page(&self) -> Option<&PageDay> {
+        match self {
+            Self::Published(said) | Self::TakenDown(said) => Some(said),
+            _ => None,
+        }
+    }
 }
