@@ -16,7 +16,10 @@ use exchange::{
     wire::{Operation, Request, Response, from_frame, to_frame},
 };
 pub use quinn::Connection;
-use quinn::{ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, VarInt, crypto::HmacKey};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, VarInt, crypto::HmacKey,
+    udp::UdpSocketState,
+};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::{
@@ -40,6 +43,9 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 const STREAM_WINDOW: u32 = 512 * 1024;
 /// Bytes of all streams of a connection that arrive before they are read, and that leave before they are acknowledged.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes that the system keeps for a socket in each direction. What finds no room is lost, and is sent again tens of milliseconds
+/// later: with Linux's own 208 KiB a busy machine loses some of a hundred answers that come at once.
+const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 /// A connection without traffic is kept open for peers that push now and then.
 const IDLE: Duration = Duration::from_secs(30);
 /// Sent into quiet connections, so that a dead peer is known before it is needed.
@@ -81,7 +87,7 @@ pub fn listen(address: &str, seed: &Secret) -> Result<Endpoint, Problem> {
     config.cid_generator(|| Box::new(RandomIds));
     let at = resolve(address)?;
     let runtime = Arc::new(quinn::TokioRuntime);
-    let opened = UdpSocket::bind(at).and_then(|socket| Endpoint::new(config, Some(server), socket, runtime));
+    let opened = bound(at).and_then(|socket| Endpoint::new(config, Some(server), socket, runtime));
     opened.map_err(|e| {
         Problem::new(
             format!("cannot listen on {address}: {e}"),
@@ -133,8 +139,21 @@ impl ConnectionIdGenerator for RandomIds {
 
 /// An endpoint that only calls.
 pub fn caller() -> Result<Endpoint, Problem> {
-    Endpoint::client(SocketAddr::from(([0, 0, 0, 0], 0)))
+    bound(SocketAddr::from(([0, 0, 0, 0], 0)))
+        .and_then(|socket| {
+            Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
+        })
         .map_err(|e| Problem::fault(format!("no UDP socket: {e}")))
+}
+
+/// A socket with room for what comes while this process is busy.
+fn bound(at: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(at)?;
+    let state = UdpSocketState::new((&socket).into())?;
+    // A system that gives less, or nothing, has said what it gives; the socket works with that, too.
+    let _ = state.set_recv_buffer_size((&socket).into(), SOCKET_BYTES);
+    let _ = state.set_send_buffer_size((&socket).into(), SOCKET_BYTES);
+    Ok(socket)
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, Problem> {
