@@ -18,7 +18,7 @@ use exchange::{
     wire::Response,
 };
 use ledger::store::Store;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::{
     clock,
@@ -108,6 +108,8 @@ enum Job {
 pub struct Core {
     shared: Arc<Shared>,
     jobs: mpsc::Sender<Job>,
+    /// Places for questions whose checks are being judged, one for each core.
+    judging: Arc<Semaphore>,
 }
 
 /// The writer's word about an input that was handed in, once there is one.
@@ -131,7 +133,8 @@ impl Core {
         outgoing: mpsc::UnboundedSender<Outgoing>,
     ) -> std::io::Result<(Self, std::thread::JoinHandle<Result<(), Fault>>)> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let core = Self { shared: shared.clone(), jobs };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let core = Self { shared: shared.clone(), jobs, judging: Arc::new(Semaphore::new(cores)) };
         let writer = Writer { shared, member, outgoing, waiting: BTreeMap::new(), next: 0 };
         let thread = std::thread::Builder::new().name("writer".into()).spawn(|| writer.run(queue))?;
         Ok((core, thread))
@@ -161,7 +164,8 @@ impl Core {
     async fn answered(&self, mut answer: oneshot::Receiver<Reply>) -> Response {
         loop {
             match answer.await {
-                Ok(Reply::Judge(judging)) => match self.judged(*judging).await {
+                // Boxed: thousands of streams may wait here, and few of them for this.
+                Ok(Reply::Judge(judging)) => match Box::pin(self.judged(judging)).await {
                     Ok(input) => {
                         let (reply, again) = oneshot::channel();
                         answer = again;
@@ -176,9 +180,10 @@ impl Core {
     }
 
     /// The question with what came out of its checks, which may look at many records: on a thread of its own.
-    async fn judged(&self, judging: Judging) -> Result<Input, Refusal> {
+    async fn judged(&self, judging: Box<Judging>) -> Result<Input, Refusal> {
         let shared = self.shared.clone();
-        match tokio::task::spawn_blocking(move || seal::judge(&shared, judging)).await {
+        let _place = self.judging.acquire().await;
+        match tokio::task::spawn_blocking(move || seal::judge(&shared, *judging)).await {
             Ok(Ok(judged)) => judged,
             Ok(Err(fault)) => Err(broken(&fault)),
             Err(panic) => Err(broken(&Fault(panic.to_string()))),
