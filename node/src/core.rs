@@ -32,6 +32,9 @@ pub const QUEUE_MAX: usize = 4_096;
 /// Inputs in one step: bounds the size of a batch and the time a caller waits for its neighbours.
 const STEP_INPUTS_MAX: usize = 256;
 
+/// Records of an answer that is sealed by the task that waits for it: they may have to come from the disk.
+const IN_PLACE_MAX: usize = 4;
+
 /// What tasks share with the writer: everything but the member itself.
 pub struct Shared {
     /// Who we are and under which rules; replaced as a whole by a successor registry.
@@ -159,8 +162,7 @@ impl Core {
     /// Waits for what is decided and durable, and completes it.
     ///
     /// Here, in the task that waits for it: proofs and seals are arithmetic of some ten microseconds a record over what is
-    /// mostly in memory, and handing them to another thread costs as much again. As many are made at once as the runtime has
-    /// threads.
+    /// mostly in memory, and handing them to another thread costs as much again. Only what has many records is.
     async fn answered(&self, mut answer: oneshot::Receiver<Reply>) -> Response {
         loop {
             match answer.await {
@@ -173,6 +175,13 @@ impl Core {
                     }
                     Err(refusal) => return Response::Refused(refusal),
                 },
+                Ok(Reply::Answer(plan)) if plan.records.len() > IN_PLACE_MAX => {
+                    let shared = self.shared.clone();
+                    let complete = move || completed(&shared, Reply::Answer(plan));
+                    let response = tokio::task::spawn_blocking(complete).await;
+                    return response
+                        .unwrap_or_else(|panic| Response::Refused(broken(&Fault(panic.to_string()))));
+                }
                 Ok(reply) => return completed(&self.shared, reply),
                 Err(_) => return Response::Refused(Refusal::new(Code::Busy, "the node is stopping")),
             }

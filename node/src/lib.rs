@@ -42,6 +42,7 @@ pub mod serve;
 pub mod store;
 pub mod tally;
 pub mod tls;
+pub mod torn;
 pub mod wal;
 
 use exchange::refusal::Refusal;

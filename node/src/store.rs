@@ -29,10 +29,11 @@ use fjall::{
 use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
 
 use crate::{
-    Problem,
+    Problem, clock,
     keys::sync_dir,
     manifest,
     tally::Tally,
+    torn,
     wal::{Link, Wal},
 };
 
@@ -84,8 +85,9 @@ struct Applied {
 struct FailStop;
 
 /// How the engine tells of a journal that was not written or not flushed. Also of a flush of its own: the disk tells of each
-/// failure once, and the next flush of the same file would seem to succeed.
-const FATAL: [&str; 4] = ["persist failed", "flush failed", "Failed to flush", "Failed to fsync"];
+/// failure once, and the next flush of the same file would seem to succeed. And of its thread that has ended, without which a
+/// write may wait for ever.
+const FATAL: [&str; 5] = ["persist failed", "flush failed", "Failed to flush", "Failed to fsync", "Worker #"];
 
 impl log::Log for FailStop {
     fn enabled(&self, about: &log::Metadata<'_>) -> bool {
@@ -220,11 +222,6 @@ impl DiskStore {
             log::set_max_level(log::LevelFilter::Error);
         }
         clear_unfinished(dir).and_then(|()| manifest::check(dir)).map_err(|e| engine(e.into()))?;
-        let builder = Database::builder(dir)
-            .cache_size(CACHE_BYTES)
-            .worker_threads(WORKERS)
-            .max_journaling_size(JOURNAL_BYTES)
-            .journal_compression(CompressionType::None);
         // Hashes and ciphertext do not compress.
         let options = |name: &str| {
             let plain = KeyspaceCreateOptions::default()
@@ -234,12 +231,28 @@ impl DiskStore {
             let bulk = [Space::Payload, Space::Entry].iter().any(|space| space.name() == name);
             if bulk { plain.data_block_size_policy(BlockSizePolicy::all(BULK_BLOCK_BYTES)) } else { plain }
         };
-        // Some damage the engine meets with an assertion instead of an error. It has nothing of ours in its hands then.
-        let database = catch_unwind(AssertUnwindSafe(|| builder.open()));
-        let database = database.map_err(|_| OpenError::Engine {
-            dir: dir.to_owned(),
-            why: "the engine stumbled over what it has read".to_owned(),
-        })?;
+        let start = || {
+            let builder = Database::builder(dir)
+                .cache_size(CACHE_BYTES)
+                .worker_threads(WORKERS)
+                .max_journaling_size(JOURNAL_BYTES)
+                .journal_compression(CompressionType::None);
+            // Some damage the engine meets with an assertion instead of an error. It has nothing of ours in its hands then.
+            let started = catch_unwind(AssertUnwindSafe(|| builder.open()));
+            started.unwrap_or(Err(fjall::Error::Unrecoverable))
+        };
+        let disk = |e: io::Error| OpenError::Disk { dir: Wal::path(dir), why: e.to_string() };
+        let kept = Wal::read(dir).map_err(disk)?;
+        let database = match start() {
+            // As a power failure may leave it; what comes after the cut is in the file beside the store.
+            Err(fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable)
+                if kept.last().is_some_and(|last| last.count >= acknowledged)
+                    && torn::cut(dir).map_err(|e| engine(e.into()))? =>
+            {
+                start()
+            }
+            started => started,
+        };
         let database = database.map_err(engine)?;
         let open = |name: &str| {
             // The engine removes a keyspace that it takes for unfinished, and would make it again, empty.
@@ -255,25 +268,27 @@ impl DiskStore {
         let keyspaces = Keyspaces([open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?]);
         let count = open(COUNT)?;
         let stored = database.snapshot().get(&count, COUNT).map_err(engine)?;
-        let (known, link) = match stored {
-            None => (0, Link::default()),
+        let known = match stored {
+            None => (0, None),
             Some(bytes) => last_applied(&bytes).ok_or_else(|| OpenError::Engine {
                 dir: dir.to_owned(),
                 why: "the number of batches is damaged".to_owned(),
             })?,
         };
-        let disk = |e: io::Error| OpenError::Disk { dir: Wal::path(dir), why: e.to_string() };
-        let (wal, kept) = Wal::open(dir).map_err(disk)?;
-        let (mut has, mut link) = (known, link);
+        let into = (&database, &keyspaces, &count);
+        let (known, mut link, kept) = match known {
+            (known, Some(link)) => (known, link, kept),
+            // A new store, or one of an earlier build: nothing continues it, and nothing continues another as it.
+            (known, None) => {
+                let link = clock::random();
+                commit(into, &Batch::default(), (known, &link), PersistMode::SyncAll).map_err(engine)?;
+                (known, link, Vec::new())
+            }
+        };
+        let mut has = known;
         for kept in kept {
             if kept.count == has + 1 && kept.before == link {
-                commit(
-                    (&database, &keyspaces, &count),
-                    &kept.batch,
-                    (kept.count, &kept.link),
-                    PersistMode::Buffer,
-                )
-                .map_err(engine)?;
+                commit(into, &kept.batch, (kept.count, &kept.link), PersistMode::Buffer).map_err(engine)?;
                 (has, link) = (kept.count, kept.link);
             }
         }
@@ -283,6 +298,8 @@ impl DiskStore {
         if has < acknowledged {
             return Err(older(has));
         }
+        let wal = Wal::open(dir).map_err(disk)?;
+        torn::forget(dir).map_err(|e| engine(e.into()))?;
         // The engine flushes everything in a keyspace's directory, and not the name of that directory itself.
         sync_dir(&dir.join("keyspaces")).map_err(|e| engine(e.into()))?;
         // Flushes the name of `dir` too, which lies in the same directory.
@@ -355,9 +372,9 @@ fn commit(
 }
 
 /// Number and link of the last batch; a store of an earlier build has no link.
-fn last_applied(mut bytes: &[u8]) -> Option<(u64, Link)> {
+fn last_applied(mut bytes: &[u8]) -> Option<(u64, Option<Link>)> {
     let count = u64::from_be_bytes(bytes.split_off(..8)?.try_into().ok()?);
-    let link = if bytes.is_empty() { Link::default() } else { bytes.try_into().ok()? };
+    let link = if bytes.is_empty() { None } else { Some(bytes.try_into().ok()?) };
     Some((count, link))
 }
 
@@ -680,17 +697,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = inside(&dir);
         let store = DiskStore::open(&data).unwrap();
+        let journal = data.join("0.jnl");
+        // It is made 64 MiB long, and is not copied for every byte.
+        let used = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        let flushed = used(&fs::read(&journal).unwrap());
         for value in [b"1", b"2", b"3"] {
             let mut batch = put(value);
             batch.put(Space::Head, b"newest", value);
+            batch.put(Space::Payload, b"long", [value[0]; 700]);
             store.apply(&batch).unwrap();
         }
         drop(store);
-        let journal = data.join("0.jnl");
         let honest = fs::read(&journal).unwrap();
-        // It is made 64 MiB long, and is not copied for every byte.
         fs::remove_file(&journal).unwrap();
-        let used = honest.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        let used = used(&honest);
         let open = |bytes: &[u8], wal: bool| {
             // In memory where that is offered: nothing here waits for a disk to see what it would lose.
             let memory = Path::new("/dev/shm");
@@ -706,25 +726,35 @@ mod tests {
                 // What the checksums do not cover (a sequence number) may change, and then nothing may follow from it.
                 assert_eq!(store.get(Space::Head, b"newest"), Ok(Some(b"3".to_vec())));
                 assert_eq!(store.scan(Space::Row, b"", None, 9).map(|rows| rows.len()), Ok(3));
+                let left = fs::read_dir(inside(&work)).unwrap().map(|e| e.unwrap().path());
+                assert!(
+                    left.filter_map(|path| path.extension().map(ToOwned::to_owned)).all(|kind| kind == "jnl")
+                );
             })
         };
         open(&honest, false).unwrap();
         let mut silent = 0;
-        for at in (0..used).step_by(3) {
+        for at in (0..used).step_by(11) {
             let mut bytes = honest.clone();
             bytes[at] ^= 1;
             match open(&bytes, false) {
-                Err(OpenError::Older { .. }) => {
-                    silent += 1;
-                    // What was written down last is not lost with the journal.
-                    open(&bytes, true).unwrap();
-                }
+                Err(OpenError::Older { .. }) => silent += 1,
                 Err(OpenError::Engine { .. }) | Ok(()) => {}
                 Err(e) => panic!("byte {at} of {used}: {e}"),
             }
         }
         // Without the tally these would have been losses without a word.
         assert!(silent > 0);
+        // What was not flushed may be there in part after a power failure: it was written down beside the store.
+        for at in (flushed..used).step_by(61) {
+            let mut flipped = honest.clone();
+            flipped[at] ^= 1;
+            open(&flipped, true).unwrap_or_else(|e| panic!("byte {at} of {used}: {e}"));
+            let mut holed = honest.clone();
+            let hole = at..used.min(at + 1 + at % 900);
+            holed[hole.clone()].fill(0);
+            open(&holed, true).unwrap_or_else(|e| panic!("{hole:?} of {used}: {e}"));
+        }
     }
 
     #[test]

@@ -86,25 +86,36 @@ impl Wal {
         dir.with_extension("wal")
     }
 
-    /// Opens the file of the store in `dir`, with its full size, and reads what it holds: each batch follows the one before.
+    /// What the file of the store in `dir` holds: each batch follows the one before.
     ///
     /// Errors: the disk.
-    pub fn open(dir: &Path) -> io::Result<(Self, Vec<Kept>)> {
+    pub fn read(dir: &Path) -> io::Result<Vec<Kept>> {
+        let mut bytes = Vec::new();
+        match fs::File::open(Self::path(dir)) {
+            Ok(file) => drop(file.take(FILE_BYTES).read_to_end(&mut bytes)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+        Ok(frames(&bytes))
+    }
+
+    /// Opens the file of the store in `dir`, to begin anew, with its full size.
+    ///
+    /// Errors: the disk.
+    pub fn open(dir: &Path) -> io::Result<Self> {
         let path = Self::path(dir);
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
+        options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path)?;
-        let mut bytes = Vec::new();
-        Read::by_ref(&mut file).take(FILE_BYTES).read_to_end(&mut bytes)?;
-        let missing = FILE_BYTES.saturating_sub(bytes.len() as u64);
-        if missing > 0 {
-            write_at(&file, &vec![0; missing as usize], bytes.len() as u64)?;
+        let file = options.open(&path)?;
+        let length = file.metadata()?.len();
+        if let Some(missing) = FILE_BYTES.checked_sub(length).filter(|missing| *missing > 0) {
+            write_at(&file, &vec![0; missing as usize], length)?;
             file.sync_all()?;
             path.parent().map_or(Ok(()), sync_dir)?;
         }
-        Ok((Self { file, at: 0 }, frames(&bytes)))
+        Ok(Self { file, at: 0 })
     }
 
     /// Writes a batch down, and waits for the disk. One that is too large for it is not written: `false`.
@@ -239,8 +250,8 @@ mod tests {
     fn three() -> (tempfile::TempDir, PathBuf, usize) {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let (mut wal, kept) = Wal::open(&data).unwrap();
-        assert!(kept.is_empty());
+        assert!(kept(&data).is_empty());
+        let mut wal = Wal::open(&data).unwrap();
         let mut before = Link::default();
         for n in 1..=3 {
             (before, _) = wal.write(n, &before, &batch(n as u8)).unwrap();
@@ -250,7 +261,7 @@ mod tests {
     }
 
     fn kept(data: &Path) -> Vec<(u64, Batch)> {
-        Wal::open(data).unwrap().1.into_iter().map(|kept| (kept.count, kept.batch)).collect()
+        Wal::read(data).unwrap().into_iter().map(|kept| (kept.count, kept.batch)).collect()
     }
 
     #[test]
@@ -279,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_left_of_the_time_before_is_not_taken_for_what_follows() {
         let (_dir, data, _) = three();
-        let mut wal = Wal::open(&data).unwrap().0;
+        let mut wal = Wal::open(&data).unwrap();
         // As long as the first of the three, so that the second of them stands right behind it.
         for n in [4, 1] {
             wal.write(n, &Link::default(), &batch(9)).unwrap();
@@ -291,7 +302,7 @@ mod tests {
     #[test]
     fn a_large_batch_is_left_to_the_engine_and_has_its_link() {
         let (_dir, data, _) = three();
-        let mut wal = Wal::open(&data).unwrap().0;
+        let mut wal = Wal::open(&data).unwrap();
         let mut large = batch(1);
         let before = [7; 32];
         let small = wal.write(9, &before, &large).unwrap();
