@@ -287,7 +287,7 @@ impl DiskStore {
         };
         let mut has = known;
         for kept in kept {
-            if kept.count == has + 1 && kept.before == link {
+            if kept.count.checked_sub(1) == Some(has) && kept.before == link {
                 commit(into, &kept.batch, (kept.count, &kept.link), PersistMode::Buffer).map_err(engine)?;
                 (has, link) = (kept.count, kept.link);
             }
@@ -341,9 +341,10 @@ impl DiskStore {
             // before it failed: twice in the journal it is damage. So it is not closed; the process ends.
             std::mem::forget(self.database.clone());
         })?;
-        if written && wal.is_full() {
+        if wal.is_full() {
             self.database.persist(PersistMode::SyncAll).map_err(io)?;
         }
+        // The engine has everything for good.
         if !written || wal.is_full() {
             wal.begin();
         }
