@@ -24,6 +24,7 @@ use crate::{
     logs::LogName,
     read,
     refusal::{Code, Fault, Halt},
+    repair,
     step::{Effect, Reply, Token},
     tables::{self, Key, RecordRow, Told, Work},
     timer,
@@ -86,25 +87,37 @@ pub fn publish(
             status.as_str(),
             status.zh()
         );
-        return Halt::refuse(Code::CaseDenied, why);
+        return Err(repair::denied(
+            why,
+            "if its page is still there, take it down, and say so with `xinqiao record take-down`",
+            "如页面仍在公示，请停止公示，并用 `xinqiao record take-down` 确认",
+        )
+        .into());
     }
     if matter.corrected {
         let why = "its authority has corrected the record; wait for the new version / 认定单位已更正该信息，请待更正后的内容送达再公示";
-        return Halt::refuse(Code::CaseDenied, why);
+        return Err(repair::denied(
+            why,
+            "take down what was published of the version before; `xinqiao record received` shows when the new one is here",
+            "请停止公示旧内容；`xinqiao record received` 会列出送达的新内容",
+        )
+        .into());
     }
     // 3
     let today = Date::from_timestamp(turn.now);
     let said: Option<PageRow> = turn.row(&Key::published(&record, &context.own.id))?;
     let on = on.or(said.map(|said| said.on)).unwrap_or(today);
+    let day = |why: String| {
+        repair::denied(why, "give the day on which it was published with --on", "请用 --on 填写实际公示之日")
+    };
     if on > today {
-        let why = format!("{on} is ahead; say it on that day / 公示日期不得晚于今日");
-        return Halt::refuse(Code::CaseDenied, why);
+        return Err(day(format!("{on} is ahead; say it on that day / 公示日期不得晚于今日")).into());
     }
     if let Some(first) = matter.first.filter(|first| on < *first) {
-        let why = format!(
-            "{on} is before {first}, when it was decided or came here; give the day on which it was published / 公示日期不得早于{first}（作出或收到之日）"
-        );
-        return Halt::refuse(Code::CaseDenied, why);
+        return Err(day(format!(
+            "{on} is before {first}, when it was decided or came here / 公示日期不得早于{first}（作出或收到之日）"
+        ))
+        .into());
     }
     // 4
     let index = match said.filter(|said| said.on == on && said.is_of(matter.since, matter.unmasked)) {
