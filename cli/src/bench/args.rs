@@ -35,6 +35,13 @@ pub(crate) struct BenchQuery {
     /// Seconds at each concurrency.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) seconds: u64,
+    /// Questions on their way at once, one run for each number.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,16,64,256", num_args = 1..,
+          value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub(crate) at_once: Vec<u16>,
+    /// Questions a second that come at random moments, in one more run. Default: half of the best rate before.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: Option<u32>,
     /// Banks that ask in turn; each has the quota of one.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=200))]
     pub(crate) askers: u16,

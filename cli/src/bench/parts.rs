@@ -24,15 +24,13 @@ use exchange::{
 use ledger::{log, prover::Prover, tree::LeafIndex};
 use serde_json::{Value, json};
 
-use super::{
-    asker::FIELDS,
-    machine::Spent,
-    query::{CONCURRENCY, Workload},
-};
+use super::{asker::FIELDS, machine::Spent, query::Workload};
 use crate::{args::Unlock, cmd::passphrase};
 
 /// Questions over which each part is measured.
 const QUESTIONS: u64 = 2_048;
+/// Questions in a step, by which deciding is measured.
+const QUESTIONS_A_STEP: [usize; 4] = [1, 16, 64, 256];
 
 /// Microseconds an answer.
 pub(super) struct Parts {
@@ -128,7 +126,7 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
     // Questions as often as steps are measured, because a question is decided once.
     let mut steps = Vec::new();
     let mut plans: Vec<(u64, Verified<Question>, Plan)> = Vec::new();
-    for (round, questions_a_step) in CONCURRENCY.into_iter().enumerate() {
+    for (round, questions_a_step) in QUESTIONS_A_STEP.into_iter().enumerate() {
         // One flush for each question is slow, and two hundred of them tell as much.
         let count = QUESTIONS.min(256 * questions_a_step as u64);
         let first = QUESTIONS * round as u64;
@@ -151,7 +149,8 @@ pub(super) fn measure(at: &Unlock, workload: &Workload) -> Result<Parts, Problem
             }
             // A step is shorter than the ticks in which processor time is told.
             let start = Instant::now();
-            let decided = member.handle(clock::now(), step, &store).map_err(fault)?;
+            let view = store.freeze().map_err(|e| Problem::fault(e.to_string()))?;
+            let decided = member.handle(clock::now(), step, &view).map_err(fault)?;
             deciding += start.elapsed().as_secs_f64();
             let waited = Instant::now();
             let effects = decided.commit(&store).map_err(|e| Problem::fault(e.to_string()))?;

@@ -14,7 +14,7 @@ use ::node::Problem;
 use crypto::{Digest, codec};
 use serde_json::{Value, json};
 
-use super::{Scratch, postgres::psql, query::CONCURRENCY};
+use super::{Scratch, postgres::psql};
 
 const TABLES: &str = "DROP TABLE IF EXISTS xinqiao_bench_record, xinqiao_bench_audit;
 CREATE TABLE xinqiao_bench_record (subject bigint PRIMARY KEY, number text, kind text, facts text, class text, decided date, rest bytea);
@@ -59,32 +59,37 @@ impl fmt::Display for Baseline {
 }
 
 /// Whether the comparison could be made at all: known before the benchmark's own minutes.
-pub(super) fn able(url: &str) -> Result<(), Problem> {
+pub(super) fn able(url: &str, at_once: &[usize]) -> Result<(), Problem> {
+    let connections = at_once.iter().max().unwrap_or(&0) + OTHERS;
     let most = psql(url, "SHOW max_connections;")?;
-    if most.trim().parse::<usize>().is_ok_and(|most| most < CONNECTIONS) {
-        return Err(no(format!("the server takes {} connections", most.trim())));
+    if most.trim().parse::<usize>().is_ok_and(|most| most < connections) {
+        return Err(no(format!(
+            "the server takes {} connections, and {connections} are needed",
+            most.trim()
+        )));
     }
     let asked = Command::new("pgbench").arg("--version").output().map_err(|e| no(e.to_string()))?;
     if asked.status.success() { Ok(()) } else { Err(no("it does not run".to_owned())) }
 }
 
-/// Connections the server must take: those of pgbench, and a few of others.
-const CONNECTIONS: usize = CONCURRENCY[CONCURRENCY.len() - 1] + 4;
+/// Connections the server must take besides those of pgbench.
+const OTHERS: usize = 4;
 
 fn no(why: String) -> Problem {
     Problem::new(
         format!("pgbench: {why}"),
-        format!(
-            "install pgbench, let the server take {CONNECTIONS} connections (max_connections), or leave --postgres out"
-        ),
-        format!(
-            "请安装 pgbench，并允许服务器接受 {CONNECTIONS} 个连接（max_connections），或省略 --postgres"
-        ),
+        "install pgbench, let the server take enough connections (max_connections), or leave --postgres out",
+        "请安装 pgbench，并允许服务器接受足够的连接（max_connections），或省略 --postgres",
     )
 }
 
 /// Measures `seconds` at each concurrency over as many subjects. The server keeps its own settings.
-pub(super) fn measure(url: &str, subjects: u64, seconds: u64) -> Result<Baseline, Problem> {
+pub(super) fn measure(
+    url: &str,
+    subjects: u64,
+    seconds: u64,
+    at_once: &[usize],
+) -> Result<Baseline, Problem> {
     let version = psql(url, "SHOW server_version;")?.trim().to_owned();
     let settings: Vec<String> = ["fsync", "synchronous_commit", "ssl"]
         .into_iter()
@@ -100,7 +105,7 @@ pub(super) fn measure(url: &str, subjects: u64, seconds: u64) -> Result<Baseline
         ),
     )?;
     let runs: Result<Vec<Ran>, Problem> =
-        CONCURRENCY.into_iter().map(|clients| load(url, subjects, seconds, clients)).collect();
+        at_once.iter().map(|clients| load(url, subjects, seconds, *clients)).collect();
     // The tables go whether or not the runs went well; of the two errors the run's is told.
     let dropped = psql(url, DROP);
     Ok(Baseline {

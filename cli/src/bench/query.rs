@@ -55,8 +55,6 @@ use crate::{
     output::{Output, say},
 };
 
-/// Questions on their way at once.
-pub(super) const CONCURRENCY: [usize; 4] = [1, 16, 64, 256];
 /// Records under one signature while the benchmark's records are taken in.
 const BATCH: u64 = 1_000;
 /// Time for the node to be ready.
@@ -102,8 +100,9 @@ impl Workload {
 }
 
 pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
+    let at_once: Vec<usize> = args.at_once.iter().copied().map(usize::from).collect();
     if let Some(url) = &args.postgres {
-        pgbench::able(url)?;
+        pgbench::able(url, &at_once)?;
     }
     let most = u64::from(args.askers) * CONNECTIONS_PER_KEY_MAX as u64;
     if args.idle > most {
@@ -145,7 +144,7 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         ));
     }
     let mut runs = Vec::new();
-    for concurrency in CONCURRENCY {
+    for &concurrency in &at_once {
         say(&format!("{concurrency} at once …"));
         let load = Load::AtOnce(concurrency);
         let ran = node.load(&workload, &registry, load, Duration::from_secs(args.seconds)).await?;
@@ -153,7 +152,7 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         runs.push(ran);
     }
     // Half of what it can do, coming as it comes: a question that waits for its turn waits in the figures too.
-    let half = runs.iter().map(Ran::rate).fold(0.0, f64::max) / 2.0;
+    let half = args.rate.map_or_else(|| runs.iter().map(Ran::rate).fold(0.0, f64::max) / 2.0, f64::from);
     say(&format!("{half:.0} a second …"));
     let half = node.load(&workload, &registry, Load::Rate(half), Duration::from_secs(args.seconds)).await?;
     text.push(half.to_string());
@@ -176,8 +175,9 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     let mut plain = Vec::new();
     if let Some(url) = &args.postgres {
         say("PostgreSQL …");
-        let (url, subjects, seconds) = (url.clone(), args.subjects, args.seconds);
-        let measured = tokio::task::spawn_blocking(move || pgbench::measure(&url, subjects, seconds)).await;
+        let (url, subjects, seconds, clients) = (url.clone(), args.subjects, args.seconds, at_once.clone());
+        let measured =
+            tokio::task::spawn_blocking(move || pgbench::measure(&url, subjects, seconds, &clients)).await;
         let baseline = measured.map_err(|e| Problem::fault(e.to_string()))??;
         text.push(format!("\n{baseline}"));
         for (ours, theirs) in runs.iter().zip(&baseline.runs) {
@@ -189,8 +189,10 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     if let Some((program, url)) = args.service.clone().zip(args.postgres.clone()) {
         say("a plain HTTPS service …");
         let (subjects, seconds) = (args.subjects, args.seconds);
-        let measured =
-            tokio::task::spawn_blocking(move || service::measure(&program, &url, subjects, seconds)).await;
+        let measured = tokio::task::spawn_blocking(move || {
+            service::measure(&program, &url, subjects, seconds, &at_once)
+        })
+        .await;
         service = measured.map_err(|e| Problem::fault(e.to_string()))??;
         text.push(
             "\na plain service over HTTP/1.1, mutual TLS 1.3, JSON and the same database: grant, five columns in clear and \

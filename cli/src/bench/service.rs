@@ -9,8 +9,6 @@ use std::{
 use ::node::Problem;
 use serde::{Deserialize, Serialize};
 
-use super::query::CONCURRENCY;
-
 /// What one concurrency gave.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Ran {
@@ -26,7 +24,13 @@ pub(super) struct Ran {
 }
 
 /// Measures `seconds` at each concurrency over as many subjects.
-pub(super) fn measure(program: &Path, url: &str, subjects: u64, seconds: u64) -> Result<Vec<Ran>, Problem> {
+pub(super) fn measure(
+    program: &Path,
+    url: &str,
+    subjects: u64,
+    seconds: u64,
+    at_once: &[usize],
+) -> Result<Vec<Ran>, Problem> {
     let no = |why: String| {
         Problem::new(
             format!("{}: {why}", program.display()),
@@ -34,7 +38,7 @@ pub(super) fn measure(program: &Path, url: &str, subjects: u64, seconds: u64) ->
             "请在 conformance/service 中用 go build 生成该程序，以 URL 形式给出数据库，或省略 --service",
         )
     };
-    let concurrency = CONCURRENCY.map(|n| n.to_string()).join(",");
+    let concurrency = at_once.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     let output = Command::new(program)
         .args(["--postgres", url, "--concurrency", &concurrency])
         .args(["--subjects", &subjects.to_string(), "--seconds", &seconds.to_string()])
