@@ -4,14 +4,16 @@
 //! |---|---|---|
 //! | `Entry` | name ‖ 0x00 ‖ 0x01 ‖ n as u64 big endian | the 256 entries of full bundle n, as published |
 //! | `Entry` | name ‖ 0x00 ‖ 0x00 ‖ index as u64 big endian | an entry after the last full bundle |
-//! | `Tile` | name ‖ 0x00 ‖ level ‖ tile index as u64 big endian | up to 256 hashes: the widest tile so far |
+//! | `Tile` | name ‖ 0x00 ‖ level ‖ tile index as u64 big endian | up to 256 hashes: the widest tile so far; at level 0 only the full ones |
+//! | `Tile` | name ‖ 0x00 ‖ 0xff ‖ index of its first leaf as u64 big endian | up to 16 leaf hashes after the last full tile: a piece |
 //! | `Head` | name | the newest signed checkpoint |
 //!
 //! Only the widest tile is stored: every narrower one that was ever published is its beginning. An append therefore
 //! touches the entries, the tiles of the right edge and the head, never the rest of the log.
 //!
 //! An entry is written alone and moves once, into its bundle, in the batch that completes it: a large batch writes one
-//! row for 256 entries, and a small one never writes an entry's neighbours again but once.
+//! row for 256 entries, and a small one never writes an entry's neighbours again but once. Likewise its leaf hash: a small
+//! batch writes one short piece again, and not the 8 KiB of a tile.
 //!
 //! The writer is [`Log`]; reading is free functions over a [`View`], so that readers never wait for the writer.
 
@@ -82,7 +84,7 @@ impl From<StoreError> for LogError {
 /// The writer's side of one log.
 ///
 /// Invariant: `sealed` is the tree of the stored checkpoint, once the last sealed batch is applied; `frontier` is the
-/// same tree with the pending leaves after it.
+/// same tree with the pending leaves after it. Neither is made from the other, so that what is wrong in one shows.
 #[derive(Clone, Debug)]
 pub struct Log {
     name: String,
@@ -210,20 +212,16 @@ impl Log {
     /// `view` shows what is stored, including every batch this log was sealed into before. Without pending entries
     /// nothing is written, except the first checkpoint of an empty log, and one that [`Log::renew`] asked for.
     /// After `Ok` the log counts the entries as sealed: a batch that then fails to apply ends the process.
-    /// Errors: `Store`; `Disagree` when the root computed while appending is not the root over stored tiles and the
-    /// entry bytes about to be written. Log and batch are then as they were. (A log died in 2021 of one bit that
-    /// flipped in a leaf hash before it was hashed upward and signed.)
+    /// Errors: `Store`; `Disagree` when the root computed while appending is not that of the stored checkpoint's tree with
+    /// the entry bytes about to be written, or, where a tile becomes full, not that over the stored tiles. Log and batch are
+    /// then as they were. (A log died in 2021 of one bit that flipped in a leaf hash before it was hashed upward and signed.)
     pub fn seal(&mut self, key: &SigningKey, view: &dyn View, batch: &mut Batch) -> Result<(), LogError> {
         if self.pending.is_empty() && self.has_head && !self.renew {
             return Ok(());
         }
-        let edge = self.edge(view)?;
-        let checkpoint = Checkpoint {
-            origin: self.origin.clone(),
-            size: self.frontier.size(),
-            root: self.frontier.root(),
-        };
-        self.commit(edge, &checkpoint.sign(key), batch);
+        let (edge, tree) = self.edge(view)?;
+        let checkpoint = checkpoint(&self.origin, &self.frontier);
+        self.commit(edge, tree, &checkpoint.sign(key), batch);
         Ok(())
     }
 
@@ -245,22 +243,18 @@ impl Log {
             let have = self.frontier.size();
             return Err(disagree(format!("{have} mirrored entries and a checkpoint of {}", checkpoint.size)));
         }
-        let edge = self.edge(view)?;
-        self.commit(edge, note, batch);
+        let (edge, tree) = self.edge(view)?;
+        self.commit(edge, tree, note, batch);
         Ok(())
     }
 
-    /// The checkpoint of what is sealed.
-    fn sealed_checkpoint(&self) -> Checkpoint {
-        Checkpoint { origin: self.origin.clone(), size: self.sealed.size(), root: self.sealed.root() }
-    }
-
-    /// The entries and tiles that the pending entries change, after both paths to the new root have been compared.
-    fn edge(&self, view: &dyn View) -> Result<Batch, LogError> {
+    /// The entries and tiles that the pending entries change, and the tree they give, after all paths to the new root have
+    /// been compared.
+    fn edge(&self, view: &dyn View) -> Result<(Batch, Frontier), LogError> {
         // Compare and swap: what is extended is what is stored, not what was stored when this writer last looked.
         let extends = match head(view, &self.name)? {
             None => !self.has_head,
-            Some(head) => self.has_head && *head.claimed() == self.sealed_checkpoint(),
+            Some(head) => self.has_head && *head.claimed() == checkpoint(&self.origin, &self.sealed),
         };
         if !extends {
             return Err(disagree(format!("the stored checkpoint of `{}` and the one it extends", self.name)));
@@ -270,22 +264,25 @@ impl Log {
         let fresh: Vec<Digest> = self.pending.iter().map(|entry| leaf_hash(entry)).collect();
         let new = old + fresh.len() as u64;
         let nodes = StoredNodes::new(view, &self.name);
-        let second = joined_root(&nodes, &fresh, old, 0, new)?;
-        if new != self.frontier.size().0 || second != self.frontier.root() {
+        let mut tree = self.sealed.clone();
+        fresh.iter().for_each(|leaf| tree.append(*leaf));
+        let mut roots = vec![tree.root()];
+        // Over everything stored, by the definition, as often as a tile becomes full; a batch of a few has 256 of its leaves
+        // hashed again otherwise.
+        if old / TILE_WIDTH < new / TILE_WIDTH {
+            roots.push(joined_root(&nodes, &fresh, old, 0, new)?);
+        }
+        if new != self.frontier.size().0 || roots.iter().any(|root| *root != self.frontier.root()) {
             return Err(disagree(format!("two computations of the root of `{}` at size {new}", self.name)));
         }
         let mut batch = Batch::default();
         self.place_entries(&nodes, &mut batch)?;
-        let (mut level, mut before, mut hashes) = (0u8, old, fresh);
+        let mut hashes = self.place_leaves(&nodes, fresh, &mut batch)?;
+        let (mut level, mut before) = (1u8, old / TILE_WIDTH);
         while !hashes.is_empty() {
             let (first, width) = (before / TILE_WIDTH, (before % TILE_WIDTH) as usize);
             let mut row = if width == 0 { Vec::new() } else { nodes.tile(level, first)?.to_vec() };
-            if row.len() != width {
-                let name = &self.name;
-                return Err(disagree(format!(
-                    "size {old} of `{name}` and the width of its tile {level}/{first}"
-                )));
-            }
+            self.as_wide(row.len(), width, level, first)?;
             row.append(&mut hashes);
             for (n, hashes_of_tile) in (first..).zip(row.chunks(TILE_WIDTH as usize)) {
                 batch.put(Space::Tile, tile_key(&self.name, level, n), encode_hashes(hashes_of_tile));
@@ -297,7 +294,50 @@ impl Log {
             before = first;
             level += 1;
         }
-        Ok(batch)
+        Ok((batch, tree))
+    }
+
+    /// Writes the pending leaf hashes, and returns the roots of the tiles they make full.
+    fn place_leaves(
+        &self,
+        nodes: &StoredNodes<'_>,
+        fresh: Vec<Digest>,
+        batch: &mut Batch,
+    ) -> Result<Vec<Digest>, LogError> {
+        let old = self.sealed.size().0;
+        let open = old / TILE_WIDTH;
+        let is_full = old % TILE_WIDTH + fresh.len() as u64 >= TILE_WIDTH;
+        let begin = if is_full { open * TILE_WIDTH } else { old - old % PIECE_WIDTH };
+        let mut row = match (begin == old, is_full) {
+            (true, _) => Vec::new(),
+            (false, true) => nodes.tile(0, open)?.to_vec(),
+            (false, false) => stored_piece(nodes.view, &self.name, begin)?,
+        };
+        self.as_wide(row.len(), (old - begin) as usize, 0, open)?;
+        row.extend(fresh);
+        let (full, rest) =
+            if is_full { row.as_chunks::<{ TILE_WIDTH as usize }>() } else { (&[][..], &row[..]) };
+        for (n, hashes) in (open..).zip(full) {
+            batch.put(Space::Tile, tile_key(&self.name, 0, n), encode_hashes(hashes));
+        }
+        if is_full {
+            let pieces = (begin..old).step_by(PIECE_WIDTH as usize);
+            pieces.for_each(|first| batch.delete(Space::Tile, piece_key(&self.name, first)));
+        }
+        let pieces = (begin + full.len() as u64 * TILE_WIDTH..).step_by(PIECE_WIDTH as usize);
+        for (first, hashes) in pieces.zip(rest.chunks(PIECE_WIDTH as usize)) {
+            batch.put(Space::Tile, piece_key(&self.name, first), encode_hashes(hashes));
+        }
+        Ok(full.iter().map(|hashes| list_root(hashes)).collect())
+    }
+
+    /// That a tile, or the end of one, is as wide as the sealed size says.
+    fn as_wide(&self, is: usize, should: usize, level: u8, index: u64) -> Result<(), LogError> {
+        if is == should {
+            return Ok(());
+        }
+        let (name, size) = (&self.name, self.sealed.size());
+        Err(disagree(format!("size {size} of `{name}` and the width of its tile {level}/{index}")))
     }
 
     /// Writes the pending entries: into bundles those that complete one, alone those after the last full bundle.
@@ -341,15 +381,19 @@ impl Log {
         Ok(entries)
     }
 
-    fn commit(&mut self, edge: Batch, note: &SignedCheckpoint, batch: &mut Batch) {
+    fn commit(&mut self, edge: Batch, tree: Frontier, note: &SignedCheckpoint, batch: &mut Batch) {
         batch.merge(edge);
         self.pending.clear();
         batch.put(Space::Head, self.name.as_bytes(), note.as_str());
-        self.sealed = self.frontier.clone();
+        self.sealed = tree;
         self.sealed_last = self.last;
         self.has_head = true;
         self.renew = false;
     }
+}
+
+fn checkpoint(origin: &str, tree: &Frontier) -> Checkpoint {
+    Checkpoint { origin: origin.to_owned(), size: tree.size(), root: tree.root() }
 }
 
 /// Root over leaves `lo..hi` by the definition (RFC 6962 §2.1): below `old` from stored tiles, from there on from
@@ -515,7 +559,7 @@ pub fn tile(view: &dyn View, name: &str, tile: &Tile) -> Result<Option<Vec<u8>>,
     if width_at(level, tile.index(), size(view, name)?) < tile.width() {
         return Ok(None);
     }
-    let mut bytes = view.get(Space::Tile, &tile_key(name, level, tile.index()))?.unwrap_or_default();
+    let mut bytes = tile_bytes(view, name, level, tile.index())?;
     let wanted = usize::from(tile.width()) * 32;
     if bytes.len() < wanted {
         return Err(corrupt(format!("`{}` of `{name}` is missing or short", tile.path())));
@@ -560,9 +604,52 @@ pub(crate) fn stored_tile(
     level: u8,
     index: u64,
 ) -> Result<Vec<Digest>, StoreError> {
-    let bytes = view.get(Space::Tile, &tile_key(name, level, index))?.unwrap_or_default();
-    decode_hashes(&bytes)
+    decode_hashes(&tile_bytes(view, name, level, index)?)
         .ok_or_else(|| corrupt(format!("tile {level}/{index} of `{name}` has a wrong length")))
+}
+
+/// Bytes of the stored tile, if need be put together from its pieces; none when there is none.
+fn tile_bytes(view: &dyn View, name: &str, level: u8, index: u64) -> Result<Vec<u8>, StoreError> {
+    let key = tile_key(name, level, index);
+    let whole = || Ok(view.get(Space::Tile, &key)?.unwrap_or_default());
+    let mut bytes = whole()?;
+    if level > 0 || bytes.len() == TILE_WIDTH as usize * 32 {
+        return Ok(bytes);
+    }
+    let (Some(from), Some(to)) =
+        (index.checked_mul(TILE_WIDTH), index.checked_add(1).and_then(|next| next.checked_mul(TILE_WIDTH)))
+    else {
+        return Ok(bytes);
+    };
+    let pieces = (TILE_WIDTH / PIECE_WIDTH) as usize;
+    let pieces = view.scan(Space::Tile, &piece_key(name, from), Some(&piece_key(name, to)), pieces)?;
+    if pieces.is_empty() {
+        // The writer may have made it full between the two reads.
+        return whole();
+    }
+    for (key, piece) in pieces {
+        let first = key.last_chunk().map_or(0, |n| u64::from_be_bytes(*n)).saturating_sub(from) as usize * 32;
+        // Stores of earlier builds have a partial tile whole; the first piece written since begins before its end.
+        if first > bytes.len() {
+            return Err(corrupt(format!("a piece of tile 0/{index} of `{name}` is missing")));
+        }
+        bytes.truncate(first);
+        bytes.extend(piece);
+    }
+    Ok(bytes)
+}
+
+/// Leaf hashes from `begin`, where a piece begins, to the end of the log.
+fn stored_piece(view: &dyn View, name: &str, begin: u64) -> Result<Vec<Digest>, StoreError> {
+    let hashes = match view.get(Space::Tile, &piece_key(name, begin))? {
+        Some(bytes) => decode_hashes(&bytes),
+        // A store of an earlier build.
+        None => stored_tile(view, name, 0, begin / TILE_WIDTH)
+            .map(|tile| tile.get((begin % TILE_WIDTH) as usize..).map(<[Digest]>::to_vec))?,
+    };
+    hashes.ok_or_else(|| {
+        corrupt(format!("the piece of leaf {begin} of `{name}` is missing or has a wrong length"))
+    })
 }
 
 /// Hashes of a tile, read once and looked at by several nodes.
@@ -629,6 +716,16 @@ fn bundle_key(name: &str, n: u64) -> Vec<u8> {
 
 fn tile_key(name: &str, level: u8, index: u64) -> Vec<u8> {
     [name.as_bytes(), &[0, level], &index.to_be_bytes()].concat()
+}
+
+/// Leaf hashes of a full piece: a batch of one writes half as many again on average, and reading a tile takes 16 rows at
+/// most.
+const PIECE_WIDTH: u64 = 16;
+/// In the place of a level: none is so high.
+const PIECE: u8 = 0xff;
+
+fn piece_key(name: &str, first: u64) -> Vec<u8> {
+    tile_key(name, PIECE, first)
 }
 
 fn disagree(what: String) -> LogError {

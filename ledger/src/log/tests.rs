@@ -188,13 +188,11 @@ fn refuses_to_open_when_any_part_of_the_right_edge_disagrees() {
         Log::open("l", "origin", &MemoryStore::restore(image)).unwrap_err()
     };
     let disagrees = |error: LogError| matches!(error, LogError::Disagree { .. });
-    let tile = |level: u8, n: u64| store.get(Space::Tile, &tile_key("l", level, n)).unwrap().unwrap();
-    let mut flipped = tile(0, 1);
-    flipped[40] ^= 1;
-    assert!(disagrees(damaged(&|image| image.set(Space::Tile, &tile_key("l", 0, 1), Some(flipped.clone())))));
-    let mut flipped = tile(1, 0);
-    flipped[0] ^= 1;
-    assert!(disagrees(damaged(&|image| image.set(Space::Tile, &tile_key("l", 1, 0), Some(flipped.clone())))));
+    for key in [piece_key("l", 256), piece_key("l", 288), tile_key("l", 1, 0)] {
+        let mut flipped = store.get(Space::Tile, &key).unwrap().unwrap();
+        flipped[20] ^= 1;
+        assert!(disagrees(damaged(&|image| image.set(Space::Tile, &key, Some(flipped.clone())))));
+    }
     assert!(disagrees(damaged(&|image| image.set(Space::Entry, &entry_key("l", 299), None))));
     assert!(disagrees(damaged(&|image| image.set(Space::Entry, &entry_key("l", 300), Some(vec![])))));
     assert!(disagrees(damaged(&|image| image.set(Space::Entry, &entry_key("l", 299), Some(vec![])))));
@@ -203,7 +201,8 @@ fn refuses_to_open_when_any_part_of_the_right_edge_disagrees() {
     let other = other.sign(&key()).as_str().as_bytes().to_vec();
     assert!(disagrees(damaged(&|image| image.set(Space::Head, b"l", Some(other.clone())))));
     for gone in [
-        damaged(&|image| image.set(Space::Tile, &tile_key("l", 0, 1), None)),
+        damaged(&|image| image.set(Space::Tile, &piece_key("l", 256), None)),
+        damaged(&|image| image.set(Space::Tile, &piece_key("l", 288), None)),
         damaged(&|image| image.set(Space::Head, b"l", Some(b"x".to_vec()))),
     ] {
         assert!(matches!(gone, LogError::Store(StoreError::Corrupt { .. })));
@@ -216,15 +215,25 @@ fn signs_nothing_when_two_paths_give_two_roots() {
     let store = MemoryStore::default();
     let mut log = opened(&store);
     extend(&mut log, &store, 300);
-    // One bit of a stored tile, and one bit of an entry after it was hashed.
+    // One bit of a stored leaf hash, where it is hashed again: the tile becomes full.
     let mut image = store.snapshot();
-    let mut flipped = store.get(Space::Tile, &tile_key("l", 0, 1)).unwrap().unwrap();
+    let mut flipped = store.get(Space::Tile, &piece_key("l", 256)).unwrap().unwrap();
     flipped[0] ^= 1;
-    image.set(Space::Tile, &tile_key("l", 0, 1), Some(flipped));
+    image.set(Space::Tile, &piece_key("l", 256), Some(flipped));
     let mut batch = Batch::default();
-    log.append(entry_of(300)).unwrap();
+    for i in 300..512 {
+        log.append(entry_of(i)).unwrap();
+    }
     let sealed = log.seal(&key(), &MemoryStore::restore(image), &mut batch);
     assert!(matches!(sealed, Err(LogError::Disagree { .. })));
+    log.discard_pending();
+    // In memory: of a peak while appending, and of an entry after it was hashed.
+    log.append(entry_of(300)).unwrap();
+    let appended = log.frontier.clone();
+    log.frontier = log.sealed.clone();
+    log.frontier.append(leaf_hash(b"another"));
+    assert!(matches!(log.seal(&key(), &store, &mut batch), Err(LogError::Disagree { .. })));
+    log.frontier = appended;
     log.pending[0][0] ^= 1;
     assert!(matches!(log.seal(&key(), &store, &mut batch), Err(LogError::Disagree { .. })));
     assert!(batch.is_empty());
@@ -403,4 +412,49 @@ fn readers_find_every_entry_while_the_writer_moves_it_into_its_bundle() {
         let partial = bundle(&view(), "l", &Tile::entries(0, 255).unwrap()).unwrap().unwrap();
         assert_eq!(decode_bundle(&partial).unwrap(), whole[..255]);
     }
+}
+
+#[test]
+fn a_small_batch_writes_no_whole_tile_and_one_that_fills_a_tile_leaves_no_piece() {
+    let store = MemoryStore::default();
+    let mut log = opened(&store);
+    for i in 0..300u64 {
+        log.append(entry_of(i)).unwrap();
+        let mut batch = Batch::default();
+        log.seal(&key(), &store, &mut batch).unwrap();
+        let tiles: usize = batch
+            .iter()
+            .filter(|(space, _, _)| *space == Space::Tile)
+            .map(|(_, _, value)| value.map_or(0, <[u8]>::len))
+            .sum();
+        assert!(i == 255 || tiles <= 16 * 32, "{i}: {tiles} bytes");
+        store.apply(&batch).unwrap();
+        let (from, to) = (piece_key("l", 0), piece_key("l", u64::MAX));
+        let pieces = store.scan(Space::Tile, &from, Some(&to), usize::MAX).unwrap();
+        assert_eq!(pieces.len() as u64, (i + 1 - (i + 1) / 256 * 256).div_ceil(16), "{i}");
+    }
+}
+
+#[test]
+fn a_store_of_an_earlier_build_is_read_and_extended() {
+    let store = MemoryStore::default();
+    extend(&mut opened(&store), &store, 300);
+    // It had the open tile whole.
+    let mut image = store.snapshot();
+    let open = Tile::hashes(0, 1, 44).unwrap();
+    let whole = tile(&store, "l", &open).unwrap();
+    for first in (256..300).step_by(16) {
+        image.set(Space::Tile, &piece_key("l", first), None);
+    }
+    image.set(Space::Tile, &tile_key("l", 0, 1), whole.clone());
+    let earlier = MemoryStore::restore(image);
+    assert_eq!(tile(&earlier, "l", &open).unwrap(), whole);
+    for more in [1, 3, 20, 200, 300] {
+        extend(&mut opened(&earlier), &earlier, more);
+        extend(&mut opened(&store), &store, more);
+        let size = size(&store, "l").unwrap();
+        assert_eq!(root(&earlier, "l", size), root(&store, "l", size));
+        opened(&earlier);
+    }
+    assert_eq!(earlier.snapshot(), store.snapshot());
 }
