@@ -29,6 +29,7 @@ use crypto::{
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     log,
+    newest::Newest,
     proof::verify_inclusion,
     prover::Prover,
     store::View,
@@ -68,7 +69,23 @@ pub struct Plan {
     /// How they came out, in the same order. Kept in no row: a retry judges again.
     #[cbor(skip)]
     pub openings: Vec<CheckOpening>,
+    /// What proves the access entry, when it was written just now. Kept in no row: later the store has it.
+    #[cbor(skip)]
+    pub newest: KnownNewest,
 }
+
+/// What proves the newest entries of the access log, where it is at hand. Nothing was decided by it, so that two plans are the
+/// same with and without it.
+#[derive(Clone, Debug, Default)]
+pub struct KnownNewest(pub(crate) Option<Arc<Newest>>);
+
+impl PartialEq for KnownNewest {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for KnownNewest {}
 
 /// One record to open.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -332,7 +349,12 @@ pub fn seal(
         });
     }
     let checks = check::seal(&mut sealer, &plan.checks, &plan.openings)?;
-    let mut access = Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?;
+    let newest = plan.newest.0.as_deref();
+    let mut access =
+        match newest.map(|newest| Receipt::of(newest, own, LogName::Access, plan.index)).transpose()? {
+            Some(Some(receipt)) => receipt,
+            _ => Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?,
+        };
     access.checkpoint = access.checkpoint.bare();
     let (member, question) = (own.clone(), plan.question);
     let (enc, number) = match records.is_empty() && checks.is_empty() {

@@ -24,6 +24,7 @@ use ledger::{
 };
 
 use crate::{
+    answer::KnownNewest,
     check::Judgement,
     context::Context,
     erase,
@@ -497,8 +498,11 @@ impl Member {
             }
         }
         let mut sealed = Batch::default();
-        for log in self.logs.values_mut() {
-            log.seal(&self.context.own.signing, &kept, &mut sealed)?;
+        for (name, log) in &mut self.logs {
+            let newest = log.seal(&self.context.own.signing, &kept, &mut sealed)?.map(Arc::new);
+            for plan in effects.iter_mut().filter_map(Effect::plan).filter(|_| *name == LogName::Access) {
+                plan.newest = KnownNewest(newest.clone());
+            }
         }
         let mut batch = kept.into_batch();
         batch.merge(sealed);

@@ -41,7 +41,7 @@ use ledger::{log, store::View, tree::LeafIndex};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    answer::{Plan, PlanField, PlanRecord},
+    answer::{KnownNewest, Plan, PlanField, PlanRecord},
     context::Context,
     limits::REASON_BYTES_MAX,
     logs::LogName,
@@ -428,6 +428,7 @@ pub fn plan_again(context: &Context, view: &dyn View, record: &RecordId) -> Resu
         }],
         checks: Vec::new(),
         openings: Vec::new(),
+        newest: KnownNewest::default(),
     }))
 }
 

@@ -25,7 +25,7 @@ use crypto::{
 use ledger::store::Space;
 
 use crate::{
-    answer::{self, Plan, PlanField, PlanRecord},
+    answer::{self, KnownNewest, Plan, PlanField, PlanRecord},
     check::{self, Judgement, Judging},
     context::Context,
     grant,
@@ -281,7 +281,8 @@ pub fn answer(
         (planned, checks, judgement.openings.clone())
     };
     let index = turn.tail(LogName::Access).next - 1;
-    let plan = Plan { question: digest, asker: asked.asker.clone(), index, records, checks, openings };
+    let (asker, newest) = (asked.asker.clone(), KnownNewest::default());
+    let plan = Plan { question: digest, asker, index, records, checks, openings, newest };
     let subject = mandate::sealed(context, question);
     turn.put(&Key::question(&asked.id), &QuestionRow { question: digest, plan: plan.clone(), subject });
     turn.reply(token, Reply::Answer(Box::new(plan)));

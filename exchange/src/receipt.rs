@@ -7,7 +7,8 @@ use crypto::{Bytes, Digest, Timestamp, merkle::leaf_hash, sign::SigningKey};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     cose_receipt::CoseReceipt,
-    log,
+    log::{self, LogError},
+    newest::Newest,
     proof::verify_inclusion,
     proof_file::ProofFile,
     prover::Prover,
@@ -82,6 +83,19 @@ impl Receipt {
         let entry = log::entry(view, log.as_str(), LeafIndex(index))?.ok_or_else(missing)?;
         let path = prover.inclusion(view, LeafIndex(index), &checkpoint)?;
         Ok(Self { member: member.clone(), log, index, entry: entry.into(), path, checkpoint })
+    }
+
+    /// The receipt of an entry that was sealed just now; `None` for another. It holds once that is durable.
+    pub fn of(newest: &Newest, member: &MemberId, log: LogName, index: u64) -> Result<Option<Self>, Fault> {
+        let proven = newest.proven(LeafIndex(index)).map_err(LogError::Store)?;
+        Ok(proven.map(|(entry, path, checkpoint)| Self {
+            member: member.clone(),
+            log,
+            index,
+            entry: entry.to_vec().into(),
+            path,
+            checkpoint: checkpoint.clone(),
+        }))
     }
 
     /// The proof alone, as a tlog-proof: for who has the entry, or may not read it.

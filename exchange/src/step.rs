@@ -97,6 +97,16 @@ pub enum Reply {
     AccessReceipt(u64),
 }
 
+impl Effect {
+    /// The plan of an answer that it lets out.
+    pub(crate) fn plan(&mut self) -> Option<&mut Plan> {
+        match self {
+            Self::Reply { reply: Reply::Answer(plan), .. } => Some(plan),
+            _ => None,
+        }
+    }
+}
+
 impl Reply {
     /// A complete reply.
     pub fn ready(response: Response) -> Self {

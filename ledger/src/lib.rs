@@ -32,6 +32,7 @@ pub mod checkpoint;
 pub mod cose_receipt;
 pub mod fsck;
 pub mod log;
+pub mod newest;
 pub mod note;
 pub mod policy;
 pub mod proof;

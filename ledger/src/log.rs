@@ -17,7 +17,7 @@
 //!
 //! The writer is [`Log`]; reading is free functions over a [`View`], so that readers never wait for the writer.
 
-use core::{cell::RefCell, fmt};
+use core::{cell::RefCell, fmt, mem};
 use std::{collections::BTreeMap, rc::Rc};
 
 use crypto::{
@@ -28,6 +28,7 @@ use crypto::{
 
 use crate::{
     checkpoint::{Checkpoint, SignedCheckpoint},
+    newest::Newest,
     proof,
     proof::Nodes,
     store::{Batch, Space, StoreError, View},
@@ -210,19 +211,25 @@ impl Log {
     /// Writes the pending entries, their tiles and a new checkpoint signed with `key` into `batch`.
     ///
     /// `view` shows what is stored, including every batch this log was sealed into before. Without pending entries
-    /// nothing is written, except the first checkpoint of an empty log, and one that [`Log::renew`] asked for.
+    /// nothing is written, except the first checkpoint of an empty log, and one that [`Log::renew`] asked for. Returns the
+    /// entries sealed, if there are any, with what proves them.
     /// After `Ok` the log counts the entries as sealed: a batch that then fails to apply ends the process.
     /// Errors: `Store`; `Disagree` when the root computed while appending is not that of the stored checkpoint's tree with
     /// the entry bytes about to be written, or, where a tile becomes full, not that over the stored tiles. Log and batch are
     /// then as they were. (A log died in 2021 of one bit that flipped in a leaf hash before it was hashed upward and signed.)
-    pub fn seal(&mut self, key: &SigningKey, view: &dyn View, batch: &mut Batch) -> Result<(), LogError> {
+    pub fn seal(
+        &mut self,
+        key: &SigningKey,
+        view: &dyn View,
+        batch: &mut Batch,
+    ) -> Result<Option<Newest>, LogError> {
         if self.pending.is_empty() && self.has_head && !self.renew {
-            return Ok(());
+            return Ok(None);
         }
-        let (edge, tree) = self.edge(view)?;
-        let checkpoint = checkpoint(&self.origin, &self.frontier);
-        self.commit(edge, tree, &checkpoint.sign(key), batch);
-        Ok(())
+        let edge = self.edge(view)?;
+        let checkpoint = checkpoint(&self.origin, &self.frontier).sign(key);
+        let newest = self.commit(edge, &checkpoint, batch);
+        Ok(Some(newest).filter(|newest| !newest.entries.is_empty()))
     }
 
     /// [`Log::seal`] for the mirror of a peer's log: the pending entries must give exactly the size and root of
@@ -243,18 +250,17 @@ impl Log {
             let have = self.frontier.size();
             return Err(disagree(format!("{have} mirrored entries and a checkpoint of {}", checkpoint.size)));
         }
-        let (edge, tree) = self.edge(view)?;
-        self.commit(edge, tree, note, batch);
+        let edge = self.edge(view)?;
+        self.commit(edge, note, batch);
         Ok(())
     }
 
-    /// The entries and tiles that the pending entries change, and the tree they give, after all paths to the new root have
-    /// been compared.
-    fn edge(&self, view: &dyn View) -> Result<(Batch, Frontier), LogError> {
+    /// What the pending entries change, after all paths to the new root have been compared.
+    fn edge(&self, view: &dyn View) -> Result<Edge, LogError> {
         // Compare and swap: what is extended is what is stored, not what was stored when this writer last looked.
-        let extends = match head(view, &self.name)? {
+        let extends = match view.get(Space::Head, self.name.as_bytes())? {
             None => !self.has_head,
-            Some(head) => self.has_head && *head.claimed() == checkpoint(&self.origin, &self.sealed),
+            Some(note) => self.has_head && is_of(&note, &checkpoint(&self.origin, &self.sealed)),
         };
         if !extends {
             return Err(disagree(format!("the stored checkpoint of `{}` and the one it extends", self.name)));
@@ -277,7 +283,7 @@ impl Log {
         }
         let mut batch = Batch::default();
         self.place_entries(&nodes, &mut batch)?;
-        let mut hashes = self.place_leaves(&nodes, fresh, &mut batch)?;
+        let mut hashes = self.place_leaves(&nodes, &fresh, &mut batch)?;
         let (mut level, mut before) = (1u8, old / TILE_WIDTH);
         while !hashes.is_empty() {
             let (first, width) = (before / TILE_WIDTH, (before % TILE_WIDTH) as usize);
@@ -294,14 +300,14 @@ impl Log {
             before = first;
             level += 1;
         }
-        Ok((batch, tree))
+        Ok(Edge { writes: batch, tree, leaves: fresh })
     }
 
     /// Writes the pending leaf hashes, and returns the roots of the tiles they make full.
     fn place_leaves(
         &self,
         nodes: &StoredNodes<'_>,
-        fresh: Vec<Digest>,
+        fresh: &[Digest],
         batch: &mut Batch,
     ) -> Result<Vec<Digest>, LogError> {
         let old = self.sealed.size().0;
@@ -314,7 +320,7 @@ impl Log {
             (false, false) => stored_piece(nodes.view, &self.name, begin)?,
         };
         self.as_wide(row.len(), (old - begin) as usize, 0, open)?;
-        row.extend(fresh);
+        row.extend_from_slice(fresh);
         let (full, rest) =
             if is_full { row.as_chunks::<{ TILE_WIDTH as usize }>() } else { (&[][..], &row[..]) };
         for (n, hashes) in (open..).zip(full) {
@@ -381,15 +387,34 @@ impl Log {
         Ok(entries)
     }
 
-    fn commit(&mut self, edge: Batch, tree: Frontier, note: &SignedCheckpoint, batch: &mut Batch) {
-        batch.merge(edge);
-        self.pending.clear();
+    fn commit(&mut self, edge: Edge, note: &SignedCheckpoint, batch: &mut Batch) -> Newest {
+        batch.merge(edge.writes);
         batch.put(Space::Head, self.name.as_bytes(), note.as_str());
-        self.sealed = tree;
         self.sealed_last = self.last;
         self.has_head = true;
         self.renew = false;
+        Newest {
+            before: mem::replace(&mut self.sealed, edge.tree),
+            leaves: edge.leaves,
+            entries: mem::take(&mut self.pending),
+            checkpoint: note.clone(),
+        }
     }
+}
+
+/// What the pending entries of a log change.
+struct Edge {
+    /// The entries, and tiles of the right edge.
+    writes: Batch,
+    /// The tree with them.
+    tree: Frontier,
+    /// Their hashes.
+    leaves: Vec<Digest>,
+}
+
+/// Whether a stored note, which may have gained cosignatures since, states this checkpoint. Its text ends before an empty line.
+fn is_of(note: &[u8], checkpoint: &Checkpoint) -> bool {
+    note.strip_prefix(checkpoint.text().as_bytes()).is_some_and(|rest| rest.starts_with(b"\n"))
 }
 
 fn checkpoint(origin: &str, tree: &Frontier) -> Checkpoint {

@@ -83,6 +83,15 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// The peak that is the node (`level`, `index`); `None` when no peak is.
+    pub(crate) fn peak(&self, level: u8, index: u64) -> Option<Digest> {
+        let width = 1u64.checked_shl(level.into())?;
+        // The peaks before it are as many as the wider ones, each a one bit of the size.
+        let wider = self.size & !(width | (width - 1));
+        let is_peak = self.size & width != 0 && index.checked_mul(width) == Some(wider);
+        self.peaks.get(wider.count_ones() as usize).filter(|_| is_peak).copied()
+    }
+
     /// Root of the tree over all leaves appended.
     pub fn root(&self) -> Digest {
         bag(&self.peaks)

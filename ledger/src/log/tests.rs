@@ -239,7 +239,7 @@ fn signs_nothing_when_two_paths_give_two_roots() {
     assert!(batch.is_empty());
     // The log is as it was, so the cause removed, it seals.
     log.pending[0][0] ^= 1;
-    assert_eq!(log.seal(&key(), &store, &mut batch), Ok(()));
+    assert!(log.seal(&key(), &store, &mut batch).is_ok());
 }
 
 #[test]
