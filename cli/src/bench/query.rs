@@ -6,6 +6,7 @@
 //! five fields to the bank; the bank opens the answer, checks every proof, and compares the values with what was handed in.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -202,6 +203,12 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         for (ours, theirs) in runs.iter().zip(&service) {
             text.push(beside(ours, theirs.concurrency, theirs.rate, (theirs.p50, theirs.p99)));
         }
+        if let Some(theirs) = service.last() {
+            text.push(format!(
+                "  {:.0} coming each second, half of its best: p50 {:>6.2} ms, p99 {:>6.2} ms, {:.2} ms in the median second",
+                theirs.offered, theirs.p50, theirs.p99, theirs.p99_second
+            ));
+        }
     }
     let value = json!({
         "machine": machine, "service": service, "idle_connections": args.idle, "idle_bytes": grown,
@@ -342,15 +349,28 @@ impl Node {
             Load::AtOnce(many) => at_once(workload, registry, &connection, many, time).await,
             Load::Rate(rate) => at_rate(workload, registry, &connection, rate, time).await,
         };
-        let (mut took, mut sent_away) = (Vec::new(), 0);
-        while let Some(asked) = asking.join_next().await {
-            let (more, away) = asked.map_err(|e| Problem::fault(e.to_string()))??;
-            took.extend(more);
+        let (mut asked, mut sent_away) = (Vec::new(), 0);
+        while let Some(more) = asking.join_next().await {
+            let (more, away) = more.map_err(|e| Problem::fault(e.to_string()))??;
+            asked.extend(more);
             sent_away += away;
         }
         let seconds = start.elapsed().as_secs_f64();
         let after = (self.counters().await?, machine::processor(own), machine::processor(node));
         connection.close(0u32.into(), b"done");
+        let mut by_second: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
+        for (due, took) in &asked {
+            by_second.entry(due.saturating_duration_since(start).as_secs()).or_default().push(*took);
+        }
+        let mut p99_seconds: Vec<f64> = by_second
+            .into_values()
+            .map(|mut took| {
+                took.sort_unstable();
+                share_of(&took, 0.99)
+            })
+            .collect();
+        p99_seconds.sort_by(f64::total_cmp);
+        let mut took: Vec<Duration> = asked.into_iter().map(|(_, took)| took).collect();
         took.sort_unstable();
         let per = |seconds: f64| seconds * 1e6 / took.len() as f64;
         Ok(Ran {
@@ -360,6 +380,7 @@ impl Node {
             share: (after.0.1 - before.0.1) / (after.0.0 - before.0.0),
             asker: per(after.1 - before.1),
             node: per(after.2 - before.2),
+            p99_second: p99_seconds.get(p99_seconds.len() / 2).copied().unwrap_or_default(),
             took,
         })
     }
@@ -398,8 +419,8 @@ impl std::fmt::Display for Load {
     }
 }
 
-/// How long each answer took, and how often the node said to come again.
-type Asking = JoinSet<Result<(Vec<Duration>, u64), Problem>>;
+/// When each question was due and how long its answer took from then, and how often the node said to come again.
+type Asking = JoinSet<Result<(Vec<(Instant, Duration)>, u64), Problem>>;
 
 async fn at_once(
     workload: &Arc<Workload>,
@@ -418,7 +439,7 @@ async fn at_once(
             while !stop.load(Ordering::Relaxed) {
                 let start = Instant::now();
                 sent_away += one(&workload, &registry, &connection).await?;
-                took.push(start.elapsed());
+                took.push((start, start.elapsed()));
             }
             Ok((took, sent_away))
         });
@@ -449,7 +470,7 @@ async fn at_rate(
         asking.spawn(async move {
             let sent_away = one(&workload, &registry, &connection).await?;
             // From when it was due: what kept it from being asked counts.
-            Ok((vec![due.elapsed()], sent_away))
+            Ok((vec![(due, due.elapsed())], sent_away))
         });
     }
 }
@@ -496,6 +517,14 @@ struct Ran {
     /// Processor time of outlet and banks, and of the node, in microseconds an answer.
     asker: f64,
     node: f64,
+    /// The 99th percentile of each second alone, and of these the median, in milliseconds: what a second is like in which the
+    /// machine does not stand still.
+    p99_second: f64,
+}
+
+/// The time within which this share of them was answered, in milliseconds; they ascend.
+fn share_of(took: &[Duration], share: f64) -> f64 {
+    took.get((took.len() as f64 * share) as usize).map_or(0.0, |t| t.as_secs_f64() * 1e3)
 }
 
 impl Ran {
@@ -505,8 +534,7 @@ impl Ran {
 
     /// In milliseconds.
     fn at(&self, share: f64) -> f64 {
-        let at = (self.took.len() as f64 * share) as usize;
-        self.took.get(at).map_or(0.0, |t| t.as_secs_f64() * 1e3)
+        share_of(&self.took, share)
     }
 
     fn json(&self) -> serde_json::Value {
@@ -516,7 +544,7 @@ impl Ran {
         };
         json!({
             "concurrency": at_once, "offered_per_second": offered, "answers": self.took.len(), "answers_per_second": self.rate(),
-            "p50_ms": self.at(0.5), "p99_ms": self.at(0.99), "inputs_a_step": self.share, "node_busy": self.sent_away,
+            "p50_ms": self.at(0.5), "p99_ms": self.at(0.99), "p99_ms_of_the_median_second": self.p99_second, "inputs_a_step": self.share, "node_busy": self.sent_away,
             "node_microseconds": self.node, "asker_microseconds": self.asker,
         })
     }
@@ -526,11 +554,12 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "  {}: {:>7.0} answers/s, p50 {:>6.2} ms, p99 {:>6.2} ms; processor µs an answer: node {:.0}, outlet and bank {:.0}; {:.1} inputs a step",
+            "  {}: {:>7.0} answers/s, p50 {:>6.2} ms, p99 {:>6.2} ms, {:.2} ms in the median second; processor µs an answer: node {:.0}, outlet and bank {:.0}; {:.1} inputs a step",
             self.load,
             self.rate(),
             self.at(0.5),
             self.at(0.99),
+            self.p99_second,
             self.node,
             self.asker,
             self.share

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 /// What one concurrency gave.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Ran {
+    /// 0: questions came at random moments, so many a second.
     pub(super) concurrency: usize,
+    #[serde(rename = "offered_per_second")]
+    pub(super) offered: f64,
     pub(super) answers: u64,
     #[serde(rename = "answers_per_second")]
     pub(super) rate: f64,
@@ -21,9 +24,11 @@ pub(super) struct Ran {
     pub(super) p50: f64,
     #[serde(rename = "p99_ms")]
     pub(super) p99: f64,
+    #[serde(rename = "p99_ms_of_the_median_second")]
+    pub(super) p99_second: f64,
 }
 
-/// Measures `seconds` at each concurrency over as many subjects.
+/// Measures `seconds` at each concurrency over as many subjects, and at last at half of the best rate.
 pub(super) fn measure(
     program: &Path,
     url: &str,
