@@ -62,6 +62,11 @@ const REFUSE: Duration = Duration::from_millis(100);
 /// Time for a close frame to leave.
 const CLOSE: Duration = Duration::from_millis(5);
 
+/// Packets that an acknowledgement may wait for, and how long. An answer of a few fields has three; what acknowledges it goes
+/// with the next question then, and wakes nobody by itself.
+const ACK_PACKETS: u32 = 10;
+const ACK_DELAY: Duration = Duration::from_millis(5);
+
 /// Limits of every connection.
 fn transport() -> Arc<quinn::TransportConfig> {
     let mut transport = quinn::TransportConfig::default();
@@ -72,6 +77,9 @@ fn transport() -> Arc<quinn::TransportConfig> {
     transport.send_window(u64::from(CONNECTION_WINDOW));
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     transport.max_idle_timeout(IDLE.try_into().ok());
+    let mut acknowledge = quinn::AckFrequencyConfig::default();
+    acknowledge.ack_eliciting_threshold(VarInt::from_u32(ACK_PACKETS)).max_ack_delay(Some(ACK_DELAY));
+    transport.ack_frequency_config(Some(acknowledge));
     Arc::new(transport)
 }
 
