@@ -2,9 +2,9 @@
 // question it looks up the grant, reads five columns in clear, and inserts a row into an audit table, in one durable
 // transaction. Nothing is signed, sealed or proved. `xinqiao bench query --service` measures it beside a node.
 //
-//	service --postgres URL --subjects N --seconds S --concurrency 1,16,64,256
+//	service --postgres URL --subjects N --seconds S [--concurrency 1,16,64,256] [--rate R]
 //
-// prints one JSON array, the last element of which is half of the best rate, coming at random moments. It makes tables `xinqiao_bench_…` and removes them. Server and clients are two processes.
+// prints one JSON array: a run for each number of questions on their way at once, and one with R coming each second. It makes tables `xinqiao_bench_…` and removes them. Server and clients are two processes.
 package main
 
 import (
@@ -231,6 +231,9 @@ func one(client *http.Client, url string, n int64) error {
 	return nil
 }
 
+// connections are as many as a bank holds open when questions come at random moments.
+const connections = 256
+
 type ran struct {
 	// Questions on their way at once, or 0: they came at random moments, so many a second.
 	Concurrency int     `json:"concurrency"`
@@ -320,7 +323,7 @@ func execute(ctx context.Context, db *pgxpool.Pool, statements string) error {
 	return err
 }
 
-func measure(postgres string, subjects int64, seconds int, concurrencies []int) (runs []ran, err error) {
+func measure(postgres string, subjects int64, seconds int, concurrencies []int, rate float64) (runs []ran, err error) {
 	ctx := context.Background()
 	db, err := pgxpool.New(ctx, postgres)
 	if err != nil {
@@ -377,7 +380,7 @@ func measure(postgres string, subjects int64, seconds int, concurrencies []int) 
 			MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, MaxIdleConns: connections,
 		}}
 	}
-	query, best, most := "https://"+address+"/v1/query", 0.0, 0
+	query := "https://" + address + "/v1/query"
 	for _, concurrency := range concurrencies {
 		client := bankOf(concurrency)
 		r, err := load(client, query, subjects, seconds, concurrency, 0, &next)
@@ -385,15 +388,16 @@ func measure(postgres string, subjects int64, seconds int, concurrencies []int) 
 			return nil, err
 		}
 		client.CloseIdleConnections()
-		best, most = max(best, r.Rate), max(most, concurrency)
 		runs = append(runs, r)
 	}
-	// Half of what it can do, coming as it comes.
-	r, err := load(bankOf(most), query, subjects, seconds, 0, best/2, &next)
-	if err != nil {
-		return nil, err
+	if rate > 0 {
+		r, err := load(bankOf(connections), query, subjects, seconds, 0, rate, &next)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, r)
 	}
-	return append(runs, r), nil
+	return runs, nil
 }
 
 func main() {
@@ -401,7 +405,8 @@ func main() {
 	postgres := flag.String("postgres", "", "database, as a URL or as key=value words")
 	subjects := flag.Int64("subjects", 10_000, "subjects with one record and one grant each")
 	seconds := flag.Int("seconds", 10, "seconds at each concurrency")
-	concurrency := flag.String("concurrency", "1,16,64,256", "questions on their way at once")
+	concurrency := flag.String("concurrency", "", "questions on their way at once, one run for each number")
+	rate := flag.Float64("rate", 0, "questions a second that come at random moments, in one more run")
 	server := flag.Bool("serve", false, "be the server (started by this program itself)")
 	flag.Parse()
 	if *server {
@@ -411,14 +416,14 @@ func main() {
 		return
 	}
 	var concurrencies []int
-	for word := range strings.SplitSeq(*concurrency, ",") {
+	for word := range strings.FieldsFuncSeq(*concurrency, func(r rune) bool { return r == ',' }) {
 		n, err := strconv.Atoi(word)
 		if err != nil || n < 1 {
 			log.Fatalf("--concurrency: `%s` is no number of questions", word)
 		}
 		concurrencies = append(concurrencies, n)
 	}
-	runs, err := measure(*postgres, *subjects, *seconds, concurrencies)
+	runs, err := measure(*postgres, *subjects, *seconds, concurrencies, *rate)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -144,19 +144,34 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
             (grown >> 10) / args.idle
         ));
     }
-    let mut runs = Vec::new();
+    let (mut runs, mut service) = (Vec::new(), Vec::new());
+    // What it is compared with takes its turn after each load, while the node is quiet: the machine's own speed changes.
+    let plainly = async |load: Load| match args.service.clone().zip(args.postgres.clone()) {
+        Some((program, url)) => {
+            say("  a plain HTTPS service …");
+            let (subjects, seconds) = (args.subjects, args.seconds);
+            let measure = move || service::measure(&program, &url, subjects, seconds, load);
+            let measured = tokio::task::spawn_blocking(measure).await;
+            measured.map_err(|e| Problem::fault(e.to_string()))?.map(Some)
+        }
+        None => Ok(None),
+    };
     for &concurrency in &at_once {
         say(&format!("{concurrency} at once …"));
         let load = Load::AtOnce(concurrency);
         let ran = node.load(&workload, &registry, load, Duration::from_secs(args.seconds)).await?;
         text.push(ran.to_string());
         runs.push(ran);
+        service.extend(plainly(load).await?);
     }
     // Half of what it can do, coming as it comes: a question that waits for its turn waits in the figures too.
-    let half = args.rate.map_or_else(|| runs.iter().map(Ran::rate).fold(0.0, f64::max) / 2.0, f64::from);
+    let best = |rates: &mut dyn Iterator<Item = f64>| rates.fold(0.0, f64::max);
+    let half = args.rate.map_or_else(|| best(&mut runs.iter().map(Ran::rate)) / 2.0, f64::from);
     say(&format!("{half:.0} a second …"));
     let half = node.load(&workload, &registry, Load::Rate(half), Duration::from_secs(args.seconds)).await?;
     text.push(half.to_string());
+    let half_of_theirs = best(&mut service.iter().map(|ran| ran.rate)) / 2.0;
+    service.extend(plainly(Load::Rate(half_of_theirs)).await?);
     let loaded = node.resident();
     text.push(format!("after that the node has {} MiB", loaded >> 20));
     drop(idle);
@@ -186,15 +201,7 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         }
         plain = baseline.runs.iter().map(|r| r.json(&baseline.version)).collect();
     }
-    let mut service = Vec::new();
-    if let Some((program, url)) = args.service.clone().zip(args.postgres.clone()) {
-        say("a plain HTTPS service …");
-        let (subjects, seconds) = (args.subjects, args.seconds);
-        let measured = tokio::task::spawn_blocking(move || {
-            service::measure(&program, &url, subjects, seconds, &at_once)
-        })
-        .await;
-        service = measured.map_err(|e| Problem::fault(e.to_string()))??;
+    if !service.is_empty() {
         text.push(
             "\na plain service over HTTP/1.1, mutual TLS 1.3, JSON and the same database: grant, five columns in clear and \
              an audit row; no signature, no proof, no sealing:"
@@ -403,7 +410,7 @@ impl Drop for Node {
 
 /// How questions come.
 #[derive(Clone, Copy)]
-enum Load {
+pub(super) enum Load {
     /// So many are always on their way.
     AtOnce(usize),
     /// So many a second at random moments, whatever has been answered (a Poisson process).

@@ -9,6 +9,8 @@ use std::{
 use ::node::Problem;
 use serde::{Deserialize, Serialize};
 
+use super::query::Load;
+
 /// What one concurrency gave.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Ran {
@@ -28,14 +30,14 @@ pub(super) struct Ran {
     pub(super) p99_second: f64,
 }
 
-/// Measures `seconds` at each concurrency over as many subjects, and at last at half of the best rate.
+/// Measures `seconds` of questions that come so, over as many subjects.
 pub(super) fn measure(
     program: &Path,
     url: &str,
     subjects: u64,
     seconds: u64,
-    at_once: &[usize],
-) -> Result<Vec<Ran>, Problem> {
+    load: Load,
+) -> Result<Ran, Problem> {
     let no = |why: String| {
         Problem::new(
             format!("{}: {why}", program.display()),
@@ -43,9 +45,13 @@ pub(super) fn measure(
             "请在 conformance/service 中用 go build 生成该程序，以 URL 形式给出数据库，或省略 --service",
         )
     };
-    let concurrency = at_once.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let load = match load {
+        Load::AtOnce(many) => ["--concurrency".to_owned(), many.to_string()],
+        Load::Rate(rate) => ["--rate".to_owned(), rate.to_string()],
+    };
     let output = Command::new(program)
-        .args(["--postgres", url, "--concurrency", &concurrency])
+        .args(["--postgres", url])
+        .args(load)
         .args(["--subjects", &subjects.to_string(), "--seconds", &seconds.to_string()])
         .stdin(Stdio::null())
         .output()
@@ -53,5 +59,7 @@ pub(super) fn measure(
     if !output.status.success() {
         return Err(no(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
-    serde_json::from_slice(&output.stdout).map_err(|e| no(e.to_string()))
+    let ran: [Ran; 1] = serde_json::from_slice(&output.stdout).map_err(|e| no(e.to_string()))?;
+    let [ran] = ran;
+    Ok(ran)
 }
