@@ -460,9 +460,12 @@ pub fn size(view: &dyn View, name: &str) -> Result<TreeSize, StoreError> {
 pub fn entry(view: &dyn View, name: &str, index: LeafIndex) -> Result<Option<Vec<u8>>, StoreError> {
     let n = index.0 / TILE_WIDTH;
     let in_bundle = || -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(bundle) = view.get(Space::Entry, &bundle_key(name, n))? else { return Ok(None) };
-        let entries = read_bundle(name, n, &bundle)?;
-        Ok(entries.get((index.0 % TILE_WIDTH) as usize).map(|entry| entry.to_vec()))
+        let mut entry = Ok(None);
+        view.look(Space::Entry, &bundle_key(name, n), &mut |bundle| {
+            entry = read_bundle(name, n, bundle)
+                .map(|entries| entries.get((index.0 % TILE_WIDTH) as usize).map(|entry| entry.to_vec()));
+        })?;
+        entry
     };
     // The writer may move the entry into its bundle between two of these reads, so the bundle is looked at again.
     let mut found = in_bundle()?;

@@ -82,6 +82,12 @@ pub trait View {
     /// The value at `key`.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Shows the value at `key` to `see`, if there is one; returns whether there is. For large values of which little is wanted: a
+    /// store need not copy it.
+    fn look(&self, space: Space, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        Ok(self.get(space, key)?.as_deref().map(see).is_some())
+    }
+
     /// Ascending keys `k` with `from <= k < to` (`to` = `None`: to the end of the space), at most `limit`.
     fn scan(
         &self,
@@ -240,6 +246,13 @@ impl View for Overlay<'_> {
         match self.batch.written(space, key) {
             Some(value) => Ok(value.map(<[u8]>::to_vec)),
             None => self.base.get(space, key),
+        }
+    }
+
+    fn look(&self, space: Space, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        match self.batch.written(space, key) {
+            Some(value) => Ok(value.map(see).is_some()),
+            None => self.base.look(space, key, see),
         }
     }
 

@@ -500,6 +500,11 @@ impl View for Frozen {
         Ok(value.map(|value| value.to_vec()))
     }
 
+    fn look(&self, space: Space, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        let value = self.snapshot.get(self.keyspaces.of(space), key).map_err(io)?;
+        Ok(value.as_deref().map(see).is_some())
+    }
+
     fn scan(
         &self,
         space: Space,
@@ -519,6 +524,10 @@ impl View for Frozen {
 impl View for DiskStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.freeze()?.get(space, key)
+    }
+
+    fn look(&self, space: Space, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        self.freeze()?.look(space, key, see)
     }
 
     fn scan(

@@ -26,9 +26,17 @@ pub fn run(make: Make<'_>, reopen: Reopen<'_>) {
     readers_run_beside_the_writer(&*make());
 }
 
+/// The value at a key, the same both ways.
+fn got(view: &dyn View, space: Space, key: &[u8]) -> Option<Vec<u8>> {
+    let (value, mut seen) = (ok(view.get(space, key)), None);
+    let is_there = ok(view.look(space, key, &mut |value| seen = Some(value.to_vec())));
+    assert_eq!((is_there, &seen), (value.is_some(), &value));
+    value
+}
+
 fn an_empty_store_has_nothing(store: &dyn Store) {
     for space in Space::ALL {
-        assert_eq!(ok(store.get(space, b"k")), None);
+        assert_eq!(got(store, space, b"k"), None);
         assert_eq!(ok(store.scan(space, b"", None, 10)), []);
         assert_eq!(ok(store.last_with_prefix(space, b"")), None);
     }
@@ -43,8 +51,8 @@ fn reads_what_was_applied_and_the_last_write_of_a_key_wins(store: &dyn Store) {
     batch.delete(Space::Row, b"b");
     batch.delete(Space::Row, b"never");
     ok(store.apply(&batch));
-    assert_eq!(ok(store.get(Space::Row, b"a")), Some(b"2".to_vec()));
-    assert_eq!(ok(store.get(Space::Row, b"b")), None);
+    assert_eq!(got(store, Space::Row, b"a"), Some(b"2".to_vec()));
+    assert_eq!(got(store, Space::Row, b"b"), None);
     let mut later = Batch::default();
     later.delete(Space::Row, b"a");
     later.put(Space::Row, b"b", b"3");
@@ -60,7 +68,7 @@ fn spaces_are_separate(store: &dyn Store) {
     batch.put(Space::Entry, [0xff; 9], b"end");
     ok(store.apply(&batch));
     for space in Space::ALL {
-        assert_eq!(ok(store.get(space, b"k")), Some(space.name().as_bytes().to_vec()));
+        assert_eq!(got(store, space, b"k"), Some(space.name().as_bytes().to_vec()));
         let expected = if space == Space::Entry { 2 } else { 1 };
         assert_eq!(ok(store.scan(space, b"", None, 10)).len(), expected);
     }
@@ -108,7 +116,7 @@ fn keys_and_values_may_be_any_bytes(store: &dyn Store) {
     }
     ok(store.apply(&batch));
     for byte in 0..=255u8 {
-        let value = ok(store.get(Space::Row, &[0, byte, 0]));
+        let value = got(store, Space::Row, &[0, byte, 0]);
         assert_eq!(value, Some(vec![byte; usize::from(byte) * 300]));
     }
     assert_eq!(ok(store.scan_prefix(Space::Row, &[0], 1000)).len(), 256);
@@ -120,10 +128,14 @@ fn an_overlay_agrees_with_applying(store: &dyn Store) {
     overlay.delete(Space::Row, b"a");
     overlay.delete(Space::Row, b"d");
     overlay.put(Space::Row, b"b5", b"new");
+    let gets = [b"a", b"b", b"c", b"d"].map(|key| got(&overlay, Space::Row, key));
+    let new = got(&overlay, Space::Row, b"b5");
     let seen = ok(overlay.scan(Space::Row, b"", None, 2));
     let last = ok(overlay.last_with_prefix(Space::Row, b""));
     let batch = overlay.into_batch();
     ok(store.apply(&batch));
+    assert_eq!([b"a", b"b", b"c", b"d"].map(|key| got(store, Space::Row, key)), gets);
+    assert_eq!(got(store, Space::Row, b"b5"), new);
     assert_eq!(ok(store.scan(Space::Row, b"", None, 2)), seen);
     assert_eq!(ok(store.last_with_prefix(Space::Row, b"")), last);
 }
@@ -133,14 +145,14 @@ fn what_was_applied_survives_reopening(store: Box<dyn Store>, reopen: Reopen<'_>
     batch.put(Space::Head, b"h", b"1");
     ok(store.apply(&batch));
     let store = reopen(store);
-    assert_eq!(ok(store.get(Space::Row, b"a")), Some(b"a".to_vec()));
+    assert_eq!(got(&*store, Space::Row, b"a"), Some(b"a".to_vec()));
     let mut later = Batch::default();
     later.delete(Space::Row, b"a");
     later.put(Space::Head, b"h", b"2");
     ok(store.apply(&later));
     let store = reopen(store);
     assert_eq!(ok(store.scan(Space::Row, b"", None, 10)), [pair(b"b", b"b")]);
-    assert_eq!(ok(store.get(Space::Head, b"h")), Some(b"2".to_vec()));
+    assert_eq!(got(&*store, Space::Head, b"h"), Some(b"2".to_vec()));
 }
 
 fn a_log_survives_reopening(mut store: Box<dyn Store>, reopen: Reopen<'_>) {
