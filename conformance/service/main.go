@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math"
 	"math/big"
 	mrand "math/rand/v2"
 	"net"
@@ -265,7 +266,7 @@ func load(client *http.Client, url string, subjects int64, seconds, concurrency 
 		took := time.Since(due)
 		lock.Lock()
 		defer lock.Unlock()
-		fault = errors.Join(fault, err)
+		fault = cmp.Or(fault, err)
 		all = append(all, asked{due.Sub(start), took})
 		return err == nil
 	}
@@ -301,7 +302,8 @@ func load(client *http.Client, url string, subjects int64, seconds, concurrency 
 	}
 	perSecond := map[int][]asked{}
 	for _, one := range all {
-		second := int(one.due / time.Second)
+		// A few begin just after the last second.
+		second := min(int(one.due/time.Second), seconds-1)
 		perSecond[second] = append(perSecond[second], one)
 	}
 	var p99s []float64
@@ -370,19 +372,25 @@ func measure(postgres string, subjects int64, seconds int, concurrencies []int, 
 	if _, err := fmt.Fscanln(out, &address); err != nil {
 		return nil, fmt.Errorf("the server does not start: %w", err)
 	}
+	var next atomic.Int64
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(serverCertificate)
-	var next atomic.Int64
-	// Connections stay open, one for each question on its way.
-	bankOf := func(connections int) *http.Client {
-		return &http.Client{Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{bank}},
-			MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, MaxIdleConns: connections,
-		}}
-	}
+	// Connections stay open, one for each question on its way. They are opened, and the server's to the database, before
+	// anything is measured.
 	query := "https://" + address + "/v1/query"
+	bankOf := func(open int) (*http.Client, error) {
+		client := &http.Client{Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{bank}},
+			MaxConnsPerHost: open, MaxIdleConnsPerHost: open, MaxIdleConns: open,
+		}}
+		_, err := load(client, query, subjects, 1, open, 0, &next)
+		return client, err
+	}
 	for _, concurrency := range concurrencies {
-		client := bankOf(concurrency)
+		client, err := bankOf(concurrency)
+		if err != nil {
+			return nil, err
+		}
 		r, err := load(client, query, subjects, seconds, concurrency, 0, &next)
 		if err != nil {
 			return nil, err
@@ -391,7 +399,11 @@ func measure(postgres string, subjects int64, seconds int, concurrencies []int, 
 		runs = append(runs, r)
 	}
 	if rate > 0 {
-		r, err := load(bankOf(connections), query, subjects, seconds, 0, rate, &next)
+		client, err := bankOf(connections)
+		if err != nil {
+			return nil, err
+		}
+		r, err := load(client, query, subjects, seconds, 0, rate, &next)
 		if err != nil {
 			return nil, err
 		}
@@ -414,6 +426,9 @@ func main() {
 			log.Fatal(err)
 		}
 		return
+	}
+	if *concurrency == "" && !(*rate > 0) || math.IsInf(*rate, 0) {
+		log.Fatal("say what to measure: --concurrency 1,16 or --rate 1000")
 	}
 	var concurrencies []int
 	for word := range strings.FieldsFuncSeq(*concurrency, func(r rune) bool { return r == ',' }) {

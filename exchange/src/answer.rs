@@ -349,12 +349,13 @@ pub fn seal(
         });
     }
     let checks = check::seal(&mut sealer, &plan.checks, &plan.openings)?;
+    // Where that does not fit the store has it.
     let newest = plan.newest.0.as_deref();
-    let mut access =
-        match newest.map(|newest| Receipt::of(newest, own, LogName::Access, plan.index)).transpose()? {
-            Some(Some(receipt)) => receipt,
-            _ => Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?,
-        };
+    let newest = newest.and_then(|newest| Receipt::of(newest, own, LogName::Access, plan.index));
+    let mut access = match newest {
+        Some(receipt) => receipt,
+        None => Receipt::build_by(&provers.access, view, own, LogName::Access, plan.index)?,
+    };
     access.checkpoint = access.checkpoint.bare();
     let (member, question) = (own.clone(), plan.question);
     let (enc, number) = match records.is_empty() && checks.is_empty() {

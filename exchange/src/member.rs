@@ -499,9 +499,10 @@ impl Member {
         }
         let mut sealed = Batch::default();
         for (name, log) in &mut self.logs {
-            let newest = log.seal(&self.context.own.signing, &kept, &mut sealed)?.map(Arc::new);
-            for plan in effects.iter_mut().filter_map(Effect::plan).filter(|_| *name == LogName::Access) {
-                plan.newest = KnownNewest(newest.clone());
+            let newest = log.seal(&self.context.own.signing, &kept, &mut sealed)?;
+            if *name == LogName::Access {
+                let newest = KnownNewest(newest.map(Arc::new));
+                effects.iter_mut().filter_map(Effect::plan).for_each(|plan| plan.newest = newest.clone());
             }
         }
         let mut batch = kept.into_batch();

@@ -7,7 +7,7 @@ use crypto::{Bytes, Digest, Timestamp, merkle::leaf_hash, sign::SigningKey};
 use ledger::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     cose_receipt::CoseReceipt,
-    log::{self, LogError},
+    log,
     newest::Newest,
     proof::verify_inclusion,
     proof_file::ProofFile,
@@ -86,16 +86,10 @@ impl Receipt {
     }
 
     /// The receipt of an entry that was sealed just now; `None` for another. It holds once that is durable.
-    pub fn of(newest: &Newest, member: &MemberId, log: LogName, index: u64) -> Result<Option<Self>, Fault> {
-        let proven = newest.proven(LeafIndex(index)).map_err(LogError::Store)?;
-        Ok(proven.map(|(entry, path, checkpoint)| Self {
-            member: member.clone(),
-            log,
-            index,
-            entry: entry.to_vec().into(),
-            path,
-            checkpoint: checkpoint.clone(),
-        }))
+    pub fn of(newest: &Newest, member: &MemberId, log: LogName, index: u64) -> Option<Self> {
+        let (entry, path, checkpoint) = newest.proven(LeafIndex(index))?;
+        let (entry, checkpoint) = (entry.to_vec().into(), checkpoint.clone());
+        Some(Self { member: member.clone(), log, index, entry, path, checkpoint })
     }
 
     /// The proof alone, as a tlog-proof: for who has the entry, or may not read it.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `Entry` | name ‖ 0x00 ‖ 0x01 ‖ n as u64 big endian | the 256 entries of full bundle n, as published |
 //! | `Entry` | name ‖ 0x00 ‖ 0x00 ‖ index as u64 big endian | an entry after the last full bundle |
-//! | `Tile` | name ‖ 0x00 ‖ level ‖ tile index as u64 big endian | up to 256 hashes: the widest tile so far; at level 0 only the full ones |
+//! | `Tile` | name ‖ 0x00 ‖ level ‖ tile index as u64 big endian | up to 256 hashes: the widest tile so far; at level 0 the full ones |
 //! | `Tile` | name ‖ 0x00 ‖ 0xff ‖ index of its first leaf as u64 big endian | up to 16 leaf hashes after the last full tile: a piece |
 //! | `Head` | name | the newest signed checkpoint |
 //!
@@ -18,7 +18,7 @@
 //! The writer is [`Log`]; reading is free functions over a [`View`], so that readers never wait for the writer.
 
 use core::{cell::RefCell, fmt, mem};
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, sync::OnceLock};
 
 use crypto::{
     Digest,
@@ -85,7 +85,8 @@ impl From<StoreError> for LogError {
 /// The writer's side of one log.
 ///
 /// Invariant: `sealed` is the tree of the stored checkpoint, once the last sealed batch is applied; `frontier` is the
-/// same tree with the pending leaves after it. Neither is made from the other, so that what is wrong in one shows.
+/// same tree with the pending leaves after it. A seal makes `sealed` anew from the entries and not from `frontier`, and holds
+/// both against each other and `sealed` against the stored checkpoint, so that what is wrong in one shows.
 #[derive(Clone, Debug)]
 pub struct Log {
     name: String,
@@ -310,6 +311,9 @@ impl Log {
         fresh: &[Digest],
         batch: &mut Batch,
     ) -> Result<Vec<Digest>, LogError> {
+        if fresh.is_empty() {
+            return Ok(Vec::new());
+        }
         let old = self.sealed.size().0;
         let open = old / TILE_WIDTH;
         let is_full = old % TILE_WIDTH + fresh.len() as u64 >= TILE_WIDTH;
@@ -320,6 +324,11 @@ impl Log {
             (false, false) => stored_piece(nodes.view, &self.name, begin)?,
         };
         self.as_wide(row.len(), (old - begin) as usize, 0, open)?;
+        // What is read to be written again is what was sealed: a full tile was compared as a whole.
+        if !is_full && !self.sealed.ends_with(&row) {
+            let name = &self.name;
+            return Err(disagree(format!("size {old} of `{name}` and the leaf hashes of its last piece")));
+        }
         row.extend_from_slice(fresh);
         let (full, rest) =
             if is_full { row.as_chunks::<{ TILE_WIDTH as usize }>() } else { (&[][..], &row[..]) };
@@ -398,6 +407,7 @@ impl Log {
             leaves: edge.leaves,
             entries: mem::take(&mut self.pending),
             checkpoint: note.clone(),
+            rows: OnceLock::new(),
         }
     }
 }

@@ -1,12 +1,10 @@
 //! The entries of one seal with what proves them, for who needs them at once: nothing is read from the store, which may
 //! have them not even in its caches yet.
 
-use core::fmt;
+use core::{fmt, iter};
+use std::sync::OnceLock;
 
-use crypto::{
-    Digest,
-    merkle::{node_hash, root},
-};
+use crypto::{Digest, merkle::node_hash};
 
 use crate::{
     checkpoint::SignedCheckpoint,
@@ -25,20 +23,27 @@ pub struct Newest {
     pub(crate) entries: Vec<Vec<u8>>,
     /// The checkpoint that covers them, and none after them.
     pub(crate) checkpoint: SignedCheckpoint,
+    /// Whole subtrees of them, when the first proof was asked for.
+    pub(crate) rows: OnceLock<Vec<Row>>,
+}
+
+/// The nodes of one level over new entries only: position of the first, and from there on.
+pub(crate) struct Row(u64, Vec<Digest>);
+
+/// Each node of the next level over two of these.
+fn above(Row(first, below): &Row) -> Row {
+    let skipped = (first % 2) as usize;
+    let pairs = below.get(skipped..).unwrap_or_default().chunks_exact(2);
+    Row(first.div_ceil(2), pairs.map(|pair| node_hash(&pair[0], &pair[1])).collect())
 }
 
 impl Newest {
     /// The entry at `index`, its path, and the checkpoint that the path leads to; `None` for an entry of another seal.
-    ///
-    /// Errors: `Corrupt` when the parts do not fit, which nobody can make from outside.
-    pub fn proven(
-        &self,
-        index: LeafIndex,
-    ) -> Result<Option<(&[u8], Vec<Digest>, &SignedCheckpoint)>, StoreError> {
+    pub fn proven(&self, index: LeafIndex) -> Option<(&[u8], Vec<Digest>, &SignedCheckpoint)> {
         let at = index.0.checked_sub(self.before.size().0).and_then(|at| usize::try_from(at).ok());
-        let Some(entry) = at.and_then(|at| self.entries.get(at)) else { return Ok(None) };
-        let path = proof::inclusion(self, index, self.checkpoint.claimed().size)?;
-        Ok(Some((entry, path, &self.checkpoint)))
+        let entry = at.and_then(|at| self.entries.get(at))?;
+        let path = proof::inclusion(self, index, self.checkpoint.claimed().size).ok()?;
+        Some((entry, path, &self.checkpoint))
     }
 }
 
@@ -47,8 +52,15 @@ impl Nodes for Newest {
         let old = self.before.size().0;
         let (from, to) = (index << level, (index + 1) << level);
         if from >= old {
-            let range = (from - old) as usize..(to - old) as usize;
-            return self.leaves.get(range).map(root).ok_or_else(|| missing(level, index));
+            let rows = self.rows.get_or_init(|| {
+                let first = Row(old, self.leaves.clone());
+                iter::successors(Some(first), |row| Some(above(row)).filter(|row| !row.1.is_empty()))
+                    .collect()
+            });
+            let row = rows.get(usize::from(level));
+            let node =
+                row.and_then(|Row(first, row)| row.get(usize::try_from(index.checked_sub(*first)?).ok()?));
+            return node.copied().ok_or_else(|| missing(level, index));
         }
         // A path of a new entry passes by whole subtrees of the tree before, and through those that it completes.
         if to <= old {
@@ -92,13 +104,13 @@ mod tests {
             store.apply(&batch).unwrap();
             let head = log::head(&store, "access").unwrap().unwrap();
             for index in (old..old + step).map(LeafIndex) {
-                let (entry, path, checkpoint) = newest.proven(index).unwrap().unwrap();
+                let (entry, path, checkpoint) = newest.proven(index).unwrap();
                 assert_eq!(Some(entry.to_vec()), log::entry(&store, "access", index).unwrap());
                 assert_eq!(Ok(path), log::inclusion(&store, "access", index, head.claimed().size));
                 assert_eq!(*checkpoint, head);
             }
             for other in [old.wrapping_sub(1), old + step, u64::MAX] {
-                assert!(newest.proven(LeafIndex(other)).unwrap().is_none());
+                assert!(newest.proven(LeafIndex(other)).is_none());
             }
             assert!(log.seal(&key, &store, &mut Batch::default()).unwrap().is_none());
         }

@@ -92,6 +92,13 @@ impl Frontier {
         self.peaks.get(wider.count_ones() as usize).filter(|_| is_peak).copied()
     }
 
+    /// Whether the last leaves, fewer than a power of two and from a multiple of it on, are these.
+    pub(crate) fn ends_with(&self, leaves: &[Digest]) -> bool {
+        let mut end = Self::default();
+        leaves.iter().for_each(|leaf| end.append(*leaf));
+        self.peaks.ends_with(&end.peaks)
+    }
+
     /// Root of the tree over all leaves appended.
     pub fn root(&self) -> Digest {
         bag(&self.peaks)

@@ -63,8 +63,9 @@ const REFUSE: Duration = Duration::from_millis(100);
 const CLOSE: Duration = Duration::from_millis(5);
 
 /// Packets that an acknowledgement may wait for, and how long. An answer of a few fields has three; what acknowledges it goes
-/// with the next question then, and wakes nobody by itself.
-const ACK_PACKETS: u32 = 10;
+/// with the next question then, and wakes nobody by itself. Fewer than may be under way on a new connection, or a sender would
+/// wait for it.
+const ACK_PACKETS: u32 = 4;
 const ACK_DELAY: Duration = Duration::from_millis(5);
 
 /// Limits of every connection.

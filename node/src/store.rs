@@ -247,8 +247,10 @@ impl DiskStore {
                 builder.open()
             };
             // Some damage the engine meets with an assertion instead of an error. It has nothing of ours in its hands then.
-            let started = thread::scope(|scope| scope.spawn(open).join());
-            started.unwrap_or(Err(fjall::Error::Unrecoverable))
+            thread::scope(|scope| {
+                let started = thread::Builder::new().spawn_scoped(scope, open)?.join();
+                started.unwrap_or(Err(fjall::Error::Unrecoverable))
+            })
         };
         let disk = |e: io::Error| OpenError::Disk { dir: Wal::path(dir), why: e.to_string() };
         let kept = Wal::read(dir).map_err(disk)?;

@@ -32,21 +32,22 @@ pub(crate) struct BenchQuery {
     /// Subjects with one record each; every question is about the next of them.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(256..=10_000_000))]
     pub(crate) subjects: u64,
-    /// Seconds at each concurrency.
+    /// Seconds of each run.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) seconds: u64,
-    /// Questions on their way at once, one run for each number.
+    /// Questions on their way at once, one run for each number, as in 1,16; on one connection, which takes 256.
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,16,64,256", num_args = 1..,
-          value_parser = clap::value_parser!(u16).range(1..=1_024))]
+          value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) at_once: Vec<u16>,
-    /// Questions a second that come at random moments, in one more run. Default: half of the best rate before.
+    /// Questions a second that come at random moments, in one more run, also of what is compared. Default: for each half of its
+    /// best rate before.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: Option<u32>,
     /// Banks that ask in turn; each has the quota of one.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=200))]
     pub(crate) askers: u16,
     /// Connections that the banks hold open besides, and say nothing on; at most 256 for each bank.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=16_000))]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=16_000), conflicts_with = "service")]
     pub(crate) idle: u64,
     /// Directory to work under; what is made there is removed again. Default: the system's temporary directory.
     #[arg(long, value_name = "DIR")]

@@ -177,7 +177,14 @@ pub(super) fn engine(dir: &Path, sizes: (usize, usize), count: u64, batch: u64) 
         for alone in (end / 256 * 256).max(n)..end {
             rows.put(Space::Entry, [[0xff; 8], alone.to_be_bytes()].concat(), entry.as_slice());
         }
-        rows.put(Space::Tile, [0xff], vec![0x33; 32 * (end % 256) as usize]);
+        for piece in (end / 256 * 256).max(n / 16 * 16) / 16..end.div_ceil(16) {
+            let hashes = (end - piece * 16).min(16);
+            rows.put(
+                Space::Tile,
+                [[0xff; 8], piece.to_be_bytes()].concat(),
+                vec![0x33; 32 * hashes as usize],
+            );
+        }
         rows.put(Space::Head, [0], vec![0x44; 220]);
         let start = Instant::now();
         store.apply(&rows).map_err(|e| Problem::fault(e.to_string()))?;

@@ -118,8 +118,13 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     let mut text = vec![
         format!("machine: {machine}"),
         format!(
-            "command: xinqiao bench query --subjects {} --seconds {} --askers {} --idle {}",
-            args.subjects, args.seconds, args.askers, args.idle
+            "command: xinqiao bench query --subjects {} --seconds {} --askers {} --idle {} --at-once {}{}",
+            args.subjects,
+            args.seconds,
+            args.askers,
+            args.idle,
+            at_once.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
+            args.rate.map_or_else(String::new, |rate| format!(" --rate {rate}"))
         ),
         "two processes: the node, and outlet and banks together; QUIC on loopback, mutual TLS 1.3".to_owned(),
     ];
@@ -145,7 +150,7 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         ));
     }
     let (mut runs, mut service) = (Vec::new(), Vec::new());
-    // What it is compared with takes its turn after each load, while the node is quiet: the machine's own speed changes.
+    // What it is compared with takes its turn after each load, while nobody asks the node: the machine's own speed changes.
     let plainly = async |load: Load| match args.service.clone().zip(args.postgres.clone()) {
         Some((program, url)) => {
             say("  a plain HTTPS service …");
@@ -166,12 +171,14 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     }
     // Half of what it can do, coming as it comes: a question that waits for its turn waits in the figures too.
     let best = |rates: &mut dyn Iterator<Item = f64>| rates.fold(0.0, f64::max);
-    let half = args.rate.map_or_else(|| best(&mut runs.iter().map(Ran::rate)) / 2.0, f64::from);
-    say(&format!("{half:.0} a second …"));
-    let half = node.load(&workload, &registry, Load::Rate(half), Duration::from_secs(args.seconds)).await?;
-    text.push(half.to_string());
-    let half_of_theirs = best(&mut service.iter().map(|ran| ran.rate)) / 2.0;
-    service.extend(plainly(Load::Rate(half_of_theirs)).await?);
+    let offered = |best: f64| args.rate.map_or(best / 2.0, f64::from);
+    let rate = offered(best(&mut runs.iter().map(Ran::rate)));
+    say(&format!("{rate:.0} a second …"));
+    let at_random =
+        node.load(&workload, &registry, Load::Rate(rate), Duration::from_secs(args.seconds)).await?;
+    text.push(at_random.to_string());
+    let rate = offered(best(&mut service.iter().map(|ran| ran.rate)));
+    service.extend(plainly(Load::Rate(rate)).await?);
     let loaded = node.resident();
     text.push(format!("after that the node has {} MiB", loaded >> 20));
     drop(idle);
@@ -182,9 +189,9 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
     let measured = tokio::task::spawn_blocking(move || parts::measure(&dir, &again)).await;
     let parts = measured.map_err(|e| Problem::fault(e.to_string()))??;
     text.push(parts.to_string());
-    if let Some(busiest) = runs.last() {
+    if let Some(busiest) = runs.iter().max_by_key(|ran| ran.load.at_once()) {
         text.push(format!(
-            "with {} the node's parts take {:.0} of its {:.0} µs of processor time an answer; the rest is QUIC, TLS, the kernel and the runtime",
+            "with {:#} the node's parts take {:.0} of its {:.0} µs of processor time an answer; the rest is QUIC, TLS, the kernel and the runtime",
             busiest.load, parts.node(), busiest.node
         ));
     }
@@ -212,15 +219,15 @@ pub(super) async fn run(args: BenchQuery) -> Result<Output, Problem> {
         }
         if let Some(theirs) = service.last() {
             text.push(format!(
-                "  {:.0} coming each second, half of its best: p50 {:>6.2} ms, p99 {:>6.2} ms, {:.2} ms in the median second",
-                theirs.offered, theirs.p50, theirs.p99, theirs.p99_second
+                "  {:.0} coming each second: {:>7.0}/s, p50 {:>6.2} ms, p99 {:>6.2} ms ({:.2} ms of the median second)",
+                theirs.offered, theirs.rate, theirs.p50, theirs.p99, theirs.p99_second
             ));
         }
     }
     let value = json!({
         "machine": machine, "service": service, "idle_connections": args.idle, "idle_bytes": grown,
         "resident_bytes": loaded, "subjects": args.subjects, "askers": args.askers, "seconds": args.seconds,
-        "runs": runs.iter().map(Ran::json).collect::<Vec<_>>(), "half_load": half.json(), "parts": parts.json(), "postgres": plain,
+        "runs": runs.iter().map(Ran::json).collect::<Vec<_>>(), "at_random": at_random.json(), "parts": parts.json(), "postgres": plain,
     });
     Ok(Output::new(value, text.join("\n")))
 }
@@ -354,7 +361,12 @@ impl Node {
         let start = Instant::now();
         let mut asking = match load {
             Load::AtOnce(many) => at_once(workload, registry, &connection, many, time).await,
-            Load::Rate(rate) => at_rate(workload, registry, &connection, rate, time).await,
+            Load::Rate(rate) => {
+                let (workload, registry, connection) =
+                    (workload.clone(), registry.clone(), connection.clone());
+                let coming = move || at_rate(&workload, &registry, &connection, rate, time);
+                tokio::task::spawn_blocking(coming).await.map_err(|e| Problem::fault(e.to_string()))?
+            }
         };
         let (mut asked, mut sent_away) = (Vec::new(), 0);
         while let Some(more) = asking.join_next().await {
@@ -367,7 +379,11 @@ impl Node {
         connection.close(0u32.into(), b"done");
         let mut by_second: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
         for (due, took) in &asked {
-            by_second.entry(due.saturating_duration_since(start).as_secs()).or_default().push(*took);
+            let second = due.saturating_duration_since(start).as_secs();
+            // A few begin just after the last one.
+            if second < time.as_secs() {
+                by_second.entry(second).or_default().push(*took);
+            }
         }
         let mut p99_seconds: Vec<f64> = by_second
             .into_values()
@@ -417,9 +433,20 @@ pub(super) enum Load {
     Rate(f64),
 }
 
+impl Load {
+    /// Questions on their way at once, where that is given.
+    fn at_once(self) -> Option<usize> {
+        match self {
+            Self::AtOnce(many) => Some(many),
+            Self::Rate(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::AtOnce(many) if f.alternate() => write!(f, "{many} at once"),
             Self::AtOnce(many) => write!(f, "{many:>4} at once"),
             Self::Rate(rate) => write!(f, "{rate:.0} coming each second"),
         }
@@ -456,7 +483,8 @@ async fn at_once(
     asking
 }
 
-async fn at_rate(
+/// On a thread that may sleep: the runtime's own clock has ticks of a millisecond, and lets questions come in bunches.
+fn at_rate(
     workload: &Arc<Workload>,
     registry: &Arc<Registry>,
     connection: &quic::Connection,
@@ -472,7 +500,7 @@ async fn at_rate(
         if due > end {
             return asking;
         }
-        tokio::time::sleep_until(due.into()).await;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let (workload, registry, connection) = (workload.clone(), registry.clone(), connection.clone());
         asking.spawn(async move {
             let sent_away = one(&workload, &registry, &connection).await?;
@@ -524,8 +552,8 @@ struct Ran {
     /// Processor time of outlet and banks, and of the node, in microseconds an answer.
     asker: f64,
     node: f64,
-    /// The 99th percentile of each second alone, and of these the median, in milliseconds: what a second is like in which the
-    /// machine does not stand still.
+    /// The 99th percentile of each second alone, and of these the median, in milliseconds: what stops machine or node in fewer
+    /// than half of the seconds is not in it.
     p99_second: f64,
 }
 
@@ -545,12 +573,12 @@ impl Ran {
     }
 
     fn json(&self) -> serde_json::Value {
-        let (at_once, offered) = match self.load {
-            Load::AtOnce(many) => (Some(many), None),
-            Load::Rate(rate) => (None, Some(rate)),
+        let offered = match self.load {
+            Load::AtOnce(_) => None,
+            Load::Rate(rate) => Some(rate),
         };
         json!({
-            "concurrency": at_once, "offered_per_second": offered, "answers": self.took.len(), "answers_per_second": self.rate(),
+            "concurrency": self.load.at_once(), "offered_per_second": offered, "answers": self.took.len(), "answers_per_second": self.rate(),
             "p50_ms": self.at(0.5), "p99_ms": self.at(0.99), "p99_ms_of_the_median_second": self.p99_second, "inputs_a_step": self.share, "node_busy": self.sent_away,
             "node_microseconds": self.node, "asker_microseconds": self.asker,
         })
@@ -561,7 +589,7 @@ impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "  {}: {:>7.0} answers/s, p50 {:>6.2} ms, p99 {:>6.2} ms, {:.2} ms in the median second; processor µs an answer: node {:.0}, outlet and bank {:.0}; {:.1} inputs a step",
+            "  {}: {:>7.0} answers/s, p50 {:>6.2} ms, p99 {:>6.2} ms ({:.2} ms of the median second); processor µs an answer: node {:.0}, outlet and bank {:.0}; {:.1} inputs a step",
             self.load,
             self.rate(),
             self.at(0.5),

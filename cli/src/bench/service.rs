@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::query::Load;
 
-/// What one concurrency gave.
+/// What one load gave.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Ran {
-    /// 0: questions came at random moments, so many a second.
+    /// Questions on their way at once; 0 where they came at random moments.
     pub(super) concurrency: usize,
+    /// Questions a second that came at random moments, or 0.
     #[serde(rename = "offered_per_second")]
     pub(super) offered: f64,
     pub(super) answers: u64,
@@ -41,8 +42,8 @@ pub(super) fn measure(
     let no = |why: String| {
         Problem::new(
             format!("{}: {why}", program.display()),
-            "build it with `go build` in conformance/service, give the database as a URL, or leave --service out",
-            "请在 conformance/service 中用 go build 生成该程序，以 URL 形式给出数据库，或省略 --service",
+            "see what it says; if it is another version, build it with `go build` in conformance/service; give the database as a URL",
+            "请查看其输出；若版本不符，请在 conformance/service 中用 go build 重新生成；数据库请以 URL 形式给出",
         )
     };
     let load = match load {

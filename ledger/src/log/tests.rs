@@ -215,19 +215,30 @@ fn signs_nothing_when_two_paths_give_two_roots() {
     let store = MemoryStore::default();
     let mut log = opened(&store);
     extend(&mut log, &store, 300);
-    // One bit of a stored leaf hash, where it is hashed again: the tile becomes full.
-    let mut image = store.snapshot();
-    let mut flipped = store.get(Space::Tile, &piece_key("l", 256)).unwrap().unwrap();
-    flipped[0] ^= 1;
-    image.set(Space::Tile, &piece_key("l", 256), Some(flipped));
+    // One bit of a stored leaf hash: of the piece that is written again, at once; of another, where all are hashed again, when
+    // the tile becomes full.
     let mut batch = Batch::default();
-    for i in 300..512 {
-        log.append(entry_of(i)).unwrap();
+    for (piece, to) in [(288, 301), (256, 512)] {
+        let mut image = store.snapshot();
+        let mut flipped = store.get(Space::Tile, &piece_key("l", piece)).unwrap().unwrap();
+        flipped[0] ^= 1;
+        image.set(Space::Tile, &piece_key("l", piece), Some(flipped));
+        for i in 300..to {
+            log.append(entry_of(i)).unwrap();
+        }
+        let sealed = log.seal(&key(), &MemoryStore::restore(image), &mut batch);
+        assert!(matches!(sealed, Err(LogError::Disagree { .. })));
+        log.discard_pending();
     }
-    let sealed = log.seal(&key(), &MemoryStore::restore(image), &mut batch);
-    assert!(matches!(sealed, Err(LogError::Disagree { .. })));
+    // In memory: of the tree that is sealed, from which both others are made then.
+    let sealed = log.sealed.clone();
+    log.sealed.append(leaf_hash(b"another"));
     log.discard_pending();
-    // In memory: of a peak while appending, and of an entry after it was hashed.
+    log.append(entry_of(300)).unwrap();
+    assert!(matches!(log.seal(&key(), &store, &mut batch), Err(LogError::Disagree { .. })));
+    log.sealed = sealed;
+    log.discard_pending();
+    // Of a peak while appending, and of an entry after it was hashed.
     log.append(entry_of(300)).unwrap();
     let appended = log.frontier.clone();
     log.frontier = log.sealed.clone();
@@ -411,6 +422,8 @@ fn readers_find_every_entry_while_the_writer_moves_it_into_its_bundle() {
         assert!(read.len() >= 252);
         let partial = bundle(&view(), "l", &Tile::entries(0, 255).unwrap()).unwrap().unwrap();
         assert_eq!(decode_bundle(&partial).unwrap(), whole[..255]);
+        let hashes = tile(&view(), "l", &Tile::hashes(0, 0, 255).unwrap()).unwrap().unwrap();
+        assert_eq!(hashes, tile(&before, "l", &Tile::hashes(0, 0, 255).unwrap()).unwrap().unwrap());
     }
 }
 
@@ -437,24 +450,44 @@ fn a_small_batch_writes_no_whole_tile_and_one_that_fills_a_tile_leaves_no_piece(
 
 #[test]
 fn a_store_of_an_earlier_build_is_read_and_extended() {
+    for (had, steps) in
+        [(300, &[1, 3, 20, 200, 300][..]), (304, &[1, 300]), (257, &[15, 1]), (300, &[212, 1]), (16, &[0, 5])]
+    {
+        let store = MemoryStore::default();
+        extend(&mut opened(&store), &store, had);
+        // It had the open tile whole.
+        let mut image = store.snapshot();
+        let (n, begin) = (had / 256, had / 256 * 256);
+        let open = Tile::hashes(0, n, (had - begin) as u16).unwrap();
+        let whole = tile(&store, "l", &open).unwrap();
+        for first in (begin..had).step_by(16) {
+            image.set(Space::Tile, &piece_key("l", first), None);
+        }
+        image.set(Space::Tile, &tile_key("l", 0, n), whole.clone());
+        let earlier = MemoryStore::restore(image);
+        assert_eq!(tile(&earlier, "l", &open).unwrap(), whole);
+        for more in steps {
+            extend(&mut opened(&earlier), &earlier, *more);
+            extend(&mut opened(&store), &store, *more);
+            let size = size(&store, "l").unwrap();
+            assert_eq!(root(&earlier, "l", size), root(&store, "l", size));
+            let last = Tile::hashes(0, (size.0 - 1) / 256, ((size.0 - 1) % 256 + 1) as u16).unwrap();
+            assert_eq!(tile(&earlier, "l", &last), tile(&store, "l", &last));
+            opened(&earlier);
+        }
+        // Nothing is left of it once its tile is full.
+        let is_full = size(&store, "l").unwrap().0 / 256 > n;
+        assert_eq!(earlier.snapshot() == store.snapshot(), is_full, "{had} {steps:?}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_is_signed_anew_writes_nothing_else() {
     let store = MemoryStore::default();
-    extend(&mut opened(&store), &store, 300);
-    // It had the open tile whole.
-    let mut image = store.snapshot();
-    let open = Tile::hashes(0, 1, 44).unwrap();
-    let whole = tile(&store, "l", &open).unwrap();
-    for first in (256..300).step_by(16) {
-        image.set(Space::Tile, &piece_key("l", first), None);
-    }
-    image.set(Space::Tile, &tile_key("l", 0, 1), whole.clone());
-    let earlier = MemoryStore::restore(image);
-    assert_eq!(tile(&earlier, "l", &open).unwrap(), whole);
-    for more in [1, 3, 20, 200, 300] {
-        extend(&mut opened(&earlier), &earlier, more);
-        extend(&mut opened(&store), &store, more);
-        let size = size(&store, "l").unwrap();
-        assert_eq!(root(&earlier, "l", size), root(&store, "l", size));
-        opened(&earlier);
-    }
-    assert_eq!(earlier.snapshot(), store.snapshot());
+    let mut log = opened(&store);
+    extend(&mut log, &store, 300);
+    log.renew();
+    let mut batch = Batch::default();
+    assert!(log.seal(&key(), &store, &mut batch).unwrap().is_none());
+    assert_eq!(batch.iter().map(|(space, ..)| space).collect::<Vec<_>>(), [Space::Head]);
 }
