@@ -1,8 +1,8 @@
 //! The store on disk: fjall, one database of one keyspace per space.
 //!
 //! A batch is one record of the engine's journal across all keyspaces. Before `apply` returns it is on the disk, there or, where
-//! one flush is quicker, in the [`Wal`] beside it; until then no reader sees any of it. Every read goes through a
-//! snapshot, because fjall's plain reads may see half of a batch.
+//! one flush is quicker, in the [`Wal`] beside it; until then no reader sees any of it. Every read goes through
+//! the snapshot that the writer has taken after the last batch, because fjall's plain reads may see half of one.
 //!
 //! The engine takes the first thing in its journal that it cannot read for the place where a crash tore it, and drops
 //! what follows without a word. So the store counts its batches, in the engine and in the [`Tally`] beside it, and is not
@@ -10,7 +10,7 @@
 //! ([`FailStop`]), and the next start reads what is on the disk.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs, io, mem,
     ops::Bound,
     path::{Path, PathBuf},
     sync::{
@@ -68,6 +68,9 @@ pub struct DiskStore {
     keyspaces: Arc<Keyspaces>,
     count: Keyspace,
     applied: Mutex<Applied>,
+    /// What readers see: the engine as it was after the last batch. It is asked for a view by the writer alone, between two
+    /// batches: while it puts a table into place, a view that is opened as a batch is applied may hold a part of that.
+    newest: Mutex<Frozen>,
     /// Set by the first failed apply and never cleared: what reached the disk is unknown until the next start.
     poisoned: AtomicBool,
 }
@@ -315,11 +318,13 @@ impl DiskStore {
         sync_dir(&dir.join("keyspaces")).map_err(|e| engine(e.into()))?;
         // Flushes the name of `dir` too, which lies in the same directory.
         let tally = Tally::set(dir, has).map_err(tally(dir))?;
+        let keyspaces = Arc::new(keyspaces);
         Ok(Self {
             dir: dir.to_owned(),
             place: place(dir),
+            newest: Mutex::new(Frozen { snapshot: database.snapshot().into(), keyspaces: keyspaces.clone() }),
             database,
-            keyspaces: keyspaces.into(),
+            keyspaces,
             count,
             applied: Mutex::new(Applied { count: has, link, wal, tally }),
             poisoned: AtomicBool::new(false),
@@ -350,7 +355,7 @@ impl DiskStore {
         commit(engine, batch, (next, &next_link), flush).map_err(io).inspect_err(|_| {
             // Closing the engine writes what its journal's buffer still holds, also what a write has put on the disk
             // before it failed: twice in the journal it is damage. So it is not closed; the process ends.
-            std::mem::forget(self.database.clone());
+            mem::forget(self.database.clone());
         })?;
         if wal.is_full() {
             self.database.persist(PersistMode::SyncAll).map_err(io)?;
@@ -361,6 +366,11 @@ impl DiskStore {
         }
         tally.write(next).map_err(failed)?;
         (*count, *link) = (next, next_link);
+        let snapshot = Arc::new(self.database.snapshot());
+        let before =
+            mem::replace(&mut self.newest.lock().unwrap_or_else(PoisonError::into_inner).snapshot, snapshot);
+        // Whoever lets go of it last tells the engine, which nobody waits for with the lock in hand.
+        drop(before);
         Ok(())
     }
 }
@@ -413,9 +423,10 @@ impl Keyspaces {
     }
 }
 
-/// The store as it was at one moment, however much is written meanwhile. Holding it keeps superseded data on the disk.
+/// The store as it was between two batches, however much is written meanwhile. Holding it keeps superseded data on the disk.
+#[derive(Clone)]
 pub struct Frozen {
-    snapshot: fjall::Snapshot,
+    snapshot: Arc<fjall::Snapshot>,
     keyspaces: Arc<Keyspaces>,
 }
 
@@ -423,7 +434,7 @@ impl DiskStore {
     /// Holds the store as it is now.
     pub fn freeze(&self) -> Result<Frozen, StoreError> {
         self.check()?;
-        Ok(Frozen { snapshot: self.database.snapshot(), keyspaces: self.keyspaces.clone() })
+        Ok(self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// About how many pairs it has, at no cost: pairs that were replaced or removed may count too.
