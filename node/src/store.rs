@@ -423,7 +423,8 @@ impl Keyspaces {
     }
 }
 
-/// The store as it was between two batches, however much is written meanwhile. Holding it keeps superseded data on the disk.
+/// The store as it was between two batches, however much is written meanwhile. Holding it keeps superseded data on the disk,
+/// and in memory the tables that have gone to files meanwhile.
 #[derive(Clone)]
 pub struct Frozen {
     snapshot: Arc<fjall::Snapshot>,
@@ -658,6 +659,44 @@ mod tests {
                 Box::new(DiskStore::open(&inside(dirs.borrow().last().unwrap())).unwrap())
             },
         );
+    }
+
+    #[test]
+    fn readers_see_whole_batches_while_tables_are_put_into_place() {
+        let dir = tempfile::tempdir().unwrap();
+        // A table after every few batches.
+        let store = DiskStore::open_small(&inside(&dir), 4 << 10).unwrap();
+        let numbered = |n: u64| {
+            let mut batch = Batch::default();
+            for space in Space::ALL {
+                batch.put(space, b"n", n.to_be_bytes());
+                batch.put(space, [&n.to_be_bytes()[..], b"padding"].concat(), [0; 700]);
+            }
+            batch
+        };
+        store.apply(&numbered(0)).unwrap();
+        let whole = |frozen: &Frozen| {
+            let seen = Space::ALL.map(|space| frozen.get(space, b"n").unwrap().unwrap());
+            assert!(seen.iter().all(|value| *value == seen[0]), "{seen:?}");
+            seen[0].clone()
+        };
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        let frozen = store.freeze().unwrap();
+                        let first = whole(&frozen);
+                        thread::yield_now();
+                        assert_eq!(whole(&frozen), first);
+                    }
+                });
+            }
+            for n in 1..1_500 {
+                store.apply(&numbered(n)).unwrap();
+            }
+            done.store(true, Ordering::SeqCst);
+        });
     }
 
     #[test]
