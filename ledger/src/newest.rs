@@ -1,5 +1,4 @@
-//! The entries of one seal with what proves them, for who needs them at once: nothing is read from the store, which may
-//! have them not even in its caches yet.
+//! The entries of one seal with what proves them, for who needs them at once: nothing is read back from the store.
 
 use core::{fmt, iter};
 use std::sync::OnceLock;
