@@ -2,8 +2,8 @@
 //!
 //! | space | key | value |
 //! |---|---|---|
-//! | `Entry` | name ‖ 0x00 ‖ 0x01 ‖ n as u64 big endian | the 256 entries of full bundle n, as published |
-//! | `Entry` | name ‖ 0x00 ‖ 0x00 ‖ index as u64 big endian | an entry after the last full bundle |
+//! | `Entry` | name ‖ 0x00 ‖ 0x01 ‖ n as u64 big endian | the 256 entries of full bundle n, as published, where one batch had them all |
+//! | `Entry` | name ‖ 0x00 ‖ 0x00 ‖ index as u64 big endian | any other entry |
 //! | `Tile` | name ‖ 0x00 ‖ level ‖ tile index as u64 big endian | up to 256 hashes: the widest tile so far; at level 0 the full ones |
 //! | `Tile` | name ‖ 0x00 ‖ 0xff ‖ index of its first leaf as u64 big endian | up to 16 leaf hashes after the last full tile: a piece |
 //! | `Head` | name | the newest signed checkpoint |
@@ -11,9 +11,8 @@
 //! Only the widest tile is stored: every narrower one that was ever published is its beginning. An append therefore
 //! touches the entries, the tiles of the right edge and the head, never the rest of the log.
 //!
-//! An entry is written alone and moves once, into its bundle, in the batch that completes it: a large batch writes one
-//! row for 256 entries, and a small one never writes an entry's neighbours again but once. Likewise its leaf hash: a small
-//! batch writes one short piece again, and not the 8 KiB of a tile.
+//! An entry is written once and stays where it is: a large batch writes one row for 256 entries, and a small one never
+//! writes an entry's neighbours again. Its leaf hash moves once, from a short piece, into its tile.
 //!
 //! The writer is [`Log`]; reading is free functions over a [`View`], so that readers never wait for the writer.
 
@@ -283,7 +282,7 @@ impl Log {
             return Err(disagree(format!("two computations of the root of `{}` at size {new}", self.name)));
         }
         let mut batch = Batch::default();
-        self.place_entries(&nodes, &mut batch)?;
+        self.place_entries(&mut batch)?;
         let mut hashes = self.place_leaves(&nodes, &fresh, &mut batch)?;
         let (mut level, mut before) = (1u8, old / TILE_WIDTH);
         while !hashes.is_empty() {
@@ -355,45 +354,24 @@ impl Log {
         Err(disagree(format!("size {size} of `{name}` and the width of its tile {level}/{index}")))
     }
 
-    /// Writes the pending entries: into bundles those that complete one, alone those after the last full bundle.
-    fn place_entries(&self, nodes: &StoredNodes<'_>, batch: &mut Batch) -> Result<(), LogError> {
+    /// Writes the pending entries: as bundles where a whole one is pending, else each alone.
+    fn place_entries(&self, batch: &mut Batch) -> Result<(), LogError> {
         let old = self.sealed.size().0;
-        let new = old + self.pending.len() as u64;
-        let (open, full) = (old / TILE_WIDTH, new / TILE_WIDTH);
-        let mut rest = self.pending.as_slice();
-        for n in open..full {
-            // Only the bundle that was open before has entries that lie alone.
-            let alone = if n == open { n * TILE_WIDTH..old } else { 0..0 };
-            let moved = self.entries_alone(nodes, alone.clone())?;
-            alone.for_each(|index| batch.delete(Space::Entry, entry_key(&self.name, index)));
-            let (fresh, after) = rest.split_at(TILE_WIDTH as usize - moved.len());
-            rest = after;
-            let entries = moved.iter().chain(fresh).map(Vec::as_slice);
-            let bundle = encode_bundle(entries).map_err(|e| corrupt(format!("{e} in `{}`", self.name)))?;
+        // Up to where a bundle may begin.
+        let ahead = (old.next_multiple_of(TILE_WIDTH) - old).min(self.pending.len() as u64);
+        let (first, rest) = self.pending.split_at(ahead as usize);
+        let (bundles, last) = rest.as_chunks::<{ TILE_WIDTH as usize }>();
+        let begin = old + ahead;
+        for (n, entries) in (begin / TILE_WIDTH..).zip(bundles) {
+            let bundle = encode_bundle(entries.iter().map(Vec::as_slice));
+            let bundle = bundle.map_err(|e| corrupt(format!("{e} in `{}`", self.name)))?;
             batch.put(Space::Entry, bundle_key(&self.name, n), bundle);
         }
-        for (index, entry) in (old.max(full * TILE_WIDTH)..).zip(rest) {
+        let after = begin + bundles.len() as u64 * TILE_WIDTH;
+        for (index, entry) in (old..).zip(first).chain((after..).zip(last)) {
             batch.put(Space::Entry, entry_key(&self.name, index), entry.as_slice());
         }
         Ok(())
-    }
-
-    /// Stored entries that lie alone, each held against its leaf hash: what moves into a bundle is the right bytes.
-    fn entries_alone(
-        &self,
-        nodes: &StoredNodes<'_>,
-        range: core::ops::Range<u64>,
-    ) -> Result<Vec<Vec<u8>>, LogError> {
-        let mut entries = Vec::new();
-        for index in range {
-            let entry = nodes.view.get(Space::Entry, &entry_key(&self.name, index))?;
-            let entry = entry.filter(|e| e.len() <= ENTRY_BYTES_MAX);
-            match entry {
-                Some(entry) if nodes.node(0, index)? == leaf_hash(&entry) => entries.push(entry),
-                _ => return Err(disagree(format!("entry {index} of `{}` and its leaf hash", self.name))),
-            }
-        }
-        Ok(entries)
     }
 
     fn commit(&mut self, edge: Edge, note: &SignedCheckpoint, batch: &mut Batch) -> Newest {
@@ -469,22 +447,15 @@ pub fn size(view: &dyn View, name: &str) -> Result<TreeSize, StoreError> {
 /// Errors: those of the view; `Corrupt` when an entry below the size is missing.
 pub fn entry(view: &dyn View, name: &str, index: LeafIndex) -> Result<Option<Vec<u8>>, StoreError> {
     let n = index.0 / TILE_WIDTH;
-    let in_bundle = || -> Result<Option<Vec<u8>>, StoreError> {
-        let mut entry = Ok(None);
-        view.look(Space::Entry, &bundle_key(name, n), &mut |bundle| {
-            entry = read_bundle(name, n, bundle)
-                .map(|entries| entries.get((index.0 % TILE_WIDTH) as usize).map(|entry| entry.to_vec()));
-        })?;
-        entry
+    let mut in_bundle = Ok(None);
+    view.look(Space::Entry, &bundle_key(name, n), &mut |bundle| {
+        in_bundle = read_bundle(name, n, bundle)
+            .map(|entries| entries.get((index.0 % TILE_WIDTH) as usize).map(|entry| entry.to_vec()));
+    })?;
+    let found = match in_bundle? {
+        None => view.get(Space::Entry, &entry_key(name, index.0))?,
+        found => found,
     };
-    // The writer may move the entry into its bundle between two of these reads, so the bundle is looked at again.
-    let mut found = in_bundle()?;
-    if found.is_none() {
-        found = view.get(Space::Entry, &entry_key(name, index.0))?;
-    }
-    if found.is_none() {
-        found = in_bundle()?;
-    }
     if found.is_none() && size(view, name)?.covers(index) {
         return Err(corrupt(format!("entry {index} of `{name}` is missing")));
     }
@@ -505,25 +476,19 @@ pub fn entries(
     let mut at = from.0;
     while at < end {
         let (n, skip) = (at / TILE_WIDTH, (at % TILE_WIDTH) as usize);
+        let wanted = (end - at).min(TILE_WIDTH - skip as u64) as usize;
         if let Some(bundle) = view.get(Space::Entry, &bundle_key(name, n))? {
-            let wanted = (end - at).min(TILE_WIDTH - skip as u64) as usize;
             let entries = read_bundle(name, n, &bundle)?;
             found.extend(entries.into_iter().skip(skip).take(wanted).map(<[u8]>::to_vec));
-            at += wanted as u64;
-            continue;
-        }
-        let wanted = (end - at) as usize;
-        let alone = view.scan(Space::Entry, &entry_key(name, at), Some(&entry_key(name, end)), wanted)?;
-        if alone.len() == wanted {
+        } else {
+            let (from, to) = (entry_key(name, at), entry_key(name, at + wanted as u64));
+            let alone = view.scan(Space::Entry, &from, Some(&to), wanted)?;
+            if alone.len() < wanted {
+                return Err(corrupt(format!("an entry of `{name}` between {at} and {end} is missing")));
+            }
             found.extend(alone.into_iter().map(|(_, entry)| entry));
-            break;
         }
-        // The writer has moved some of them into a bundle meanwhile; one by one each is found.
-        for index in at..end {
-            let entry = entry(view, name, LeafIndex(index))?;
-            found.push(entry.ok_or_else(|| corrupt(format!("entry {index} of `{name}` is missing")))?);
-        }
-        break;
+        at += wanted as u64;
     }
     Ok(found)
 }
@@ -542,8 +507,7 @@ fn stored_entries(view: &dyn View, name: &str) -> Result<u64, StoreError> {
             .map_or(0, |n| n.saturating_add(1).saturating_mul(width)))
     };
     let (bundled, alone) = (after(BUNDLE, TILE_WIDTH)?, after(ALONE, 1)?);
-    // What lies alone comes after the last bundle; otherwise the greater number would hide a disagreement.
-    Ok(if alone == 0 || alone > bundled { bundled.max(alone) } else { u64::MAX })
+    Ok(bundled.max(alone))
 }
 
 /// Inclusion path of leaf `index` in the tree of the first `size` entries.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::{
     Overlay, Store,
-    memory::{Fault, MemoryStore},
+    memory::{Fault, Image, MemoryStore},
 };
 use crypto::secret::Secret;
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ fn check_tiles(store: &MemoryStore, leaves: &[Digest]) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn any_grouping_of_appends_gives_the_same_store(groups in proptest::collection::vec(0u64..300, 1..8), reopen: bool) {
+    fn any_grouping_of_appends_gives_the_same_log(groups in proptest::collection::vec(0u64..300, 1..8), reopen: bool) {
         let (grouped, whole) = (MemoryStore::default(), MemoryStore::default());
         let mut log = opened(&grouped);
         extend(&mut log, &grouped, 0);
@@ -113,8 +113,17 @@ proptest! {
         }
         let mut log = opened(&whole);
         extend(&mut log, &whole, groups.iter().sum());
-        prop_assert_eq!(grouped.snapshot(), whole.snapshot());
+        prop_assert_eq!(published(&grouped), published(&whole));
     }
+}
+
+/// What is stored, with the entries as they are read and not as they lie.
+fn published(store: &MemoryStore) -> (Image, Vec<Vec<u8>>) {
+    let mut image = store.snapshot();
+    for (space, key, _) in store.snapshot().iter().filter(|(space, ..)| *space == Space::Entry) {
+        image.set(space, key, None);
+    }
+    (image, entries(store, "l", LeafIndex(0), usize::MAX).unwrap())
 }
 
 #[test]
@@ -174,7 +183,7 @@ fn several_seals_share_one_batch_through_an_overlay() {
     store.apply(&batch).unwrap();
     let whole = MemoryStore::default();
     extend(&mut opened(&whole), &whole, 600);
-    assert_eq!(store.snapshot(), whole.snapshot());
+    assert_eq!(published(&store), published(&whole));
 }
 
 #[test]
@@ -329,19 +338,35 @@ fn a_missing_entry_or_tile_below_the_size_is_an_error_and_never_an_empty_answer(
 }
 
 #[test]
-fn an_entry_that_rotted_alone_does_not_move_into_a_bundle() {
+fn an_entry_is_written_once_and_stays_where_it_is() {
     let store = MemoryStore::default();
-    extend(&mut opened(&store), &store, 250);
-    let mut image = store.snapshot();
-    image.set(Space::Entry, &entry_key("l", 17), Some(b"rot".to_vec()));
-    let rotten = MemoryStore::restore(image);
-    let mut log = opened(&rotten);
-    for i in 250..256 {
-        log.append(entry_of(i)).unwrap();
+    let mut log = opened(&store);
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    // Alone; over a tile's end; whole bundles with what is before and behind; exactly up to an end, and one from there.
+    for more in [250u64, 10, 700, 64, 256, 1, 255, 512] {
+        let before = MemoryStore::restore(store.snapshot());
+        let old = expected.len() as u64;
+        for index in old..old + more {
+            log.append(entry_of(index)).unwrap();
+            expected.push(entry_of(index));
+        }
+        let mut batch = Batch::default();
+        log.seal(&key(), &store, &mut batch).unwrap();
+        store.apply(&batch).unwrap();
+        let written = batch.iter().filter(|(space, ..)| *space == Space::Entry);
+        let mut entries = 0;
+        for (space, key, value) in written {
+            assert_eq!(before.get(space, key), Ok(None), "{old} {more}");
+            entries += if key[2] == BUNDLE { decode_bundle(value.unwrap()).unwrap().len() } else { 1 };
+        }
+        assert_eq!(entries as u64, more);
+        assert_eq!(published(&store).1, expected);
+        opened(&store);
     }
-    let mut batch = Batch::default();
-    assert!(matches!(log.seal(&key(), &rotten, &mut batch), Err(LogError::Disagree { .. })));
-    assert!(batch.is_empty());
+    let bundles =
+        store.scan(Space::Entry, &bundle_key("l", 0), Some(&bundle_key("l", u64::MAX)), 99).unwrap();
+    let bundles: Vec<u8> = bundles.iter().map(|(key, _)| *key.last().unwrap()).collect();
+    assert_eq!(bundles, [2, 4, 6, 7]);
 }
 
 #[test]
@@ -408,7 +433,7 @@ impl View for Passing<'_> {
 }
 
 #[test]
-fn readers_find_every_entry_while_the_writer_moves_it_into_its_bundle() {
+fn readers_find_everything_while_the_writer_makes_a_tile_full() {
     let (before, after) = (MemoryStore::default(), MemoryStore::default());
     extend(&mut opened(&before), &before, 255);
     extend(&mut opened(&after), &after, 255);
