@@ -1,8 +1,9 @@
 //! The store on disk: fjall, one database of one keyspace per space.
 //!
-//! A batch is one record of the engine's journal across all keyspaces. Before `apply` returns it is on the disk, there or, where
-//! one flush is quicker, in the [`Wal`] beside it; until then no reader sees any of it. Every read goes through
-//! the snapshot that the writer has taken after the last batch, because fjall's plain reads may see half of one.
+//! Before `apply` returns, a batch is on the disk in the [`Wal`] beside the engine, or, where it is large, in the engine's
+//! journal, as one record across all keyspaces; until then no reader sees any of it. What is not yet in the engine is seen from
+//! memory ([`Ahead`]) and goes there behind the answers. Of the engine readers see a snapshot, because fjall's plain reads may
+//! see half of a batch.
 //!
 //! The engine takes the first thing in its journal that it cannot read for the place where a crash tore it, and drops
 //! what follows without a word. So the store counts its batches, in the engine and in the [`Tally`] beside it, and is not
@@ -10,13 +11,10 @@
 //! ([`FailStop`]), and the next start reads what is on the disk.
 
 use std::{
-    fs, io, mem,
+    fs, io, iter,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread,
 };
 
@@ -34,11 +32,15 @@ use crate::{
     manifest,
     tally::Tally,
     torn,
-    wal::{Link, Wal},
+    wal::{self, Link, Wal},
 };
 
+mod ahead;
+mod feed;
 mod refused;
 
+use ahead::{Ahead, Side, left, merged};
+use feed::{Engine, Shared};
 pub use refused::OpenError;
 use refused::refusal;
 
@@ -69,15 +71,10 @@ pub struct DiskStore {
     dir: PathBuf,
     /// What `dir` was when it was opened: see [`place`].
     place: Option<(u64, u64)>,
-    database: Database,
-    keyspaces: Arc<Keyspaces>,
-    count: Keyspace,
+    shared: Arc<Shared>,
     applied: Mutex<Applied>,
-    /// What readers see: the engine as it was after the last batch. It is asked for a view by the writer alone, between two
-    /// batches: while it puts a table into place, a view that is opened as a batch is applied may hold a part of that.
-    newest: Mutex<Frozen>,
-    /// Set by the first failed apply and never cleared: what reached the disk is unknown until the next start.
-    poisoned: AtomicBool,
+    /// Hands batches to the engine.
+    feeder: Option<thread::JoinHandle<()>>,
 }
 
 /// What was applied so far, and where that is written down.
@@ -204,7 +201,8 @@ impl DiskStore {
         }
         let keyspaces = Keyspaces([open(entry)?, open(tile)?, open(head)?, open(row)?, open(payload)?]);
         let count = open(COUNT)?;
-        let stored = database.snapshot().get(&count, COUNT).map_err(engine)?;
+        let into = Engine { database, keyspaces: Arc::new(keyspaces), count };
+        let stored = into.database.snapshot().get(&into.count, COUNT).map_err(engine)?;
         let known = match stored {
             None => (0, None),
             Some(bytes) => last_applied(&bytes).ok_or_else(|| OpenError::Engine {
@@ -212,50 +210,58 @@ impl DiskStore {
                 why: "the number of batches is damaged".to_owned(),
             })?,
         };
-        let into = (&database, &keyspaces, &count);
         let (known, mut link, kept) = match known {
             (known, Some(link)) => (known, link, kept),
             // A new store, or one of an earlier build: nothing continues it, and nothing continues another as it.
             (known, None) => {
                 let link = clock::random();
-                commit(into, &Batch::default(), (known, &link), PersistMode::SyncAll).map_err(engine)?;
+                into.commit(Batch::default().iter(), (known, &link), PersistMode::SyncAll).map_err(engine)?;
                 (known, link, Vec::new())
             }
         };
         let mut has = known;
         for kept in kept {
             if kept.count.checked_sub(1) == Some(has) && kept.before == link {
-                commit(into, &kept.batch, (kept.count, &kept.link), PersistMode::Buffer).map_err(engine)?;
+                into.commit(kept.batch.iter(), (kept.count, &kept.link), PersistMode::Buffer)
+                    .map_err(engine)?;
                 (has, link) = (kept.count, kept.link);
             }
         }
         if has > known {
-            database.persist(PersistMode::SyncAll).map_err(engine)?;
+            into.database.persist(PersistMode::SyncAll).map_err(engine)?;
         }
         if has < acknowledged {
             return Err(older(has));
         }
-        let wal = Wal::open(dir).map_err(disk)?;
+        let wal = Wal::open(dir, table_bytes.min(wal::FULL_BYTES)).map_err(disk)?;
         torn::forget(dir).map_err(|e| engine(e.into()))?;
         // The engine flushes everything in a keyspace's directory, and not the name of that directory itself.
         sync_dir(&dir.join("keyspaces")).map_err(|e| engine(e.into()))?;
         // Flushes the name of `dir` too, which lies in the same directory.
         let tally = Tally::set(dir, has).map_err(tally(dir))?;
-        let keyspaces = Arc::new(keyspaces);
+        let newest = Frozen {
+            snapshot: into.database.snapshot().into(),
+            keyspaces: into.keyspaces.clone(),
+            older: None,
+            newer: Arc::default(),
+            last: has,
+        };
+        let shared = Arc::new(Shared::new(into, newest));
+        let feeder = thread::Builder::new().name("feeder".to_owned()).spawn({
+            let shared = shared.clone();
+            move || shared.run()
+        });
         Ok(Self {
             dir: dir.to_owned(),
             place: place(dir),
-            newest: Mutex::new(Frozen { snapshot: database.snapshot().into(), keyspaces: keyspaces.clone() }),
-            database,
-            keyspaces,
-            count,
+            shared,
             applied: Mutex::new(Applied { count: has, link, wal, tally }),
-            poisoned: AtomicBool::new(false),
+            feeder: Some(feeder.map_err(|e| engine(e.into()))?),
         })
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        if self.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
+        if self.shared.poisoned.load(Ordering::SeqCst) { Err(StoreError::Poisoned) } else { Ok(()) }
     }
 
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
@@ -273,28 +279,36 @@ impl DiskStore {
         let Applied { count, link, wal, tally } = &mut *applied;
         let next = *count + 1;
         let (next_link, written) = wal.write(next, link, batch).map_err(failed)?;
-        let flush = if written { PersistMode::Buffer } else { PersistMode::SyncAll };
-        let engine = (&self.database, &*self.keyspaces, &self.count);
-        commit(engine, batch, (next, &next_link), flush).map_err(io).inspect_err(|_| {
-            // Closing the engine writes what its journal's buffer still holds, also what a write has put on the disk
-            // before it failed: twice in the journal it is damage. So it is not closed; the process ends.
-            mem::forget(self.database.clone());
-        })?;
-        if wal.is_full() {
-            self.database.persist(PersistMode::SyncAll).map_err(io)?;
-        }
-        // The engine has everything for good.
-        if !written || wal.is_full() {
+        if written {
+            tally.write(next).map_err(failed)?;
+            let newer = self.shared.newest().newer.clone();
+            newer.add(next, batch);
+            self.shared.newest().last = next;
+        } else {
+            self.shared.settle((*count, *link))?;
+            self.shared.commit(batch.iter(), (next, &next_link), |newest| newest.last = next)?;
+            // The engine has everything for good.
             wal.begin();
+            tally.write(next).map_err(failed)?;
         }
-        tally.write(next).map_err(failed)?;
         (*count, *link) = (next, next_link);
-        let snapshot = Arc::new(self.database.snapshot());
-        let before =
-            mem::replace(&mut self.newest.lock().unwrap_or_else(PoisonError::into_inner).snapshot, snapshot);
-        // Whoever lets go of it last tells the engine, which nobody waits for with the lock in hand.
-        drop(before);
+        if wal.is_full() {
+            self.shared.hand_over((next, next_link))?;
+            wal.turn();
+        }
         Ok(())
+    }
+}
+
+/// A store that is closed in good order has everything in the engine.
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        let applied = self.applied.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Where that fails, the next start has it from the file beside it.
+        let _ = self.shared.settle((applied.count, applied.link));
+        self.shared.close();
+        let ended = self.feeder.take().map(thread::JoinHandle::join);
+        debug_assert!(ended.is_some_and(|ended| ended.is_ok()), "the feeding thread has panicked");
     }
 }
 
@@ -303,24 +317,6 @@ fn step_back() {
     // Linux keeps this for each thread; elsewhere it is the whole process's.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(STEP_BACK);
-}
-
-/// Hands a batch to the engine, with its number and link.
-fn commit(
-    (database, keyspaces, last): (&Database, &Keyspaces, &Keyspace),
-    batch: &Batch,
-    (count, link): (u64, &Link),
-    flush: PersistMode,
-) -> fjall::Result<()> {
-    let mut writes = database.batch().durability(Some(flush));
-    for (space, key, value) in batch.iter() {
-        match value {
-            Some(value) => writes.insert(keyspaces.of(space), key, value),
-            None => writes.remove(keyspaces.of(space), key),
-        }
-    }
-    writes.insert(last, COUNT, [&count.to_be_bytes()[..], link].concat());
-    writes.commit()
 }
 
 /// Number and link of the last batch; a store of an earlier build has no link.
@@ -350,20 +346,24 @@ impl Keyspaces {
 /// and in memory the tables that have gone to files meanwhile.
 #[derive(Clone)]
 pub struct Frozen {
+    /// The engine, and what it did not have then: batches on their way to it, and those after, up to `last`.
     snapshot: Arc<fjall::Snapshot>,
     keyspaces: Arc<Keyspaces>,
+    older: Option<Arc<Ahead>>,
+    newer: Arc<Ahead>,
+    last: u64,
 }
 
 impl DiskStore {
     /// Holds the store as it is now.
     pub fn freeze(&self) -> Result<Frozen, StoreError> {
         self.check()?;
-        Ok(self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        Ok(self.shared.newest().clone())
     }
 
     /// About how many pairs it has, at no cost: pairs that were replaced or removed may count too.
     pub fn about(&self) -> u64 {
-        self.keyspaces.0.iter().map(|k| k.approximate_len() as u64).sum()
+        self.shared.engine.keyspaces.0.iter().map(|k| k.approximate_len() as u64).sum()
     }
 }
 
@@ -377,8 +377,8 @@ impl Frozen {
         bytes: usize,
     ) -> Result<Vec<Pair>, StoreError> {
         let (mut page, mut size) = (Vec::new(), 0);
-        for guard in self.range(space, excluded(after), included(last)) {
-            let (key, value) = pair(guard)?;
+        for pair in self.range(space, excluded(after), included(last), Side::First) {
+            let (key, value) = pair?;
             size += key.len() + value.len();
             page.push((key, value));
             if size >= bytes {
@@ -395,31 +395,40 @@ impl Frozen {
         after: Option<&[u8]>,
         last: &[u8],
     ) -> Result<(Digest, u64), StoreError> {
-        self.range(space, excluded(after), Bound::Included(last)).try_fold(
-            (Digest::ZERO, 0),
-            |(digest, pairs), guard| {
-                let (key, value) = pair(guard)?;
-                Ok((extend(&digest, &key, &value), pairs + 1))
-            },
-        )
+        let mut range = self.range(space, excluded(after), Bound::Included(last), Side::First);
+        range.try_fold((Digest::ZERO, 0), |(digest, pairs), pair| {
+            let (key, value) = pair?;
+            Ok((extend(&digest, &key, &value), pairs + 1))
+        })
     }
 
-    /// The pairs between two keys, of which at most one counts itself; none where the first is not the smaller, which the
-    /// engine refuses.
-    fn range(
-        &self,
+    /// The pairs between two keys, of which at most one counts itself, from one side.
+    fn range<'a>(
+        &'a self,
         space: Space,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> impl DoubleEndedIterator<Item = fjall::Guard> {
-        let some = match (from, to) {
-            (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
-            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => {
-                from < to
-            }
-        };
-        let keyspace = self.keyspaces.of(space);
-        some.then(|| self.snapshot.range::<&[u8], _>(keyspace, (from, to))).into_iter().flatten()
+        from: Bound<&'a [u8]>,
+        to: Bound<&'a [u8]>,
+        side: Side,
+    ) -> impl Iterator<Item = Result<Pair, StoreError>> + 'a {
+        let some = left((from, to)).then(move || {
+            let mut engine = self.snapshot.range::<&[u8], _>(self.keyspaces.of(space), (from, to));
+            let engine = iter::from_fn(move || match side {
+                Side::First => engine.next(),
+                Side::Last => engine.next_back(),
+            });
+            merged(engine.map(pair), self.ahead(), space, (from, to), self.last, side)
+        });
+        some.into_iter().flatten()
+    }
+
+    /// What the engine does not have, the newest first.
+    fn ahead(&self) -> impl Iterator<Item = &Ahead> {
+        [Some(&self.newer), self.older.as_ref()].into_iter().flatten().map(Arc::as_ref)
+    }
+
+    /// What the batches that the engine does not have made of a key; `None` when they left it alone.
+    fn written(&self, space: Space, key: &[u8]) -> Option<Option<Arc<[u8]>>> {
+        self.ahead().find_map(|ahead| ahead.get(space, key, self.last))
     }
 }
 
@@ -433,11 +442,17 @@ fn excluded(key: Option<&[u8]>) -> Bound<&[u8]> {
 
 impl View for Frozen {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = self.written(space, key) {
+            return Ok(value.map(|value| value.to_vec()));
+        }
         let value = self.snapshot.get(self.keyspaces.of(space), key).map_err(io)?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     fn look(&self, space: Space, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        if let Some(value) = self.written(space, key) {
+            return Ok(value.as_deref().map(see).is_some());
+        }
         let value = self.snapshot.get(self.keyspaces.of(space), key).map_err(io)?;
         Ok(value.as_deref().map(see).is_some())
     }
@@ -449,11 +464,11 @@ impl View for Frozen {
         to: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
-        self.range(space, Bound::Included(from), excluded(to)).take(limit).map(pair).collect()
+        self.range(space, Bound::Included(from), excluded(to), Side::First).take(limit).collect()
     }
 
     fn last_in(&self, space: Space, from: &[u8], to: Option<&[u8]>) -> Result<Option<Pair>, StoreError> {
-        self.range(space, Bound::Included(from), excluded(to)).next_back().map(pair).transpose()
+        self.range(space, Bound::Included(from), excluded(to), Side::Last).next().transpose()
     }
 }
 
@@ -485,7 +500,7 @@ impl View for DiskStore {
 impl Store for DiskStore {
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         self.check()?;
-        self.write(batch).inspect_err(|_| self.poisoned.store(true, Ordering::SeqCst))
+        self.write(batch).inspect_err(|_| self.shared.poisoned.store(true, Ordering::SeqCst))
     }
 }
 
@@ -540,7 +555,7 @@ fn io(error: fjall::Error) -> StoreError {
 mod tests {
     use super::*;
     use crate::wal::BODY_BYTES_MAX;
-    use std::cell::RefCell;
+    use std::{cell::RefCell, sync::atomic::AtomicBool};
 
     /// The directory of a store in a temporary one, which also holds its tally.
     fn inside(dir: &tempfile::TempDir) -> PathBuf {

@@ -2,14 +2,14 @@
 //!
 //! A flush of the engine's journal, which grows, waits for the disk twice: for the batch, and for the file's new size and
 //! place. This file has its size and its place from the start, and lies beside the store's directory. A batch is written into
-//! it and flushed once; the engine gets it right after, without a flush. When [`CHECKPOINT_BYTES`] have come together the
-//! engine's journal is flushed, and this file begins anew, over what it held.
+//! it and flushed once. The file has two halves. When one of them holds [`FULL_BYTES`], the batches in it go to the engine, which
+//! flushes them, while the next ones are written into the other half, over what that held: the engine has it for good by then.
 //!
 //! At start the engine may lack what this file holds: it gets that again. Which batch follows which is a chain of digests. Its
 //! newest link is kept in the engine with each batch, so that a file that belongs to another store, or to another past of
 //! it, is not mistaken for the continuation. A frame that is torn, and what lies behind it, was never acknowledged.
 //!
-//! Format, one frame after the other from the file's beginning, numbers little endian: length of the body (`u32`), number of the
+//! Format, one frame after the other from the beginning of each half, numbers little endian: length of the body (`u32`), number of the
 //! batch (`u64`), link of the batch before (32 bytes), link of this one (32 bytes, BLAKE3 of all the rest), body. The body holds
 //! for each write its space (`u8`), 1 or 0 for a value or a removal (`u8`), the key's length (`u32`) and the key, and with a
 //! value its length (`u32`) and the value.
@@ -27,15 +27,16 @@ use crate::keys::sync_dir;
 /// The digest of a batch and all before it.
 pub type Link = [u8; 32];
 
-/// The engine is flushed when this file holds so much.
-const CHECKPOINT_BYTES: u64 = 1 << 20;
+/// What is in one half goes to the engine when it is so much.
+pub const FULL_BYTES: u64 = 2 << 20;
 /// The longest body. A larger batch goes to the engine alone, which flushes it at once: beside writing it twice, one more wait
 /// is nothing.
 pub const BODY_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a frame before its body.
 const HEAD_BYTES: usize = 4 + 8 + 32 + 32;
-/// What the file never outgrows.
-const FILE_BYTES: u64 = CHECKPOINT_BYTES + (HEAD_BYTES + BODY_BYTES_MAX) as u64;
+/// What a half never outgrows.
+pub const HALF_BYTES: u64 = FULL_BYTES + ((HEAD_BYTES + BODY_BYTES_MAX) as u64).next_multiple_of(4096);
+const FILE_BYTES: u64 = 2 * HALF_BYTES;
 
 /// What a frame says before its body.
 struct Head {
@@ -76,7 +77,11 @@ pub struct Kept {
 /// The open file.
 pub struct Wal {
     file: fs::File,
-    /// Where the next frame begins.
+    /// Bytes after which a half is full, at most [`FULL_BYTES`].
+    full: u64,
+    /// Where the half begins that is written.
+    half: u64,
+    /// Where the next frame begins in it.
     at: u64,
 }
 
@@ -86,7 +91,8 @@ impl Wal {
         dir.with_extension("wal")
     }
 
-    /// What the file of the store in `dir` holds: each batch follows the one before.
+    /// What the file of the store in `dir` holds: in each half each batch follows the one before. The half that begins with the older
+    /// batch comes first.
     ///
     /// Errors: the disk.
     pub fn read(dir: &Path) -> io::Result<Vec<Kept>> {
@@ -96,13 +102,16 @@ impl Wal {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),
         }
-        Ok(frames(&bytes))
+        let (first, second) = bytes.split_at(bytes.len().min(HALF_BYTES as usize));
+        let mut halves = [frames(first), frames(second)];
+        halves.sort_by_key(|frames| frames.first().map(|frame| frame.count));
+        Ok(halves.into_iter().flatten().collect())
     }
 
-    /// Opens the file of the store in `dir`, to begin anew, with its full size.
+    /// Opens the file of the store in `dir`, to begin anew, with its full size. A half is full with `full` bytes.
     ///
     /// Errors: the disk.
-    pub fn open(dir: &Path) -> io::Result<Self> {
+    pub fn open(dir: &Path, full: u64) -> io::Result<Self> {
         let path = Self::path(dir);
         let mut options = fs::OpenOptions::new();
         options.write(true).create(true).truncate(false);
@@ -115,7 +124,7 @@ impl Wal {
             file.sync_all()?;
             path.parent().map_or(Ok(()), sync_dir)?;
         }
-        Ok(Self { file, at: 0 })
+        Ok(Self { file, full, half: 0, at: 0 })
     }
 
     /// Writes a batch down, and waits for the disk. One that is too large for it is not written: `false`.
@@ -135,25 +144,30 @@ impl Wal {
         encode(batch, |bytes| body.extend_from_slice(bytes));
         head.link = hash.update(&body).finalize().into();
         let frame = [head.write(), body].concat();
-        write_at(&self.file, &frame, self.at)?;
+        write_at(&self.file, &frame, self.half + self.at)?;
         self.file.sync_data()?;
         self.at += frame.len() as u64;
         Ok((head.link, true))
     }
 
-    /// Whether the engine is to be flushed now.
+    /// Whether what is in this half is to go to the engine now.
     pub fn is_full(&self) -> bool {
-        self.at >= CHECKPOINT_BYTES
+        self.at >= self.full
     }
 
-    /// Begins anew: the engine has everything for good. What is there is written over, frame by frame; until then it says only
-    /// what the engine knows.
+    /// Goes on in the other half: the engine has for good what that holds. It is written over frame by frame; until then it
+    /// says only what the engine knows.
+    pub fn turn(&mut self) {
+        (self.half, self.at) = (HALF_BYTES - self.half, 0);
+    }
+
+    /// Begins this half anew: the engine has everything for good.
     pub fn begin(&mut self) {
         self.at = 0;
     }
 }
 
-/// The frames from the beginning of a file, each of which continues the one before.
+/// The frames from the beginning of a half, each of which continues the one before.
 fn frames(mut bytes: &[u8]) -> Vec<Kept> {
     let mut frames: Vec<Kept> = Vec::new();
     while let Some(frame) = frame(&mut bytes) {
@@ -251,7 +265,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         assert!(kept(&data).is_empty());
-        let mut wal = Wal::open(&data).unwrap();
+        let mut wal = Wal::open(&data, FULL_BYTES).unwrap();
         let mut before = Link::default();
         for n in 1..=3 {
             (before, _) = wal.write(n, &before, &batch(n as u8)).unwrap();
@@ -290,7 +304,7 @@ mod tests {
     #[test]
     fn what_is_left_of_the_time_before_is_not_taken_for_what_follows() {
         let (_dir, data, _) = three();
-        let mut wal = Wal::open(&data).unwrap();
+        let mut wal = Wal::open(&data, FULL_BYTES).unwrap();
         // As long as the first of the three, so that the second of them stands right behind it.
         for n in [4, 1] {
             wal.write(n, &Link::default(), &batch(9)).unwrap();
@@ -302,7 +316,7 @@ mod tests {
     #[test]
     fn a_large_batch_is_left_to_the_engine_and_has_its_link() {
         let (_dir, data, _) = three();
-        let mut wal = Wal::open(&data).unwrap();
+        let mut wal = Wal::open(&data, FULL_BYTES).unwrap();
         let mut large = batch(1);
         let before = [7; 32];
         let small = wal.write(9, &before, &large).unwrap();
