@@ -39,8 +39,8 @@ mod ahead;
 mod feed;
 mod refused;
 
-use ahead::{Ahead, Side, left, merged};
-use feed::{Engine, Shared};
+use ahead::{Ahead, Side, Value, left, merged};
+use feed::{Engine, Shared, writes};
 pub use refused::OpenError;
 use refused::refusal;
 
@@ -215,14 +215,14 @@ impl DiskStore {
             // A new store, or one of an earlier build: nothing continues it, and nothing continues another as it.
             (known, None) => {
                 let link = clock::random();
-                into.commit(Batch::default().iter(), (known, &link), PersistMode::SyncAll).map_err(engine)?;
+                into.commit([], (known, &link), PersistMode::SyncAll).map_err(engine)?;
                 (known, link, Vec::new())
             }
         };
         let mut has = known;
         for kept in kept {
             if kept.count.checked_sub(1) == Some(has) && kept.before == link {
-                into.commit(kept.batch.iter(), (kept.count, &kept.link), PersistMode::Buffer)
+                into.commit(writes(&kept.batch), (kept.count, &kept.link), PersistMode::Buffer)
                     .map_err(engine)?;
                 (has, link) = (kept.count, kept.link);
             }
@@ -286,7 +286,7 @@ impl DiskStore {
             self.shared.newest().last = next;
         } else {
             self.shared.settle((*count, *link))?;
-            self.shared.commit(batch.iter(), (next, &next_link), |newest| newest.last = next)?;
+            self.shared.commit(writes(batch), (next, &next_link), |newest| newest.last = next)?;
             // The engine has everything for good.
             wal.begin();
             tally.write(next).map_err(failed)?;
@@ -427,7 +427,7 @@ impl Frozen {
     }
 
     /// What the batches that the engine does not have made of a key; `None` when they left it alone.
-    fn written(&self, space: Space, key: &[u8]) -> Option<Option<Arc<[u8]>>> {
+    fn written(&self, space: Space, key: &[u8]) -> Option<Value> {
         self.ahead().find_map(|ahead| ahead.get(space, key, self.last))
     }
 }

@@ -5,28 +5,85 @@
 //! later, together with those around it and without what they have written over.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeSet, HashMap},
     iter,
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
 };
 
+use fjall::Slice;
 use ledger::store::{Batch, Pair, Space, StoreError};
 
-/// A value, or that the key is removed.
-type Value = Option<Arc<[u8]>>;
-
-/// What one key became, and with which batch; in their order.
-type Versions = Vec<(u64, Value)>;
+/// A value, or that the key is removed. The engine takes it as it is, without a copy.
+pub(super) type Value = Option<Slice>;
 
 /// The writes of batches that follow each other, each seen from its own number on.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Ahead {
-    spaces: RwLock<[BTreeMap<Vec<u8>, Versions>; Space::ALL.len()]>,
+    spaces: RwLock<[Keys; Space::ALL.len()]>,
+}
+
+/// What has become of the keys of one space.
+struct Keys {
+    versions: HashMap<Slice, Versions>,
+    /// First bytes of the keys: most ranges have nothing here, and are spared the order.
+    begin: [bool; 256],
+    order: Mutex<Order>,
+}
+
+/// What one key became, and with which batch.
+struct Versions {
+    first: (u64, Value),
+    /// Those after it, in their order.
+    more: Vec<(u64, Value)>,
+}
+
+/// The keys in their order: only a range wants it, and it is made when one does.
+#[derive(Default)]
+struct Order {
+    sorted: BTreeSet<Slice>,
+    added: Vec<Slice>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { versions: HashMap::new(), begin: [false; 256], order: Mutex::default() }
+    }
+}
+
+impl Keys {
+    fn add(&mut self, key: &[u8], version: (u64, Value)) {
+        if let Some(versions) = self.versions.get_mut(key) {
+            versions.more.push(version);
+            return;
+        }
+        let key = Slice::from(key);
+        key.first().into_iter().for_each(|first| self.begin[usize::from(*first)] = true);
+        self.order.get_mut().unwrap_or_else(PoisonError::into_inner).added.push(key.clone());
+        self.versions.insert(key, Versions { first: version, more: Vec::new() });
+    }
+
+    /// Whether a key between two may be here.
+    fn may_have(&self, (from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+        let first = |bound: Bound<&[u8]>| match bound {
+            Bound::Unbounded => None,
+            Bound::Included(key) | Bound::Excluded(key) => key.first().copied(),
+        };
+        let (from, to) = (first(from).unwrap_or(0), first(to).unwrap_or(u8::MAX));
+        self.begin[usize::from(from)..=usize::from(to)].contains(&true)
+    }
+}
+
+impl Versions {
+    /// What the batches up to `last` made of the key.
+    fn seen(&self, last: u64) -> Option<&Value> {
+        let versions = iter::once(&self.first).chain(&self.more);
+        versions.rev().find(|(number, _)| *number <= last).map(|(_, value)| value)
+    }
 }
 
 impl Ahead {
-    fn read(&self) -> RwLockReadGuard<'_, [BTreeMap<Vec<u8>, Versions>; Space::ALL.len()]> {
+    fn read(&self) -> RwLockReadGuard<'_, [Keys; Space::ALL.len()]> {
         self.spaces.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -34,33 +91,29 @@ impl Ahead {
     pub(super) fn add(&self, number: u64, batch: &Batch) {
         let mut spaces = self.spaces.write().unwrap_or_else(PoisonError::into_inner);
         for (space, key, value) in batch.iter() {
-            let version = (number, value.map(Arc::from));
-            let keys = &mut spaces[space as usize];
-            match keys.get_mut(key) {
-                Some(versions) => versions.push(version),
-                None => drop(keys.insert(key.to_vec(), vec![version])),
-            }
+            spaces[space as usize].add(key, (number, value.map(Slice::from)));
         }
     }
 
     /// What the batches up to `last` made of `key`; `None` when they left it alone.
     pub(super) fn get(&self, space: Space, key: &[u8], last: u64) -> Option<Value> {
-        self.read()[space as usize].get(key).and_then(|versions| seen(versions, last)).cloned()
+        self.read()[space as usize].versions.get(key)?.seen(last).cloned()
     }
 
     /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
-        self.read().iter().all(BTreeMap::is_empty)
+        self.read().iter().all(|keys| keys.versions.is_empty())
     }
 
     /// What all of them together made of each key.
-    pub(super) fn newest(&self) -> Vec<(Space, Vec<u8>, Value)> {
+    pub(super) fn newest(&self) -> Vec<(Space, Slice, Value)> {
         let spaces = self.read();
         let of = |space: Space| {
-            let newest = spaces[space as usize]
+            let newest = |versions: &Versions| versions.more.last().unwrap_or(&versions.first).1.clone();
+            spaces[space as usize]
+                .versions
                 .iter()
-                .filter_map(|(key, versions)| versions.last().map(|(_, value)| (key, value)));
-            newest.map(move |(key, value)| (space, key.clone(), value.clone()))
+                .map(move |(key, versions)| (space, key.clone(), newest(versions)))
         };
         Space::ALL.into_iter().flat_map(of).collect()
     }
@@ -72,21 +125,21 @@ impl Ahead {
         (from, to): (Bound<&[u8]>, Bound<&[u8]>),
         last: u64,
         side: Side,
-    ) -> Option<(Vec<u8>, Value)> {
-        let spaces = self.read();
-        let mut range = spaces[space as usize].range::<[u8], _>((from, to));
-        let found =
-            |(key, versions): (&Vec<u8>, &Versions)| Some((key.clone(), seen(versions, last)?.clone()));
+    ) -> Option<(Slice, Value)> {
+        let keys = &self.read()[space as usize];
+        if !keys.may_have((from, to)) {
+            return None;
+        }
+        let mut order = keys.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let Order { sorted, added } = &mut *order;
+        sorted.extend(added.drain(..));
+        let mut range = sorted.range::<[u8], _>((from, to));
+        let found = |key: &Slice| Some((key.clone(), keys.versions.get(key)?.seen(last)?.clone()));
         match side {
             Side::First => range.find_map(found),
             Side::Last => range.rev().find_map(found),
         }
     }
-}
-
-/// What the batches up to `last` made of a key.
-fn seen(versions: &[(u64, Value)], last: u64) -> Option<&Value> {
-    versions.iter().rev().find(|(number, _)| *number <= last).map(|(_, value)| value)
 }
 
 /// From which side a range is walked.
@@ -113,35 +166,28 @@ pub(super) fn merged<'a>(
     iter::from_fn(move || {
         loop {
             let before = |a: &[u8], b: &[u8]| if side == Side::First { a < b } else { a > b };
-            // Of equal keys the newest counts, which comes first.
-            let mut next: Option<&[u8]> = None;
-            let keys = ahead.iter().filter_map(|(_, pair)| pair.as_ref().map(|(key, _)| key.as_slice()));
-            keys.for_each(|key| {
-                if next.is_none_or(|next| before(key, next)) {
-                    next = Some(key);
-                }
-            });
-            let Some(next) = next.map(<[u8]>::to_vec) else { return engine.next() };
+            let keys = ahead.iter().filter_map(|(_, pair)| pair.as_ref().map(|(key, _)| key));
+            let next = keys.reduce(|a, b| if before(b, a) { b } else { a }).cloned();
+            let Some(next) = next else { return engine.next() };
             match engine.peek() {
                 Some(Err(_)) => return engine.next(),
                 Some(Ok((key, _))) if before(key, &next) => return engine.next(),
-                // It has an older one.
-                Some(Ok((key, _))) if *key == next => drop(engine.next()),
+                // What the engine has is older.
+                Some(Ok((key, _))) if next == key => drop(engine.next()),
                 _ => {}
             }
-            let mut newest: Option<Value> = None;
+            let mut newest = None;
             for (ahead, pair) in &mut ahead {
-                if let Some((_, value)) = pair.take_if(|(key, _)| *key == next) {
-                    newest.get_or_insert(value);
-                    let rest = match side {
-                        Side::First => (Bound::Excluded(next.as_slice()), to),
-                        Side::Last => (from, Bound::Excluded(next.as_slice())),
-                    };
-                    *pair = left(rest).then(|| ahead.end(space, rest, last, side)).flatten();
-                }
+                let Some((_, value)) = pair.take_if(|(key, _)| *key == next) else { continue };
+                newest.get_or_insert(value);
+                let rest = match side {
+                    Side::First => (Bound::Excluded(&*next), to),
+                    Side::Last => (from, Bound::Excluded(&*next)),
+                };
+                *pair = if left(rest) { ahead.end(space, rest, last, side) } else { None };
             }
             if let Some(value) = newest.flatten() {
-                return Some(Ok((next, value.to_vec())));
+                return Some(Ok((next.to_vec(), value.to_vec())));
             }
         }
     })

@@ -8,10 +8,10 @@ use std::{
     },
 };
 
-use fjall::{Database, Keyspace, PersistMode};
-use ledger::store::{Space, StoreError};
+use fjall::{Database, Keyspace, PersistMode, Slice};
+use ledger::store::{Batch, Space, StoreError};
 
-use super::{COUNT, Frozen, Keyspaces, io};
+use super::{COUNT, Frozen, Keyspaces, ahead::Value, io};
 use crate::wal::Link;
 
 /// The engine's handles.
@@ -23,9 +23,9 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Applies writes, and the number and link of the last batch they are of.
-    pub(super) fn commit<'a>(
+    pub(super) fn commit(
         &self,
-        writes: impl Iterator<Item = (Space, &'a [u8], Option<&'a [u8]>)>,
+        writes: impl IntoIterator<Item = (Space, Slice, Value)>,
         (count, link): (u64, &Link),
         flush: PersistMode,
     ) -> fjall::Result<()> {
@@ -39,6 +39,11 @@ impl Engine {
         batch.insert(&self.count, COUNT, [&count.to_be_bytes()[..], link].concat());
         batch.commit()
     }
+}
+
+/// The writes of a batch as the engine takes them.
+pub(super) fn writes(batch: &Batch) -> impl Iterator<Item = (Space, Slice, Value)> {
+    batch.iter().map(|(space, key, value)| (space, key.into(), value.map(Into::into)))
 }
 
 /// What the writer, its readers and the feeding thread share.
@@ -142,17 +147,15 @@ impl Shared {
 
     fn feed(&self, (count, link): (u64, Link)) -> Result<(), StoreError> {
         let Some(ahead) = self.newest().older.clone() else { return Ok(()) };
-        let writes = ahead.newest();
-        let writes = writes.iter().map(|(space, key, value)| (*space, key.as_slice(), value.as_deref()));
-        self.commit(writes, (count, &link), |newest| newest.older = None)
+        self.commit(ahead.newest(), (count, &link), |newest| newest.older = None)
     }
 
     /// Applies writes in the engine, flushed, and shows readers the engine as it is then.
     ///
     /// Errors: the engine. The store is of no use then.
-    pub(super) fn commit<'a>(
+    pub(super) fn commit(
         &self,
-        writes: impl Iterator<Item = (Space, &'a [u8], Option<&'a [u8]>)>,
+        writes: impl IntoIterator<Item = (Space, Slice, Value)>,
         last: (u64, &Link),
         show: impl FnOnce(&mut Frozen),
     ) -> Result<(), StoreError> {
