@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use fjall::{Database, Keyspace, PersistMode, Slice};
+use fjall::{AbstractTree as _, Database, Keyspace, PersistMode, Slice};
 use ledger::store::{Batch, Space, StoreError};
 
 use super::{COUNT, Frozen, Keyspaces, ahead::Value, io};
@@ -56,7 +56,13 @@ pub(super) struct Shared {
     pub(super) poisoned: AtomicBool,
     due: Mutex<Due>,
     changed: Condvar,
+    /// Tables in memory that the engine still has, or had a moment ago.
+    tables: Mutex<Vec<Table>>,
 }
+
+/// A table in memory. The engine lets go of one with its locks in hand, and to free what has 100,000 pairs takes 50 ms: so it is held until the engine has
+/// let go of it, and freed by the thread for which nobody waits.
+type Table = Arc<dyn Send + Sync>;
 
 /// What the feeding thread has to do.
 #[derive(Default)]
@@ -74,6 +80,7 @@ impl Shared {
             poisoned: AtomicBool::new(false),
             due: Mutex::default(),
             changed: Condvar::new(),
+            tables: Mutex::default(),
         }
     }
 
@@ -171,7 +178,20 @@ impl Shared {
         drop(newest);
         // Whoever lets go of it last tells the engine, which nobody waits for with the lock in hand.
         drop(before);
+        self.hold_tables();
         Ok(())
+    }
+
+    /// Holds the tables that the engine writes to now, and frees those that it has let go of.
+    fn hold_tables(&self) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.retain(|table| Arc::strong_count(table) > 1);
+        for keyspace in &self.engine.keyspaces.0 {
+            let active: Table = keyspace.tree.active_memtable();
+            if !tables.iter().any(|table| Arc::ptr_eq(table, &active)) {
+                tables.push(active);
+            }
+        }
     }
 }
 
