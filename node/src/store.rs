@@ -22,6 +22,7 @@ use crypto::Digest;
 use exchange::backup::extend;
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
+    compaction::Leveled,
     config::{BlockSizePolicy, CompressionPolicy},
 };
 use ledger::store::{Batch, Pair, Space, Store, StoreError, View};
@@ -49,6 +50,8 @@ const CACHE_BYTES: u64 = 128 << 20;
 /// What a table gathers in memory before it goes to a file, for each keyspace. With 64 MiB, the engine's own choice, the last
 /// of five keyspaces has gathered that only after a million records, and memory grows until then.
 const TABLE_BYTES: u64 = 16 << 20;
+/// Size of a table on the disk. The engine flushes what it has merged with its locks in hand: less of it, less to wait for.
+const FILE_BYTES: u64 = 16 << 20;
 /// Journals are replayed at start, so this bounds the time a restart takes; and what waits in memory to go to files.
 const JOURNAL_BYTES: u64 = 96 << 20;
 /// Threads that flush and compact. With more the engine keeps one of them spinning while another compacts, which costs
@@ -153,6 +156,7 @@ impl DiskStore {
         let options = |name: &str| {
             let plain = KeyspaceCreateOptions::default()
                 .max_memtable_size(table_bytes)
+                .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(FILE_BYTES)))
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::None));
             // Large values in the order of their keys, rarely read.
             let bulk = [Space::Payload, Space::Entry].iter().any(|space| space.name() == name);
@@ -570,17 +574,22 @@ mod tests {
 
     #[test]
     fn the_disk_store_keeps_the_contract() {
-        let dirs = RefCell::new(Vec::new());
-        ledger::store::suite::run(
-            &mut || {
-                dirs.borrow_mut().push(tempfile::tempdir().unwrap());
-                Box::new(DiskStore::open(&inside(dirs.borrow().last().unwrap())).unwrap())
-            },
-            &mut |store| {
-                drop(store);
-                Box::new(DiskStore::open(&inside(dirs.borrow().last().unwrap())).unwrap())
-            },
-        );
+        // Once from memory, once with every batch in the engine right after it.
+        for bytes in [TABLE_BYTES, 1] {
+            let dirs = RefCell::new(Vec::new());
+            let open =
+                || Box::new(DiskStore::open_small(&inside(dirs.borrow().last().unwrap()), bytes).unwrap());
+            ledger::store::suite::run(
+                &mut || {
+                    dirs.borrow_mut().push(tempfile::tempdir().unwrap());
+                    open()
+                },
+                &mut |store| {
+                    drop(store);
+                    open()
+                },
+            );
+        }
     }
 
     #[test]

@@ -314,6 +314,25 @@ mod tests {
     }
 
     #[test]
+    fn two_halves_are_read_in_the_order_of_their_batches() {
+        let (_dir, data, _) = three();
+        let mut wal = Wal::open(&data, 1).unwrap();
+        let mut before = [9; 32];
+        // One batch fills a half: each is written over the one before the last.
+        for n in 1..=5u8 {
+            (before, _) = wal.write(n.into(), &before, &batch(n)).unwrap();
+            assert!(wal.is_full());
+            let expected = [n - 1, n].into_iter().filter(|n| *n > 0).map(|n| (n.into(), batch(n)));
+            assert!(kept(&data).into_iter().rev().take(2).eq(expected.rev()), "{n}");
+            wal.turn();
+        }
+        // The two continue each other.
+        let links: Vec<_> = Wal::read(&data).unwrap().iter().map(|kept| (kept.before, kept.link)).collect();
+        assert_eq!(links[0].1, links[1].0);
+        assert_eq!(links[1].1, before);
+    }
+
+    #[test]
     fn a_large_batch_is_left_to_the_engine_and_has_its_link() {
         let (_dir, data, _) = three();
         let mut wal = Wal::open(&data, FULL_BYTES).unwrap();

@@ -202,3 +202,111 @@ pub(super) fn left((from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+
+    type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
+    type Writes = Vec<(Vec<u8>, Option<u8>)>;
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        // Few, so that they meet; short and long ones, and ones that begin another.
+        prop_oneof![vec(0u8..3, 1..4), Just(vec![1; 40]), Just(vec![255])]
+    }
+
+    fn batch(writes: &Writes) -> Batch {
+        let mut batch = Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.put(Space::Row, key.as_slice(), vec![*value; usize::from(*value)]),
+                None => batch.delete(Space::Row, key.as_slice()),
+            }
+        }
+        batch
+    }
+
+    fn write(keys: &mut Keys, batch: &Batch) {
+        for (_, key, value) in batch.iter() {
+            match value {
+                Some(value) => drop(keys.insert(key.to_vec(), value.to_vec())),
+                None => drop(keys.remove(key)),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_view_is_the_engine_with_the_batches_up_to_it(
+            engine in vec((key(), option::of(0u8..30)), 0..12),
+            batches in vec(vec((key(), option::of(0u8..30)), 0..6), 0..8),
+            turn in 0usize..8,
+            from in option::of(key()),
+            to in option::of((key(), any::<bool>())),
+        ) {
+            let mut keys = Keys::new();
+            write(&mut keys, &batch(&engine));
+            let engine = keys.clone();
+            let (older, newer) = (Ahead::default(), Ahead::default());
+            let mut states = vec![keys.clone()];
+            for (number, writes) in (1..).zip(&batches) {
+                let batch = batch(writes);
+                if number <= turn as u64 { older.add(number, &batch) } else { newer.add(number, &batch) }
+                write(&mut keys, &batch);
+                states.push(keys.clone());
+            }
+            // Those of all of them are the last state, too.
+            let mut all = engine.clone();
+            for ahead in [&older, &newer] {
+                for (_, key, value) in ahead.newest() {
+                    match value {
+                        Some(value) => drop(all.insert(key.to_vec(), value.to_vec())),
+                        None => drop(all.remove(&*key)),
+                    }
+                }
+            }
+            prop_assert_eq!(Some(&all), states.last());
+            let from = from.as_deref().map_or(Bound::Unbounded, Bound::Included);
+            let to = to.as_ref().map_or(Bound::Unbounded, |(key, whole)| {
+                if *whole { Bound::Included(key.as_slice()) } else { Bound::Excluded(key.as_slice()) }
+            });
+            for (last, state) in (0..).zip(&states) {
+                for key in engine.keys().chain(keys.keys()) {
+                    let found = [&newer, &older].iter().find_map(|ahead| ahead.get(Space::Row, key, last));
+                    let found = found.map_or_else(|| engine.get(key).cloned(), |value| value.map(|v| v.to_vec()));
+                    prop_assert_eq!(found.as_ref(), state.get(key));
+                }
+                if !left((from, to)) {
+                    continue;
+                }
+                let expected: Vec<Pair> = state.range::<[u8], _>((from, to)).map(|(k, v)| (k.clone(), v.clone())).collect();
+                let under = || engine.range::<[u8], _>((from, to)).map(|(k, v)| Ok((k.clone(), v.clone())));
+                let walked = |side| {
+                    let ahead = [&newer, &older].into_iter();
+                    let pairs: Result<Vec<Pair>, StoreError> = match side {
+                        Side::First => merged(under(), ahead, Space::Row, (from, to), last, side).collect(),
+                        Side::Last => merged(under().rev(), ahead, Space::Row, (from, to), last, side).collect(),
+                    };
+                    pairs
+                };
+                prop_assert_eq!(walked(Side::First), Ok(expected.clone()));
+                prop_assert_eq!(walked(Side::Last), Ok(expected.into_iter().rev().collect()));
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_engine_ends_what_is_walked_where_it_stands() {
+        let ahead = Ahead::default();
+        ahead.add(1, &batch(&vec![(vec![1], Some(1)), (vec![9], Some(9))]));
+        let engine = [Ok((vec![0], vec![])), Err(StoreError::Poisoned)].into_iter();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let mut pairs = merged(engine, [&ahead].into_iter(), Space::Row, all, 1, Side::First);
+        assert_eq!(pairs.next(), Some(Ok((vec![0], vec![]))));
+        assert_eq!(pairs.next(), Some(Err(StoreError::Poisoned)));
+    }
+}
