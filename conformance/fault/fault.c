@@ -1,7 +1,7 @@
 /* Faults of a disk, between a process and the C library: preload this, and the N-th change below a directory goes wrong.
  *
  * FAULT_DIR    the directory; what lies elsewhere is left alone
- * FAULT_TRACE  a file elsewhere to which every change is appended: "number kind path"
+ * FAULT_TRACE  a file elsewhere to which every change is appended: "number kind place path"
  * FAULT_AT     the number of the change that goes wrong, from 1; 0 or absent: none
  * FAULT_KIND   error        it fails and is not done
  *              error-done   it is done and fails
@@ -12,7 +12,7 @@
  * FAULT_SPACE  a file elsewhere
  * FAULT_FROM   a file elsewhere: changes before it exists are not counted; absent: all are
  *
- * Changes are: create, mkdir, write, rewrite (a write to a place, which is the beginning), truncate, rename, remove, sync. Syncs are counted and not carried out: a killed
+ * Changes are: create, mkdir, write, rewrite (a write to a place), truncate, rename, remove, sync. Syncs are counted and not carried out: a killed
  * process loses nothing that it gave to the kernel, so they would only take time. What a power failure does to data that
  * was not synced is therefore not shown by the faults but by the trace: see the test.
  *
@@ -76,7 +76,7 @@ static const char *path_at(int fd, const char *name, char *path) {
 }
 
 /* Counts a change and says what becomes of it. The kind "sync" and "remove" need no space. */
-static enum verdict judge(const char *kind, const char *path) {
+static enum verdict judge(const char *kind, long place, const char *path) {
     const char *from = getenv("FAULT_FROM");
     if (!below(path) || (from && access(from, F_OK))) return PASS;
     const char *at = getenv("FAULT_AT"), *how = getenv("FAULT_KIND"), *trace = getenv("FAULT_TRACE");
@@ -84,7 +84,7 @@ static enum verdict judge(const char *kind, const char *path) {
     long number = ++counted;
     if (trace) {
         char line[PATH_MAX + 64];
-        int length = snprintf(line, sizeof line, "%ld %s %s\n", number, kind, path);
+        int length = snprintf(line, sizeof line, "%ld %s %ld %s\n", number, kind, place, path);
         int fd = REAL(open)(trace, O_WRONLY | O_CREAT | O_APPEND, 0600);
         if (fd < 0 || REAL(write)(fd, line, (size_t)length) != length) abort();
         close(fd);
@@ -111,7 +111,7 @@ static enum verdict judge(const char *kind, const char *path) {
 /* Carries out a change that is whole or not at all. */
 #define WHOLE(kind, path, call)                     \
     do {                                            \
-        enum verdict verdict = judge(kind, path);   \
+        enum verdict verdict = judge(kind, 0, path); \
         if (verdict == FAIL) return -1;             \
         long done = (call);                         \
         if (verdict == FAIL_DONE) {                 \
@@ -123,10 +123,10 @@ static enum verdict judge(const char *kind, const char *path) {
     } while (0)
 
 /* Carries out a write of LENGTH bytes; HALF_CALL writes the first half of them. */
-#define WRITE(kind, fd, call, half_call)            \
+#define WRITE(kind, place, fd, call, half_call)     \
     do {                                            \
         char where[PATH_MAX];                       \
-        enum verdict verdict = judge(kind, path_of(fd, where)); \
+        enum verdict verdict = judge(kind, place, path_of(fd, where)); \
         if (verdict == FAIL) return -1;             \
         if (verdict == HALF) {                      \
             ssize_t half = (half_call);             \
@@ -143,19 +143,19 @@ static enum verdict judge(const char *kind, const char *path) {
     } while (0)
 
 ssize_t write(int fd, const void *from, size_t n) {
-    WRITE("write", fd, REAL(write)(fd, from, n), REAL(write)(fd, from, n / 2));
+    WRITE("write", 0, fd, REAL(write)(fd, from, n), REAL(write)(fd, from, n / 2));
 }
 
 ssize_t pwrite(int fd, const void *from, size_t n, off_t at) {
-    WRITE(at ? "write" : "rewrite", fd, REAL(pwrite)(fd, from, n, at), REAL(pwrite)(fd, from, n / 2, at));
+    WRITE("rewrite", (long)at, fd, REAL(pwrite)(fd, from, n, at), REAL(pwrite)(fd, from, n / 2, at));
 }
 
 ssize_t pwrite64(int fd, const void *from, size_t n, off64_t at) {
-    WRITE(at ? "write" : "rewrite", fd, REAL(pwrite64)(fd, from, n, at), REAL(pwrite64)(fd, from, n / 2, at));
+    WRITE("rewrite", (long)at, fd, REAL(pwrite64)(fd, from, n, at), REAL(pwrite64)(fd, from, n / 2, at));
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int n) {
-    WRITE("write", fd, REAL(writev)(fd, parts, n), REAL(write)(fd, parts[0].iov_base, parts[0].iov_len / 2));
+    WRITE("write", 0, fd, REAL(writev)(fd, parts, n), REAL(write)(fd, parts[0].iov_base, parts[0].iov_len / 2));
 }
 
 /* Whether a path is about to be made by an open. */
