@@ -40,7 +40,7 @@ mod ahead;
 mod feed;
 mod refused;
 
-use ahead::{Ahead, Side, Value, left, merged};
+use ahead::{Ahead, Begins, Side, Value, left, merged};
 use feed::{Engine, Shared, writes};
 pub use refused::OpenError;
 use refused::refusal;
@@ -75,6 +75,8 @@ pub struct DiskStore {
     /// What `dir` was when it was opened: see [`place`].
     place: Option<(u64, u64)>,
     shared: Arc<Shared>,
+    /// Of the rows, whose first byte says their table: many a question looks into tables in which nothing ever was.
+    rows: Arc<Begins>,
     applied: Mutex<Applied>,
     /// Hands batches to the engine.
     feeder: Option<thread::JoinHandle<()>>,
@@ -243,9 +245,19 @@ impl DiskStore {
         sync_dir(&dir.join("keyspaces")).map_err(|e| engine(e.into()))?;
         // Flushes the name of `dir` too, which lies in the same directory.
         let tally = Tally::set(dir, has).map_err(tally(dir))?;
+        let snapshot = into.database.snapshot();
+        let rows = Arc::new(Begins::default());
+        let mut next = Some(0);
+        while let Some(begin) = next {
+            let row = snapshot.range(into.keyspaces.of(Space::Row), [begin]..).next();
+            let row = row.map(fjall::Guard::key).transpose().map_err(engine)?;
+            rows.add(row.as_deref().unwrap_or_default());
+            next = row.and_then(|row| row.first()?.checked_add(1));
+        }
         let newest = Frozen {
-            snapshot: into.database.snapshot().into(),
+            snapshot: snapshot.into(),
             keyspaces: into.keyspaces.clone(),
+            rows: rows.clone(),
             older: None,
             newer: Arc::default(),
             last: has,
@@ -259,6 +271,7 @@ impl DiskStore {
             dir: dir.to_owned(),
             place: place(dir),
             shared,
+            rows,
             applied: Mutex::new(Applied { count: has, link, wal, tally }),
             feeder: Some(feeder.map_err(|e| engine(e.into()))?),
         })
@@ -283,6 +296,8 @@ impl DiskStore {
         let Applied { count, link, wal, tally } = &mut *applied;
         let next = *count + 1;
         let (next_link, written) = wal.write(next, link, batch).map_err(failed)?;
+        let rows = batch.iter().filter(|(space, ..)| *space == Space::Row);
+        rows.for_each(|(_, key, _)| self.rows.add(key));
         if written {
             tally.write(next).map_err(failed)?;
             let newer = self.shared.newest().newer.clone();
@@ -353,6 +368,7 @@ pub struct Frozen {
     /// The engine, and what it did not have then: batches on their way to it, and those after, up to `last`.
     snapshot: Arc<fjall::Snapshot>,
     keyspaces: Arc<Keyspaces>,
+    rows: Arc<Begins>,
     older: Option<Arc<Ahead>>,
     newer: Arc<Ahead>,
     last: u64,
@@ -414,7 +430,7 @@ impl Frozen {
         to: Bound<&'a [u8]>,
         side: Side,
     ) -> impl Iterator<Item = Result<Pair, StoreError>> + 'a {
-        let some = left((from, to)).then(move || {
+        let some = (left((from, to)) && self.may_have(space, (from, to))).then(move || {
             let mut engine = self.snapshot.range::<&[u8], _>(self.keyspaces.of(space), (from, to));
             let engine = iter::from_fn(move || match side {
                 Side::First => engine.next(),
@@ -423,6 +439,11 @@ impl Frozen {
             merged(engine.map(pair), self.ahead(), space, (from, to), self.last, side)
         });
         some.into_iter().flatten()
+    }
+
+    /// Whether there may be a key between two.
+    fn may_have(&self, space: Space, range: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+        space != Space::Row || self.rows.may_have(range)
     }
 
     /// What the engine does not have, the newest first.
@@ -446,18 +467,19 @@ fn excluded(key: Option<&[u8]>) -> Bound<&[u8]> {
 
 impl View for Frozen {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(value) = self.written(space, key) {
-            return Ok(value.map(|value| value.to_vec()));
-        }
-        let value = self.snapshot.get(self.keyspaces.of(space), key).map_err(io)?;
-        Ok(value.map(|value| value.to_vec()))
+        let mut found = None;
+        self.look(space, key, &mut |value| found = Some(value.to_vec()))?;
+        Ok(found)
     }
 
     fn look(&self, space: Space, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
-        if let Some(value) = self.written(space, key) {
-            return Ok(value.as_deref().map(see).is_some());
+        if !self.may_have(space, (Bound::Included(key), Bound::Included(key))) {
+            return Ok(false);
         }
-        let value = self.snapshot.get(self.keyspaces.of(space), key).map_err(io)?;
+        let value = match self.written(space, key) {
+            Some(value) => value,
+            None => self.snapshot.get(self.keyspaces.of(space), key).map_err(io)?,
+        };
         Ok(value.as_deref().map(see).is_some())
     }
 

@@ -8,7 +8,10 @@ use std::{
     collections::{BTreeSet, HashMap},
     iter,
     ops::Bound,
-    sync::{Mutex, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Mutex, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use fjall::Slice;
@@ -24,11 +27,39 @@ pub(super) struct Ahead {
 }
 
 /// What has become of the keys of one space.
+#[derive(Default)]
 struct Keys {
     versions: HashMap<Slice, Versions>,
-    /// First bytes of the keys: most ranges have nothing here, and are spared the order.
-    begin: [bool; 256],
+    /// Most ranges have nothing here, and are spared the order.
+    begins: Begins,
     order: Mutex<Order>,
+}
+
+/// The first bytes that keys have, or have had.
+pub(super) struct Begins([AtomicBool; 256]);
+
+impl Default for Begins {
+    fn default() -> Self {
+        Self([const { AtomicBool::new(false) }; 256])
+    }
+}
+
+impl Begins {
+    /// Adds a key, before a reader may see it.
+    pub(super) fn add(&self, key: &[u8]) {
+        key.first().into_iter().for_each(|first| self.0[usize::from(*first)].store(true, Ordering::Relaxed));
+    }
+
+    /// Whether this key, or one between these two, may be there.
+    pub(super) fn may_have(&self, (from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+        let first = |bound: Bound<&[u8]>| match bound {
+            Bound::Unbounded => None,
+            Bound::Included(key) | Bound::Excluded(key) => key.first().copied(),
+        };
+        let (from, to) = (first(from).unwrap_or(0), first(to).unwrap_or(u8::MAX));
+        let firsts = self.0.get(usize::from(from)..=usize::from(to)).unwrap_or_default();
+        firsts.iter().any(|first| first.load(Ordering::Relaxed))
+    }
 }
 
 /// What one key became, and with which batch.
@@ -45,12 +76,6 @@ struct Order {
     added: Vec<Slice>,
 }
 
-impl Default for Keys {
-    fn default() -> Self {
-        Self { versions: HashMap::new(), begin: [false; 256], order: Mutex::default() }
-    }
-}
-
 impl Keys {
     fn add(&mut self, key: &[u8], version: (u64, Value)) {
         if let Some(versions) = self.versions.get_mut(key) {
@@ -58,19 +83,9 @@ impl Keys {
             return;
         }
         let key = Slice::from(key);
-        key.first().into_iter().for_each(|first| self.begin[usize::from(*first)] = true);
+        self.begins.add(&key);
         self.order.get_mut().unwrap_or_else(PoisonError::into_inner).added.push(key.clone());
         self.versions.insert(key, Versions { first: version, more: Vec::new() });
-    }
-
-    /// Whether a key between two may be here.
-    fn may_have(&self, (from, to): (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
-        let first = |bound: Bound<&[u8]>| match bound {
-            Bound::Unbounded => None,
-            Bound::Included(key) | Bound::Excluded(key) => key.first().copied(),
-        };
-        let (from, to) = (first(from).unwrap_or(0), first(to).unwrap_or(u8::MAX));
-        self.begin[usize::from(from)..=usize::from(to)].contains(&true)
     }
 }
 
@@ -127,7 +142,7 @@ impl Ahead {
         side: Side,
     ) -> Option<(Slice, Value)> {
         let keys = &self.read()[space as usize];
-        if !keys.may_have((from, to)) {
+        if !keys.begins.may_have((from, to)) {
             return None;
         }
         let mut order = keys.order.lock().unwrap_or_else(PoisonError::into_inner);
