@@ -7,10 +7,12 @@ use ledger::{
     store::{Batch, Space, Store, StoreError, View, memory::MemoryStore},
 };
 
-/// Entries of the longer log in a batch: the second batch completes a tile and a bundle.
-const ENTRIES: u64 = 150;
-/// Bytes of a payload: a batch is more than one write of the engine.
-const PAYLOAD_BYTES: usize = 6_000;
+/// Entries of the longer log in a batch, and in a large one: that completes tiles and has a whole bundle.
+const ENTRIES: [u64; 2] = [150, 600];
+/// Bytes of a payload: a batch is more than one write of the engine, and a large one does not go into the file beside the store.
+const PAYLOAD_BYTES: [usize; 2] = [6_000, 300_000];
+/// Of so many batches, the second is a large one.
+const LARGE_EVERY: u64 = 300;
 /// The row with the number of batches.
 const NUMBER: &[u8] = b"number";
 
@@ -33,7 +35,8 @@ pub fn next(store: &dyn Store) -> Result<u64, LogError> {
     let n = number(store)? + 1;
     let key = SigningKey::from_seed(&Secret::new([9; 32]));
     let mut batch = Batch::default();
-    for (name, count) in [("long", ENTRIES), ("mirror/x/short", n % 2)] {
+    let size = usize::from(n % LARGE_EVERY == 2);
+    for (name, count) in [("long", ENTRIES[size]), ("mirror/x/short", n % 2)] {
         let mut log = Log::open(name, &format!("example/{name}"), store)?;
         for i in 0..count {
             log.append(format!("entry {i} of batch {n}").into_bytes())?;
@@ -43,7 +46,7 @@ pub fn next(store: &dyn Store) -> Result<u64, LogError> {
     batch.put(Space::Row, NUMBER, n.to_be_bytes());
     batch.put(Space::Row, format!("row {n}"), format!("value {n}"));
     batch.delete(Space::Row, format!("row {}", n - 1));
-    let noise: Vec<u8> = (0..PAYLOAD_BYTES as u64).map(|i| ((i * i * (n + 7)) >> 3) as u8).collect();
+    let noise: Vec<u8> = (0..PAYLOAD_BYTES[size] as u64).map(|i| ((i * i * (n + 7)) >> 3) as u8).collect();
     batch.put(Space::Payload, n.to_be_bytes(), noise);
     store.apply(&batch)?;
     Ok(n)

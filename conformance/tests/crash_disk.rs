@@ -26,7 +26,7 @@ use common::{Ran, built, fault_library, finish_within};
 use conformance::appending::{self, Image};
 use node::{store::DiskStore, wal::HALF_BYTES};
 
-/// Batches of the history. The second completes a tile and a bundle.
+/// Batches of the history. The second is a large one.
 const BATCHES: u64 = 3;
 /// Batches enough for both halves of the file beside the store to be written over.
 const MANY: u64 = 500;

@@ -78,7 +78,7 @@ mod tests {
         let public = NoteKey::new("o", key.verifying_key()).unwrap();
         assert_eq!(check(&store, "l", &public, &mut |_, _, _| Ok(())), Ok(TreeSize(0)));
         let mut log = Log::open("l", "o", &store).unwrap();
-        for size in [3u64, 300, 600] {
+        for size in [3u64, 600, 1_200] {
             while log.next_index().0 < size {
                 log.append(log.next_index().0.to_string().into_bytes()).unwrap();
             }
@@ -92,7 +92,7 @@ mod tests {
             seen += 1;
             Ok(())
         });
-        assert_eq!((size, seen), (Ok(TreeSize(600)), 600));
+        assert_eq!((size, seen), (Ok(TreeSize(1_200)), 1_200));
         for space in [Space::Entry, Space::Tile, Space::Head] {
             for (key, value) in store.scan(space, b"", None, usize::MAX).unwrap() {
                 for at in (0..value.len()).step_by(1 + value.len() / 40) {

@@ -67,9 +67,12 @@ pub fn check(
 
 /// A store for as long as a check lasts.
 struct Scratch {
-    dir: std::path::PathBuf,
     store: DiskStore,
+    /// Removed when the store is closed.
+    _dir: Removed,
 }
+
+struct Removed(std::path::PathBuf);
 
 impl Scratch {
     fn new(dir: &Path) -> Result<Self, Problem> {
@@ -81,14 +84,14 @@ impl Scratch {
         }
         std::fs::create_dir(&dir).map_err(failed)?;
         let store = DiskStore::open(&dir.join("rows"))?;
-        Ok(Self { dir, store })
+        Ok(Self { store, _dir: Removed(dir) })
     }
 }
 
-impl Drop for Scratch {
+impl Drop for Removed {
     fn drop(&mut self) {
-        if let Err(e) = std::fs::remove_dir_all(&self.dir) {
-            tracing::warn!("{}: {e}", self.dir.display());
+        if let Err(e) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!("{}: {e}", self.0.display());
         }
     }
 }

@@ -11,7 +11,7 @@
 //! ([`FailStop`]), and the next start reads what is on the disk.
 
 use std::{
-    fs, io, iter,
+    fs, io, iter, mem,
     ops::Bound,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -50,7 +50,8 @@ const CACHE_BYTES: u64 = 128 << 20;
 /// What a table gathers in memory before it goes to a file, for each keyspace. With 64 MiB, the engine's own choice, the last
 /// of five keyspaces has gathered that only after a million records, and memory grows until then.
 const TABLE_BYTES: u64 = 16 << 20;
-/// Size of a table on the disk. The engine flushes what it has merged with its locks in hand: less of it, less to wait for.
+/// Size of a table on the disk. The engine flushes what it has merged with its locks in hand: less of it, less to wait for. It keeps
+/// this and [`TABLE_BYTES`] with a keyspace as it was when that was made.
 const FILE_BYTES: u64 = 16 << 20;
 /// Journals are replayed at start, so this bounds the time a restart takes; and what waits in memory to go to files.
 const JOURNAL_BYTES: u64 = 96 << 20;
@@ -65,9 +66,11 @@ const STEP_BACK: i32 = 5;
 const BULK_BLOCK_BYTES: u32 = 16 << 10;
 /// Longest key, in bytes; the engine keeps the length in 16 bits and panics beyond.
 const KEY_BYTES_MAX: usize = 65_535;
-/// The keyspace, and the key in it, of what was applied last: the number of batches (`u64`, big endian) and the newest link of
-/// their chain.
+/// The keyspace, and the key in it, of what the engine was given last: the number of batches (`u64`, big endian), the newest
+/// link of their chain, and [`LAYOUT`].
 const COUNT: &str = "count";
+/// How the file beside the store and the logs in it lie.
+const LAYOUT: u8 = 2;
 
 /// A store in one directory, held by one process at a time.
 pub struct DiskStore {
@@ -101,7 +104,14 @@ struct FailStop;
 /// How the engine tells of a journal that was not written or not flushed. Also of a flush of its own: the disk tells of each
 /// failure once, and the next flush of the same file would seem to succeed. And of its thread that has ended, without which a
 /// write may wait for ever.
-const FATAL: [&str; 5] = ["persist failed", "flush failed", "Failed to flush", "Failed to fsync", "Worker #"];
+const FATAL: [&str; 6] = [
+    "persist failed",
+    "flush failed",
+    "Failed to flush",
+    "Failed to fsync",
+    "Worker #",
+    "Poisoning database",
+];
 
 impl log::Log for FailStop {
     fn enabled(&self, about: &log::Metadata<'_>) -> bool {
@@ -183,12 +193,14 @@ impl DiskStore {
         };
         let disk = |e: io::Error| OpenError::Disk { dir: Wal::path(dir), why: e.to_string() };
         let kept = Wal::read(dir).map_err(disk)?;
+        let written = kept.last().map_or(0, |last| last.count);
+        let mut cut = None;
         let database = match start() {
-            // As a power failure may leave it; what comes after the cut is in the file beside the store.
-            Err(fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable)
-                if kept.last().is_some_and(|last| last.count >= acknowledged)
-                    && torn::cut(dir).map_err(|e| engine(e.into()))? =>
+            // As a power failure may leave it.
+            Err(why @ (fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable))
+                if torn::cut(dir).map_err(|e| engine(e.into()))? =>
             {
+                cut = Some(engine(why));
                 start()
             }
             started => started,
@@ -209,23 +221,18 @@ impl DiskStore {
         let count = open(COUNT)?;
         let into = Engine { database, keyspaces: Arc::new(keyspaces), count };
         let stored = into.database.snapshot().get(&into.count, COUNT).map_err(engine)?;
-        let known = match stored {
+        let known = match &stored {
             None => (0, None),
-            Some(bytes) => last_applied(&bytes).ok_or_else(|| OpenError::Engine {
+            Some(bytes) => last_applied(bytes).ok_or_else(|| OpenError::Engine {
                 dir: dir.to_owned(),
                 why: "the number of batches is damaged".to_owned(),
             })?,
         };
-        let (known, mut link, kept) = match known {
+        let (mut has, mut link, kept) = match known {
             (known, Some(link)) => (known, link, kept),
             // A new store, or one of an earlier build: nothing continues it, and nothing continues another as it.
-            (known, None) => {
-                let link = clock::random();
-                into.commit([], (known, &link), PersistMode::SyncAll).map_err(engine)?;
-                (known, link, Vec::new())
-            }
+            (known, None) => (known, clock::random(), Vec::new()),
         };
-        let mut has = known;
         for kept in kept {
             if kept.count.checked_sub(1) == Some(has) && kept.before == link {
                 into.commit(writes(&kept.batch), (kept.count, &kept.link), PersistMode::Buffer)
@@ -233,8 +240,14 @@ impl DiskStore {
                 (has, link) = (kept.count, kept.link);
             }
         }
-        if has > known {
-            into.database.persist(PersistMode::SyncAll).map_err(engine)?;
+        if let Some(why) = cut.filter(|_| acknowledged > 0 && has < acknowledged.max(written)) {
+            // What was cut off is in no other place.
+            drop(into);
+            torn::put_back(dir).map_err(|e| engine(e.into()))?;
+            return Err(why);
+        }
+        if stored.as_deref() != Some(&*stored_last(has, &link)) {
+            into.commit([], (has, &link), PersistMode::SyncAll).map_err(engine)?;
         }
         if has < acknowledged {
             return Err(older(has));
@@ -319,12 +332,14 @@ impl DiskStore {
     }
 }
 
-/// A store that is closed in good order has everything in the engine.
+/// A store that is closed in good order has what it holds in the engine.
 impl Drop for DiskStore {
     fn drop(&mut self) {
         let applied = self.applied.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // Where that fails, the next start has it from the file beside it.
-        let _ = self.shared.settle((applied.count, applied.link));
+        // Where that fails, the next start has it from the file beside it. A directory that was removed has no next start.
+        if place(&self.dir) == self.place {
+            let _ = self.shared.settle((applied.count, applied.link));
+        }
         self.shared.close();
         let ended = self.feeder.take().map(thread::JoinHandle::join);
         debug_assert!(ended.is_some_and(|ended| ended.is_ok()), "the feeding thread has panicked");
@@ -338,10 +353,20 @@ fn step_back() {
     let _ = rustix::process::nice(STEP_BACK);
 }
 
-/// Number and link of the last batch; a store of an earlier build has no link.
+/// Number and link of the last batch that the engine has, as they are stored. The byte at the end keeps earlier builds out, which know neither the second half of the
+/// file beside the store nor entries that stay alone.
+fn stored_last(count: u64, link: &Link) -> Vec<u8> {
+    [&count.to_be_bytes()[..], link, &[LAYOUT]].concat()
+}
+
+/// Number and link of the last batch that the engine has; stores of earlier builds have no byte at the end, or no link either.
 fn last_applied(mut bytes: &[u8]) -> Option<(u64, Option<Link>)> {
     let count = u64::from_be_bytes(bytes.split_off(..8)?.try_into().ok()?);
-    let link = if bytes.is_empty() { None } else { Some(bytes.try_into().ok()?) };
+    let link = match bytes.split_first_chunk() {
+        None if bytes.is_empty() => None,
+        Some((link, [] | [LAYOUT])) => Some(*link),
+        _ => return None,
+    };
     Some((count, link))
 }
 
@@ -526,7 +551,19 @@ impl View for DiskStore {
 impl Store for DiskStore {
     fn apply(&self, batch: &Batch) -> Result<(), StoreError> {
         self.check()?;
-        self.write(batch).inspect_err(|_| self.shared.poisoned.store(true, Ordering::SeqCst))
+        let unsure = Unsure(&self.shared);
+        self.write(batch)?;
+        mem::forget(unsure);
+        Ok(())
+    }
+}
+
+/// Poisons the store when a write has ended otherwise than well, be it with a panic.
+struct Unsure<'a>(&'a Shared);
+
+impl Drop for Unsure<'_> {
+    fn drop(&mut self) {
+        self.0.poisoned.store(true, Ordering::SeqCst);
     }
 }
 
@@ -786,6 +823,68 @@ mod tests {
             holed[hole.clone()].fill(0);
             open(&holed, true).unwrap_or_else(|e| panic!("{hole:?} of {used}: {e}"));
         }
+    }
+
+    #[test]
+    fn what_earlier_builds_have_stored_last_is_read_and_what_this_one_stores_is_not_theirs() {
+        let link = [7; 32];
+        let stored = stored_last(258, &link);
+        assert_eq!(last_applied(&stored), Some((258, Some(link))));
+        assert_eq!(last_applied(&stored[..40]), Some((258, Some(link))));
+        assert_eq!(last_applied(&stored[..8]), Some((258, None)));
+        for other in
+            [&stored[..39], &[&stored[..40], &[LAYOUT + 1][..]].concat(), &[&*stored, &[0]].concat(), b""]
+        {
+            assert_eq!(last_applied(other), None);
+        }
+        // One of theirs is marked when it is opened.
+        let dir = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(&inside(&dir)).unwrap();
+        store.apply(&put(b"k")).unwrap();
+        drop(store);
+        let count = |store: &DiskStore| {
+            let engine = &store.shared.engine;
+            engine.database.snapshot().get(&engine.count, COUNT).unwrap().unwrap()
+        };
+        let store = DiskStore::open(&inside(&dir)).unwrap();
+        let marked = count(&store);
+        store.shared.engine.count.insert(COUNT, &marked[..40]).unwrap();
+        drop(store);
+        let store = DiskStore::open(&inside(&dir)).unwrap();
+        assert_eq!(count(&store), marked);
+        assert_eq!(store.get(Space::Row, b"k"), Ok(Some(b"v".to_vec())));
+    }
+
+    #[test]
+    fn a_journal_is_cut_only_where_nothing_is_lost_by_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = inside(&dir);
+        let store = DiskStore::open(&data).unwrap();
+        store.apply(&put(b"small")).unwrap();
+        // They go to the engine alone, and the file beside it stays at the first.
+        let large = |n: u8| {
+            let mut batch = put(&[n]);
+            batch.put(Space::Payload, [n], vec![n; BODY_BYTES_MAX]);
+            batch
+        };
+        store.apply(&large(2)).unwrap();
+        let before = fs::read(Tally::path(&data)).unwrap();
+        store.apply(&large(3)).unwrap();
+        drop(store);
+        let journal = data.join("0.jnl");
+        let mut torn = fs::read(&journal).unwrap();
+        let used = torn.iter().rposition(|byte| *byte != 0).unwrap();
+        torn[used - 100_000..used - 90_000].fill(0);
+        fs::write(&journal, &torn).unwrap();
+        // The third was acknowledged.
+        assert!(matches!(DiskStore::open(&data), Err(OpenError::Engine { .. })));
+        assert!(fs::read(&journal).unwrap() == torn);
+        // It was not, as far as anybody knows.
+        fs::write(Tally::path(&data), before).unwrap();
+        let store = DiskStore::open(&data).unwrap();
+        assert_eq!(store.scan(Space::Row, b"", None, 9).unwrap().len(), 2);
+        assert_eq!(store.get(Space::Payload, &[2]), Ok(Some(vec![2; BODY_BYTES_MAX])));
+        assert!(!journal.with_extension("torn").exists());
     }
 
     #[test]

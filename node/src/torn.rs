@@ -1,9 +1,9 @@
 //! The engine's journal after a power failure: cut where its whole batches end.
 //!
 //! What was not flushed may be on the disk in part, with zeros between. The engine (fjall 3.1) cuts a journal at what it cannot
-//! read, but does not open one in which a batch reads well and has another checksum. The journal is cut here then,
-//! and only where nothing is lost by it: where the [`Wal`](crate::wal) holds what comes after. The whole one stays beside it until
-//! the store is open.
+//! read, but does not open one in which a batch reads well and has another checksum. The journal is cut here then. The whole one
+//! stays beside it until the store is open, and comes back where something is missing without its end: what was acknowledged is in
+//! front of the cut, or in the [`Wal`](crate::wal).
 //!
 //! Format, numbers little endian: a batch is 1, the number of its items (`u32`), a sequence number (`u64`); each item 2, kind of
 //! value (`u8`), compression (`u8`), keyspace (`u64`), lengths of the key (`u16`), of the value (`u32`) and of the value as stored
@@ -38,6 +38,17 @@ pub fn cut(dir: &Path) -> io::Result<bool> {
     fs::rename(&temporary, &journal)?;
     sync_dir(dir)?;
     Ok(true)
+}
+
+/// Takes back what [`cut`] has put aside: without its end something is missing.
+pub fn put_back(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|kind| kind == "torn") {
+            fs::rename(&path, path.with_extension("jnl"))?;
+        }
+    }
+    sync_dir(dir)
 }
 
 /// Removes what [`cut`] has put aside: the store is open.

@@ -6,7 +6,7 @@
 //! flushes them, while the next ones are written into the other half, over what that held: the engine has it for good by then.
 //!
 //! At start the engine may lack what this file holds: it gets that again. Which batch follows which is a chain of digests. Its
-//! newest link is kept in the engine with each batch, so that a file that belongs to another store, or to another past of
+//! newest link is kept in the engine with what it is given, so that a file that belongs to another store, or to another past of
 //! it, is not mistaken for the continuation. A frame that is torn, and what lies behind it, was never acknowledged.
 //!
 //! Format, one frame after the other from the beginning of each half, numbers little endian: length of the body (`u32`), number of the

@@ -211,22 +211,23 @@ fn proofs(bench: &Bench) -> Result<(f64, f64), Problem> {
 
 /// Bytes per record and space, keys and values, from the first rows of each space.
 fn sizes(store: &DiskStore, records: u64) -> Result<Vec<(&'static str, f64)>, Problem> {
-    let mean = |rows: Result<Vec<Pair>, StoreError>| -> Result<(f64, usize), Problem> {
-        let rows = rows.map_err(|e| Problem::fault(e.to_string()))?;
-        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
-        Ok((bytes as f64 / rows.len().max(1) as f64, rows.len()))
-    };
+    let read = |rows: Result<Vec<Pair>, StoreError>| rows.map_err(|e| Problem::fault(e.to_string()));
+    let total = |rows: &[Pair]| rows.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() as f64;
+    let mean = |rows: &[Pair]| total(rows) / rows.len().max(1) as f64;
+    // A bundle's key has a 1 in front of its number.
+    let entries = |(key, _): &Pair| if key.iter().rev().nth(8) == Some(&1) { 256 } else { 1 };
     let mut sizes = Vec::new();
     for space in Space::ALL {
-        let (bytes, rows) = mean(store.scan(space, &[], None, SAMPLE_ROWS))?;
+        let rows = read(store.scan(space, &[], None, SAMPLE_ROWS))?;
         let bytes = match space {
-            Space::Payload => bytes,
+            Space::Payload => mean(&rows),
             // A record has one row in each of two tables; the others do not grow with the records.
             Space::Row => [1, 4].into_iter().try_fold(0.0, |sum, table| {
-                Ok::<_, Problem>(sum + mean(store.scan_prefix(space, &[table], SAMPLE_ROWS))?.0)
+                Ok::<_, Problem>(sum + mean(&read(store.scan_prefix(space, &[table], SAMPLE_ROWS))?))
             })?,
-            _ if rows < SAMPLE_ROWS => bytes * rows as f64 / records as f64,
-            Space::Entry | Space::Tile => bytes / 256.0,
+            _ if rows.len() < SAMPLE_ROWS => total(&rows) / records as f64,
+            Space::Entry => total(&rows) / rows.iter().map(entries).sum::<usize>() as f64,
+            Space::Tile => mean(&rows) / 256.0,
             Space::Head => 0.0,
         };
         sizes.push((space.name(), bytes));

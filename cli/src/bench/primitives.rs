@@ -169,12 +169,16 @@ pub(super) fn engine(dir: &Path, sizes: (usize, usize), count: u64, batch: u64) 
             rows.put(Space::Row, [random(4, n / 5), random(0, n)].concat(), Vec::new());
             rows.put(Space::Payload, n.to_be_bytes(), payload.as_slice());
         }
-        // Bundles and tiles of the log, and its head.
-        for bundle in n / 256..end / 256 {
+        // Entries and tiles of the log, and its head.
+        let first = n.next_multiple_of(256).min(end);
+        let last = (end / 256 * 256).max(first);
+        for bundle in first / 256..last / 256 {
             rows.put(Space::Entry, bundle.to_be_bytes(), entry.repeat(256));
-            rows.put(Space::Tile, bundle.to_be_bytes(), vec![0x33; 8_192]);
         }
-        for alone in (end / 256 * 256).max(n)..end {
+        for tile in n / 256..end / 256 {
+            rows.put(Space::Tile, tile.to_be_bytes(), vec![0x33; 8_192]);
+        }
+        for alone in (n..first).chain(last..end) {
             rows.put(Space::Entry, [[0xff; 8], alone.to_be_bytes()].concat(), entry.as_slice());
         }
         for piece in (end / 256 * 256).max(n / 16 * 16) / 16..end.div_ceil(16) {

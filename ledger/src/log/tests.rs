@@ -191,7 +191,7 @@ fn refuses_to_open_when_any_part_of_the_right_edge_disagrees() {
     let store = MemoryStore::default();
     extend(&mut opened(&store), &store, 300);
     let image = store.snapshot();
-    let damaged = |change: &dyn Fn(&mut crate::store::memory::Image)| {
+    let damaged = |change: &dyn Fn(&mut Image)| {
         let mut image = image.clone();
         change(&mut image);
         Log::open("l", "origin", &MemoryStore::restore(image)).unwrap_err()

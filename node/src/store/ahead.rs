@@ -1,7 +1,7 @@
 //! What is durable and not yet in the engine: seen from memory until it is there.
 //!
-//! The engine holds its locks while it puts a table into place, and waits for the disk under them. Nobody who waits for an
-//! answer waits for that: a batch is durable in the [`Wal`](crate::wal::Wal), is seen from here, and reaches the engine
+//! The engine holds its locks while it puts a table into place, and waits for the disk under them. No small batch waits for
+//! that: it is durable in the [`Wal`](crate::wal::Wal), is seen from here, and reaches the engine
 //! later, together with those around it and without what they have written over.
 
 use std::{

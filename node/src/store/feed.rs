@@ -6,12 +6,13 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use fjall::{AbstractTree as _, Database, Keyspace, PersistMode, Slice};
 use ledger::store::{Batch, Space, StoreError};
 
-use super::{COUNT, Frozen, Keyspaces, ahead::Value, io};
+use super::{COUNT, Frozen, Keyspaces, ahead::Value, io, stored_last};
 use crate::wal::Link;
 
 /// The engine's handles.
@@ -36,7 +37,7 @@ impl Engine {
                 None => batch.remove(self.keyspaces.of(space), key),
             }
         }
-        batch.insert(&self.count, COUNT, [&count.to_be_bytes()[..], link].concat());
+        batch.insert(&self.count, COUNT, stored_last(count, link));
         batch.commit()
     }
 }
@@ -56,13 +57,16 @@ pub(super) struct Shared {
     pub(super) poisoned: AtomicBool,
     due: Mutex<Due>,
     changed: Condvar,
-    /// Tables in memory that the engine still has, or had a moment ago.
+    /// Tables in memory that the engine has, or had a moment ago.
     tables: Mutex<Vec<Table>>,
 }
 
-/// A table in memory. The engine lets go of one with its locks in hand, and to free what has 100,000 pairs takes 50 ms: so it is held until the engine has
-/// let go of it, and freed by the thread for which nobody waits.
+/// A table in memory. The engine lets go of one with its locks in hand, and to free what has 100,000 pairs takes 50 ms: so it is
+/// held until the engine has let go of it, and freed by the feeding thread when that has nothing else to do.
 type Table = Arc<dyn Send + Sync>;
+
+/// How long, at most, such a table is kept beyond its time.
+const KEPT: Duration = Duration::from_secs(1);
 
 /// What the feeding thread has to do.
 #[derive(Default)]
@@ -139,7 +143,17 @@ impl Shared {
                 match due.last {
                     Some(last) => break last,
                     None if due.closing => return,
-                    None => due = self.changed.wait(due).unwrap_or_else(PoisonError::into_inner),
+                    None => {}
+                }
+                drop(due);
+                let all_active = self.free_tables();
+                due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+                if due.last.is_none() && !due.closing {
+                    due = if all_active {
+                        self.changed.wait(due).unwrap_or_else(PoisonError::into_inner)
+                    } else {
+                        self.changed.wait_timeout(due, KEPT).unwrap_or_else(PoisonError::into_inner).0
+                    };
                 }
             };
             drop(due);
@@ -179,19 +193,30 @@ impl Shared {
         // Whoever lets go of it last tells the engine, which nobody waits for with the lock in hand.
         drop(before);
         self.hold_tables();
+        self.changed.notify_all();
         Ok(())
     }
 
-    /// Holds the tables that the engine writes to now, and frees those that it has let go of.
+    /// Holds the tables that the engine writes to now.
     fn hold_tables(&self) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        tables.retain(|table| Arc::strong_count(table) > 1);
         for keyspace in &self.engine.keyspaces.0 {
             let active: Table = keyspace.tree.active_memtable();
             if !tables.iter().any(|table| Arc::ptr_eq(table, &active)) {
                 tables.push(active);
             }
         }
+    }
+
+    /// Frees the tables that the engine has let go of. Returns whether it writes to all others.
+    fn free_tables(&self) -> bool {
+        let free = |table: &mut Table| Arc::strong_count(table) == 1;
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let freed: Vec<Table> = tables.extract_if(.., free).collect();
+        let all_active = tables.len() <= self.engine.keyspaces.0.len();
+        drop(tables);
+        drop(freed);
+        all_active
     }
 }
 
