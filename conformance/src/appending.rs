@@ -30,12 +30,17 @@ pub fn number(view: &dyn View) -> Result<u64, StoreError> {
     }
 }
 
+/// Whether the n-th batch is a large one.
+pub const fn is_large(n: u64) -> bool {
+    n % LARGE_EVERY == 2
+}
+
 /// Applies the next batch: two logs grow, rows come, change and go. Returns its number.
 pub fn next(store: &dyn Store) -> Result<u64, LogError> {
     let n = number(store)? + 1;
     let key = SigningKey::from_seed(&Secret::new([9; 32]));
     let mut batch = Batch::default();
-    let size = usize::from(n % LARGE_EVERY == 2);
+    let size = usize::from(is_large(n));
     for (name, count) in [("long", ENTRIES[size]), ("mirror/x/short", n % 2)] {
         let mut log = Log::open(name, &format!("example/{name}"), store)?;
         for i in 0..count {
