@@ -4,7 +4,7 @@
 //! statement. The content type is the statement's label, so a signature over one kind of statement never passes
 //! for another.
 
-use core::{fmt, marker::PhantomData};
+use core::{fmt, marker::PhantomData, ops::Range};
 
 use coset::{
     CoseSign1, CoseSign1Builder, HeaderBuilder, RegisteredLabel, RegisteredLabelWithPrivate,
@@ -216,6 +216,8 @@ pub struct Signed<T> {
     key: KeyId,
     issued_s: u64,
     signature: [u8; 64],
+    /// Where the payload lies in `bytes`.
+    payload: Range<usize>,
     statement: PhantomData<fn() -> T>,
 }
 
@@ -230,8 +232,10 @@ impl<T: Statement> Signed<T> {
     /// Signs `statement` as `issuer`, at `now` (seconds enter the header).
     pub fn new(key: &SigningKey, issuer: &str, now: Timestamp, statement: &T) -> Self {
         let (id, issued_s) = (key.verifying_key().id(), now.0 / 1000);
+        let payload = codec::to_vec(statement);
+        let payload_bytes = payload.len();
         let cose = envelope::<T>(id, issuer, issued_s)
-            .payload(codec::to_vec(statement))
+            .payload(payload)
             .create_signature(&[], |message| key.sign(message).to_vec())
             .build();
         // INVARIANT: this very function made the signature.
@@ -241,7 +245,16 @@ impl<T: Statement> Signed<T> {
             // INVARIANT: the envelope holds integers, text and byte strings only, which always encode.
             Err(e) => unreachable!("COSE encoding failed: {e}"),
         };
-        Self { bytes, issuer: issuer.to_owned(), key: id, issued_s, signature, statement: PhantomData }
+        let payload = payload_range(bytes.len(), payload_bytes);
+        Self {
+            bytes,
+            issuer: issuer.to_owned(),
+            key: id,
+            issued_s,
+            signature,
+            payload,
+            statement: PhantomData,
+        }
     }
 
     /// Reads a COSE_Sign1 of this profile; refuses every other form of the same content.
@@ -266,21 +279,23 @@ impl<T: Statement> Signed<T> {
         let signature =
             cose.signature[..].try_into().map_err(|_| SignError::Malformed("no signature of 64 bytes"))?;
         let (issuer, issued_s) = claims(&cose).ok_or(SignError::Malformed("no issuer and issue time"))?;
+        let payload = cose.payload.unwrap_or_default();
+        let payload_bytes = payload.len();
         // One encoding per object: rebuild from what was read and compare.
-        let rebuilt = envelope::<T>(key, &issuer, issued_s)
-            .payload(cose.payload.clone().unwrap_or_default())
-            .signature(cose.signature.clone())
-            .build();
+        let rebuilt =
+            envelope::<T>(key, &issuer, issued_s).payload(payload).signature(cose.signature).build();
         if rebuilt.to_tagged_vec().ok().as_deref() != Some(bytes) {
             return Err(SignError::Malformed("not in the one accepted form"));
         }
-        Ok(Self { bytes: bytes.to_vec(), issuer, key, issued_s, signature, statement: PhantomData })
+        let payload = payload_range(bytes.len(), payload_bytes);
+        let bytes = bytes.to_vec();
+        Ok(Self { bytes, issuer, key, issued_s, signature, payload, statement: PhantomData })
     }
 
     /// Checks a statement that carries its author's own key, which `key` finds in it: proof of possession, as in a
     /// request for admission. It says nothing about who the author is.
     pub fn verify_by_own_key(&self, key: impl Fn(&T) -> [u8; 32]) -> Result<Verified<T>, SignError> {
-        let claims = statement(&self.cose()?)?;
+        let claims = self.claimed()?;
         self.verify(&VerifyingKey::from_bytes(key(&claims)).ok_or(SignError::WrongKey)?)
     }
 
@@ -291,7 +306,7 @@ impl<T: Statement> Signed<T> {
         seen: &Seen,
         key: impl FnOnce(&T) -> Result<VerifyingKey, E>,
     ) -> Result<Verified<T>, E> {
-        let key = key(&statement(&self.cose()?)?)?;
+        let key = key(&self.claimed()?)?;
         Ok(self.verify_seen(&key, seen)?)
     }
 
@@ -305,8 +320,19 @@ impl<T: Statement> Signed<T> {
         self.verify_with(key, |message, signature| seen.verify(key, message, signature))
     }
 
-    fn cose(&self) -> Result<CoseSign1, SignError> {
-        CoseSign1::from_tagged_slice(&self.bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))
+    /// What it says, unchecked.
+    fn claimed(&self) -> Result<T, SignError> {
+        codec::from_slice(&self.bytes[self.payload.clone()])
+            .map_err(|_| SignError::Malformed("payload is not canonical"))
+    }
+
+    /// What the signature is over: the `Sig_structure` of RFC 9052 §4.4, without external data. It has the header and the
+    /// payload in the very bytes in which they stand in the object, of which there is one form.
+    fn message(&self) -> Vec<u8> {
+        let payload = self.payload.start - head_bytes(self.payload.len())..self.payload.end;
+        // Between the two stands the empty unprotected header; before them the tag and the array.
+        let protected = 2..payload.start - 1;
+        [b"\x84\x6aSignature1", &self.bytes[protected], b"\x40", &self.bytes[payload]].concat()
     }
 
     fn verify_with(
@@ -317,12 +343,10 @@ impl<T: Statement> Signed<T> {
         if key.id() != self.key {
             return Err(SignError::WrongKey);
         }
-        let cose = self.cose()?;
-        cose.verify_signature(&[], |signature, message| {
-            let signature = signature.try_into().map_err(|_| SignError::BadSignature)?;
-            verify(message, signature).then_some(()).ok_or(SignError::BadSignature)
-        })?;
-        Ok(Verified { signed: self.clone(), statement: statement(&cose)? })
+        if !verify(&self.message(), &self.signature) {
+            return Err(SignError::BadSignature);
+        }
+        Ok(Verified { signed: self.clone(), statement: self.claimed()? })
     }
 }
 
@@ -391,6 +415,7 @@ impl<T> Clone for Signed<T> {
             key: self.key,
             issued_s: self.issued_s,
             signature: self.signature,
+            payload: self.payload.clone(),
             statement: PhantomData,
         }
     }
@@ -433,10 +458,20 @@ impl<'b, T: Statement, C> Decode<'b, C> for Signed<T> {
     }
 }
 
-/// What a signed object says.
-fn statement<T: Statement>(cose: &CoseSign1) -> Result<T, SignError> {
-    let payload = cose.payload.as_deref().unwrap_or_default();
-    codec::from_slice(payload).map_err(|_| SignError::Malformed("payload is not canonical"))
+/// Where the payload lies in an object of the one accepted form: before the signature of 64 bytes, which has a head of two.
+fn payload_range(bytes: usize, payload_bytes: usize) -> Range<usize> {
+    let end = bytes - (2 + 64);
+    end - payload_bytes..end
+}
+
+/// Bytes of the head of a CBOR byte string (RFC 8949 §3).
+const fn head_bytes(string_bytes: usize) -> usize {
+    match string_bytes {
+        0..24 => 1,
+        24..256 => 2,
+        256..65_536 => 3,
+        _ => 5,
+    }
 }
 
 /// The unsigned envelope; header keys stand in the order of RFC 8949 §4.2.1.
@@ -583,6 +618,30 @@ mod tests {
             bytes[at] ^= 1;
             let accepted = Signed::<Note>::parse(&bytes).and_then(|s| s.verify(&key(1).verifying_key()));
             assert!(accepted.is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_signed_is_the_structure_of_the_standard() {
+        #[derive(Debug, PartialEq, Encode, Decode)]
+        struct Long(#[n(0)] Bytes);
+        impl Statement for Long {
+            const LABEL: Label = Label::SignStatus;
+        }
+        // Around every length at which the head of the payload, of its string or of the header grows.
+        let lengths = (0..300).chain(65_520..65_545);
+        for length in lengths {
+            let statement = Long(Bytes(vec![7; length]));
+            let issuer = &"i".repeat(1 + length % 200);
+            let signed = Signed::new(&key(1), issuer, Timestamp(length as u64 * 40_000), &statement);
+            let cose = CoseSign1::from_tagged_slice(signed.as_bytes()).unwrap();
+            assert_eq!(signed.message(), cose.tbs_data(&[]), "{length}");
+            assert_eq!(Some(&signed.bytes[signed.payload.clone()]), cose.payload.as_deref());
+            assert_eq!(signed.verify(&key(1).verifying_key()).unwrap().get(), &statement);
+            if signed.as_bytes().len() <= SIGNED_BYTES_MAX {
+                let parsed = Signed::<Long>::parse(signed.as_bytes()).unwrap();
+                assert_eq!((&parsed, &parsed.payload), (&signed, &signed.payload));
+            }
         }
     }
 
