@@ -4,8 +4,9 @@
 //! value; the decoder is lenient, so [`from_slice`] encodes what it has decoded and compares: swapped or doubled
 //! keys, long integers, indefinite lengths, unknown keys and trailing bytes are all refused by that one test.
 
-use core::fmt;
+use core::{convert::Infallible, fmt};
 
+use minicbor::Encoder;
 pub use minicbor::{Decode, Encode};
 
 /// Why bytes are not the canonical encoding of the expected type.
@@ -38,9 +39,15 @@ impl std::error::Error for CodecError {}
 
 /// Encodes `value`; the same value always gives the same bytes.
 pub fn to_vec<T: Encode<()>>(value: &T) -> Vec<u8> {
+    encoded(|encoder| value.encode(encoder, &mut ()))
+}
+
+/// What `write` writes.
+pub(crate) fn encoded(
+    write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Result<(), minicbor::encode::Error<Infallible>>,
+) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    let mut encoder = minicbor::Encoder::new(&mut out);
-    match value.encode(&mut encoder, &mut ()) {
+    match write(&mut Encoder::new(&mut out)) {
         Ok(()) => out,
         // INVARIANT: writing to a Vec cannot fail and no Encode impl of ours returns an error of its own.
         Err(e) => unreachable!("encoding to memory failed: {e}"),

@@ -6,22 +6,27 @@
 
 use core::{fmt, marker::PhantomData, ops::Range};
 
-use coset::{
-    CoseSign1, CoseSign1Builder, HeaderBuilder, RegisteredLabel, RegisteredLabelWithPrivate,
-    TaggedCborSerializable, cbor::value::Value, iana,
-};
 use ed25519_dalek::{Signer, Verifier};
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Encode, data::Tag};
 
 use crate::{Bytes, Digest, Timestamp, codec, label::Label, recent::Recent, secret::Secret, suite::Suite};
 
 /// Longest signed object: a question or grant is below 8 KiB; a batch statement below 1 KiB.
 pub const SIGNED_BYTES_MAX: usize = 60 * 1024;
 
-/// CWT claims header parameter (RFC 9597).
-const CWT_CLAIMS: i64 = 15;
+/// Tag of a COSE_Sign1 (RFC 9052 §4.2).
+const COSE_SIGN1: Tag = Tag::new(18);
+/// Header parameters (RFC 9052 §3.1), and the algorithm that stands in the first of them (RFC 9053 §2.2).
+const ALGORITHM: u8 = 1;
+const ED_DSA: i8 = -8;
+const CONTENT_TYPE: u8 = 3;
+const KEY_ID: u8 = 4;
+/// CWT claims header parameter (RFC 9597), and the claims in it (RFC 8392 §3.1).
+const CWT_CLAIMS: u8 = 15;
+const ISSUER: u8 = 1;
+const ISSUED_AT: u8 = 6;
 /// Private header parameter with the suite number.
-const SUITE: i64 = -65_537;
+const SUITE: i32 = -65_537;
 
 crate::id! {
     /// First 8 bytes of SHA-256 of a public key: finds a key, proves nothing.
@@ -232,27 +237,18 @@ impl<T: Statement> Signed<T> {
     /// Signs `statement` as `issuer`, at `now` (seconds enter the header).
     pub fn new(key: &SigningKey, issuer: &str, now: Timestamp, statement: &T) -> Self {
         let (id, issued_s) = (key.verifying_key().id(), now.0 / 1000);
-        let payload = codec::to_vec(statement);
-        let payload_bytes = payload.len();
-        let cose = envelope::<T>(id, issuer, issued_s)
-            .payload(payload)
-            .create_signature(&[], |message| key.sign(message).to_vec())
-            .build();
-        // INVARIANT: this very function made the signature.
-        let signature = cose.signature[..].try_into().unwrap_or([0; 64]);
-        let bytes = match cose.to_tagged_vec() {
-            Ok(bytes) => bytes,
-            // INVARIANT: the envelope holds integers, text and byte strings only, which always encode.
-            Err(e) => unreachable!("COSE encoding failed: {e}"),
-        };
-        let payload = payload_range(bytes.len(), payload_bytes);
+        let (header, payload) = (header::<T>(id, issuer, issued_s), codec::to_vec(statement));
+        let unsigned = object(&header, &payload, &[0; 64]);
+        let range = payload_range(unsigned.len(), payload.len());
+        let signature = key.sign(&message(&unsigned, &range));
+        let bytes = object(&header, &payload, &signature);
         Self {
             bytes,
             issuer: issuer.to_owned(),
             key: id,
             issued_s,
             signature,
-            payload,
+            payload: range,
             statement: PhantomData,
         }
     }
@@ -262,33 +258,22 @@ impl<T: Statement> Signed<T> {
         if bytes.len() > SIGNED_BYTES_MAX {
             return Err(SignError::Malformed("longer than 60 KiB"));
         }
-        let cose =
-            CoseSign1::from_tagged_slice(bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
-        let header = &cose.protected.header;
-        let kind = match &header.content_type {
-            Some(RegisteredLabel::Text(kind)) => kind,
-            _ => return Err(SignError::Malformed("no content type")),
-        };
-        if header.alg != Some(RegisteredLabelWithPrivate::Assigned(iana::Algorithm::EdDSA))
-            || kind != T::LABEL.as_str()
-        {
+        let Parts { protected, payload, signature } =
+            Parts::read(bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
+        let claimed =
+            Header::read(protected).map_err(|_| SignError::Malformed("not a header of this profile"))?;
+        if claimed.algorithm != ED_DSA || claimed.kind != T::LABEL.as_str() {
             return Err(SignError::WrongKind);
         }
-        let key =
-            KeyId(header.key_id[..].try_into().map_err(|_| SignError::Malformed("no key id of 8 bytes"))?);
-        let signature =
-            cose.signature[..].try_into().map_err(|_| SignError::Malformed("no signature of 64 bytes"))?;
-        let (issuer, issued_s) = claims(&cose).ok_or(SignError::Malformed("no issuer and issue time"))?;
-        let payload = cose.payload.unwrap_or_default();
-        let payload_bytes = payload.len();
-        // One encoding per object: rebuild from what was read and compare.
-        let rebuilt =
-            envelope::<T>(key, &issuer, issued_s).payload(payload).signature(cose.signature).build();
-        if rebuilt.to_tagged_vec().ok().as_deref() != Some(bytes) {
+        let Header { key, issuer, issued_s, .. } = claimed;
+        let key = KeyId(key.try_into().map_err(|_| SignError::Malformed("no key id of 8 bytes"))?);
+        let signature = signature.try_into().map_err(|_| SignError::Malformed("no signature of 64 bytes"))?;
+        // One encoding per object: built from what was read, and compared.
+        if object(&header::<T>(key, issuer, issued_s), payload, &signature) != bytes {
             return Err(SignError::Malformed("not in the one accepted form"));
         }
-        let payload = payload_range(bytes.len(), payload_bytes);
-        let bytes = bytes.to_vec();
+        let payload = payload_range(bytes.len(), payload.len());
+        let (bytes, issuer) = (bytes.to_vec(), issuer.to_owned());
         Ok(Self { bytes, issuer, key, issued_s, signature, payload, statement: PhantomData })
     }
 
@@ -326,15 +311,6 @@ impl<T: Statement> Signed<T> {
             .map_err(|_| SignError::Malformed("payload is not canonical"))
     }
 
-    /// What the signature is over: the `Sig_structure` of RFC 9052 §4.4, without external data. It has the header and the
-    /// payload in the very bytes in which they stand in the object, of which there is one form.
-    fn message(&self) -> Vec<u8> {
-        let payload = self.payload.start - head_bytes(self.payload.len())..self.payload.end;
-        // Between the two stands the empty unprotected header; before them the tag and the array.
-        let protected = 2..payload.start - 1;
-        [b"\x84\x6aSignature1", &self.bytes[protected], b"\x40", &self.bytes[payload]].concat()
-    }
-
     fn verify_with(
         &self,
         key: &VerifyingKey,
@@ -343,7 +319,7 @@ impl<T: Statement> Signed<T> {
         if key.id() != self.key {
             return Err(SignError::WrongKey);
         }
-        if !verify(&self.message(), &self.signature) {
+        if !verify(&message(&self.bytes, &self.payload), &self.signature) {
             return Err(SignError::BadSignature);
         }
         Ok(Verified { signed: self.clone(), statement: self.claimed()? })
@@ -474,31 +450,86 @@ const fn head_bytes(string_bytes: usize) -> usize {
     }
 }
 
-/// The unsigned envelope; header keys stand in the order of RFC 8949 §4.2.1.
-fn envelope<T: Statement>(key: KeyId, issuer: &str, issued_s: u64) -> CoseSign1Builder {
-    let claims = Value::Map(vec![(1.into(), issuer.into()), (6.into(), issued_s.into())]);
-    let header = HeaderBuilder::new()
-        .algorithm(iana::Algorithm::EdDSA)
-        .content_type(T::LABEL.as_str().to_owned())
-        .key_id(key.0.to_vec())
-        .value(CWT_CLAIMS, claims)
-        .value(SUITE, u64::from(Suite::Standard.number()).into())
-        .build();
-    CoseSign1Builder::new().protected(header)
+/// What the signature is over: the `Sig_structure` of RFC 9052 §4.4, without external data. It has the header and the payload in
+/// the very bytes in which they stand in the object, of which there is one form.
+fn message(object: &[u8], payload: &Range<usize>) -> Vec<u8> {
+    let payload = payload.start - head_bytes(payload.len())..payload.end;
+    // Between the two stands the empty unprotected header; before them the tag and the array.
+    let protected = 2..payload.start - 1;
+    [b"\x84\x6aSignature1", &object[protected], b"\x40", &object[payload]].concat()
 }
 
-/// Issuer and issue time from the claims; the suite is compared when the envelope is rebuilt.
-fn claims(cose: &CoseSign1) -> Option<(String, u64)> {
-    let (_, claims) =
-        cose.protected.header.rest.iter().find(|(label, _)| *label == coset::Label::Int(CWT_CLAIMS))?;
-    let get = |key: u64| claims.as_map()?.iter().find(|(k, _)| *k == key.into()).map(|(_, v)| v.clone());
-    let issuer = get(1)?.into_text().ok()?;
-    let issued = u64::try_from(get(6)?.into_integer().ok()?).ok()?;
-    Some((issuer, issued))
+/// The protected header; its keys stand in the order of RFC 8949 §4.2.1.
+fn header<T: Statement>(key: KeyId, issuer: &str, issued_s: u64) -> Vec<u8> {
+    codec::encoded(|e| {
+        e.map(5)?.u8(ALGORITHM)?.i8(ED_DSA)?;
+        e.u8(CONTENT_TYPE)?.str(T::LABEL.as_str())?;
+        e.u8(KEY_ID)?.bytes(&key.0)?;
+        e.u8(CWT_CLAIMS)?.map(2)?.u8(ISSUER)?.str(issuer)?.u8(ISSUED_AT)?.u64(issued_s)?;
+        e.i32(SUITE)?.u8(Suite::Standard.number())?.ok()
+    })
+}
+
+/// A COSE_Sign1 (RFC 9052 §4.2), tagged, with an empty unprotected header.
+fn object(protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
+    codec::encoded(|e| {
+        e.tag(COSE_SIGN1)?.array(4)?.bytes(protected)?.map(0)?.bytes(payload)?.bytes(signature)?.ok()
+    })
+}
+
+/// The parts of a COSE_Sign1, as they are claimed.
+struct Parts<'a> {
+    protected: &'a [u8],
+    payload: &'a [u8],
+    signature: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, minicbor::decode::Error> {
+        let mut d = minicbor::Decoder::new(bytes);
+        d.tag()?;
+        d.array()?;
+        let protected = d.bytes()?;
+        d.map()?;
+        Ok(Self { protected, payload: d.bytes()?, signature: d.bytes()? })
+    }
+}
+
+/// What a protected header claims. Whether it is all that stands there, and in its one form, shows when it is built anew.
+struct Header<'a> {
+    algorithm: i8,
+    kind: &'a str,
+    key: &'a [u8],
+    issuer: &'a str,
+    issued_s: u64,
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, minicbor::decode::Error> {
+        let mut d = minicbor::Decoder::new(bytes);
+        d.map()?;
+        d.u8()?;
+        let algorithm = d.i8()?;
+        d.u8()?;
+        let kind = d.str()?;
+        d.u8()?;
+        let key = d.bytes()?;
+        d.u8()?;
+        d.map()?;
+        d.u8()?;
+        let issuer = d.str()?;
+        d.u8()?;
+        Ok(Self { algorithm, kind, key, issuer, issued_s: d.u64()? })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use coset::{
+        CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, cbor::value::Value, iana,
+    };
+    use proptest::prelude::*;
+
     use super::*;
 
     fn bytes<const N: usize>(hex: &str) -> [u8; N] {
@@ -635,12 +666,50 @@ mod tests {
             let issuer = &"i".repeat(1 + length % 200);
             let signed = Signed::new(&key(1), issuer, Timestamp(length as u64 * 40_000), &statement);
             let cose = CoseSign1::from_tagged_slice(signed.as_bytes()).unwrap();
-            assert_eq!(signed.message(), cose.tbs_data(&[]), "{length}");
+            assert_eq!(message(signed.as_bytes(), &signed.payload), cose.tbs_data(&[]), "{length}");
             assert_eq!(Some(&signed.bytes[signed.payload.clone()]), cose.payload.as_deref());
+            // Built by the library, it is the same to the byte.
+            let claims =
+                Value::Map(vec![(1.into(), issuer.as_str().into()), (6.into(), signed.issued_s.into())]);
+            let header = HeaderBuilder::new()
+                .algorithm(iana::Algorithm::EdDSA)
+                .content_type(Long::LABEL.as_str().to_owned())
+                .key_id(key(1).verifying_key().id().0.to_vec())
+                .value(CWT_CLAIMS.into(), claims)
+                .value(SUITE.into(), u64::from(Suite::Standard.number()).into())
+                .build();
+            let built = CoseSign1Builder::new()
+                .protected(header)
+                .payload(codec::to_vec(&statement))
+                .create_signature(&[], |message| key(1).sign(message).to_vec())
+                .build();
+            assert_eq!(built.to_tagged_vec().unwrap(), signed.as_bytes());
             assert_eq!(signed.verify(&key(1).verifying_key()).unwrap().get(), &statement);
             if signed.as_bytes().len() <= SIGNED_BYTES_MAX {
                 let parsed = Signed::<Long>::parse(signed.as_bytes()).unwrap();
                 assert_eq!((&parsed, &parsed.payload), (&signed, &signed.payload));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_what_is_signed_is_read(
+            at in any::<prop::sample::Index>(),
+            with in prop::collection::vec(any::<u8>(), 0..4),
+            out in 0usize..4,
+        ) {
+            let signed = Signed::new(&key(1), "sh", Timestamp(5_000), &Note(7));
+            let mut bytes = signed.as_bytes().to_vec();
+            let at = at.index(bytes.len());
+            let end = (at + out).min(bytes.len());
+            bytes.splice(at..end, with);
+            if let Ok(parsed) = Signed::<Note>::parse(&bytes) {
+                // The library reads it too, and reads the same.
+                let cose = CoseSign1::from_tagged_slice(&bytes).unwrap();
+                prop_assert_eq!(message(&bytes, &parsed.payload), cose.tbs_data(&[]));
+                prop_assert_eq!(&parsed.signature[..], &cose.signature[..]);
+                prop_assert_eq!(cose.to_tagged_vec().unwrap(), &bytes[..]);
             }
         }
     }
