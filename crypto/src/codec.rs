@@ -107,7 +107,7 @@ impl core::ops::Deref for Bytes {
 impl<C> Encode<C> for Bytes {
     fn encode<W: minicbor::encode::Write>(
         &self,
-        e: &mut minicbor::Encoder<W>,
+        e: &mut Encoder<W>,
         _: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
         e.bytes(&self.0)?.ok()
@@ -224,7 +224,7 @@ macro_rules! id {
         impl<C> $crate::codec::Encode<C> for $name {
             fn encode<W: minicbor::encode::Write>(
                 &self,
-                e: &mut minicbor::Encoder<W>,
+                e: &mut Encoder<W>,
                 _: &mut C,
             ) -> Result<(), minicbor::encode::Error<W::Error>> {
                 e.bytes(&self.0)?.ok()
