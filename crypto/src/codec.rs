@@ -224,7 +224,7 @@ macro_rules! id {
         impl<C> $crate::codec::Encode<C> for $name {
             fn encode<W: minicbor::encode::Write>(
                 &self,
-                e: &mut Encoder<W>,
+                e: &mut minicbor::Encoder<W>,
                 _: &mut C,
             ) -> Result<(), minicbor::encode::Error<W::Error>> {
                 e.bytes(&self.0)?.ok()
