@@ -353,8 +353,8 @@ fn step_back() {
     let _ = rustix::process::nice(STEP_BACK);
 }
 
-/// Number and link of the last batch that the engine has, as they are stored. The byte at the end keeps earlier builds out, which know neither the second half of the
-/// file beside the store nor entries that stay alone.
+/// Number and link of the last batch that the engine has, as they are stored. The byte at the end keeps earlier builds out, which
+/// know neither the second half of the file beside the store nor entries that stay alone.
 fn stored_last(count: u64, link: &Link) -> Vec<u8> {
     [&count.to_be_bytes()[..], link, &[LAYOUT]].concat()
 }

@@ -166,8 +166,8 @@ pub(super) enum Side {
     Last,
 }
 
-/// The pairs of a range that is not empty: those of the engine, with what batches up to `last` have made of them. `ahead` has the newest first; the
-/// engine's pairs come from `side`.
+/// The pairs of a range that is not empty: those of the engine, with what batches up to `last` have made of them. `ahead` has the
+/// newest first; the engine's pairs come from `side`.
 pub(super) fn merged<'a>(
     engine: impl Iterator<Item = Result<Pair, StoreError>> + 'a,
     ahead: impl Iterator<Item = &'a Ahead>,

@@ -50,8 +50,8 @@ pub(super) fn writes(batch: &Batch) -> impl Iterator<Item = (Space, Slice, Value
 /// What the writer, its readers and the feeding thread share.
 pub(super) struct Shared {
     pub(super) engine: Engine,
-    /// What readers see. The engine is asked for a view between two commits, by whoever has made the first: while it puts a table into place, a view that is
-    /// opened as a batch is applied may hold a part of that.
+    /// What readers see. The engine is asked for a view between two commits, by whoever has made the first: while it puts a
+    /// table into place, a view that is opened as a batch is applied may hold a part of that.
     pub(super) newest: Mutex<Frozen>,
     /// Set by the first failure and never cleared: what reached the disk is unknown until the next start.
     pub(super) poisoned: AtomicBool,
@@ -146,10 +146,10 @@ impl Shared {
                     None => {}
                 }
                 drop(due);
-                let all_active = self.free_tables();
+                self.free_tables();
                 due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
                 if due.last.is_none() && !due.closing {
-                    due = if all_active {
+                    due = if self.tables().len() <= self.engine.keyspaces.0.len() {
                         self.changed.wait(due).unwrap_or_else(PoisonError::into_inner)
                     } else {
                         self.changed.wait_timeout(due, KEPT).unwrap_or_else(PoisonError::into_inner).0
@@ -193,13 +193,18 @@ impl Shared {
         // Whoever lets go of it last tells the engine, which nobody waits for with the lock in hand.
         drop(before);
         self.hold_tables();
+        let _due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         self.changed.notify_all();
         Ok(())
     }
 
+    fn tables(&self) -> MutexGuard<'_, Vec<Table>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Holds the tables that the engine writes to now.
     fn hold_tables(&self) {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.tables();
         for keyspace in &self.engine.keyspaces.0 {
             let active: Table = keyspace.tree.active_memtable();
             if !tables.iter().any(|table| Arc::ptr_eq(table, &active)) {
@@ -208,15 +213,12 @@ impl Shared {
         }
     }
 
-    /// Frees the tables that the engine has let go of. Returns whether it writes to all others.
-    fn free_tables(&self) -> bool {
+    /// Frees the tables that the engine has let go of.
+    fn free_tables(&self) {
         let free = |table: &mut Table| Arc::strong_count(table) == 1;
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        let freed: Vec<Table> = tables.extract_if(.., free).collect();
-        let all_active = tables.len() <= self.engine.keyspaces.0.len();
-        drop(tables);
+        let freed: Vec<Table> = self.tables().extract_if(.., free).collect();
+        // Not with the lock in hand.
         drop(freed);
-        all_active
     }
 }
 
