@@ -21,6 +21,7 @@
 
 pub mod codec;
 pub mod commit;
+pub mod cose;
 pub mod digest;
 pub mod keystore;
 pub mod keytree;

@@ -9,24 +9,12 @@ use core::{fmt, marker::PhantomData, ops::Range};
 use ed25519_dalek::{Signer, Verifier};
 use minicbor::{Decode, Encode, data::Tag};
 
-use crate::{Bytes, Digest, Timestamp, codec, label::Label, recent::Recent, secret::Secret, suite::Suite};
+use crate::{
+    Bytes, Digest, Timestamp, codec, cose, label::Label, recent::Recent, secret::Secret, suite::Suite,
+};
 
 /// Longest signed object: a question or grant is below 8 KiB; a batch statement below 1 KiB.
 pub const SIGNED_BYTES_MAX: usize = 60 * 1024;
-
-/// Tag of a COSE_Sign1 (RFC 9052 §4.2).
-const COSE_SIGN1: Tag = Tag::new(18);
-/// Header parameters (RFC 9052 §3.1), and the algorithm that stands in the first of them (RFC 9053 §2.2).
-const ALGORITHM: u8 = 1;
-const ED_DSA: i8 = -8;
-const CONTENT_TYPE: u8 = 3;
-const KEY_ID: u8 = 4;
-/// CWT claims header parameter (RFC 9597), and the claims in it (RFC 8392 §3.1).
-const CWT_CLAIMS: u8 = 15;
-const ISSUER: u8 = 1;
-const ISSUED_AT: u8 = 6;
-/// Private header parameter with the suite number.
-const SUITE: i32 = -65_537;
 
 crate::id! {
     /// First 8 bytes of SHA-256 of a public key: finds a key, proves nothing.
@@ -262,7 +250,7 @@ impl<T: Statement> Signed<T> {
             Parts::read(bytes).map_err(|_| SignError::Malformed("not a COSE_Sign1"))?;
         let claimed =
             Header::read(protected).map_err(|_| SignError::Malformed("not a header of this profile"))?;
-        if claimed.algorithm != ED_DSA || claimed.kind != T::LABEL.as_str() {
+        if claimed.algorithm != cose::ED_DSA || claimed.kind != T::LABEL.as_str() {
             return Err(SignError::WrongKind);
         }
         let Header { key, issuer, issued_s, .. } = claimed;
@@ -462,18 +450,29 @@ fn message(object: &[u8], payload: &Range<usize>) -> Vec<u8> {
 /// The protected header; its keys stand in the order of RFC 8949 §4.2.1.
 fn header<T: Statement>(key: KeyId, issuer: &str, issued_s: u64) -> Vec<u8> {
     codec::encoded(|e| {
-        e.map(5)?.u8(ALGORITHM)?.i8(ED_DSA)?;
-        e.u8(CONTENT_TYPE)?.str(T::LABEL.as_str())?;
-        e.u8(KEY_ID)?.bytes(&key.0)?;
-        e.u8(CWT_CLAIMS)?.map(2)?.u8(ISSUER)?.str(issuer)?.u8(ISSUED_AT)?.u64(issued_s)?;
-        e.i32(SUITE)?.u8(Suite::Standard.number())?.ok()
+        e.map(5)?.i64(cose::ALGORITHM)?.i64(cose::ED_DSA)?;
+        e.i64(cose::CONTENT_TYPE)?.str(T::LABEL.as_str())?;
+        e.i64(cose::KEY_ID)?.bytes(&key.0)?;
+        e.i64(cose::CWT_CLAIMS)?
+            .map(2)?
+            .i64(cose::ISSUER)?
+            .str(issuer)?
+            .i64(cose::ISSUED_AT)?
+            .u64(issued_s)?;
+        e.i64(cose::SUITE)?.u8(Suite::Standard.number())?.ok()
     })
 }
 
 /// A COSE_Sign1 (RFC 9052 §4.2), tagged, with an empty unprotected header.
 fn object(protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
     codec::encoded(|e| {
-        e.tag(COSE_SIGN1)?.array(4)?.bytes(protected)?.map(0)?.bytes(payload)?.bytes(signature)?.ok()
+        e.tag(Tag::new(cose::SIGN1))?
+            .array(4)?
+            .bytes(protected)?
+            .map(0)?
+            .bytes(payload)?
+            .bytes(signature)?
+            .ok()
     })
 }
 
@@ -497,7 +496,7 @@ impl<'a> Parts<'a> {
 
 /// What a protected header claims. Whether it is all that stands there, and in its one form, shows when it is built anew.
 struct Header<'a> {
-    algorithm: i8,
+    algorithm: i64,
     kind: &'a str,
     key: &'a [u8],
     issuer: &'a str,
@@ -509,7 +508,7 @@ impl<'a> Header<'a> {
         let mut d = minicbor::Decoder::new(bytes);
         d.map()?;
         d.u8()?;
-        let algorithm = d.i8()?;
+        let algorithm = d.i64()?;
         d.u8()?;
         let kind = d.str()?;
         d.u8()?;
@@ -675,8 +674,8 @@ mod tests {
                 .algorithm(iana::Algorithm::EdDSA)
                 .content_type(Long::LABEL.as_str().to_owned())
                 .key_id(key(1).verifying_key().id().0.to_vec())
-                .value(CWT_CLAIMS.into(), claims)
-                .value(SUITE.into(), u64::from(Suite::Standard.number()).into())
+                .value(cose::CWT_CLAIMS, claims)
+                .value(cose::SUITE, u64::from(Suite::Standard.number()).into())
                 .build();
             let built = CoseSign1Builder::new()
                 .protected(header)

@@ -17,6 +17,7 @@
 use crypto::{
     Digest, Timestamp,
     codec::{self, CodecError, Decode, Encode},
+    cose,
     sign::{KeyId, SigningKey, VerifyingKey},
     suite::Suite,
 };
@@ -34,24 +35,12 @@ use crate::{
 /// committee 3 KiB; names of 255 bytes make it 10 KiB.
 pub const RECEIPT_BYTES_MAX: usize = 16 * 1024;
 
-/// CBOR tag of a COSE_Sign1.
-const COSE_SIGN1: u64 = 18;
-const ALG: i64 = 1;
-/// EdDSA, here with Ed25519.
-const ALG_EDDSA: i64 = -8;
-const KID: i64 = 4;
-const CWT_CLAIMS: i64 = 15;
-const CLAIM_ISS: i64 = 1;
-const CLAIM_SUB: i64 = 2;
-const CLAIM_IAT: i64 = 6;
 /// Verifiable data structure.
 const VDS: i64 = 395;
 const VDS_RFC9162_SHA256: i64 = 1;
 /// Proofs of that structure.
 const VDP: i64 = 396;
 const VDP_INCLUSION: i64 = -1;
-/// Private: suite of all our signed objects.
-const SUITE: i64 = -65_537;
 /// Private: the checkpoint, a text.
 const CHECKPOINT: i64 = -65_538;
 
@@ -144,14 +133,14 @@ impl CoseReceipt {
     /// The protected header; keys in the order of RFC 8949 §4.2.1.
     fn protected(&self) -> Vec<u8> {
         written(|e| {
-            e.map(5)?.i64(ALG)?.i64(ALG_EDDSA)?;
-            e.i64(KID)?.bytes(self.key.as_bytes())?;
-            e.i64(CWT_CLAIMS)?.map(3)?;
-            e.i64(CLAIM_ISS)?.str(&self.issuer)?;
-            e.i64(CLAIM_SUB)?.str(&self.checkpoint.claimed().origin)?;
-            e.i64(CLAIM_IAT)?.u64(self.issued_s)?;
+            e.map(5)?.i64(cose::ALGORITHM)?.i64(cose::ED_DSA)?;
+            e.i64(cose::KEY_ID)?.bytes(self.key.as_bytes())?;
+            e.i64(cose::CWT_CLAIMS)?.map(3)?;
+            e.i64(cose::ISSUER)?.str(&self.issuer)?;
+            e.i64(cose::SUBJECT)?.str(&self.checkpoint.claimed().origin)?;
+            e.i64(cose::ISSUED_AT)?.u64(self.issued_s)?;
             e.i64(VDS)?.i64(VDS_RFC9162_SHA256)?;
-            e.i64(SUITE)?.u8(Suite::Standard.number())?.ok()
+            e.i64(cose::SUITE)?.u8(Suite::Standard.number())?.ok()
         })
     }
 
@@ -181,7 +170,7 @@ fn written(write: impl Fn(&mut Encoder<&mut Vec<u8>>) -> Written) -> Vec<u8> {
 
 impl<C> Encode<C> for CoseReceipt {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.tag(Tag::new(COSE_SIGN1))?.array(4)?.bytes(&self.protected())?.map(2)?;
+        e.tag(Tag::new(cose::SIGN1))?.array(4)?.bytes(&self.protected())?.map(2)?;
         e.i64(VDP)?.map(1)?.i64(VDP_INCLUSION)?.array(1)?.bytes(&self.inclusion())?;
         e.i64(CHECKPOINT)?.str(self.checkpoint.as_str())?;
         e.null()?.bytes(&self.signature)?.ok()
