@@ -40,15 +40,21 @@ pub fn cut(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Whether the journal of the store in `dir`, if there is one, was cut by a start that has not come to its end.
+pub fn is_cut(dir: &Path) -> io::Result<bool> {
+    Ok(dir.is_dir() && !aside(dir)?.is_empty())
+}
+
 /// Takes back what [`cut`] has put aside: without its end something is missing.
 pub fn put_back(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|kind| kind == "torn") {
-            fs::rename(&path, path.with_extension("jnl"))?;
-        }
-    }
+    aside(dir)?.iter().try_for_each(|path| fs::rename(path, path.with_extension("jnl")))?;
     sync_dir(dir)
+}
+
+fn aside(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let paths = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path()));
+    let torn = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "torn");
+    paths.filter(|path| path.as_ref().map_or(true, torn)).collect()
 }
 
 /// Removes what [`cut`] has put aside: the store is open.
