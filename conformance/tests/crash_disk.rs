@@ -250,8 +250,8 @@ fn a_full_disk_stops_the_process_and_space_brings_it_back() {
 
 /// What a power failure may take is what was not synced. Before anything is acknowledged, every file written since the
 /// last acknowledgement is synced, and so is the directory of every name that was made. The engine's journal may wait, unless
-/// the batch is a large one, as long as the batches are in the file beside the store: each half of that is written over when the journal was synced since it was
-/// full.
+/// the batch is a large one, as long as the batches are in the file beside the store: each half of that is written over when the
+/// journal was synced since its last batch.
 #[test]
 fn nothing_is_acknowledged_before_it_is_synced() {
     for tables in [None, Some(SMALL)] {
