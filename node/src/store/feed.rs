@@ -57,12 +57,13 @@ pub(super) struct Shared {
     pub(super) poisoned: AtomicBool,
     due: Mutex<Due>,
     changed: Condvar,
-    /// Tables in memory that the engine has, or had a moment ago.
+    /// Tables in memory that the engine has, or had a moment ago, and batches that it has got.
     tables: Mutex<Vec<Table>>,
 }
 
 /// A table in memory. The engine lets go of one with its locks in hand, and to free what has 100,000 pairs takes 50 ms: so it is
-/// held until the engine has let go of it, and freed by the feeding thread when that has nothing else to do.
+/// held until the engine has let go of it, and freed by the feeding thread when that has nothing else to do. So are the batches before
+/// they were in the engine, which a reader or the writer might be the last to have.
 type Table = Arc<dyn Send + Sync>;
 
 /// How long, at most, such a table is kept beyond its time.
@@ -168,7 +169,9 @@ impl Shared {
 
     fn feed(&self, (count, link): (u64, Link)) -> Result<(), StoreError> {
         let Some(ahead) = self.newest().older.clone() else { return Ok(()) };
-        self.commit(ahead.newest(), (count, &link), |newest| newest.older = None)
+        self.commit(ahead.newest(), (count, &link), |newest| newest.older = None)?;
+        self.tables().push(ahead);
+        Ok(())
     }
 
     /// Applies writes in the engine, flushed, and shows readers the engine as it is then.
