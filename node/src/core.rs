@@ -335,7 +335,7 @@ impl Over<'_> {
     fn now(&self) -> Result<(), Fault> {
         let mut writer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         writer.waiting.clear();
-        mem::replace(&mut writer.over, Some(Ok(()))).unwrap_or(Ok(()))
+        writer.over.replace(Ok(())).unwrap_or(Ok(()))
     }
 }
 
