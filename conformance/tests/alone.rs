@@ -5,12 +5,7 @@
 
 mod common;
 
-use std::{
-    fs,
-    sync::{Arc, RwLock},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{fs, sync::Arc, thread::JoinHandle, time::Duration};
 
 use common::{Federation, federation::Cast};
 use crypto::Digest;
@@ -22,11 +17,10 @@ use exchange::{
 };
 use node::{
     clock,
-    core::{Core, Shared, State},
+    core::{Core, Shared},
     home::Home,
     keys::Keys,
     run::context,
-    seal::Sealing,
     store::DiskStore,
 };
 
@@ -54,14 +48,7 @@ impl Bare {
         for input in [Input::Restored { seen: Vec::new() }, Input::Synced] {
             member.handle(clock::now(), vec![(None, input)], &store).unwrap().commit(&store).unwrap();
         }
-        let shared = Arc::new(Shared {
-            context: RwLock::new(Arc::new(context)),
-            keys,
-            store,
-            state: RwLock::new(State::default()),
-            sealing: Sealing::default(),
-            questions_refused: Default::default(),
-        });
+        let shared = Arc::new(Shared::new(context, keys, store));
         let (outgoing, _) = tokio::sync::mpsc::unbounded_channel();
         let (core, thread) = Core::start(shared.clone(), member, outgoing).unwrap();
         Self { core, shared, thread, asked }

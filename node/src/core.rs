@@ -61,6 +61,18 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What a node begins with, before it has asked anybody.
+    pub fn new(context: Context, keys: Keys, store: DiskStore) -> Self {
+        Self {
+            context: RwLock::new(Arc::new(context)),
+            keys,
+            store,
+            state: RwLock::new(State { phase: "catching-up", ..State::default() }),
+            sealing: Sealing::default(),
+            questions_refused: Mutex::default(),
+        }
+    }
+
     /// Who we are and under which rules, at this moment.
     pub fn context(&self) -> Arc<Context> {
         self.context.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -6,7 +6,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -40,7 +40,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::{
     Problem, backup, clock,
-    core::{Core, Outgoing, Shared, State},
+    core::{Core, Outgoing, Shared},
     gateway::{self, Gateway},
     home::Home,
     http, intake,
@@ -50,7 +50,6 @@ use crate::{
     push,
     quic::{self, Peers},
     reconcile,
-    seal::Sealing,
     serve::Server,
     store::DiskStore,
     tls,
@@ -141,14 +140,7 @@ pub async fn run(
         None => None,
     };
     let (back, returned) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared {
-        context: RwLock::new(Arc::new(context)),
-        keys,
-        store,
-        state: RwLock::new(State { phase: "catching-up", ..State::default() }),
-        questions_refused: Default::default(),
-        sealing: Sealing::default(),
-    });
+    let shared = Arc::new(Shared::new(context, keys, store));
     let peers = Arc::new(Peers::new(endpoint.clone(), shared.clone(), back));
     let (outgoing, carried) = mpsc::unbounded_channel();
     let (core, writer) =

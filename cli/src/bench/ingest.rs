@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     path::Path,
     sync::{
-        Arc, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -12,12 +12,11 @@ use std::{
 
 use ::node::{
     Problem, clock,
-    core::{Core, Shared, State},
+    core::{Core, Shared},
     home::Home,
     intake::{Rows, Taking},
     keys::Keys,
     run::context,
-    seal::Sealing,
     store::DiskStore,
 };
 use credit::{
@@ -122,14 +121,7 @@ impl Bench {
         let context = context(&keys, Arc::new(registry), &home.config()?.member)?;
         let store = DiskStore::open(&home.data()).map_err(|e| Problem::fault(e.to_string()))?;
         let member = Member::open(context.clone(), &store).map_err(|e| Problem::fault(e.to_string()))?;
-        let shared = Arc::new(Shared {
-            context: RwLock::new(Arc::new(context)),
-            keys,
-            store,
-            state: RwLock::new(State::default()),
-            sealing: Sealing::default(),
-            questions_refused: Default::default(),
-        });
+        let shared = Arc::new(Shared::new(context, keys, store));
         let (outgoing, _) = tokio::sync::mpsc::unbounded_channel();
         let (core, writer) =
             Core::start(shared.clone(), member, outgoing).map_err(|e| Problem::fault(e.to_string()))?;
